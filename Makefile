@@ -1,0 +1,38 @@
+# Two things to do here:
+#   make run     every notebook of notebooks/runs.toml, into outputs/   (make run ARGS="00_start_here --smoke")
+#   make test    style, clean notebooks, tests                          (make test ARGS="-k batch")
+# Both install the kit into .venv first, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+# nbstripout keeps papermill's and the widgets' own notes unless it is told.
+STRIP := $(BIN)/nbstripout --drop-tagged-cells injected-parameters --extra-keys \
+	"metadata.papermill cell.metadata.papermill metadata.widgets metadata.language_info.version"
+
+.PHONY: run test strip
+
+run: $(STAMP)
+	$(BIN)/python -m xltkit run --jobs 2 $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS) || \
+		{ echo "These notebooks carry outputs. Type: make strip"; exit 1; })
+	$(BIN)/python -m pytest --timeout 900 $(ARGS)
+
+# Notebooks are committed without outputs.
+strip: $(STAMP)
+	$(if $(NOTEBOOKS),$(STRIP) $(NOTEBOOKS))
+	$(if $(NOTEBOOKS),$(BIN)/ruff format $(NOTEBOOKS))
+
+# The stamp is written last: an installation that was interrupted is made again.
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11 to 3.13 is needed. Type: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@

@@ -1,0 +1,44 @@
+"""What every test can use: no network, a store of its own, an encoder small enough for seconds."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["XLTKIT_BATCH"] = "1"  # no progress bars
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tests of bit-identity need one thread count, and two cores are shared with other jobs."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    from xltkit.store import Store
+
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    """The folder of an untrained XLM-R of one layer, with a tokenizer of the microworld."""
+    from xltkit.microworld.build import write_untrained
+    from xltkit.microworld.languages import LANGUAGES
+
+    folder = tmp_path_factory.mktemp("tiny")
+    languages = [LANGUAGES[code] for code in ("qas", "qbu")]  # low resource: little text to read
+    write_untrained(folder, languages, layers=2, width=32, vocabulary=400)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny):
+    from xltkit.models import load_tokenizer
+
+    return load_tokenizer(tiny)

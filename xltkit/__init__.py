@@ -1,0 +1,43 @@
+"""xltkit: zero-shot cross-lingual transfer, measured honestly.
+
+A multilingual encoder is fine-tuned on labels in one language and tested in dozens of others.
+Recipes say what is trained, a study compares them, tidy tables say what came out.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Where each public name lives. They are imported when first used: a notebook's guard must be able
+# to refuse a misspelt parameter before seconds are spent on loading torch.
+_HOMES = {
+    "Evaluate": "recipe",
+    "Intermediate": "recipe",
+    "ParameterError": "parameters",
+    "Portion": "tasks",
+    "Pretrain": "recipe",
+    "Target": "recipe",
+    "compare": "stats",
+    "encoder": "recipe",
+    "start": "parameters",
+    "study": "studies",
+    "summary": "stats",
+}
+_MODULES = ("data", "languages", "microworld", "plots", "stats", "tasks")
+
+__all__ = [*_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"xltkit.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return import_module(f"xltkit.{name}")
+    raise AttributeError(f"xltkit has no {name!r}; it has {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,43 @@
+"""Hashes and seeds: everything random is a pure function of a key, nothing carries a state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """A short hash of a value made of plain types, the same on every machine."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def derive(*key: Any) -> int:
+    """A seed that depends on the whole key: ``derive(seed, "heads")`` and the like."""
+    return int(digest([str(k) for k in key]), 16) % 2**63
+
+
+def hashed_uniform(seed: int, epoch: int, index: np.ndarray, width: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) as a pure function of (seed, epoch, index, position).
+
+    Shape (len(index), width). A generator would carry state from batch to batch, and a resumed
+    run would draw other numbers than an uninterrupted one. (Finaliser of splitmix64.)
+    """
+    with np.errstate(over="ignore"):
+        x = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch)
+        x = (x + index.astype(np.uint64)[:, None]) * np.uint64(0xD1342543DE82EF95)
+        x = x + np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+        x = x ^ (x >> np.uint64(31))
+    return (x >> np.uint64(11)).astype(np.float64) / 2**53

@@ -1,0 +1,402 @@
+"""The official scorers: the published vectors, hand-computed cases, properties, errors."""
+
+import hashlib
+import json
+import random
+import string
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from xltkit.tasks import scorers
+
+UD_TAGS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _".split()
+NER_TAGS = "O B-PER I-PER B-LOC I-LOC B-ORG I-ORG".split()
+# Every prefix the rule knows and one that it does not, types with a hyphen, and odd outsiders.
+ODD_TAGS = [
+    *(f"{prefix}-{kind}" for prefix in "BIESOX." for kind in ("PER", "LOC", "A-B", "O")),
+    *("O", ".", "E", "S", "B", "I", "-", "X-", "ES", "BE", "OTHER"),
+]
+WORDS = (
+    "the a an The der Die das el la un las của những là cái البيت ال بال 北京大学 在1989年 घर वह "
+    "state U.S.A. — « » ، 。 ! ? \" ' - _ + $ 東京 東 de to İstanbul ß Σας x\u3000y \u2028 \u1680"
+).split(" ")
+
+
+def random_text(generator, most=6):
+    glue = [" ", "  ", "", "\t"]
+    count = generator.randint(0, most)
+    return "".join(generator.choice(WORDS) + generator.choice(glue) for _ in range(count))
+
+
+def random_tags(generator, tagset, sentences=4, shortest=0):
+    return [generator.choices(tagset, k=generator.randint(shortest, 8)) for _ in range(sentences)]
+
+
+def disturb(generator, golds, tagset, share=0.3):
+    return [
+        [generator.choice(tagset) if generator.random() < share else tag for tag in tags]
+        for tags in golds
+    ]
+
+
+# Classification
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred", "expected"),
+    [
+        (["1", "2", "4"], ["1", "2", "3"], 66.66666666666666),
+        (["neutral"], ["neutral"], 100.0),
+        ([0, 1, 2, 2], [1, 0, 2, 2], 50.0),
+        (["1"], [1], 0.0),
+    ],
+)
+def test_accuracy(gold, pred, expected):
+    assert scorers.accuracy(gold, pred) == pytest.approx(expected, abs=1e-9)
+
+
+def test_accuracy_refuses_what_the_official_zip_would_truncate():
+    with pytest.raises(ValueError, match="got 2 gold and 3 predicted labels"):
+        scorers.accuracy([1, 2], [1, 2, 3])
+
+
+# XQuAD and TyDiQA
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('The  U.S.A. — a "state"', "usa — state"),
+        ("वह, घर।", "वह घर।"),
+        ("der Hund", "der hund"),
+        ("theatre an' a", "theatre"),
+        ("the", ""),
+    ],
+)
+def test_squad_normalise(text, expected):
+    assert scorers.squad_normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("golds", "pred", "f1", "em"),
+    [
+        (["北京"], "北京大学", 0, 0),
+        (["the"], "a", 0, 100),
+        (["the cat sat"], "a cat", 200 / 3, 0),
+        (["cat cat"], "cat dog", 50, 0),
+        (["dog", "The cat!"], "cat", 100, 100),
+        (["cat"], "", 0, 0),
+        (["the"], None, 0, 0),
+    ],
+)
+def test_squad_of_one_question(golds, pred, f1, em):
+    assert scorers.squad_f1(golds, pred) == pytest.approx(f1, abs=1e-9)
+    assert scorers.squad_em(golds, pred) == em
+
+
+def test_squad_counts_unanswered_questions():
+    scores = scorers.squad([["the cat sat"], ["dog"], ["bird"]], ["cat", "dog", None])
+    assert scores == pytest.approx({"f1": (200 / 3 + 100) / 3, "em": 100 / 3}, abs=1e-9)
+
+
+# MLQA
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", 'The  U.S.A. — a "state"', "usa state"),
+        ("es", "La casa de los niños", "casa de niños"),
+        ("de", "Der Hund, die Katze", "hund katze"),
+        ("vi", "Những cái của nó", "nó"),
+        ("hi", "वह, घर।", "वह घर"),
+        ("zh", "在1989年，北京 大学", "在 1989 年 北 京 大 学"),
+        ("ar", "بالقاهرة", "ب قاهرة"),
+        ("ar", "سوال", "سو"),
+        ("de", "der Hund", "hund"),
+        ("zh", "the A 北", "the a 北"),
+        ("zh", "\u4dffa\u4e00b\u9fa5c\u9fa6d", "\u4dffa \u4e00 b \u9fa5 c\u9fa6d"),
+    ],
+)
+def test_mlqa_normalise(language, text, expected):
+    assert scorers.mlqa_normalise(text, language) == expected
+
+
+def test_mlqa_scores_chinese_by_character():
+    assert scorers.mlqa_f1(["北京"], "北京大学", "zh") == pytest.approx(200 / 3, abs=1e-9)
+    assert scorers.mlqa_em(["北京"], "北京。", "zh") == 100
+    scores = scorers.mlqa([["北京"], ["年"]], ["北京大学", None], "zh")
+    assert scores == pytest.approx({"f1": 100 / 3, "em": 0}, abs=1e-9)
+
+
+def test_mlqa_names_the_languages_it_knows():
+    for preds in (["x"], [None]):
+        with pytest.raises(ValueError, match="'fr'; expected one of ar, de, en, es, hi, vi, zh"):
+            scorers.mlqa([["x"]], preds, "fr")
+
+
+def test_mlqa_punctuation_is_frozen():
+    points = "".join(sorted(scorers.MLQA_PUNCTUATION))
+    assert len(points) == 828
+    digest = hashlib.sha256(points.encode()).hexdigest()
+    assert digest == "b507e43b11b67ae632de5592a4abf69db84bf3ebceaf8b5a4602993aaba6122c"
+
+
+def test_mlqa_in_english_differs_from_squad_only_by_unicode_punctuation():
+    generator = random.Random(0)
+    beyond_ascii = scorers.MLQA_PUNCTUATION - set(string.punctuation)
+    differing = 0
+    for _ in range(500):
+        text = random_text(generator)
+        stripped = "".join(character for character in text if character not in beyond_ascii)
+        assert scorers.mlqa_normalise(text, "en") == scorers.squad_normalise(stripped)
+        differing += scorers.mlqa_normalise(text, "en") != scorers.squad_normalise(text)
+    assert differing > 0
+
+
+@pytest.mark.parametrize("language", [None, *scorers.MLQA_LANGUAGES])
+def test_answer_scores_have_the_properties_of_f1(language):
+    generator = random.Random(1)
+    extra = () if language is None else (language,)
+    family = "squad" if language is None else "mlqa"
+    f1, exact, normalise = (getattr(scorers, f"{family}_{n}") for n in ("f1", "em", "normalise"))
+    for _ in range(300):
+        one, other = random_text(generator), random_text(generator)
+        score = f1([one], other, *extra)
+        assert score == f1([other], one, *extra)
+        assert 0 <= score <= 100
+        assert exact([one], one, *extra) == 100
+        assert f1([one], one, *extra) == (100 if normalise(one, *extra) else 0)
+        assert f1([one, other], other, *extra) >= score
+
+
+@pytest.mark.parametrize("golds", [[], "text"])
+def test_a_question_needs_a_list_of_gold_answers(golds):
+    with pytest.raises(ValueError, match="expected a list of at least 1 text"):
+        scorers.squad([golds], ["text"])
+
+
+# Tagging
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred", "f1", "precision", "recall"),
+    [
+        ("B-PER I-PER O B-LOC", "I-PER I-PER O B-LOC", 100, 100, 100),
+        ("B-PER I-PER O B-LOC", "B-PER I-PER O I-LOC", 100, 100, 100),
+        ("B-PER I-PER O B-LOC", "B-PER B-PER O B-LOC", 40, 100 / 3, 50),
+        ("B-PER I-PER O B-LOC", "B-PER I-LOC O B-LOC", 40, 100 / 3, 50),
+        ("B-PER I-PER O B-LOC", "O O O O", 0, 0, 0),
+        ("O O", "O O", 0, 0, 0),
+    ],
+)
+def test_ner_f1(gold, pred, f1, precision, recall):
+    expected = {"f1": f1, "precision": precision, "recall": recall}
+    assert scorers.ner_f1([gold.split()], [pred.split()]) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred", "expected"),
+    [
+        ("NOUN NOUN", "NOUN VERB", 0),
+        ("SYM SYM", "SYM NOUN", 50),
+        ("DET CCONJ NOUN", "DET SCONJ NOUN", 200 / 3),
+        ("NOUN NOUN VERB", "NOUN NOUN VERB", 100),
+        ("CCONJ SCONJ NOUN", "SCONJ CCONJ NOUN", 100 / 3),
+        ("NOUN NOUN VERB DET NOUN PUNCT", "NOUN VERB VERB DET NOUN PUNCT", 60),
+    ],
+)
+def test_pos_f1(gold, pred, expected):
+    assert scorers.pos_f1([gold.split()], [pred.split()])["f1"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "expected"),
+    [
+        (["NOUN NOUN VERB"], {("NOUN", 0, 1), ("VERB", 2, 2)}),
+        (["SCONJ SCONJ"], {("SCONJ", 0, 0), ("SCONJ", 1, 1)}),
+        (["NOUN", "NOUN"], {("NOUN", 0, 0), ("NOUN", 2, 2)}),
+        (["NOUN", "", "NOUN"], {("NOUN", 0, 0), ("NOUN", 3, 3)}),
+        (["X _ X"], {("X", 0, 0), ("_", 1, 1), ("X", 2, 2)}),
+        (["B-A-PER I-PER O"], {("PER", 0, 1)}),
+        (["B-PER B-PER I-LOC"], {("PER", 0, 0), ("PER", 1, 1), ("LOC", 2, 2)}),
+        (["I-PER B-PER I-PER S-PER"], {("PER", 0, 0), ("PER", 1, 2), ("PER", 3, 3)}),
+        (["S-PER I-PER S-PER E-PER"], {("PER", i, i) for i in range(4)}),
+        (["B-PER .-LOC X-LOC O"], {("PER", 0, 0), ("LOC", 0, 2)}),
+        (["E-PER X-PER O"], {("PER", 0, 0), ("PER", 0, 1)}),
+        (["O OTHER ."], set()),
+    ],
+)
+def test_chunks(sentences, expected):
+    assert scorers.chunks_prefixless([tags.split() for tags in sentences]) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "pred", "expected"),
+    [
+        ("NOUN NOUN VERB DET NOUN PUNCT", "NOUN VERB VERB DET NOUN PUNCT", 500 / 6),
+        ("CCONJ SCONJ NOUN", "SCONJ CCONJ NOUN", 100 / 3),
+    ],
+)
+def test_token_accuracy(gold, pred, expected):
+    golds, preds = [gold.split()], [pred.split()]
+    assert scorers.token_accuracy(golds, preds) == pytest.approx(expected, abs=1e-9)
+
+
+def test_token_accuracy_counts_tokens_and_not_sentences():
+    assert scorers.token_accuracy([["X"], [], ["X", "X", "X"]], [["X"], [], ["_"] * 3]) == 25
+
+
+def test_majority_floor_is_the_accuracy_of_one_tag():
+    golds = [["NOUN", "VERB"], ["NOUN", "DET", "NOUN"]]
+    assert scorers.majority_floor(golds) == 60
+    everywhere = [["NOUN"] * len(tags) for tags in golds]
+    assert scorers.majority_floor(golds) == scorers.token_accuracy(golds, everywhere)
+    with pytest.raises(ValueError, match="got 0 tags in 2 sentences; expected at least 1 tag"):
+        scorers.majority_floor([[], []])
+
+
+@pytest.mark.parametrize("tagset", [UD_TAGS, NER_TAGS, ODD_TAGS])
+def test_chunk_f1_has_the_properties_of_f1(tagset):
+    generator = random.Random(2)
+    for _ in range(300):
+        golds = random_tags(generator, tagset)
+        preds = disturb(generator, golds, tagset)
+        scores, swapped = scorers.ner_f1(golds, preds), scorers.ner_f1(preds, golds)
+        assert scores["f1"] == swapped["f1"]
+        assert (scores["precision"], scores["recall"]) == (swapped["recall"], swapped["precision"])
+        low, high = sorted((scores["precision"], scores["recall"]))
+        assert 0 <= low and high <= 100
+        # F1 is a mean of the two: it lies between them, but for rounding.
+        assert low - 1e-9 <= scores["f1"] <= high + 1e-9
+        identity = scorers.ner_f1(golds, golds)
+        assert set(identity.values()) == {100.0 if scorers.chunks(golds) else 0.0}
+
+
+@pytest.mark.parametrize("score", [scorers.ner_f1, scorers.pos_f1, scorers.token_accuracy])
+@pytest.mark.parametrize(
+    ("golds", "preds", "message"),
+    [
+        ([], [], "got 0 gold and 0 predicted sentences; expected the same number of each"),
+        ([["X"], ["X"]], [["X"]], "got 2 gold and 1 predicted sentences"),
+        ([["X"], ["X", "X"]], [["X"], ["X"]], "got 2 gold and 1 predicted tags in sentence 1"),
+        ([["X", ""]], [["X", "X"]], "none of them empty"),
+        (["B-PER"], ["I-PER"], "expected lists of tags"),
+    ],
+)
+def test_tagging_scores_name_what_does_not_fit(score, golds, preds, message):
+    with pytest.raises(ValueError, match=message):
+        score(golds, preds)
+
+
+@pytest.mark.parametrize("tagset", [UD_TAGS, NER_TAGS, ODD_TAGS])
+def test_chunks_equal_those_of_seqeval(tagset):
+    metrics = pytest.importorskip("seqeval.metrics")
+    if version("seqeval") != "0.0.12":
+        pytest.skip("XTREME was scored with seqeval 0.0.12, and later versions differ")
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    generator = random.Random(3)
+    for _ in range(1500):
+        golds = random_tags(generator, tagset, sentences=generator.randint(1, 5))
+        preds = disturb(generator, golds, tagset)
+        assert scorers.chunks(golds) == set(get_entities(golds))
+        expected = {
+            "f1": 100 * metrics.f1_score(golds, preds),
+            "precision": 100 * metrics.precision_score(golds, preds),
+            "recall": 100 * metrics.recall_score(golds, preds),
+        }
+        assert scorers.pos_f1(golds, preds) == pytest.approx(expected, abs=1e-9)
+
+
+# Sentence retrieval
+
+
+def test_nearest_by_hand():
+    query = [[2.0, 0.1], [0.0, 3.0], [1.0, 1.0]]
+    database = [[0.0, 1.0], [1.0, 1.1], [50.0, 0.0]]
+    assert scorers.nearest(query, database).tolist() == [2, 0, 1]
+
+
+def test_retrieval_searches_the_database_for_each_query():
+    # Both English rows lie nearest to the first foreign row; the other way round all is well.
+    english, foreign = [[1.0, 0.0], [0.9, 0.1]], [[1.0, 0.0], [0.0, 1.0]]
+    assert scorers.retrieval_accuracy(english, foreign) == 50
+    assert scorers.retrieval_accuracy(foreign, english) == 100
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1024])
+def test_nearest_is_the_search_written_out(block):
+    generator = np.random.default_rng(4)
+    query, database = generator.standard_normal((50, 6)), generator.standard_normal((40, 6))
+    expected = [
+        max(range(40), key=lambda i: row @ database[i] / np.linalg.norm(database[i]))
+        for row in query
+    ]
+    found = scorers.nearest(query, database, block)
+    assert np.issubdtype(found.dtype, np.integer)
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ties_go_to_the_lowest_index(dtype):
+    assert scorers.nearest([[1, 1]], [[1, 0], [0, 2], [0, 1]]).tolist() == [0]
+    # Wide enough for a matrix product to give equal rows unequal last bits.
+    generator = np.random.default_rng(5)
+    database = generator.standard_normal((997, 384)).astype(dtype)
+    database[generator.integers(0, 997, 500)] = database[generator.integers(0, 997, 500)]
+    seen = {}
+    first = [seen.setdefault(row.tobytes(), index) for index, row in enumerate(database)]
+    assert len(seen) < 997
+    assert scorers.nearest(database, database).tolist() == first
+
+
+def test_retrieval_of_a_rescaled_copy_is_perfect():
+    generator = np.random.default_rng(6)
+    rows = generator.standard_normal((100, 8))
+    rescaled = rows * generator.uniform(0.1, 10, (100, 1))
+    assert scorers.retrieval_accuracy(rows, rescaled) == 100
+    assert scorers.retrieval_accuracy(np.roll(rows, 1, axis=0), rescaled) == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "database", "message"),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), "3 dimensions in query and 4 in database"),
+        (np.ones((0, 3)), np.ones((0, 3)), r"got query of shape \(0, 3\)"),
+        (np.ones((2, 3)), np.ones((3, 3)), "2 rows in query and 3 in database"),
+        (np.ones((1, 3)), np.zeros((1, 3)), "zero or non-finite row in database"),
+        (np.full((1, 3), np.nan), np.ones((1, 3)), "zero or non-finite row in query"),
+        (np.ones(3), np.ones(3), r"got query of shape \(3,\)"),
+    ],
+)
+def test_retrieval_names_what_does_not_fit(query, database, message):
+    with pytest.raises(ValueError, match=message):
+        scorers.retrieval_accuracy(query, database)
+
+
+# All of them
+
+
+@pytest.mark.parametrize(
+    "score",
+    [scorers.accuracy, scorers.squad, lambda golds, preds: scorers.mlqa(golds, preds, "en")],
+)
+def test_empty_and_uneven_lists_are_refused(score):
+    for golds, preds in [([], []), ([["a"]], []), ([["a"]], ["a", "b"])]:
+        given = f"got {len(golds)} gold and {len(preds)} predicted .*; expected the same number"
+        with pytest.raises(ValueError, match=given):
+            score(golds, preds)
+
+
+def test_scores_are_plain_numbers_that_can_be_stored():
+    scores = [
+        scorers.accuracy(np.array([1, 2]), np.array([1, 3])),
+        scorers.squad([["a b"]], ["b"]),
+        scorers.mlqa([["a b"]], ["b"], "de"),
+        scorers.pos_f1([["X"]], [["X"]]),
+        scorers.retrieval_accuracy(np.eye(3), np.eye(3)),
+    ]
+    assert json.loads(json.dumps(scores)) == scores

@@ -1,0 +1,135 @@
+"""What every kind of task has to say: how it is encoded, batched, trained, predicted, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from xltkit.tasks.table import Task
+
+IGNORED = -100  # torch's label for "no target here"
+
+
+class Feature(NamedTuple):
+    """One unit of a batch, encoded.
+
+    An example is one feature, but a long context is several windows. A feature is one token
+    sequence, but a choice has one for each alternative.
+    """
+
+    example: int
+    sequences: tuple[np.ndarray, ...]
+    types: tuple[np.ndarray, ...] = ()
+    target: Any = None
+    meta: Any = None
+
+    def __len__(self) -> int:
+        return max(map(len, self.sequences))
+
+
+class Head(NamedTuple):
+    """The layer between the encoder and a label space: what it reads and how many scores it gives.
+
+    ``reads`` is ``sequence`` (pooled), ``token``, ``masked`` (the encoder's own language-model
+    head) or ``layers`` (no head: pooled hidden states).
+    """
+
+    reads: str
+    size: int = 0
+
+
+def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:
+    """Sequences as the rows of a matrix, filled up with ``value``.
+
+    The width is rounded up to a multiple, because every new shape costs memory allocations.
+    """
+    width = max(map(len, sequences))
+    width = -(-width // multiple) * multiple
+    out = np.full((len(sequences), width), value, dtype=np.int64)
+    for row, sequence in zip(out, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return out
+
+
+class Kind:
+    """A kind of task. The methods work on batches of features; none of them keeps state."""
+
+    name: str
+
+    def head(self, task: Task) -> Head:
+        """The head a task of this kind needs."""
+        raise NotImplementedError
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Rows in canonical columns as features."""
+        raise NotImplementedError
+
+    def labels(self, features: Sequence[Feature], width: int) -> Tensor:
+        """The targets of a batch, ``IGNORED`` where there is none."""
+        return torch.tensor([f.target for f in features])
+
+    def collate(
+        self, features: Sequence[Feature], tokenizer: Any, training: bool
+    ) -> dict[str, Tensor]:
+        """Features as tensors: ``input_ids`` (sequences, width), masks, and ``labels``."""
+        sequences = [s for f in features for s in f.sequences]
+        ids = pad(sequences, tokenizer.pad_token_id)
+        lengths = np.array([len(s) for s in sequences])
+        batch = {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]) * 1),
+        }
+        if features[0].types:
+            types = pad([t for f in features for t in f.types], 0)
+            batch["token_type_ids"] = torch.from_numpy(types)
+        if training:
+            batch["labels"] = self.labels(features, ids.shape[1])
+        return batch
+
+    def count(self, labels: Tensor) -> int:
+        """The number of targets in a batch, by which the summed loss is divided."""
+        return int((labels != IGNORED).sum())
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
+        return torch.nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]).float(),
+            labels.reshape(-1),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+        """What to keep of the logits for each feature: the smallest thing to decode from."""
+        return list(logits.argmax(-1).cpu().numpy())
+
+    def predictions(
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1)."""
+        raise NotImplementedError
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
+        """The scores (0 to 100) of the predictions in one language."""
+        raise NotImplementedError
+
+
+def token_arrays(encoding: Any, row: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """One row of a tokenizer's output as an array of ids, and its token types if it has any."""
+    ids = np.asarray(encoding["input_ids"][row], dtype=np.int32)
+    if "token_type_ids" not in encoding:
+        return ids, ()
+    return ids, (np.asarray(encoding["token_type_ids"][row], dtype=np.int32),)
+
+
+def frame(ids: Sequence[str], gold: Sequence[str], pred: Sequence[str], score: Sequence[float]):
+    """Predictions as the table that every kind returns."""
+    return pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})

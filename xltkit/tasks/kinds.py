@@ -1,0 +1,263 @@
+"""The kinds of tasks: classification, choice, tagging, retrieval and text (spans: ``span.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from xltkit.keys import hashed_uniform
+from xltkit.tasks import scorers
+from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, pad, token_arrays
+from xltkit.tasks.span import Span
+from xltkit.tasks.table import Task
+
+
+class Classification(Kind):
+    """Two texts, one label: inference, paraphrase."""
+
+    name = "classification"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("sequence", len(task.labels))
+
+    def encode(  # noqa: D102
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        table = rows[:]
+        encoding = tokenizer(
+            table["text_a"], table["text_b"], truncation=True, max_length=max_length
+        )
+        features = []
+        for i, label in enumerate(table["label"]):
+            ids, types = token_arrays(encoding, i)
+            features.append(Feature(i, (ids,), types, label))
+        return features
+
+    def predictions(  # noqa: D102
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        gold = [task.labels[label] for label in rows["label"]]
+        pred = [task.labels[int(output)] for output in outputs]
+        return frame(rows["id"], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
+        return {"accuracy": scorers.accuracy(gold, pred)}
+
+
+class Choice(Classification):
+    """A premise and two or more alternatives, of which one is right."""
+
+    name = "choice"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("sequence", 1)
+
+    def encode(  # noqa: D102
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        table = rows[:]
+        premises = [p for p, c in zip(table["premise"], table["choices"], strict=True) for _ in c]
+        choices = [choice for row in table["choices"] for choice in row]
+        encoding = tokenizer(premises, choices, truncation=True, max_length=max_length)
+        arrays = iter([token_arrays(encoding, k) for k in range(len(choices))])
+        features = []
+        for i, row in enumerate(table["choices"]):
+            mine = [next(arrays) for _ in row]
+            types = tuple(t for _, pair in mine for t in pair)
+            features.append(Feature(i, tuple(ids for ids, _ in mine), types, table["label"][i]))
+        return features
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:  # noqa: D102
+        return super().loss(logits.reshape(len(labels), -1), labels)
+
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+        return super().outputs(logits.reshape(len(features), -1), features)
+
+    def predictions(  # noqa: D102
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        gold, pred = [str(g) for g in rows["label"]], [str(int(p)) for p in outputs]
+        return frame(rows["id"], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+
+
+class Tagging(Kind):
+    """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
+
+    name = "tagging"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("token", len(task.labels))
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """A sentence that is too long becomes several features, cut between words."""
+        first, last = special_ids(tokenizer)
+        features = []
+        pieces_of: dict[str, list[int]] = {}
+        table = rows[:]
+        for i, (words, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
+            ids, targets = [], []
+            for word, tag in zip(words, tags, strict=True):
+                pieces = word_pieces(word, tokenizer, pieces_of)[: max_length - 2]
+                if len(ids) + len(pieces) > max_length - 2:
+                    features.append(_tagged(i, ids, targets, first, last))
+                    ids, targets = [], []
+                ids += pieces
+                targets += [tag, *[IGNORED] * (len(pieces) - 1)]
+            features.append(_tagged(i, ids, targets, first, last))
+        return features
+
+    def labels(self, features: Sequence[Feature], width: int) -> Tensor:  # noqa: D102
+        targets = pad([f.target for f in features], IGNORED, multiple=1)
+        full = np.full((len(features), width), IGNORED)
+        full[:, : targets.shape[1]] = targets
+        return torch.from_numpy(full)
+
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+        best = logits.argmax(-1).cpu().numpy()
+        return [
+            row[: len(f.target)][f.target != IGNORED] for row, f in zip(best, features, strict=True)
+        ]
+
+    def predictions(  # noqa: D102
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        tagged: list[list[str]] = [[] for _ in range(len(rows))]
+        for feature, output in zip(features, outputs, strict=True):
+            tagged[feature.example] += [task.labels[t] for t in output]
+        gold = [[task.labels[t] for t in tags] for tags in rows["tags"]]
+        right = [
+            np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
+            for pair in zip(gold, tagged, strict=True)
+        ]
+        return frame(rows["id"], [" ".join(g) for g in gold], [" ".join(p) for p in tagged], right)
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        gold = [tags.split() for tags in predictions["gold"]]
+        pred = [tags.split() for tags in predictions["pred"]]
+        entities = any(label.startswith("B-") for label in task.labels)
+        chunk = scorers.ner_f1 if entities else scorers.pos_f1
+        return {
+            **chunk(gold, pred),
+            "accuracy": scorers.token_accuracy(gold, pred),
+            "majority": scorers.majority_floor(gold),
+        }
+
+
+def _tagged(example: int, ids: list[int], targets: list[int], first: int, last: int) -> Feature:
+    sequence = np.array([first, *ids, last], dtype=np.int32)
+    target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
+    return Feature(example, (sequence,), (), target)
+
+
+def special_ids(tokenizer: Any) -> tuple[int, int]:
+    """The ids that a tokenizer puts at the start and the end of a sequence."""
+    ids = tokenizer("")["input_ids"]
+    if len(ids) != 2:
+        raise ValueError(f"The tokenizer puts {len(ids)} special tokens round a text, not 2.")
+    return ids[0], ids[1]
+
+
+def word_pieces(word: str, tokenizer: Any, known: dict[str, list[int]]) -> list[int]:
+    """The pieces of a word; a word that the tokenizer drops (a stray control character) is unk."""
+    if word not in known:
+        pieces = tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        known[word] = list(pieces) or [tokenizer.unk_token_id]
+    return known[word]
+
+
+class Retrieval(Kind):
+    """A sentence and its English translation: find the one by the other, without any training.
+
+    Tatoeba's official direction: the query is English, the data base is the other language, the
+    score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
+    """
+
+    name = "retrieval"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("layers")
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Both sides one after the other; English sentences that repeat are encoded once."""
+        english = list(dict.fromkeys(rows["english"]))
+        texts = [*rows["text"], *english]
+        encoding = tokenizer(texts, truncation=True, max_length=max_length)
+        return [Feature(i, (token_arrays(encoding, i)[0],)) for i in range(len(texts))]
+
+    def predictions(
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        """``outputs`` are vectors: the database first, then the distinct English sentences."""
+        texts, english = rows["text"], list(dict.fromkeys(rows["english"]))
+        database = np.stack(outputs[: len(texts)]).astype(np.float32)
+        distinct = np.stack(outputs[len(texts) :]).astype(np.float32)
+        where = {sentence: i for i, sentence in enumerate(english)}
+        query = distinct[[where[sentence] for sentence in rows["english"]]]
+        ids = rows["id"][:]
+        best = scorers.nearest(query, database)
+        pred = [ids[b] for b in best]
+        return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
+
+    metrics = Classification.metrics
+
+
+class Text(Kind):
+    """Plain text, or translation pairs read together: masked language modelling.
+
+    Of the tokens chosen (``rate``), 80 % become the mask, 10 % a random token, 10 % stay
+    (Devlin et al. 2019, section 3.1).
+    """
+
+    name = "text"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("masked")
+
+    def encode(  # noqa: D102
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        table = rows[:]
+        texts = [table["text"]] + ([table["translation"]] if "translation" in table else [])
+        encoding = tokenizer(*texts, truncation=True, max_length=max_length)
+        features = []
+        for i in range(len(rows)):
+            ids, types = token_arrays(encoding, i)
+            features.append(Feature(i, (ids,), types))
+        return features
+
+    def mask(
+        self, batch: dict[str, Tensor], tokenizer: Any, examples: np.ndarray, seed: int,
+        epoch: int, rate: float,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """The batch with tokens masked, as a pure function of (seed, epoch, example, position)."""
+        ids = batch["input_ids"].numpy()
+        draw = hashed_uniform(seed, epoch, examples, ids.shape[1])
+        special = np.isin(ids, tokenizer.all_special_ids)
+        chosen = (draw < rate) & ~special
+        share = draw / rate  # uniform in [0, 1) over the chosen tokens: which of the three
+        masked = ids.copy()
+        masked[chosen & (share < 0.8)] = tokenizer.mask_token_id
+        swap = chosen & (share >= 0.9)
+        other = hashed_uniform(seed + 1, epoch, examples, ids.shape[1]) * len(tokenizer)
+        masked[swap] = other.astype(np.int64)[swap]
+        labels = np.where(chosen, ids, IGNORED)
+        return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
+
+    def labels(self, features: Sequence[Feature], width: int) -> Tensor:  # noqa: D102
+        return torch.full((len(features), width), IGNORED)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (Classification(), Choice(), Tagging(), Span(), Retrieval(), Text())
+}

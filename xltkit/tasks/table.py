@@ -1,0 +1,110 @@
+"""The types that tasks and suites are written in: rows of tables, not code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# A reader turns the rows of one Hub config into the canonical columns of the task's kind:
+# (data set as loaded, language) -> data set with the canonical columns.
+Reader = Callable[[Any, str], Any]
+
+# Canonical columns by kind. `id` is a key of our own, unique within task, split and language;
+# parallel rows carry the same id in every language.
+COLUMNS = {
+    "classification": ("id", "text_a", "text_b", "label"),
+    "choice": ("id", "premise", "choices", "label"),
+    "tagging": ("id", "tokens", "tags"),
+    "span": ("id", "question", "context", "answers", "starts"),
+    "retrieval": ("id", "text", "english"),
+    "text": ("id", "text"),  # and "translation", where the rows are translation pairs
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how fast a task is trained unless a phase says otherwise.
+
+    ``epochs`` counts only when ``steps`` is 0: it is resolved to steps before anything is keyed.
+    """
+
+    steps: int = 0
+    epochs: float = 0.0
+    batch_size: int = 32
+    learning_rate: float = 2e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    max_length: int = 128
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split of a data set: where it lies and how its rows are read.
+
+    ``split`` may hold ``{language}``, for data sets with one split per language.
+
+    ``hub`` is a namespaced Hub id, looked for in the folder named by ``XLTKIT_HUB`` first, or
+    ``microworld``. ``configs`` maps a language to the config that holds it. ``revision`` is a
+    commit of the Hub repository; ``""`` means that none could be verified yet, and then the
+    commit found at load time becomes part of every key.
+    """
+
+    hub: str
+    split: str
+    configs: Mapping[str, str]
+    read: Reader
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data in some languages, a kind and a metric.
+
+    ``train_on`` names the task whose training split is used: XQuAD has none and trains on SQuAD,
+    so XQuAD and MLQA share one trained stage. ``labels`` are the names of the classes or tags in
+    the order of their indices. ``chance`` is the score (0 to 100) of a model that knows nothing.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    chance: float
+    train: Source | None = None
+    validation: Source | None = None
+    test: Source | None = None
+    train_on: str = ""
+    labels: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    licence: str = ""
+    citation: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some training rows: of a task, in a language, so many of them (0 means all).
+
+    ``shuffled`` permutes the labels: the control that must end at chance.
+    """
+
+    task: str
+    language: str = "en"
+    examples: int = 0
+    shuffled: bool = False
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of tasks.
+
+    ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
+    XTREME-R). ``contrasts`` holds the pairs (high resource, low resource) of the order question,
+    by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
+    """
+
+    name: str
+    targets: Mapping[str, tuple[str, ...]]
+    contrasts: Mapping[str, tuple[Portion, Portion]]
+    encoder: str
+    is_microworld: bool = False

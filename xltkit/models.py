@@ -1,0 +1,296 @@
+"""Encoders from transformers, and the heads that tasks put on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from xltkit.keys import digest, file_digest
+from xltkit.tasks.kind import Head
+
+MICRO = Path(__file__).parent / "microworld" / "micro"
+# Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
+KNOWN = {
+    "xlm-roberta-base": ("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089"),
+    "xlm-roberta-large": ("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389"),
+    "bert-base-multilingual-cased": (
+        "google-bert/bert-base-multilingual-cased",
+        "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
+    ),
+}
+
+
+def locate(name: str) -> tuple[str, str | None]:
+    """A folder or a Hub id, and the revision (None for a folder), of an encoder by its name.
+
+    Raises:
+        ValueError: if the name is neither ``micro``, nor a folder with a ``config.json``, nor a
+            Hub id of the form ``organisation/name`` with an optional ``@revision``.
+    """
+    if name == "micro":
+        return str(MICRO), None
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return str(folder), None
+    identifier, _, revision = name.partition("@")
+    if identifier in KNOWN:
+        identifier, pinned = KNOWN[identifier]
+        revision = revision or pinned
+    if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise ValueError(
+            f"{name!r} is no encoder. Give 'micro', a folder that holds config.json and "
+            f"model.safetensors, one of {', '.join(KNOWN)}, or a Hub id such as "
+            "'FacebookAI/xlm-roberta-base', with '@' and a commit to pin it."
+        )
+    return identifier, revision or "main"
+
+
+def fingerprint(name: str) -> str:
+    """What identifies the weights and the tokenizer of an encoder, whatever its folder is called.
+
+    Raises:
+        ValueError: if there is no such encoder, or it cannot be had without a network.
+    """
+    where, revision = locate(name)
+    if revision is not None:
+        return f"{where}@{_commit(where, revision)}"
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    files = [Path(where) / n for n in names if (Path(where) / n).is_file()]
+    return digest({f.name: file_digest(f) for f in files})
+
+
+def _commit(identifier: str, revision: str) -> str:
+    """The commit that a revision of a Hub model stands for, read from its downloaded config."""
+    with _explained(identifier):
+        config = AutoConfig.from_pretrained(identifier, revision=revision)
+    return getattr(config, "_commit_hash", None) or revision
+
+
+@contextmanager
+def _explained(name: str):
+    """Turn the many ways in which loading fails into one message that names the remedy."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ValueError(
+            f"The encoder {name!r} could not be loaded.{offline} Check its name, fetch it with "
+            f"'hf download {name}' on a machine with a network, or give the folder of a "
+            f"checkpoint. transformers says: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def check_encoder(name: str) -> None:
+    """Raise ValueError, with the remedy, unless the encoder's configuration can be loaded."""
+    where, revision = locate(name)
+    with _explained(name):
+        AutoConfig.from_pretrained(where, **_pin(revision))
+
+
+def _pin(revision: str | None) -> dict[str, str]:
+    return {} if revision is None else {"revision": revision}
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of an encoder."""
+    where, revision = locate(name)
+    with _explained(name):
+        return AutoTokenizer.from_pretrained(where, **_pin(revision))
+
+
+class Pooled(nn.Module):
+    """Pooling, a tanh layer, scores: a sequence head that works on every encoder."""
+
+    def __init__(self, width: int, size: int, dropout: float, pooling: str):
+        super().__init__()
+        self.pooling = pooling
+        self.dense = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, size)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, width, features) to scores (batch, size)."""
+        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
+        return self.scores(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+
+
+class PerToken(nn.Module):
+    """Scores for every token."""
+
+    def __init__(self, width: int, size: int, dropout: float):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, size)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
+
+        Padding gets no chance: a softmax over the tokens, as for spans, would depend on it.
+        """
+        scores = self.scores(self.dropout(hidden))
+        return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the tokens that are not padding, special tokens included."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+class Model(nn.Module):
+    """One encoder shared by the heads of a phase.
+
+    Args:
+        name: an encoder (see ``locate``); its weights are loaded in fp32, whatever dtype the
+            checkpoint was saved in, because fp32 is what the optimiser must see.
+        heads: the head of each label space, by name. New heads are drawn from torch's generator.
+        pooling: what sequence heads read, ``mean`` or ``first``.
+        attention: transformers' name of an implementation; empty means the architecture's own.
+    """
+
+    def __init__(
+        self, name: str, heads: Mapping[str, Head], pooling: str = "mean", attention: str = "",
+    ):  # fmt: skip
+        super().__init__()
+        where, revision = locate(name)
+        masked = any(head.reads == "masked" for head in heads.values())
+        loader = AutoModelForMaskedLM if masked else AutoModel
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        with _explained(name):
+            loaded = loader.from_pretrained(
+                where,
+                dtype=torch.float32,
+                attn_implementation=attention or None,
+                **_pin(revision),
+            )
+        self.encoder = loaded.base_model
+        self.language_model = _language_head(loaded) if masked else None
+        if getattr(self.encoder, "pooler", None) is not None:
+            # Not in every checkpoint, then drawn at random; the kit's heads do their own pooling.
+            self.encoder.pooler = None
+        config = self.encoder.config
+        dropout = getattr(config, "hidden_dropout_prob", 0.1)
+        make = {
+            "sequence": lambda size: Pooled(config.hidden_size, size, dropout, pooling),
+            "token": lambda size: PerToken(config.hidden_size, size, dropout),
+        }
+        self.heads = nn.ModuleDict(
+            {key: make[h.reads](h.size) for key, h in heads.items() if h.reads in make}
+        )
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
+        """The encoder's last hidden states (batch, tokens, width)."""
+        return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
+
+    def forward(
+        self, head: str, input_ids: Tensor, attention_mask: Tensor, select: Tensor | None = None,
+        **more: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """The scores of a head. For the language model, only at the positions in ``select``."""
+        hidden = self.hidden(input_ids, attention_mask, **more)
+        if head not in self.heads:
+            # A vocabulary of scores at every position would cost more than the encoder itself.
+            return self.language_model(hidden[select])
+        return self.heads[head](hidden, attention_mask)
+
+    def layers(
+        self, wanted: Sequence[int], input_ids: Tensor, attention_mask: Tensor, **more: Tensor
+    ) -> dict[int, Tensor]:
+        """Hidden states after some layers (1 is the first); layers above the last are not run."""
+        blocks, caught, hooks = _blocks(self.encoder), {}, []
+        for layer in wanted:
+            if not 1 <= layer <= len(blocks):
+                raise ValueError(f"There is no layer {layer}; the encoder has 1 to {len(blocks)}.")
+            keep = lambda _module, _inputs, out, at=layer: caught.update({at: _first(out)})  # noqa: E731
+            hooks.append(blocks[layer - 1].register_forward_hook(keep))
+        with _only(self.encoder, max(wanted)):
+            self.hidden(input_ids, attention_mask, **more)
+        for hook in hooks:
+            hook.remove()
+        return {layer: caught[layer] for layer in wanted}
+
+    @property
+    def depth(self) -> int:
+        """The number of layers of the encoder."""
+        return len(_blocks(self.encoder))
+
+
+def _first(out: Any) -> Tensor:
+    return out[0] if isinstance(out, tuple) else out
+
+
+def _language_head(loaded: nn.Module) -> nn.Module:
+    """What a masked-language model has beside its encoder, in the order it is applied."""
+    prefix = loaded.base_model_prefix
+    return nn.Sequential(*(m for name, m in loaded.named_children() if name != prefix))
+
+
+def _block_list(encoder: nn.Module) -> tuple[nn.Module, str]:
+    depth = encoder.config.num_hidden_layers
+    for parent in encoder.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == depth:
+                return parent, name
+    raise ValueError(f"{type(encoder).__name__} has no list of {depth} layers to stop at.")
+
+
+def _blocks(encoder: nn.Module) -> nn.ModuleList:
+    parent, name = _block_list(encoder)
+    return getattr(parent, name)
+
+
+@contextmanager
+def _only(encoder: nn.Module, count: int):
+    """Run the first ``count`` layers alone."""
+    parent, name = _block_list(encoder)
+    blocks = getattr(parent, name)
+    setattr(parent, name, blocks[:count])
+    try:
+        yield
+    finally:
+        setattr(parent, name, blocks)
+
+
+def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
+    """Write the encoder as an ordinary checkpoint folder, and the heads beside it.
+
+    If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
+    well as ``AutoModelForMaskedLM`` loads the folder.
+    """
+    from safetensors.torch import save_file
+
+    whole = model.encoder
+    if model.language_model is not None:
+        whole = AutoModelForMaskedLM.from_config(model.encoder.config)
+        whole.load_state_dict(_whole_state(whole, model), strict=False)
+        whole.tie_weights()
+    whole.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    heads = {k: v.contiguous() for k, v in model.heads.state_dict().items()}
+    if heads:
+        save_file(heads, folder / "heads.safetensors")
+
+
+def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
+    prefix = whole.base_model_prefix
+    names = [name for name, _ in whole.named_children() if name != prefix]
+    state = {f"{prefix}.{k}": v for k, v in model.encoder.state_dict().items()}
+    for name, module in zip(names, model.language_model, strict=True):
+        state |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+    return state
+
+
+def load_heads(model: Model, folder: Path) -> None:
+    """Put the trained heads of a stage back on a model that was made with the same heads."""
+    from safetensors.torch import load_file
+
+    model.heads.load_state_dict(load_file(folder / "heads.safetensors"))

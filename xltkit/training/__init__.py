@@ -1,0 +1,1 @@
+"""One loop, and what a phase optimises in it."""

@@ -1,0 +1,1 @@
+"""Predicting test sets in all languages at once."""

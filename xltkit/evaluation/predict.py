@@ -1,0 +1,140 @@
+"""Predicting a test set in all its languages in one stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+
+from xltkit import runtime
+from xltkit.models import Model, mean_pool
+from xltkit.tasks.kind import Feature, Kind
+from xltkit.tasks.kinds import KINDS
+from xltkit.tasks.table import Task
+
+TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch, padding included
+POOLINGS = ("mean", "first")
+# The layer that the reference protocol reads for retrieval, by the depth of the encoder
+# (XTREME scripts: mBERT 8 of 12, XLM-R Large 14 of 24); else two thirds of the way up.
+PROTOCOL_LAYER = {12: 8, 24: 14}
+
+
+def batches_by_length(features: Sequence[Feature], tokens: int) -> Iterator[list[int]]:
+    """Indices of features, longest first, in batches of at most so many tokens with padding.
+
+    The longest batch comes first, so that too small a memory fails at once and not at the end.
+    """
+    batch: list[int] = []
+    width = rows = 0
+    for i in sorted(range(len(features)), key=lambda i: (-len(features[i]), i)):
+        width = width or len(features[i])
+        rows += len(features[i].sequences)
+        if batch and width * rows > tokens:
+            yield batch
+            batch, width, rows = [], len(features[i]), len(features[i].sequences)
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def protocol_layer(depth: int) -> int:
+    """The layer that retrieval reads unless told otherwise."""
+    return PROTOCOL_LAYER.get(depth, max(1, round(depth * 2 / 3)))
+
+
+@torch.inference_mode()
+def outputs(
+    model: Model, kind: Kind, head: str, features: Sequence[Feature], tokenizer: Any,
+    layers: Sequence[int] = (),
+) -> list[Any]:  # fmt: skip
+    """What the model gives for each feature, in the order of the features.
+
+    With ``layers``, a float16 array (layers, poolings, width) of pooled hidden states; else
+    whatever the kind keeps of the head's scores.
+    """
+    device = runtime.device()
+    model.to(device).eval()
+    out: list[Any] = [None] * len(features)
+    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16")
+    for batch in batches_by_length(features, TOKENS[device.type]):
+        chosen = [features[i] for i in batch]
+        tensors = kind.collate(chosen, tokenizer, training=False)
+        tensors = {k: v.to(device) for k, v in tensors.items()}
+        with bf16:
+            if layers:
+                kept = _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
+            else:
+                kept = kind.outputs(model(head, **tensors), chosen)
+        for i, value in zip(batch, kept, strict=True):
+            out[i] = value
+    return out
+
+
+def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarray:
+    """Hidden states of some layers as an array (sequences, layers, poolings, width)."""
+    pooled = [
+        torch.stack([mean_pool(h.float(), mask), h[:, 0].float()], dim=1) for h in hidden.values()
+    ]
+    return torch.stack(pooled, dim=1).to(torch.float16).cpu().numpy()
+
+
+def predict(
+    model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any,
+    *, layer: int = 0, sweep: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Predictions and scores of a task in some languages.
+
+    Args:
+        model: with the trained head in place, unless the task is retrieval.
+        task: whose rows these are.
+        head: the name of the head to read.
+        rows: the test rows of each language, in canonical columns.
+        tokenizer: the encoder's.
+        layer: for retrieval; 0 means ``protocol_layer``.
+        sweep: for retrieval, also score every layer and pooling, in the same pass.
+
+    Returns:
+        predictions (language, example_id, gold, pred, score) and scores (language, metric,
+        value, n).
+    """
+    kind = KINDS[task.kind]
+    encoded = {
+        code: kind.encode(task, r, tokenizer, task.budget.max_length, training=False)
+        for code, r in rows.items()
+    }
+    layers: Sequence[int] = ()
+    if kind.name == "retrieval":
+        layer = layer or protocol_layer(model.depth)
+        layers = range(1, model.depth + 1) if sweep else (layer,)
+    stream = [feature for features in encoded.values() for feature in features]
+    out = outputs(model, kind, head, stream, tokenizer, layers)
+    tables, scores, at = [], [], 0
+    for code, features in encoded.items():
+        mine, at = out[at : at + len(features)], at + len(features)
+        for name, values in _readings(mine, layers, layer):
+            table = kind.predictions(task, rows[code], features, values)
+            for metric, value in kind.metrics(task, table, code).items():
+                scores.append((code, metric + name, value, len(table)))
+            if not name:
+                tables.append(table.assign(language=code))
+    columns = ["language", "metric", "value", "n"]
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(scores, columns=columns)
+
+
+def _readings(
+    values: Sequence[Any], layers: Sequence[int], layer: int
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The outputs as they are; or, of pooled states, each layer and pooling under its name."""
+    if not layers:
+        yield "", values
+        return
+    layers = list(layers)
+    yield "", [v[layers.index(layer), 0] for v in values]
+    if len(layers) > 1:
+        for i, name in enumerate(layers):
+            for j, pooling in enumerate(POOLINGS):
+                yield f"@{name}/{pooling}", [v[i, j] for v in values]

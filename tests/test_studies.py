@@ -1,0 +1,174 @@
+"""A study from arms to tables: shared stages, paired seeds, what is missing, what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import xltkit as xlt
+from xltkit import studies
+from xltkit.data import MissingData
+from xltkit.recipe import Recipe
+from xltkit.stages import Stage
+from xltkit.tasks import get
+
+SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
+
+
+@pytest.fixture(scope="module")
+def module_store(tmp_path_factory):
+    from xltkit.store import Store
+
+    return Store(tmp_path_factory.mktemp("study") / "store")
+
+
+@pytest.fixture(scope="module")
+def results(tiny, module_store):
+    base = Recipe(tiny)
+    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+    targets = ["nli", "qa", "choice", "pos", "retrieval"]
+    return xlt.study(arms, targets, [0, 1], **SMALL, sweep=True).run(module_store)
+
+
+def test_there_is_one_score_for_every_cell_of_the_grid(results):
+    main = results.main
+    assert len(main) == 2 * 2 * 5 * 3
+    counts = main.groupby(["arm", "seed", "task"], observed=True).size()
+    assert set(counts) == {3}
+    assert main["value"].between(0, 100).all()
+    assert set(main.loc[main["is_source"], "language"]) == {"en"}
+    assert {"family", "resource", "chance", "cpu_s", "steps", "dtype", "stage"} <= set(main.columns)
+
+
+def test_predictions_are_kept_for_every_example_and_agree_with_the_scores(results):
+    predictions = results.predictions
+    assert len(predictions) == 2 * 2 * 5 * 3 * 20
+    one = predictions.query("arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'")
+    score = results.main.query(
+        "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
+    )
+    assert 100 * np.mean(one["gold"] == one["pred"]) == pytest.approx(score["value"].item())
+
+
+def test_stages_are_shared(results):
+    study = results.study
+    titles = [s.title for s in study.stages]
+    # 2 seeds x (1 intermediate + 2 arms x 4 targets x (train, evaluate)), and retrieval: once for
+    # the untrained arm, whatever the seed, and once for each seed of the other.
+    assert len(study.stages) == 2 * (1 + 2 * 4 * 2) + 1 + 2
+    assert study.asked > len(study.stages)
+    assert sum("intermediate" in t for t in titles) == 2
+    assert study.plan(results.store)["there"].all()
+
+
+def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
+    table = results.scores.query("task == 'retrieval' and arm == 'none' and language == 'qad'")
+    metrics = set(table["metric"])
+    assert {f"accuracy@{n}/{p}" for n in (1, 2) for p in ("mean", "first")} <= metrics
+    both = table.set_index(["metric", "seed"])["value"]
+    assert both["accuracy", 0] == both["accuracy@1/mean", 0]  # protocol layer of two: the first
+
+
+def test_a_second_run_makes_nothing(results, monkeypatch):
+    monkeypatch.setattr(studies.Store, "_make", lambda *a: pytest.fail("made again"))
+    again = results.study.run(results.store)
+    pd.testing.assert_frame_equal(again.scores, results.scores)
+
+
+def test_arms_differ_in_one_thing(results):
+    """What two arms share is the same to the bit: heads, order, dropout have no past."""
+    from xltkit.keys import digest
+    from xltkit.recipe import signature
+
+    targets = {
+        cell.arm: cell.stage.parent
+        for cell in results.study.cells
+        if cell.task == "nli" and cell.seed == 0
+    }
+    phases = {digest(signature(stage.phase)) for stage in targets.values()}
+    assert len(phases) == 1 and targets["none"].key != targets["text"].key
+
+
+def test_a_head_trained_on_other_labels_is_never_read(tiny):
+    from xltkit.recipe import Evaluate, Target
+    from xltkit.stages import _trained_on, training_stages
+
+    (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
+    other = Stage("k", Evaluate("choice", ("en",)), 0, tiny, stage, ())
+    with pytest.raises(ValueError, match="cannot be predicted by a head trained on nli"):
+        _trained_on(other, get("choice"))
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"targets": ["nlu"]}, ValueError, "Did you mean 'nli'"),
+        ({"seeds": []}, ValueError, r"seeds=\[0, 1, 2\]"),
+        ({"targets": []}, ValueError, "targets"),
+        ({"suite": "xtrem-r"}, ValueError, "xtreme-r"),
+        ({"languages": ["xx"]}, (ValueError, MissingData), "xx"),
+        ({"stand_ins": ["nli=choice"]}, ValueError, "<-"),
+        ({"stand_ins": ["nli<-choice"]}, ValueError, "labels"),
+    ],
+)
+def test_bad_input_stops_before_any_work(tiny, change, error, message):
+    options = {"targets": ["nli"], "seeds": [0]} | SMALL | change
+    with pytest.raises(error, match=message):
+        xlt.study({"none": Recipe(tiny)}, **options)
+
+
+KILLED = """
+import sys
+from xltkit.recipe import Recipe
+from xltkit.store import Store
+import xltkit as xlt, torch
+torch.set_num_threads(1)
+from xltkit.training import loop
+loop.train.__kwdefaults__["checkpoint_seconds"] = 0
+base = Recipe(sys.argv[1])
+arms = {"text": base.then(xlt.Intermediate(["choice"], steps=30))}
+xlt.study(arms, ["pos"], [0], steps=30, examples=20, languages=["en", "qad"]).run(Store(sys.argv[2]))
+"""
+
+
+def test_sigkill_in_the_middle_costs_nothing_but_time(tiny, tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, tiny, str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(whole).wait() == 0
+    for step in (5, 20):  # killed twice inside the first stage
+        process = start(cut)
+        while process.poll() is None and not any(
+            int(c.name.split("-")[1]) >= step for c in cut.glob("*.partial/checkpoint-*")
+        ):
+            pass
+        process.kill()
+        process.wait()
+    finished = {p.name for p in cut.glob("*/signature.json")}
+    assert not finished
+    assert start(cut).wait() == 0
+    for stage in whole.glob("*/signature.json"):
+        other = cut / stage.parent.name
+        for name in ("model.safetensors", "heads.safetensors", "result/scores.parquet"):
+            if (stage.parent / name).exists():
+                assert (stage.parent / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_shuffled_labels_end_at_chance(module_store):
+    """The whole path from labels to score: what cannot be learned must not be scored as learned."""
+    arms = {"none": Recipe("micro")}
+    options = {"steps": 60, "examples": 300, "languages": ["en"]}
+    plain = xlt.study(arms, ["choice"], [0], **options).run(module_store)
+    shuffled = xlt.study(arms, ["choice"], [0], **options, shuffled=True).run(module_store)
+    # 300 items: the standard error at chance is 2.9 points
+    assert abs(shuffled.main["value"].item() - 50) < 3 * 2.9
+    assert plain.main["value"].item() > 70

@@ -1,0 +1,266 @@
+"""Stages: one phase of one recipe with one seed, trained or evaluated, and kept in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from xltkit import data, models, runtime
+from xltkit.evaluation.predict import predict
+from xltkit.keys import derive, digest
+from xltkit.recipe import Evaluate, Intermediate, Phase, Pretrain, Recipe, signature
+from xltkit.store import Store
+from xltkit.tasks import Portion, Source, Task, get
+from xltkit.tasks.kind import Feature
+from xltkit.tasks.kinds import KINDS
+from xltkit.training.batches import Plan
+from xltkit.training.loop import Schedule, train
+from xltkit.training.supervised import Encoded, Supervised
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A node of the graph of a study.
+
+    ``key`` is a hash of the parent's key, the phase with every default resolved, the seed and
+    the fingerprints of the data. Stages with equal keys are the same stage.
+    """
+
+    key: str
+    phase: Phase | Evaluate
+    seed: int
+    encoder: str
+    parent: Stage | None
+    data: tuple[tuple[str, str], ...]
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What the key is a hash of, readable."""
+        return {
+            "encoder": self.encoder,
+            "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
+            "seed": self.seed,
+            "data": dict(self.data),
+            **signature(self.phase),
+        }
+
+    @property
+    def title(self) -> str:
+        """The stage in a few words, for people."""
+        if isinstance(self.phase, Evaluate):
+            return f"evaluate {self.phase.task} (seed {self.seed})"
+        tasks = "+".join(dict.fromkeys(p.task for p in self.phase.portions))
+        return f"{type(self.phase).__name__.lower()} {tasks} (seed {self.seed})"
+
+
+def _stage(phase: Phase | Evaluate, seed: int, recipe: Recipe, parent: Stage | None, data) -> Stage:
+    stage = Stage("", phase, seed, recipe.encoder, parent, tuple(sorted(data.items())))
+    return Stage(digest(stage.signature), *(getattr(stage, f) for f in list(_FIELDS)[1:]))
+
+
+_FIELDS = Stage.__dataclass_fields__
+
+
+@lru_cache(maxsize=64)
+def training_rows(portion: Portion) -> Dataset:
+    """The training rows of a portion.
+
+    A smaller number of examples is the same random choice for every seed, and the small set is a
+    part of every larger one.
+    """
+    rows = data.load(get(portion.task), "train", portion.language)
+    if portion.examples and portion.examples < len(rows):
+        order = np.random.default_rng(derive("subset", portion.task)).permutation(len(rows))
+        rows = rows.select(order[: portion.examples])
+    return _shuffled(rows, portion.task) if portion.shuffled else rows
+
+
+def _shuffled(rows: Dataset, task: str) -> Dataset:
+    """The same rows with labels, tags or questions dealt out at random."""
+    random = np.random.default_rng(derive("shuffle", task))
+    column = {"span": "question", "tagging": "tags"}.get(get(task).kind, "label")
+    values = rows[column][:]
+    if column == "tags":  # over all words, so that every sentence keeps its length
+        ends = np.cumsum([len(tags) for tags in values])[:-1]
+        values = [list(t) for t in np.split(random.permutation(np.concatenate(values)), ends)]
+    else:
+        values = [values[i] for i in random.permutation(len(values))]
+    features = rows.features
+    return rows.remove_columns(column).add_column(column, values).cast(features)
+
+
+def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
+    """The stages that train a recipe, first to last, with every default resolved.
+
+    Raises:
+        MissingData: if training rows are not to be had; nothing has been trained then.
+    """
+    stages: list[Stage] = []
+    for phase in recipe.phases:
+        sizes = [len(training_rows(p)) for p in phase.portions]
+        fingerprints = {
+            f"{p.task}/{p.language}": data.fingerprint(_source(get(p.task), "train"), p.language)
+            for p in phase.portions
+        }
+        parent = stages[-1] if stages else None
+        stages.append(_stage(phase.resolved(sizes), seed, recipe, parent, fingerprints))
+    return stages
+
+
+def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
+    """The stage that scores a recipe on a task.
+
+    Without any training before it the seed plays no part: all seeds share one stage.
+    """
+    source = _source(get(phase.task), phase.split)
+    _assert_unseen(phase, source, recipe)
+    fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
+    return _stage(phase, seed if parent else 0, recipe, parent, fingerprints)
+
+
+def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
+    """Refuse to train on the split that is tested, unless the task itself divides it."""
+    for portion in (p for trained in recipe.phases for p in trained.portions):
+        source = get(portion.task).train
+        same = (source.hub, source.split) == (tested.hub, tested.split)
+        if same and tested.hub != "microworld" and source.read is not tested.read:
+            divides = get(phase.task).train
+            if divides is None or source.read is not divides.read:
+                raise ValueError(
+                    f"{phase.task} is tested on rows that {portion.task} trains on "
+                    f"({source.hub}, {source.split}). Train on {phase.task!r}, or test on "
+                    "another task."
+                )
+
+
+def _source(task: Task, split: str) -> Source:
+    source = getattr(task, split)
+    if source is None:
+        raise data.MissingData(f"The task {task.name!r} has no {split} split.")
+    return source
+
+
+def make(stage: Stage, store: Store, **options: Any) -> Path:
+    """The folder of a stage; it and the stages before it are trained if they are not there.
+
+    Args:
+        stage: of ``training_stages`` or ``evaluation_stage``.
+        store: where stages are kept.
+        options: passed to the loop (``checkpoint_seconds``).
+    """
+    start = stage.encoder
+    if stage.parent is not None:
+        start = str(make(stage.parent, store, **options))
+
+    def fill(folder: Path) -> dict[str, Any]:
+        wall, cpu = time.monotonic(), time.process_time()
+        if isinstance(stage.phase, Evaluate):
+            _evaluate(stage, start, folder)
+        else:
+            _train(stage, start, folder, options)
+        return {
+            "wall_s": time.monotonic() - wall,
+            "cpu_s": time.process_time() - cpu,
+            "steps": getattr(stage.phase, "steps", 0),
+            "device": str(runtime.device()),
+            "dtype": "bf16" if runtime.precision() == "bf16" else "fp32",
+            "threads": torch.get_num_threads(),
+            "peak_gib": runtime.peak_gib(),
+        }
+
+    return store.get(stage.key, stage.signature, fill)
+
+
+@lru_cache(maxsize=64)
+def _encoded(portion: Portion, max_length: int, tokenizer_at: str) -> list[Feature]:
+    """Encoding a data set once serves every stage of a process that trains on it."""
+    task = get(portion.task)
+    tokenizer = models.load_tokenizer(tokenizer_at)
+    return KINDS[task.kind].encode(task, training_rows(portion), tokenizer, max_length, True)
+
+
+def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
+    phase = stage.phase
+    # The seed of a phase does not depend on what came before it: arms that share a phase share
+    # its heads, its order and its dropout, and so differ in nothing else.
+    seed = derive(stage.seed, digest(signature(phase)))
+    # The tokenizer never changes along a recipe, so it is read where the recipe starts.
+    tokenizer = models.load_tokenizer(stage.encoder)
+    encoded = [
+        Encoded(get(p.task), _encoded(p, phase.max_length, stage.encoder)) for p in phase.portions
+    ]
+    sizes = [len(training_rows(p)) for p in phase.portions]
+    lengths = [[len(f) for f in e.features] for e in encoded]
+    plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
+    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
+    objective = Supervised(encoded, plan, tokenizer, seed, rate)
+    torch.manual_seed(derive(seed, "heads"))
+    # The backward pass of fused attention on a CPU is slower than plain attention on short
+    # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
+    short = runtime.device().type == "cpu" and phase.max_length <= 128
+    model = models.Model(start, objective.heads(), phase.pooling, "eager" if short else "")
+    schedule = Schedule(
+        phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
+    )
+    trained = train(
+        model,
+        objective,
+        objective.batches,
+        schedule,
+        seed=seed,
+        folder=folder,
+        title=stage.title,
+        **options,
+    )
+    models.save_encoder(trained, tokenizer, folder)
+
+
+def _evaluate(stage: Stage, start: str, folder: Path) -> None:
+    phase: Evaluate = stage.phase
+    task = get(phase.task)
+    kind = KINDS[task.kind]
+    rows = {code: _test_rows(task, phase, code) for code in phase.languages}
+    name, heads, pooling = "", {}, "mean"
+    if kind.name != "retrieval":
+        name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
+        heads = {name: kind.head(task)}
+    model = models.Model(start, heads, pooling)
+    if heads:
+        models.load_heads(model, Path(start))
+    tokenizer = models.load_tokenizer(stage.encoder)
+    predictions, scores = predict(
+        model, task, name, rows, tokenizer, layer=phase.layer, sweep=phase.sweep
+    )
+    result = folder / "result"
+    result.mkdir(exist_ok=True)
+    predictions.to_parquet(result / "predictions.parquet", index=False)
+    scores.to_parquet(result / "scores.parquet", index=False)
+
+
+def _trained_on(stage: Stage, task: Task) -> str:
+    """The name of the head to read: an untrained head would score chance and look like a result."""
+    trained = get(stage.parent.phase.portions[0].task)
+    if trained.kind != task.kind or trained.labels != task.labels:
+        raise ValueError(
+            f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
+            f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
+        )
+    return trained.name
+
+
+def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
+    rows = data.load(task, phase.split, code)
+    return rows.select(range(min(phase.examples or len(rows), len(rows))))
+
+
+def table(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Stages as rows: key, what is done, seed, steps."""
+    return [{"key": s.key, "stage": s.title, "steps": getattr(s.phase, "steps", 0)} for s in stages]

@@ -1,0 +1,265 @@
+"""A study: arms x target tasks x seeds, as a graph of stages, run, and read as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+import pandas as pd
+
+from xltkit import data
+from xltkit.languages import columns
+from xltkit.progress import track
+from xltkit.recipe import Evaluate, Recipe, Target
+from xltkit.stages import Stage, evaluation_stage, make, training_stages
+from xltkit.store import Store
+from xltkit.tasks import Task, get
+from xltkit.tasks import suite as find_suite
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score of the grid: an arm and a seed, evaluated on a task by a stage."""
+
+    arm: str
+    seed: int
+    task: str
+    train_set: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms, targets and seeds, and what it takes to compare them. Made by ``study``."""
+
+    arms: Mapping[str, Recipe]
+    cells: tuple[Cell, ...]
+    suite: str
+    source: str
+    missing: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Every stage once, parents before children: what ``run`` makes."""
+        ordered: dict[str, Stage] = {}
+        for cell in self.cells:
+            chain = []
+            stage: Stage | None = cell.stage
+            while stage is not None:
+                chain.append(stage)
+                stage = stage.parent
+            ordered |= {s.key: s for s in reversed(chain)}
+        return list(ordered.values())
+
+    @property
+    def asked(self) -> int:
+        """The number of stages if no two arms, tasks or seeds shared any."""
+        count = 0
+        for cell in self.cells:
+            stage: Stage | None = cell.stage
+            while stage is not None:
+                count, stage = count + 1, stage.parent
+        return count
+
+    def plan(self, store: Store | None = None) -> pd.DataFrame:
+        """One row per stage: what it does, its steps, and whether the store has it already."""
+        store = store or Store()
+        rows = [
+            {
+                "key": s.key,
+                "stage": s.title,
+                "steps": getattr(s.phase, "steps", 0),
+                "there": store.has(s.key),
+            }
+            for s in self.stages
+        ]
+        return pd.DataFrame(rows)
+
+    def run(self, store: Store | None = None) -> Results:
+        """Make every stage that is not there yet, and read the results.
+
+        Stages are made one after another on this machine. Killed at any point and started again,
+        it goes on where it was, and ends with the same numbers.
+        """
+        store = store or Store()
+        there = sum(store.has(s.key) for s in self.stages)
+        print(
+            f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
+            f"store, {len(self.stages) - there} to make."
+        )
+        with track(len(self.stages), "study", unit="stage") as bar:
+            for stage in self.stages:
+                make(stage, store)
+                bar.update(stage=stage.title)
+        return Results(self, store)
+
+
+def study(
+    arms: Mapping[str, Recipe],
+    targets: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    suite: str = "microworld",
+    source: str = "en",
+    languages: Sequence[str] = (),
+    split: str = "test",
+    steps: int = 0,
+    examples: int = 0,
+    stand_ins: Iterable[str] = (),
+    sweep: bool = False,
+    shuffled: bool = False,
+) -> Study:
+    """Plan a study; nothing is trained before ``run``.
+
+    Args:
+        arms: the conditions to compare, by name.
+        targets: short names of the suite (``qa``) or names of tasks (``xquad``).
+        seeds: one training run per seed and arm.
+        suite: what the short names mean.
+        source: the language whose labels the target phase sees.
+        languages: test languages; empty means all that the task has. The source is always added.
+        split: ``test`` or ``validation``.
+        steps: of the target phase; 0 means the task's own budget.
+        examples: test rows per language; 0 means all.
+        stand_ins: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
+        sweep: score every layer and pooling in retrieval tasks.
+        shuffled: deal out the labels of the target phase at random: every score must then fall
+            to chance, whatever the arm.
+
+    Raises:
+        ValueError: for an empty list, an unknown name, or labels that do not fit.
+        MissingData: if a training set, or a test set in every language, is not to be had.
+    """
+    if not arms or not targets or not seeds:
+        raise ValueError(
+            f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
+            f"{list(seeds)}. For example seeds=[0, 1, 2]."
+        )
+    replaced = dict(_stand_in(entry) for entry in stand_ins)
+    tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
+    _check_languages([source, *languages], tasks, split)
+    cells, missing = [], {}
+    for task in tasks:
+        codes = _codes(task, split, source, languages)
+        present, absent = data.available(task, split, codes)
+        if not present:
+            # Loading raises the error that says what was looked for and how to get it.
+            data.load(task, split, absent[0] if absent else source)
+        missing[task.name] = tuple(absent)
+        phase = Evaluate(task.name, tuple(present), split, examples, sweep=sweep)
+        trained_on = _train_set(task, replaced)
+        for arm, recipe in arms.items():
+            full = recipe.standing_in(replaced)
+            if trained_on:
+                target = Target(trained_on, language=source, steps=steps or None, shuffled=shuffled)
+                full = full.then(target)
+            for seed in seeds:
+                chain = training_stages(full, seed)
+                last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
+                cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
+    return Study(dict(arms), tuple(cells), suite, source, missing)
+
+
+def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> list[str] | None:
+    """The languages to score; the source too, if the task has it. None means all."""
+    if not languages:
+        return None
+    has = getattr(task, split).configs if getattr(task, split) else ()
+    return [c for c in dict.fromkeys([source, *languages]) if c != source or c in has]
+
+
+def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
+    """A language that no task of the study has is a slip; one that some have is skipped there."""
+    sources = [getattr(task, split) for task in tasks]
+    known = sorted({code for source in sources if source for code in source.configs})
+    if unknown := [code for code in codes if known and code not in known]:
+        raise ValueError(f"No target has the language {unknown}; there are {', '.join(known)}.")
+
+
+def _stand_in(entry: str) -> tuple[str, str]:
+    old, arrow, new = entry.partition("<-")
+    if not arrow:
+        raise ValueError(f"{entry!r} is no stand-in; write 'mnli<-sick' to train on SICK.")
+    return get(old.strip()).name, get(new.strip()).name
+
+
+def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
+    """The task whose training split the target phase uses; empty for retrieval."""
+    if task.kind == "retrieval":
+        return ""
+    name = task.train_on or task.name
+    stand_in = replaced.get(name, name)
+    if get(stand_in).labels != task.labels:
+        raise ValueError(
+            f"{stand_in} cannot stand in for {name}: its labels are {get(stand_in).labels}, "
+            f"those of {task.name} are {task.labels}."
+        )
+    return stand_in
+
+
+class Results:
+    """What a study measured, as tidy tables.
+
+    Attributes:
+        study: what was run.
+    """
+
+    def __init__(self, study: Study, store: Store):
+        self.study, self.store = study, store
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per arm, seed, task, language and metric.
+
+        ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
+        ``is_source`` the language the labels came from; costs are those of the target stage and
+        its evaluation.
+        """
+        tables = [self._cell(cell) for cell in self.study.cells]
+        table = pd.concat(tables, ignore_index=True)
+        names = columns(sorted(table["language"].unique()))
+        return table.join(names, on="language")
+
+    def _cell(self, cell: Cell) -> pd.DataFrame:
+        task, stage = get(cell.task), cell.stage
+        scores = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
+        made = [stage] if stage.parent is None else [stage, stage.parent]
+        costs = [self.store.record(s.key)["cost"] for s in made]
+        return scores.assign(
+            arm=cell.arm,
+            seed=cell.seed,
+            suite=self.study.suite,
+            task=task.name,
+            kind=task.kind,
+            train_set=cell.train_set,
+            split=stage.phase.split,
+            source_language=self.study.source,
+            is_source=scores["language"] == self.study.source,
+            main=scores["metric"] == task.metric,
+            chance=task.chance,
+            encoder=stage.encoder,
+            steps=sum(c["steps"] for c in costs),
+            wall_s=sum(c["wall_s"] for c in costs),
+            cpu_s=sum(c["cpu_s"] for c in costs),
+            device=costs[0]["device"],
+            dtype=costs[0]["dtype"],
+            kit_version=version("xltkit"),
+            stage=stage.key,
+        )
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1)."""
+        tables = []
+        for cell in self.study.cells:
+            path = self.store.path(cell.stage.key) / "result" / "predictions.parquet"
+            table = pd.read_parquet(path)
+            tables.append(table.assign(arm=cell.arm, seed=cell.seed, task=cell.task))
+        return pd.concat(tables, ignore_index=True)
+
+    @property
+    def main(self) -> pd.DataFrame:
+        """The scores in the tasks' own metrics alone."""
+        return self.scores[self.scores["main"]]

@@ -1,0 +1,7 @@
+"""``python -m xltkit``."""
+
+import sys
+
+from xltkit.cli import main
+
+sys.exit(main())

@@ -1,0 +1,68 @@
+"""The command line: ``python -m xltkit``. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code (1: a run failed, 2: the command was wrong)."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest and given.command != "micro":
+        parser.error(f"unknown arguments: {' '.join(rest)}; see python -m xltkit --help")
+    if given.command == "micro":
+        from xltkit.microworld.build import main as build
+
+        return build(rest) or 0
+    if given.command == "tasks":
+        from xltkit.tasks import table_of_tasks
+
+        print(table_of_tasks().to_string())
+        return 0
+    return _run(given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m xltkit", description="The notebook kit.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run notebooks in batch, as notebooks/runs.toml says")
+    run.add_argument("names", nargs="*", metavar="NAME", help="runs of runs.toml; none: all")
+    run.add_argument("--smoke", action="store_true", help="tiny runs, kept in outputs/smoke")
+    run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (1)")
+    run.add_argument("--overwrite", action="store_true", help="run again what is done, too")
+    run.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PARAMETER", "VALUE"),
+        help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
+    )
+    commands.add_parser("tasks", help="print the table of tasks")
+    # Its own options are read by the builder itself, --help too.
+    commands.add_parser("micro", help="rebuild the encoder that ships with the kit", add_help=False)
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    from xltkit.batch import run_batch
+    from xltkit.parameters import ParameterError, parse
+    from xltkit.plan import BatchError
+
+    overrides, problems = {}, []
+    for name, text in given.p:
+        try:
+            overrides[name] = parse(name, text)
+        except ParameterError as error:
+            problems.append(str(error))
+    options = {"smoke": given.smoke, "jobs": given.jobs, "overwrite": given.overwrite}
+    try:
+        if problems:
+            raise BatchError("Nothing was started.\n" + "\n".join(problems))
+        return run_batch(given.names, overrides=overrides, **options)
+    except BatchError as error:
+        print(error, file=sys.stderr)
+        return 2

@@ -1,0 +1,212 @@
+"""What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
+
+One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``. A run is done when its own
+``result.json`` is whole and belongs to this notebook, these parameters and this kit. What papermill
+writes into a notebook is never asked: after a dead kernel it says that every cell was completed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from xltkit import parameters as rules
+from xltkit.provenance import root as root_folder
+from xltkit.provenance import versions
+
+FIELDS = {"notebook": str, "question": str, "minutes": (int, float), "parameters": dict}
+RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
+
+
+class BatchError(ValueError):
+    """Something about the runs that were asked for is wrong; nothing was started."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run with everything settled; ``todo`` says why it has to run, empty when it is done."""
+
+    name: str
+    notebook: Path
+    minutes: float
+    given: dict[str, Any]  # injected by papermill
+    values: dict[str, Any]  # all parameters, with the notebook's own defaults
+    run_id: str
+    base: Path  # outputs, or outputs/smoke: results of the two kinds never mix
+    todo: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the notebook itself writes its result."""
+        return self.base / self.name
+
+    def file(self, ending: str) -> Path:
+        """A file of this run beside its folder: ``.ipynb``, ``.html``, ``.failed.ipynb``, ..."""
+        return self.base / f"{self.name}{ending}"
+
+
+def read_runs(root: Path) -> dict[str, dict[str, Any]]:
+    """The blocks of ``notebooks/runs.toml``, checked."""
+    path = root / "notebooks" / "runs.toml"
+    try:
+        runs = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BatchError(f"{path} is missing; run this inside the repository.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BatchError(f"{path} is not valid TOML: {error}.") from error
+    problems = []
+    for name, block in runs.items():
+        if not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED or not isinstance(block, dict):
+            problems.append(
+                f"[{name}] cannot be a run: a run is a block named with letters, digits, _ and -, "
+                f"and not {', '.join(RESERVED)}."
+            )
+            continue
+        problems += [f"[{name}] {rules.unknown(k, FIELDS, 'field')}" for k in block.keys() - FIELDS]
+        for field in ("notebook", "question"):
+            if not block.get(field):
+                problems.append(f'[{name}] has no {field}. Type for example {field} = "...".')
+        for field in FIELDS.keys() & block.keys():
+            if not isinstance(block[field], FIELDS[field]):
+                problems.append(f"[{name}] {field} is {block[field]!r}, of the wrong type.")
+    if problems:
+        raise BatchError(f"{path}:\n" + "\n".join(problems))
+    return runs
+
+
+def select(names: Sequence[str], runs: Mapping[str, Any]) -> list[str]:
+    """The runs with these names, each once; all of them when no name is given."""
+    if problems := [rules.unknown(name, runs, "run") for name in names if name not in runs]:
+        raise BatchError("\n".join(problems))
+    return list(dict.fromkeys(names)) or list(runs)
+
+
+def plan(
+    names: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    root: Path | None = None,
+    outputs: Path | None = None,
+) -> list[Planned]:
+    """Check everything about the chosen runs, and say which have to run and why.
+
+    Raises one ``BatchError`` that lists every problem of every run.
+    """
+    root = root or root_folder()
+    runs = read_runs(root)
+    planned, problems = [], []
+    for name in select(names, runs):
+        given = {**runs[name].get("parameters", {}), **(overrides or {})}
+        given |= {"smoke": True} if smoke else {}
+        notebook = root / "notebooks" / f"{runs[name]['notebook']}.ipynb"
+        values, found = _values(notebook, given)
+        problems += [f"[{name}] {problem}" for problem in found]
+        if not found:
+            base = (outputs or root / "outputs").resolve()
+            base = base / "smoke" if values.get("smoke") else base
+            run_id = _digest([_cells(notebook), values, kit_fingerprint()])
+            minutes = runs[name].get("minutes", 0)
+            entry = (name, notebook, minutes, given, values, run_id, base)
+            todo = "asked to overwrite" if overwrite else unfinished(Planned(*entry))
+            planned.append(Planned(*entry, todo))
+    if problems:
+        raise BatchError("Nothing was started.\n" + "\n".join(problems))
+    return planned
+
+
+def _values(notebook: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """All parameters of a notebook with these values given, and every problem with them."""
+    from papermill import inspect_notebook
+
+    if not notebook.is_file():
+        there = sorted(path.stem for path in notebook.parent.glob("*.ipynb"))
+        return {}, [rules.unknown(notebook.stem, there, "notebook")]
+    try:  # papermill formats paths: braces have to be doubled
+        found = inspect_notebook(str(notebook).replace("{", "{{").replace("}", "}}"))
+    except Exception as error:  # whatever a broken file makes a reader raise
+        return {}, [f"{notebook.name} cannot be read: {error}"]
+    if not found:
+        return {}, [f"{notebook.name} has no cell with the tag 'parameters'; tag its first one."]
+    values, problems = {}, []
+    for name, about in found.items():
+        wanted = rules.PARAMETERS[name].type if name in rules.PARAMETERS else ""
+        if wanted and about["inferred_type_name"].replace(" ", "") != wanted:
+            problems.append(f"{notebook.name} declares {name} as another type; type {wanted}.")
+        try:
+            values[name] = ast.literal_eval(about["default"])
+        except (ValueError, SyntaxError):
+            problems.append(
+                f"{notebook.name} declares {name} = {about['default']}; papermill cannot replace "
+                "what is computed. Type a plain value, on one line."
+            )
+    undeclared = [name for name in given if name not in found]
+    what = f"parameter in {notebook.name} called"
+    problems += [rules.unknown(name, found, what) for name in undeclared]
+    values |= {name: value for name, value in given.items() if name in found}
+    problems += rules.check(values)
+    return values if problems else rules.normalise(values), problems
+
+
+def _cells(notebook: Path) -> list[tuple[str, str]]:
+    """What a person wrote into a notebook: kinds and sources of its cells."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def kit_fingerprint() -> str:
+    """A digest of the package as it lies here: a result of other code is not this run's result."""
+    package, whole = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        name = path.relative_to(package).as_posix()
+        if path.is_file() and not re.search(r"__pycache__|(^|/)\.", name):
+            whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return f"{versions()['xltkit']} {whole.hexdigest()}"
+
+
+def damage(run: Planned) -> str:
+    """Why ``result.json`` is not the whole result of this very run; empty when it is."""
+    path = run.folder / "result.json"
+    if not path.exists():
+        return "there is no result"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["run_id"] != run.run_id:
+            old, new = result["parameters"], run.values
+            names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+            return f"changed since: {', '.join(names) or 'the notebook or the kit'}"
+        for table in result["tables"].values():
+            content = (run.folder / table["file"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() != table["sha256"]:
+                return f"{table['file']} is damaged"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"the result is damaged ({type(error).__name__}: {error})"
+    return ""
+
+
+def unfinished(run: Planned) -> str:
+    """Why a run has to run, in words; empty when it is done."""
+    # A result is written before the last cells run; only after them is the notebook given its
+    # name. A partial notebook that is still there was left by a batch that was killed.
+    if run.file(".partial.ipynb").exists():
+        return "interrupted before its end"
+    if run.file(".failed.ipynb").exists():
+        return "failed before"
+    if not run.file(".ipynb").exists():
+        return "not run yet"
+    return damage(run)

@@ -1,0 +1,119 @@
+"""Executed notebooks as pages that open anywhere: no network, images described, code foldable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import nbformat
+
+# Widgets live only in a kernel; the result is for programs. Neither can be drawn on a page.
+UNDRAWN = {"application/vnd.jupyter.widget-view+json", "application/vnd.xlt.result+json"}
+
+# nbconvert's own template drops the descriptions of images, and asks for scripts from the network.
+PAGE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_css -%}
+<style>
+  body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem; }
+  details.code > summary { cursor: pointer; color: #595959; font-size: 0.8rem; }
+  figure { margin: 0; } figure img { max-width: 100%; } figcaption { color: #424242; }
+</style>
+{%- endblock -%}
+{%- block input -%}
+<details class="code" open><summary>code</summary>{{ super() }}</details>
+{%- endblock -%}
+{%- macro figure(output, type, source) -%}
+{%- set about = output.metadata.get(type, {}) -%}
+{%- set alt = about.get('alt') or output.metadata.get('alt') -%}
+{%- set caption = about.get('caption') or output.metadata.get('caption') -%}
+<figure class="jp-RenderedImage jp-OutputArea-output">
+<img src="data:{{ type }};base64,{{ source }}"
+{%- if alt %} alt="{{ alt | escape_html }}"{% endif %}
+{%- if about.get('width') %} width="{{ about.width | int }}"{% endif %}>
+{%- if caption %}<figcaption>{{ caption | escape_html }}</figcaption>{% endif %}
+</figure>
+{%- endmacro -%}
+{%- block data_png -%}
+{{ figure(output, 'image/png', output.data['image/png'] | replace('\\n', '')) }}
+{%- endblock -%}
+{%- block data_jpg -%}
+{{ figure(output, 'image/jpeg', output.data['image/jpeg'] | replace('\\n', '')) }}
+{%- endblock -%}
+{%- block data_svg -%}
+{{ figure(output, 'image/svg+xml', output.data['image/svg+xml'] | text_base64) }}
+{%- endblock -%}
+"""
+INDEX = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body {{ font-family: sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+  table {{ border-collapse: collapse; }} caption {{ text-align: left; margin-bottom: 1rem; }}
+  th, td {{ text-align: left; vertical-align: top; padding: .5rem .8rem; }}
+  tr {{ border-bottom: 1px solid #bbb; }}
+</style></head><body><main><h1>{title}</h1>
+<table><caption>{caption}</caption>
+<thead><tr><th scope="col">Run</th><th scope="col">Question</th><th scope="col">Answer</th>
+<th scope="col">Minutes</th><th scope="col">Status</th></tr></thead>
+<tbody>{rows}
+</tbody></table></main></body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in the index; ``link`` is the page to read, seen from the index."""
+
+    name: str
+    question: str
+    answer: str
+    minutes: str
+    status: str
+    link: str
+
+
+def write_page(notebook: Path, page: Path) -> None:
+    """Write an executed notebook as one HTML file that needs nothing else."""
+    from jinja2 import DictLoader
+    from nbconvert import HTMLExporter
+
+    node = nbformat.read(notebook, as_version=4)
+    node.metadata.pop("widgets", None)
+    for cell in node.cells:
+        outputs = cell.get("outputs", [])
+        cell["outputs"] = [o for o in outputs if UNDRAWN.isdisjoint(o.get("data", {}))]
+    exporter = HTMLExporter(
+        template_name="lab",
+        template_file="report.html.j2",
+        extra_loaders=[DictLoader({"report.html.j2": PAGE})],
+        embed_images=True,
+    )
+    about = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
+    _write(page, exporter.from_notebook_node(node, about)[0])
+
+
+def write_index(page: Path, rows: Sequence[Row], *, smoke: bool) -> None:
+    """Write the page that lists the runs: question, answer, minutes, status, link."""
+    caption = "Smoke runs: they show that everything works, and measure nothing." if smoke else ""
+    lines = []
+    for row in rows:
+        link = f'<a href="{escape(row.link)}">{escape(row.name)}</a>'
+        name = link if row.link else escape(row.name)
+        rest = (escape(t) for t in (row.question, row.answer, row.minutes, row.status))
+        lines.append(f'<tr><th scope="row">{name}</th><td>{"</td><td>".join(rest)}</td></tr>')
+    texts = {"title": "xltkit: runs and answers", "caption": caption, "rows": "\n".join(lines)}
+    _write(page, INDEX.format(**texts))
+
+
+def _write(page: Path, html: str) -> None:
+    partial = page.with_name(page.name + ".partial")
+    partial.write_text(html, encoding="utf-8")
+    os.replace(partial, page)

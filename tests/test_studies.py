@@ -131,7 +131,8 @@ from xltkit.training import loop
 loop.train.__kwdefaults__["checkpoint_seconds"] = 0
 base = Recipe(sys.argv[1])
 arms = {"text": base.then(xlt.Intermediate(["choice"], steps=30))}
-xlt.study(arms, ["pos"], [0], steps=30, examples=20, languages=["en", "qad"]).run(Store(sys.argv[2]))
+study = xlt.study(arms, ["pos"], [0], steps=30, examples=20, languages=["en", "qad"])
+study.run(Store(sys.argv[2]))
 """
 
 

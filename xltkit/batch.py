@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xltkit import parameters as rules
 from xltkit import report
 from xltkit.plan import BatchError, Planned, damage, plan, read_runs
 from xltkit.provenance import root as root_folder
@@ -195,16 +194,21 @@ def _write_index(base: Path, root: Path, smoke: bool) -> None:
     base.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, block in read_runs(root).items():
-        answer, minutes, status, link = "", "", "not run", ""
-        try:
-            result = json.loads((base / name / "result.json").read_text(encoding="utf-8"))
-            answer, minutes = result["answer"], f"{result['seconds'] / 60:.1f}"
-            status, link = "done", f"{name}.html"
-        except (OSError, ValueError, KeyError):
-            if (base / f"{name}.failed.ipynb").exists():
-                status, link = "failed", f"{name}.failed.ipynb"
-        rows.append(report.Row(name, block["question"], answer, minutes, status, link))
+        variants = sorted(path.name for path in base.glob(f"{name}-??????") if path.is_dir())
+        rows += [_row(base, each, block["question"]) for each in (name, *variants)]
     report.write_index(base / "index.html", rows, smoke=smoke)
+
+
+def _row(base: Path, name: str, question: str) -> report.Row:
+    """What the index says of a run."""
+    try:
+        result = json.loads((base / name / "result.json").read_text(encoding="utf-8"))
+        minutes = f"{result['seconds'] / 60:.1f}"
+        return report.Row(name, question, result["answer"], minutes, "done", f"{name}.html")
+    except (OSError, ValueError, KeyError):
+        failed = f"{name}.failed.ipynb"
+        ended = ("failed", failed) if (base / failed).exists() else ("not run", "")
+        return report.Row(name, question, "", "", *ended)
 
 
 def _summarise(outcomes: Sequence[Outcome]) -> None:

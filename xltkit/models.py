@@ -19,12 +19,12 @@ from xltkit.tasks.kind import Head
 MICRO = Path(__file__).parent / "microworld" / "micro"
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
-    "xlm-roberta-base": ("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089"),
-    "xlm-roberta-large": ("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389"),
-    "bert-base-multilingual-cased": (
-        "google-bert/bert-base-multilingual-cased",
-        "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
-    ),
+    name.partition("/")[2]: (name, revision)
+    for name, revision in {
+        "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+        "FacebookAI/xlm-roberta-large": "c23d21b0620b635a76227c604d44e43a9f0ee389",
+        "google-bert/bert-base-multilingual-cased": "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
+    }.items()
 }
 
 

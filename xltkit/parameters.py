@@ -254,6 +254,7 @@ def start(namespace: dict[str, Any]) -> Run:
     name, run_id = (os.environ.get(key, "") for key in ("XLTKIT_RUN", "XLTKIT_RUN_ID"))
     run = Run(_smaller(normalise(given)), name, run_id, folder, time.time())
     namespace[STARTED] = True
+    os.environ["XLTKIT_SMOKE"] = "1" if run.smoke else ""  # figures then carry a mark
     _announce(run)
     return run
 
@@ -275,7 +276,7 @@ def _announce(run: Run) -> None:
         "device": describe(),
         "seeds": ", ".join(map(str, run.parameters.get("seeds", []))) or "none declared",
         "commit": commit(),
-        "mode": "smoke: steps, items and seeds cut down; it measures nothing" if run.smoke else "full",
+        "mode": "smoke: cut down, it measures nothing" if run.smoke else "full",
         "results": where,
     }
     print("\n".join(f"{name:<9} {text}" for name, text in lines.items()))

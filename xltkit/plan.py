@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xltkit import parameters as rules
+from xltkit.keys import digest
 from xltkit.provenance import root as root_folder
 from xltkit.provenance import versions
 
@@ -114,14 +115,22 @@ def plan(
         if not found:
             base = (outputs or root / "outputs").resolve()
             base = base / "smoke" if values.get("smoke") else base
-            run_id = _digest([_cells(notebook), values, kit_fingerprint()])
+            run_id = digest([_cells(notebook), values, kit_fingerprint()], 64)
             minutes = runs[name].get("minutes", 0)
-            entry = (name, notebook, minutes, given, values, run_id, base)
+            usual, _ = _values(notebook, runs[name].get("parameters", {}))
+            named = _variant(name, {k: values[k] for k in overrides or {}}, usual)
+            entry = (named, notebook, minutes, given, values, run_id, base)
             todo = "asked to overwrite" if overwrite else unfinished(Planned(*entry))
             planned.append(Planned(*entry, todo))
     if problems:
         raise BatchError("Nothing was started.\n" + "\n".join(problems))
     return planned
+
+
+def _variant(name: str, asked: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """The name of a run with parameters set by hand: its result replaces no published one."""
+    changed = {k: v for k, v in asked.items() if k != "smoke" and v != usual.get(k)}
+    return f"{name}-{digest(changed, 6)}" if changed else name
 
 
 def _values(notebook: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -161,11 +170,6 @@ def _cells(notebook: Path) -> list[tuple[str, str]]:
     """What a person wrote into a notebook: kinds and sources of its cells."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache

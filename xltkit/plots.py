@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -33,6 +34,10 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     from IPython.display import display
 
     figure = axes if isinstance(axes, Figure) else axes.figure
+    if os.environ.get("XLTKIT_SMOKE"):
+        figure.text(
+            0.5, 0.5, "SMOKE", fontsize=60, color="grey", alpha=0.25, ha="center", va="center"
+        )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -66,8 +71,20 @@ def _named(table: pd.DataFrame) -> pd.Series:
     return table["language"] + " " + table["language_name"]
 
 
-def _ordered(table: pd.DataFrame) -> list[str]:
-    """Languages with the source first, then families by their mean, best first."""
+def bars(results: Results) -> str:
+    """What a dot and a bar stand for, for captions: it depends on the number of seeds."""
+    seeds = results.main["seed"].nunique()
+    if seeds < 3:
+        return f"each dot is one of {seeds} runs; no interval, for there are fewer than 3 seeds"
+    return f"dot: mean of {seeds} seeds; bar: 95 % t interval over seeds"
+
+
+def _ordered(results: Results) -> list[str]:
+    """Languages with the source first, then families by their mean over all tasks, best first.
+
+    One order for every figure of a study: a reader looks for a language where it was before.
+    """
+    table = results.main
     family = table[~table["is_source"]].groupby("family", sort=False)["value"].mean()
     rank = family.rank(ascending=False).to_dict()
     keys = table.assign(label=_named(table)).groupby("label", sort=False).agg(
@@ -78,9 +95,7 @@ def _ordered(table: pd.DataFrame) -> list[str]:
     return list(keys.sort_values(["rank", "value"], ascending=[True, False]).index)
 
 
-def dots(
-    results: Results, task: str, *, arms: Sequence[str] = (), ax: Axes | None = None
-) -> Axes:
+def dots(results: Results, task: str, *, arms: Sequence[str] = (), ax: Axes | None = None) -> Axes:
     """The score in every language, one row a language, one dot an arm (all, or those named).
 
     The dot is the mean over seeds, the bar its 95 % t interval, the dotted line is chance. With
@@ -89,7 +104,7 @@ def dots(
     table = results.main
     table = table[table["task"] == task].assign(label=lambda t: _named(t))
     arms = list(arms or results.study.arms)
-    order = _ordered(table)
+    order = [label for label in _ordered(results) if label in set(table["label"])]
     ax = _axes(ax, 6.5, 0.9 + 0.28 * len(order))
     offsets = np.linspace(-0.22, 0.22, len(arms)) if len(arms) > 1 else [0.0]
     style = _style(arms, arms[0])
@@ -179,7 +194,7 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
     table = results.main
     table = table[table["arm"] == arm].assign(label=lambda t: _named(t))
     grid = table.pivot_table(index="task", columns="label", values="value", aggfunc="mean")
-    order = [c for c in _ordered(table) if c in grid.columns]
+    order = [c for c in _ordered(results) if c in grid.columns]
     ax = _axes(ax, 1.6 + 0.62 * len(order), 1.6 + 0.45 * len(grid))
     sns.heatmap(
         grid[order], annot=True, fmt=".0f", vmin=0, vmax=100, cmap="viridis", ax=ax,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -88,6 +89,8 @@ def write_page(notebook: Path, page: Path) -> None:
     node = nbformat.read(notebook, as_version=4)
     node.metadata.pop("widgets", None)
     for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell["source"] = with_formulas(cell["source"])
         outputs = cell.get("outputs", [])
         cell["outputs"] = [o for o in outputs if UNDRAWN.isdisjoint(o.get("data", {}))]
     exporter = HTMLExporter(
@@ -98,6 +101,20 @@ def write_page(notebook: Path, page: Path) -> None:
     )
     about = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
     _write(page, exporter.from_notebook_node(node, about)[0])
+
+
+def with_formulas(markdown: str) -> str:
+    """The text with TeX formulas as MathML: browsers draw it without a script from the network."""
+    from latex2mathml.converter import convert
+
+    def block(found: re.Match) -> str:
+        return convert(found[1].strip(), display="block")
+
+    def inline(found: re.Match) -> str:
+        return convert(found[1])
+
+    markdown = re.sub(r"\$\$(.+?)\$\$", block, markdown, flags=re.DOTALL)
+    return re.sub(r"\$([^$\n]+)\$", inline, markdown)
 
 
 def write_index(page: Path, rows: Sequence[Row], *, smoke: bool) -> None:

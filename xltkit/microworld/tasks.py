@@ -158,7 +158,7 @@ def _make_document(random: Random) -> Item:
     first = [_mention(scenes.varied(fact, random), random) for fact in told]
     again = []
     for fact in random.sample(told, 3):
-        if random.random() < 0.3:
+        if random.random() < 0.5:
             again.append(Said(random.choice(ask(scenes.varied(fact, random)))[0]))
         again.append(_mention(scenes.varied(fact, random), random))
     random.shuffle(first)

@@ -21,8 +21,9 @@ def _sources(task: str, train: int = 4000) -> Mapping[str, Source]:
     }
 
 
-def _budget(steps: int, learning_rate: float = 5e-4, max_length: int = 96) -> Budget:
-    return Budget(steps=steps, learning_rate=learning_rate, max_length=max_length)
+def _budget(steps: int, batch_size: int = 32, learning_rate: float = 1e-3) -> Budget:
+    """Small batches where they are enough: a task then costs a few CPU seconds."""
+    return Budget(steps=steps, batch_size=batch_size, learning_rate=learning_rate, max_length=96)
 
 
 _NOTE = "invented; nothing here is a claim about a real benchmark"
@@ -35,7 +36,7 @@ TASKS: dict[str, Task] = {
             metric="accuracy",
             chance=100 / 3,
             labels=NLI_LABELS,
-            budget=_budget(250),
+            budget=_budget(300),
             note=_NOTE,
             **_sources("nli"),
         ),
@@ -53,7 +54,7 @@ TASKS: dict[str, Task] = {
             kind="choice",
             metric="accuracy",
             chance=50.0,
-            budget=_budget(150),
+            budget=_budget(80, 16),
             note=_NOTE,
             **_sources("choice"),
         ),
@@ -63,7 +64,7 @@ TASKS: dict[str, Task] = {
             metric="accuracy",
             chance=0.0,
             labels=POS_TAGS,
-            budget=_budget(100),
+            budget=_budget(50, 16),
             note=_NOTE,
             **_sources("pos"),
         ),
@@ -81,7 +82,7 @@ TASKS: dict[str, Task] = {
             kind="text",
             metric="",
             chance=0.0,
-            budget=_budget(2000, 2e-3),
+            budget=_budget(2000, 64, 2e-3),
             note=_NOTE,
             **_sources("text", 12000),
         ),
@@ -90,7 +91,7 @@ TASKS: dict[str, Task] = {
             kind="text",
             metric="",
             chance=0.0,
-            budget=_budget(2000, 2e-3),
+            budget=_budget(2000, 64, 2e-3),
             note=_NOTE,
             **_sources("pairs", 4000),
         ),

@@ -26,6 +26,7 @@ def chain(job: Job) -> tuple[Stage, Stage]:
         warmup=work.warmup,
         weight_decay=0.0,
         max_length=work.max_length,
+        examples=work.steps * work.batch_size,
     )
     recipe = encoder(job.encoder).then(target)
     trained = training_stages(recipe, job.seed)[-1]

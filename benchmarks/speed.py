@@ -14,15 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
 HEADER = (
-    "| work | compared with | kit, s | other, s | kit / other (range) "
+    "| work | compared with | kit, s | other, s | wall, kit / other (range) | CPU, kit / other "
     "| GiB, kit / other | English, kit / other | mean of the rest, kit / other |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -35,14 +35,14 @@ class Work:
     batch_size: int
     max_length: int
     learning_rate: float
-    steps: int
+    steps: int  # over steps * batch_size rows, once each: both sides see the same rows
     examples: int  # test rows in each language
     warmup: float = 0.1
 
 
 WORKS = {
     "pairs": Work("sick", "xnli", 32, 128, 1e-4, steps=300, examples=2500),
-    "questions": Work("tydiqa", "xquad", 16, 384, 1e-4, steps=80, examples=300),
+    "questions": Work("tydiqa", "xquad", 16, 384, 1e-4, steps=100, examples=300),
 }
 
 
@@ -66,10 +66,12 @@ class Job:
 
 @dataclass
 class Measured:
-    """What a process took: seconds of work after its imports, and the whole process."""
+    """What a process took, on the wall and of the CPU: its work after the imports, and all."""
 
     seconds: float = 0.0
-    wall: float = 0.0
+    cpu: float = 0.0
+    all_seconds: float = 0.0
+    all_cpu: float = 0.0
     peak_gib: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
 
@@ -77,7 +79,9 @@ class Measured:
         """Two processes, one after the other."""
         return Measured(
             self.seconds + other.seconds,
-            self.wall + other.wall,
+            self.cpu + other.cpu,
+            self.all_seconds + other.all_seconds,
+            self.all_cpu + other.all_cpu,
             max(self.peak_gib, other.peak_gib),
             self.scores | other.scores,
         )
@@ -93,9 +97,15 @@ def worker(text: str, result: Path) -> None:
     job = Job(**given | {"work": Work(**given["work"])})
     side = import_module("kit" if job.side == "kit" else "trainer")
     side.set_threads(job.threads)
-    began = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     scores = side.train(job) if job.action == "train" else side.evaluate(job)
-    measured = Measured(time.perf_counter() - began, 0.0, side.peak_gib(), scores)
+    measured = Measured(
+        seconds=time.perf_counter() - wall,
+        cpu=time.process_time() - cpu,
+        all_cpu=time.process_time(),
+        peak_gib=side.peak_gib(),
+        scores=scores,
+    )
     result.write_text(json.dumps(asdict(measured)))
 
 
@@ -110,10 +120,10 @@ def measure(job: Job) -> Measured:
             code = subprocess.call(
                 command, stdout=subprocess.DEVNULL, stderr=log, env=os.environ | threads
             )
-        wall = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         if code:
             raise SystemExit(f"{job} failed:\n{errors.read_text()[-4000:]}")
-        return Measured(**json.loads(result.read_text()) | {"wall": wall})
+        return Measured(**json.loads(result.read_text()) | {"all_seconds": seconds})
 
 
 def one_by_one(job: Job) -> Measured:
@@ -137,55 +147,54 @@ def repeat(name: str, job: Job, number: int, measurements: Measurements) -> None
                 measured = one_by_one(mine)
                 measurements.setdefault((name, action, side), []).append(measured)
                 print(
-                    f"{name}, round {number + 1}, {action}, {side}: {measured.seconds:.1f} s of "
-                    f"work, {measured.wall:.1f} s in all",
+                    f"{name}, round {number + 1}, {action}, {side}: {measured.seconds:.1f} s of work "
+                    f"({measured.cpu:.1f} s of CPU), {measured.all_seconds:.1f} s in all",
                     file=sys.stderr,
                 )
 
 
 def row(
-    what: str, against: str, kit: Sequence[Measured], other: Sequence[Measured], clock: str
+    what: str, against: str, kit: Sequence[Measured], other: Sequence[Measured], whole: bool
 ) -> str:
-    """A row of the table: medians, and the median of the ratios of the rounds."""
-    mine, theirs = ([getattr(m, clock) for m in runs] for runs in (kit, other))
-    ratios = [a / b for a, b in zip(mine, theirs, strict=True)]
-    pairs = [[f"{_median(runs):.1f}" for runs in (mine, theirs)]]
-    pairs.append([f"{_median(m.peak_gib for m in runs):.1f}" for runs in (kit, other)])
-    for pick in (_english, _rest):
-        pairs.append([_score([pick(m.scores) for m in runs if m.scores]) for runs in (kit, other)])
-    ratio = f"**{_median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})"
-    rest = [" / ".join(pair) if all(pair) else "" for pair in pairs[1:]]
-    return "| " + " | ".join([what, against, *pairs[0], ratio, *rest]) + " |"
+    """A row of the table: medians of the rounds, and medians of their ratios."""
+    wall, cpu = ("all_seconds", "all_cpu") if whole else ("seconds", "cpu")
+    seconds = [f"{statistics.median(getattr(m, wall) for m in runs):.1f}" for runs in (kit, other)]
+    walls, cpus = ratios(kit, other, wall), ratios(kit, other, cpu)
+    ratio = f"**{statistics.median(walls):.2f}** ({min(walls):.2f}-{max(walls):.2f})"
+    peaks = [f"{statistics.median(m.peak_gib for m in runs):.1f}" for runs in (kit, other)]
+    cells = [what, against, *seconds, ratio, f"{statistics.median(cpus):.2f}", " / ".join(peaks)]
+    for english in (True, False):
+        cells.append(" / ".join(score(runs, english) for runs in (kit, other)))
+    return "| " + " | ".join(cells) + " |"
 
 
-def _median(values: Iterator[float] | Sequence[float]) -> float:
-    return statistics.median(values)
+def ratios(kit: Sequence[Measured], other: Sequence[Measured], clock: str) -> list[float]:
+    """Of each round: its runs were close in time, and those of other rounds were not."""
+    return [getattr(a, clock) / getattr(b, clock) for a, b in zip(kit, other, strict=True)]
 
 
-def _english(scores: Mapping[str, float]) -> float:
-    return scores["en"]
-
-
-def _rest(scores: Mapping[str, float]) -> float:
-    return statistics.fmean(v for code, v in scores.items() if code != "en")
-
-
-def _score(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.1f}" if values else ""
+def score(runs: Sequence[Measured], english: bool) -> str:
+    """The mean over the rounds of the score in English, or of the mean of the other languages."""
+    values = [
+        statistics.fmean(v for code, v in m.scores.items() if (code == "en") == english)
+        for m in runs
+        if m.scores
+    ]
+    return f"{statistics.fmean(values):.1f}" if values else "-"
 
 
 def table(measurements: Measurements) -> str:
     """The ratios of all works as a markdown table."""
     lines = [HEADER]
     for name in dict.fromkeys(name for name, _, _ in measurements):
-        for action, side, against, clock in (
-            ("train", "tuned", "tuned Trainer", "seconds"),
-            ("evaluate", "tuned", "tuned, one stream", "seconds"),
-            ("evaluate", "single", "a process per language", "wall"),
+        for action, side, against in (
+            ("train", "tuned", "tuned Trainer"),
+            ("evaluate", "tuned", "tuned, one stream"),
+            ("evaluate", "single", "a process per language"),
         ):
             what = f"{name}, {'training' if action == 'train' else 'evaluation'}"
             kit, other = measurements[name, action, "kit"], measurements[name, action, side]
-            lines.append(row(what, against, kit, other, clock))
+            lines.append(row(what, against, kit, other, side == "single"))
     return "\n".join(lines)
 
 
@@ -224,7 +233,8 @@ def main() -> None:
             languages, _ = data.available(get(work.test), "test")
             job = Job("", "", work, given.encoder, "", 0, given.threads, tuple(languages))
             repeat(name, job, number, measurements)
-    print(f"{runtime.describe()}; {given.threads} threads, {given.repeats} rounds\n")
+    dtype = "bf16" if runtime.precision() == "bf16" else "fp32"
+    print(f"{runtime.device()}, {dtype}, threads: {given.threads}, rounds: {given.repeats}\n")
     print(table(measurements))
 
 

@@ -30,14 +30,14 @@ from transformers.utils import logging
 
 from xltkit import data
 from xltkit.runtime import device, peak_gib, precision
-from xltkit.tasks import Task, get, scorers
+from xltkit.stages import training_rows
+from xltkit.tasks import Portion, Task, get, scorers
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
 
 TOKENS = 4096  # of a batch of the stream, padding included
 SINGLE_BATCH = 32  # examples in a batch where each language has a process
 BEST, ANSWER_TOKENS = 20, 30  # starts and ends to combine, longest answer (run_qa.py)
-# What the length-sorted, one-process evaluation is compared with in speed.py is this module twice.
 ATTENTION = os.environ.get("BENCHMARK_ATTENTION") or None  # None is transformers' own choice
 
 logging.set_verbosity_error()
@@ -129,7 +129,8 @@ def make_trainer(job: Job, model: nn.Module, tokenizer: Any, features: Any = Non
         max_steps=work.steps,
         per_device_train_batch_size=work.batch_size,
         per_device_eval_batch_size=SINGLE_BATCH,
-        train_sampling_strategy="group_by_length",
+        # It would also order what is predicted, and the predictions would come back in that order.
+        train_sampling_strategy="group_by_length" if features else "random",
         optim="adamw_torch_fused",
         learning_rate=work.learning_rate,
         warmup_steps=work.warmup,
@@ -149,10 +150,10 @@ def make_trainer(job: Job, model: nn.Module, tokenizer: Any, features: Any = Non
 
 def train(job: Job) -> dict[str, float]:
     """Train and save, as an example script does, without any evaluation on the way."""
-    task = get(job.work.train)
-    rows = data.load(task, "train", "en")
+    task, work = get(job.work.train), job.work
+    rows = training_rows(Portion(task.name, "en", work.steps * work.batch_size))
     tokenizer = AutoTokenizer.from_pretrained(job.encoder)
-    encoded = encode(task, rows, tokenizer, job.work.max_length, training=True)
+    encoded = encode(task, rows, tokenizer, work.max_length, training=True)
     set_seed(job.seed)
     trainer = make_trainer(job, load_model(job.encoder, task), tokenizer, encoded.features)
     trainer.train()

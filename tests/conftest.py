@@ -28,7 +28,7 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> str:
     """The folder of an untrained XLM-R of one layer, with a tokenizer of the microworld."""
-    from xltkit.microworld.build import write_untrained
+    from xltkit.micro import write_untrained
     from xltkit.microworld.languages import LANGUAGES
 
     folder = tmp_path_factory.mktemp("tiny")

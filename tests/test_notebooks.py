@@ -1,14 +1,17 @@
-"""The form of every notebook, read without a kernel: arc, guard, parameters, cleanness."""
+"""The form of every notebook: arc, guard, parameters, cleanness; and that each of them runs."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from papermill import inspect_notebook
 
+from xltkit.batch import run_batch
 from xltkit.parameters import PARAMETERS
 from xltkit.plan import plan
 
@@ -164,3 +167,24 @@ def test_the_checks_catch_outputs(tmp_path):
     cells = good_cells()
     cells[4].execution_count = 1
     assert "make strip" in "\n".join(problems(save(tmp_path / "bad.ipynb", cells)))
+
+
+@pytest.mark.notebooks
+def test_every_notebook_runs_and_its_result_can_be_read_back(tmp_path):
+    """In smoke mode, on the path that every run takes; the numbers are read from the files."""
+    assert run_batch(smoke=True, jobs=2, outputs=tmp_path) == 0
+    for run in plan(smoke=True, outputs=tmp_path):
+        assert not run.todo
+        result = json.loads((run.folder / "result.json").read_text())
+        assert result["smoke"] and result["answer"].startswith("On microworld")
+        scores = pd.read_parquet(run.folder / result["tables"]["scores"]["file"])
+        assert len(scores) == result["tables"]["scores"]["rows"] > 0
+        assert scores["value"].between(0, 100).all() and set(scores["seed"]) == {0, 1}
+        page = run.file(".html").read_text()
+        figures = re.findall(r"<img[^>]*>", page)
+        assert len(figures) >= 3 and all('alt="' in figure for figure in figures)
+        assert "<math" in page and "$$" not in page
+        assert not re.findall(r'(?:src|href)="https?://', page)
+        notebook = nbformat.read(run.file(".ipynb"), as_version=4)
+        assert run.file(".ipynb").stat().st_size < 500 * 1024
+        assert "widgets" not in notebook.metadata

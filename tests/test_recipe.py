@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from itertools import chain
 
 import pytest
 
 from xltkit.recipe import Intermediate, Pretrain, Recipe, Target, mixing
 from xltkit.stages import training_rows, training_stages
-from xltkit.tasks import Portion
+from xltkit.tasks import Portion, get
 
 # Training sizes of the nine intermediate tasks of Phang et al. 2020, and the shares that a cap of
 # 2^17 gives them (derived).
@@ -39,7 +40,7 @@ def test_a_recipe_does_not_change():
 
 def test_defaults_come_from_the_budget_of_the_task():
     phase = Target("nli").resolved([4000])
-    assert phase.steps > 0 and phase.learning_rate == pytest.approx(5e-4)
+    assert phase.steps > 0 and phase.learning_rate == get("nli").budget.learning_rate
     assert Target("nli", epochs=2, batch_size=50).resolved([4000]).steps == 160
     assert Target("nli", steps=7, learning_rate=1e-3).resolved([4000]).steps == 7
 
@@ -85,6 +86,12 @@ def test_keys_follow_everything_that_changes_a_result(tiny):
         keys(base.then(Intermediate(["choice"]), Target("nli")))[1:],
     ]
     assert len({reference[0], *(k for ks in changed for k in ks)}) == len(changed) + 1
+
+
+def test_a_key_does_not_depend_on_where_the_encoder_lies(tiny, tmp_path):
+    copy = shutil.copytree(tiny, tmp_path / "elsewhere")
+    phase = Target("nli")
+    assert keys(Recipe(tiny).then(phase)) == keys(Recipe(str(copy)).then(phase))
 
 
 def test_arms_share_what_they_have_in_common(tiny):

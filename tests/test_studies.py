@@ -98,7 +98,7 @@ def test_a_head_trained_on_other_labels_is_never_read(tiny):
     from xltkit.stages import _trained_on, training_stages
 
     (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
-    other = Stage("k", Evaluate("choice", ("en",)), 0, tiny, stage, ())
+    other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())
     with pytest.raises(ValueError, match="cannot be predicted by a head trained on nli"):
         _trained_on(other, get("choice"))
 

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and given.command != "micro":
         parser.error(f"unknown arguments: {' '.join(rest)}; see python -m xltkit --help")
     if given.command == "micro":
-        from xltkit.microworld.build import main as build
+        from xltkit.micro import main as build
 
         return build(rest) or 0
     if given.command == "tasks":

@@ -22,7 +22,7 @@ import datasets
 import huggingface_hub
 from datasets import Dataset
 
-from xltkit.keys import digest, file_digest
+from xltkit.keys import digest, known_digest
 
 if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
     from xltkit.tasks.table import Reader, Source, Task
@@ -208,13 +208,8 @@ def _identity(place: Place) -> str:
         if not commit:
             raise place.missing(reason)
         return f"hub@{commit}"
-    digests = [_digest(f, f.stat().st_size, f.stat().st_mtime_ns) for f in place.files]
+    digests = [known_digest(file) for file in place.files]
     return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
-
-
-@lru_cache(maxsize=1024)
-def _digest(path: Path, size: int, modified: int) -> str:
-    return file_digest(path)
 
 
 def available(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.keys import digest, file_digest
+from xltkit.keys import digest, known_digest
 from xltkit.tasks.kind import Head
 
 MICRO = Path(__file__).parent / "microworld" / "micro"
@@ -64,9 +65,10 @@ def fingerprint(name: str) -> str:
         return f"{where}@{_commit(where, revision)}"
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     files = [Path(where) / n for n in names if (Path(where) / n).is_file()]
-    return digest({f.name: file_digest(f) for f in files})
+    return digest({f.name: known_digest(f) for f in files})
 
 
+@cache
 def _commit(identifier: str, revision: str) -> str:
     """The commit that a revision of a Hub model stands for, read from its downloaded config."""
     with _explained(identifier):

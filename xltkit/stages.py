@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,20 @@ class Stage:
     the fingerprints of the data. Stages with equal keys are the same stage.
     """
 
-    key: str
     phase: Phase | Evaluate
     seed: int
     encoder: str
     parent: Stage | None
     data: tuple[tuple[str, str], ...]
 
+    @cached_property
+    def key(self) -> str:
+        """The name of the stage in the store; what an encoder's folder is called plays no part."""
+        return digest({k: v for k, v in self.signature.items() if k != "encoder"})
+
     @property
     def signature(self) -> dict[str, Any]:
-        """What the key is a hash of, readable."""
+        """What the key is a hash of, readable, and the name the encoder was given by."""
         return {
             "encoder": self.encoder,
             "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
@@ -59,14 +62,6 @@ class Stage:
             return f"evaluate {self.phase.task} (seed {self.seed})"
         tasks = "+".join(dict.fromkeys(p.task for p in self.phase.portions))
         return f"{type(self.phase).__name__.lower()} {tasks} (seed {self.seed})"
-
-
-def _stage(phase: Phase | Evaluate, seed: int, recipe: Recipe, parent: Stage | None, data) -> Stage:
-    stage = Stage("", phase, seed, recipe.encoder, parent, tuple(sorted(data.items())))
-    return Stage(digest(stage.signature), *(getattr(stage, f) for f in list(_FIELDS)[1:]))
-
-
-_FIELDS = Stage.__dataclass_fields__
 
 
 @lru_cache(maxsize=64)
@@ -111,7 +106,8 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
             for p in phase.portions
         }
         parent = stages[-1] if stages else None
-        stages.append(_stage(phase.resolved(sizes), seed, recipe, parent, fingerprints))
+        known = tuple(sorted(fingerprints.items()))
+        stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, known))
     return stages
 
 
@@ -123,7 +119,8 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     source = _source(get(phase.task), phase.split)
     _assert_unseen(phase, source, recipe)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
-    return _stage(phase, seed if parent else 0, recipe, parent, fingerprints)
+    known = tuple(sorted(fingerprints.items()))
+    return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
 
 
 def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
@@ -184,7 +181,8 @@ def _encoded(portion: Portion, max_length: int, tokenizer_at: str) -> list[Featu
     """Encoding a data set once serves every stage of a process that trains on it."""
     task = get(portion.task)
     tokenizer = models.load_tokenizer(tokenizer_at)
-    return KINDS[task.kind].encode(task, training_rows(portion), tokenizer, max_length, True)
+    limit = min(max_length, tokenizer.model_max_length)
+    return KINDS[task.kind].encode(task, training_rows(portion), tokenizer, limit, training=True)
 
 
 def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
@@ -259,8 +257,3 @@ def _trained_on(stage: Stage, task: Task) -> str:
 def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
     rows = data.load(task, phase.split, code)
     return rows.select(range(min(phase.examples or len(rows), len(rows))))
-
-
-def table(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Stages as rows: key, what is done, seed, steps."""
-    return [{"key": s.key, "stage": s.title, "steps": getattr(s.phase, "steps", 0)} for s in stages]

@@ -102,9 +102,9 @@ def predict(
         value, n).
     """
     kind = KINDS[task.kind]
+    limit = min(task.budget.max_length, tokenizer.model_max_length)
     encoded = {
-        code: kind.encode(task, r, tokenizer, task.budget.max_length, training=False)
-        for code, r in rows.items()
+        code: kind.encode(task, r, tokenizer, limit, training=False) for code, r in rows.items()
     }
     layers: Sequence[int] = ()
     if kind.name == "retrieval":

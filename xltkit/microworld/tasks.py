@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -263,10 +264,9 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
 
 
 @lru_cache(maxsize=64)
-def items(task: str, split: str, count: int, stream: str = "") -> tuple[Item, ...]:
+def items(task: str, split: str, count: int) -> tuple[Item, ...]:
     """The first ``count`` items of a task and split, in no language yet."""
-    made = generate(task, split, stream)
-    return tuple(next(made) for _ in range(count))
+    return tuple(islice(generate(task, split), count))
 
 
 @lru_cache(maxsize=256)
@@ -280,9 +280,11 @@ def rows(task: str, split: str, lang: MicroLanguage, count: int = 0) -> Dataset:
         count: number of items; 0 means the size in ``SIZES``.
     """
     _, write = GENERATORS[task]
-    # Plain text says something else in every language; all other tasks are parallel by id.
-    stream = lang.code if task == "text" else ""
-    said = items(task, split, count or SIZES[split], stream)
+    count = count or SIZES[split]
+    if task == "text":  # says something else in every language; all other tasks are parallel by id
+        said = islice(generate(task, split, lang.code), count)
+    else:
+        said = items(task, split, count)
     return Dataset.from_list([{"id": f"{split}-{i}"} | write(s, lang) for i, s in enumerate(said)])
 
 

@@ -243,8 +243,5 @@ def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) ->
     for name, parameter in _parameters(optimizer):
         mine = {k.rsplit(".", 1)[1]: v for k, v in moments.items() if k.rsplit(".", 1)[0] == name}
         if mine:
-            optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in mine.items()
-            }
+            optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in mine.items()}
     return state["step"], Log(folder / "log.jsonl", lines=state["lines"], sums=state["sums"])

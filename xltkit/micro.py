@@ -18,7 +18,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xltkit.keys import file_digest
-from xltkit.microworld import tasks as micro
+from xltkit.microworld import tasks as world
 from xltkit.microworld.languages import LANGUAGES, MicroLanguage
 from xltkit.models import MICRO
 from xltkit.recipe import Pretrain, Recipe
@@ -72,7 +72,7 @@ def write_untrained(
     texts = (
         row
         for lang in languages
-        for row in micro.rows("text", "train", lang, DOCUMENTS[lang.resource])["text"]
+        for row in world.rows("text", "train", lang, DOCUMENTS[lang.resource])["text"]
     )
     tokenizer = train_tokenizer(texts, vocabulary)
     torch.manual_seed(0)

@@ -147,8 +147,8 @@ def repeat(name: str, job: Job, number: int, measurements: Measurements) -> None
                 measured = one_by_one(mine)
                 measurements.setdefault((name, action, side), []).append(measured)
                 print(
-                    f"{name}, round {number + 1}, {action}, {side}: {measured.seconds:.1f} s of work "
-                    f"({measured.cpu:.1f} s of CPU), {measured.all_seconds:.1f} s in all",
+                    f"{name}, round {number + 1}, {action}, {side}: work {measured.seconds:.1f} s "
+                    f"(CPU {measured.cpu:.1f} s), all {measured.all_seconds:.1f} s",
                     file=sys.stderr,
                 )
 

@@ -87,7 +87,10 @@ def _source(task: Task, split: str) -> Source:
     if getattr(task, split) is None:
         has = ", ".join(name for name in SPLITS if getattr(task, name))
         trains = f" It trains on {task.train_on!r}." if task.train_on else ""
-        raise MissingData(f"{task.name} has no {split} split with labels, only {has}.{trains}")
+        raise MissingData(
+            f"{task.name} has no {split} split with labels, only {has}.{trains} To score another "
+            "split, type for example split='validation'."
+        )
     return getattr(task, split)
 
 

@@ -62,6 +62,7 @@ class Job:
     seed: int
     threads: int
     languages: tuple[str, ...]
+    attention: str = ""  # of the Trainer's models
 
 
 @dataclass
@@ -96,6 +97,7 @@ def worker(text: str, result: Path) -> None:
     given = json.loads(text)
     job = Job(**given | {"work": Work(**given["work"])})
     side = import_module("kit" if job.side == "kit" else "trainer")
+    import_module("transformers.modeling_utils")  # one side would import it late, on the clock
     side.set_threads(job.threads)
     wall, cpu = time.perf_counter(), time.process_time()
     scores = side.train(job) if job.action == "train" else side.evaluate(job)
@@ -134,23 +136,21 @@ def one_by_one(job: Job) -> Measured:
     return sum(runs, Measured())
 
 
-def repeat(name: str, job: Job, number: int, measurements: Measurements) -> None:
+def repeat(name: str, job: Job, measurements: Measurements) -> None:
     """One round: all sides train, then all sides evaluate; every other round in reverse order."""
     with tempfile.TemporaryDirectory() as folder:
         for action, sides in (
             ("train", ("kit", "tuned")),
             ("evaluate", ("kit", "tuned", "single")),
         ):
-            for side in sides[:: -1 if number % 2 else 1]:
+            for side in sides[:: -1 if job.seed % 2 else 1]:
                 home = Path(folder, "kit" if side == "kit" else "trainer")
-                mine = replace(job, side=side, action=action, folder=str(home), seed=number)
+                mine = replace(job, side=side, action=action, folder=str(home))
                 measured = one_by_one(mine)
                 measurements.setdefault((name, action, side), []).append(measured)
-                print(
-                    f"{name}, round {number + 1}, {action}, {side}: work {measured.seconds:.1f} s "
-                    f"(CPU {measured.cpu:.1f} s), all {measured.all_seconds:.1f} s",
-                    file=sys.stderr,
-                )
+                took = f"work {measured.seconds:.1f} s (CPU {measured.cpu:.1f} s)"
+                took += f", all {measured.all_seconds:.1f} s"
+                print(f"{name}, round {job.seed + 1}, {action}, {side}: {took}", file=sys.stderr)
 
 
 def row(
@@ -207,6 +207,7 @@ def arguments() -> argparse.Namespace:
     add("--steps", type=int, default=0, help="of training; 0 means the default of the work")
     add("--examples", type=int, default=0, help="test rows per language; 0 means the default")
     add("--threads", type=int, default=os.cpu_count())
+    add("--attention", default="", help="of the Trainer's models; empty means their default")
     add("--job", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if not given.job and not given.encoder:
@@ -214,11 +215,8 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def main() -> None:
-    given = arguments()
-    if given.job:
-        worker(given.job[0], Path(given.job[1]))
-        return
+def compare(given: argparse.Namespace) -> None:
+    """Run all rounds and print the table."""
     from xltkit import data, runtime
     from xltkit.tasks import get
 
@@ -230,13 +228,26 @@ def main() -> None:
             work = replace(
                 work, steps=given.steps or work.steps, examples=given.examples or work.examples
             )
-            languages, _ = data.available(get(work.test), "test")
-            job = Job("", "", work, given.encoder, "", 0, given.threads, tuple(languages))
-            repeat(name, job, number, measurements)
+            job = Job(
+                side="",
+                action="",
+                work=work,
+                encoder=given.encoder,
+                folder="",
+                seed=number,
+                threads=given.threads,
+                languages=tuple(data.available(get(work.test), "test")[0]),
+                attention=given.attention,
+            )
+            repeat(name, job, measurements)
     dtype = "bf16" if runtime.precision() == "bf16" else "fp32"
     print(f"{runtime.device()}, {dtype}, threads: {given.threads}, rounds: {given.repeats}\n")
     print(table(measurements))
 
 
 if __name__ == "__main__":
-    main()
+    arguments_given = arguments()
+    if arguments_given.job:
+        worker(arguments_given.job[0], Path(arguments_given.job[1]))
+    else:
+        compare(arguments_given)

@@ -6,7 +6,6 @@ accumulation, losses that are not a number shown as such.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +37,6 @@ __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
 TOKENS = 4096  # of a batch of the stream, padding included
 SINGLE_BATCH = 32  # examples in a batch where each language has a process
 BEST, ANSWER_TOKENS = 20, 30  # starts and ends to combine, longest answer (run_qa.py)
-ATTENTION = os.environ.get("BENCHMARK_ATTENTION") or None  # None is transformers' own choice
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -110,13 +108,13 @@ def _tokens_of(
     return first, last
 
 
-def load_model(folder: str, task: Task) -> nn.Module:
+def load_model(folder: str, task: Task, attention: str) -> nn.Module:
+    """With weights in fp32; ``attention`` is empty for transformers' own choice."""
+    options = {"dtype": torch.float32, "attn_implementation": attention or None}
     if task.kind == "span":
-        return AutoModelForQuestionAnswering.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation=ATTENTION
-        )
+        return AutoModelForQuestionAnswering.from_pretrained(folder, **options)
     return AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=ATTENTION, num_labels=len(task.labels)
+        folder, num_labels=len(task.labels), **options
     )
 
 
@@ -155,7 +153,8 @@ def train(job: Job) -> dict[str, float]:
     tokenizer = AutoTokenizer.from_pretrained(job.encoder)
     encoded = encode(task, rows, tokenizer, work.max_length, training=True)
     set_seed(job.seed)
-    trainer = make_trainer(job, load_model(job.encoder, task), tokenizer, encoded.features)
+    model = load_model(job.encoder, task, job.attention)
+    trainer = make_trainer(job, model, tokenizer, encoded.features)
     trainer.train()
     trainer.save_model()
     return {}
@@ -165,7 +164,7 @@ def evaluate(job: Job) -> dict[str, float]:
     """Predict and score: all languages in one stream, or as many as the job names by Trainer."""
     task, work = get(job.work.test), job.work
     tokenizer = AutoTokenizer.from_pretrained(job.folder)
-    model = load_model(job.folder, task)
+    model = load_model(job.folder, task, job.attention)
     rows = {code: data.load(task, "test", code) for code in job.languages}
     rows = {code: r.select(range(min(work.examples, len(r)))) for code, r in rows.items()}
     encoded = {code: encode(task, r, tokenizer, work.max_length) for code, r in rows.items()}

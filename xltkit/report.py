@@ -88,9 +88,10 @@ def write_page(notebook: Path, page: Path) -> None:
 
     node = nbformat.read(notebook, as_version=4)
     node.metadata.pop("widgets", None)
+    formulas = Formulas()
     for cell in node.cells:
         if cell.cell_type == "markdown":
-            cell["source"] = with_formulas(cell["source"])
+            cell["source"] = formulas.take(cell["source"])
         outputs = cell.get("outputs", [])
         cell["outputs"] = [o for o in outputs if UNDRAWN.isdisjoint(o.get("data", {}))]
     exporter = HTMLExporter(
@@ -100,21 +101,34 @@ def write_page(notebook: Path, page: Path) -> None:
         embed_images=True,
     )
     about = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
-    _write(page, exporter.from_notebook_node(node, about)[0])
+    _write(page, formulas.put(exporter.from_notebook_node(node, about)[0]))
 
 
-def with_formulas(markdown: str) -> str:
-    """The text with TeX formulas as MathML: browsers draw it without a script from the network."""
-    from latex2mathml.converter import convert
+class Formulas:
+    """TeX formulas as MathML, which browsers draw without a script from the network.
 
-    def block(found: re.Match) -> str:
-        return convert(found[1].strip(), display="block")
+    They are taken out of the text before it is converted, which would break their tags, and put
+    in afterwards.
+    """
 
-    def inline(found: re.Match) -> str:
-        return convert(found[1])
+    def __init__(self) -> None:
+        self.found: list[str] = []
 
-    markdown = re.sub(r"\$\$(.+?)\$\$", block, markdown, flags=re.DOTALL)
-    return re.sub(r"\$([^$\n]+)\$", inline, markdown)
+    def take(self, markdown: str) -> str:
+        """The text with a mark in the place of each formula."""
+        markdown = re.sub(r"\$\$(.+?)\$\$", self._mark, markdown, flags=re.DOTALL)
+        return re.sub(r"\$([^$\n]+)\$", self._mark, markdown)
+
+    def put(self, page: str) -> str:
+        """The page with the formulas in their places."""
+        return re.sub(r"xltformula(\d+)x", lambda mark: self.found[int(mark[1])], page)
+
+    def _mark(self, formula: re.Match) -> str:
+        from latex2mathml.converter import convert
+
+        display = "block" if formula[0].startswith("$$") else "inline"
+        self.found.append(convert(formula[1].strip(), display=display))
+        return f"xltformula{len(self.found) - 1}x"
 
 
 def write_index(page: Path, rows: Sequence[Row], *, smoke: bool) -> None:

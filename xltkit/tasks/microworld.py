@@ -36,7 +36,7 @@ TASKS: dict[str, Task] = {
             metric="accuracy",
             chance=100 / 3,
             labels=NLI_LABELS,
-            budget=_budget(400, 16, 7e-4),
+            budget=_budget(400),
             note=_NOTE,
             **_sources("nli"),
         ),

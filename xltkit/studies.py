@@ -239,6 +239,7 @@ class Results:
             is_source=scores["language"] == self.study.source,
             main=scores["metric"] == task.metric,
             chance=task.chance,
+            selection_rule="last checkpoint",
             encoder=stage.encoder,
             steps=sum(c["steps"] for c in costs),
             wall_s=sum(c["wall_s"] for c in costs),

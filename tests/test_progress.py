@@ -22,13 +22,13 @@ def test_a_batch_gets_one_line_an_interval(monkeypatch, capsys):
 
 def test_a_loop_is_tracked(monkeypatch, capsys):
     monkeypatch.setenv("XLTKIT_BATCH", "1")
-    assert list(track(["a", "b", "c"], "reading", unit="file", every=0)) == ["a", "b", "c"]
+    assert list(progress.track(["a", "b", "c"], "reading", unit="file", every=0)) == ["a", "b", "c"]
     assert capsys.readouterr().out.splitlines()[-1].startswith("reading: file 3/3,")
 
 
 def test_what_takes_less_than_an_interval_says_nothing(monkeypatch, capsys):
     monkeypatch.setenv("XLTKIT_BATCH", "1")
-    assert list(track([1, 2, 3], "reading", every=1e9)) == [1, 2, 3]
+    assert list(progress.track([1, 2, 3], "reading", every=1e9)) == [1, 2, 3]
     assert capsys.readouterr().out == ""
 
 

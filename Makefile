@@ -1,5 +1,5 @@
 # Two things to do here:
-#   make run     every notebook of notebooks/runs.toml, into outputs/   (make run ARGS="00_start_here --smoke")
+#   make run     the notebooks of notebooks/runs.toml, into outputs/   (make run ARGS="00_start_here --smoke")
 #   make test    style, clean notebooks, tests                          (make test ARGS="-k batch")
 # Both install the kit into .venv first, once.
 

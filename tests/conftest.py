@@ -28,12 +28,17 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> str:
     """The folder of an untrained XLM-R of one layer, with a tokenizer of the microworld."""
-    from xltkit.micro import write_untrained
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    from xltkit.micro import write_blank
     from xltkit.microworld.languages import LANGUAGES
 
     folder = tmp_path_factory.mktemp("tiny")
     languages = [LANGUAGES[code] for code in ("qas", "qbu")]  # low resource: little text to read
-    write_untrained(folder, languages, layers=2, width=32, vocabulary=400)
+    write_blank(folder, languages, layers=2, width=32, vocabulary=400)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig.from_pretrained(folder, hidden_dropout_prob=0.1)
+    XLMRobertaForMaskedLM(config).save_pretrained(folder)
     return str(folder)
 
 

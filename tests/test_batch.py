@@ -226,6 +226,15 @@ def test_wrong_parameters_are_refused_before_anything_starts(world, no_kernel, o
     assert says in str(error.value)
 
 
+def test_a_long_run_waits_to_be_named(tmp_path):
+    block = '[slow]\nnotebook = "good"\nquestion = "?"\nlong = true\n'
+    root = make_root(tmp_path, {"good": []}, block)
+    names = lambda *asked, **options: {r.name for r in plan(asked, root=root, **options)}  # noqa: E731
+    assert names() == {"good"}
+    assert names("slow") == {"slow"}
+    assert names(smoke=True) == {"good", "slow"}
+
+
 def test_all_problems_of_all_runs_are_reported_at_once(tmp_path, no_kernel):
     extra = """
 [typo]

@@ -7,32 +7,56 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from xltkit.microworld import lexicon, tasks
-from xltkit.microworld.grammar import Clause, Phrase, gloss, sentence, text
-from xltkit.microworld.languages import ENGLISH, LANGUAGES, MicroLanguage, language
+from xltkit import languages as registry
+from xltkit.microworld import contact_sheet, gloss, lexicon, pictures, tasks
+from xltkit.microworld.grammar import Clause, Phrase, Said, say
+from xltkit.microworld.languages import ENGLISH, KNOBS, LANGUAGES, MicroLanguage, language
+from xltkit.microworld.scenes import Fact, name, tell, the
 
-GIVE = Clause(
-    Phrase("Anna"), "give", Phrase("ball", "the", adjectives=("red",)), ("to", Phrase("Ben"))
-)
+GIVE = Said(Clause(name("Anna"), "give", the("ball", "red"), ("to", name("Ben"))))
+
+
+PROPER = (*lexicon.NAMES, *lexicon.SHARED_NAMES, *lexicon.PUNCTUATION)
+
+
+def english(clause):
+    return say((Said(clause),), ENGLISH)
 
 
 def test_english_is_english():
-    assert text(sentence(GIVE, ENGLISH), ENGLISH) == "Anna gives the red ball to Ben ."
-    asked = Clause(Phrase("Anna"), "see", Phrase("cup", number="two"), asked="how")
-    assert text(sentence(asked, ENGLISH), ENGLISH) == "how many cups does Anna see ?"
-    owned = Clause(Phrase("ball", "the", owner="Anna"), "is", predicate="red", asked="which")
-    assert text(sentence(owned, ENGLISH), ENGLISH) == "what colour is the ball of Anna ?"
+    assert say((GIVE,), ENGLISH) == "Anna gives the red ball to Ben ."
+    asked = Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how")
+    assert english(asked) == "how many cups does Anna find ?"
+    owned = Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which")
+    assert english(owned) == "what colour is the ball of Anna ?"
+    firm = Phrase("Arden", entity="ORG", more=("and", "Blake"))
+    assert english(Clause(firm, "hire", name("Anna"))) == "Arden and Blake hires Anna ."
+
+
+def test_both_sides_of_a_fact():
+    give = Fact("transfer", ("Anna", "give", "ball", "Ben"))
+    assert [english(c) for c in tell(give)] == [
+        "Anna gives the ball to Ben .",
+        "Ben gets the ball from Anna .",
+    ]
+    under = Fact("relation", ("cup", "under", "hat"))
+    assert [english(c) for c in tell(under)] == [
+        "the cup is under the hat .",
+        "the hat is over the cup .",
+    ]
 
 
 def test_order_and_case_follow_the_table():
-    final = MicroLanguage("qaa", "X", "Kessic", "high", 1.0, order="sov", marking=True)
-    concepts = [t.concept for t in sentence(GIVE, final)]
+    final = MicroLanguage(
+        "qaa", "X", "Kessic", "high", 1.0, order="sov", nouns="first", marking=True
+    )
+    concepts = [t.concept for t in GIVE.tokens(final)]
     assert concepts == ["Anna", "Ben", "to", "the", "ball", "red", "give", "."]
-    assert text(sentence(GIVE, final), final) == "Anna Ben'esh to the ballot red givei ."
+    assert say((GIVE,), final) == "Anna Ben'esh to the ballot red givei ."
 
 
 def test_cognates_are_nested():
-    words = [w for w in lexicon.TAGS if w not in lexicon.NAMES + lexicon.PUNCTUATION]
+    words = [w for w in lexicon.TAGS if w not in PROPER]
     kept = {
         code: {w for w in words if LANGUAGES[code].form(w) == w} for code in ("qad", "qbe", "qke")
     }
@@ -42,11 +66,11 @@ def test_cognates_are_nested():
 
 
 def test_families_share_most_of_their_own_words():
-    words = [w for w in lexicon.TAGS if w not in lexicon.NAMES + lexicon.PUNCTUATION]
+    words = [w for w in lexicon.TAGS if w not in PROPER]
     high, low, other = (LANGUAGES[c] for c in ("qke", "qku", "qto"))
     own = [w for w in words if high.form(w) != w]
     shared = np.mean([high.form(w) == low.form(w) for w in own])
-    assert 0.75 < shared < 0.98
+    assert 0.5 < shared < 0.7  # each of the two has a quarter for itself
     assert not any(high.form(w) == other.form(w) for w in own)
 
 
@@ -54,7 +78,7 @@ def test_another_script_shares_no_letter_but_the_names():
     rows = tasks.rows("retrieval", "test", LANGUAGES["qto"], 200)["text"]
     words = {w for row in rows for w in row.split()} - set(".,?")
     latin = {w.split("'")[0] for w in words if any("a" <= c.lower() <= "z" for c in w)}
-    assert latin <= set(lexicon.NAMES)
+    assert latin <= set(PROPER)
 
 
 def test_every_row_of_the_table():
@@ -66,8 +90,28 @@ def test_every_row_of_the_table():
     assert all("qaa" <= code <= "qtz" for code in LANGUAGES if code != "en")
     forms = [tuple(lang.form(w) for w in lexicon.TAGS) for lang in LANGUAGES.values()]
     assert len(set(forms)) == 13
+    for lang in LANGUAGES.values():  # no two words of a language are the same
+        stems = [lang.form(w) for w in lexicon.TAGS]
+        assert len(set(stems)) == len(stems), lang.name
     with pytest.raises(ValueError, match="qad"):
         language("de")
+
+
+def test_a_counterfactual_language_differs_in_its_knob_alone():
+    bera = LANGUAGES["qbe"]
+    assert [t.concept for t in GIVE.tokens(language("qbe-x-sov"))][-2:] == ["give", "."]
+    for knob in [*KNOBS, "cog20"]:
+        made = language(f"qbe-x-{knob}")
+        assert made == bera.but(knob) and made.code == f"qbe-x-{knob}"
+        assert registry.language(made.code).name == f"Bera ({knob})"
+    assert language("qbe-x-sov").form("dog") == bera.form("dog")
+    assert language("qbe-x-noanchor").form("Anna") != "Anna" == bera.form("Anna")
+    assert bera.but("sov").but("noanchor") == language("qbe-x-sov-noanchor")
+    kept = [sum(language(c).form(w) == w for w in lexicon.TAGS) for c in ("qbe", "qbe-x-cog20")]
+    assert kept[0] > kept[1] > 0
+    for wrong in ("qbe-x-upside", "qbe-x-cog", "en-x-sov", "qxx-x-sov"):
+        with pytest.raises(ValueError, match=r"knob|no language"):
+            language(wrong)
 
 
 @pytest.mark.parametrize("task", tasks.GENERATORS)
@@ -80,76 +124,12 @@ def test_splits_share_no_item_and_come_out_the_same(task):
     assert set(tasks.items(task, "test", 400)) == splits["test"]
 
 
-@pytest.mark.parametrize("task", ["nli", "qa", "choice", "pos", "retrieval"])
+@pytest.mark.parametrize("task", [t for t in tasks.GENERATORS if t != "text"])
 def test_test_sets_are_parallel(task):
     english, far = (tasks.rows(task, "test", LANGUAGES[c], 100) for c in ("en", "qte"))
     assert english["id"][:] == far["id"][:]
     if "label" in english.column_names:
         assert english["label"][:] == far["label"][:]
-
-
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_answers_stand_where_they_say(code):
-    rows = tasks.rows("qa", "test", LANGUAGES[code], 150)
-    for row in rows:
-        start, answer = row["starts"][0], row["answers"][0]
-        assert row["context"][start : start + len(answer)] == answer
-    places = [row["starts"][0] / len(row["context"]) for row in rows]
-    assert np.std(places) > 0.2  # never at one place
-
-
-def overlap(rows):
-    return [len(set(r["text_a"].split()) & set(r["text_b"].split())) for r in rows]
-
-
-def bag(texts, vocabulary):
-    out = np.zeros((len(texts), len(vocabulary)))
-    for row, words in zip(out, texts, strict=True):
-        for word in words.split():
-            if word in vocabulary:
-                row[vocabulary[word]] += 1
-    return out
-
-
-def linear_baseline(train, test, labels_train, labels_test):
-    """Accuracy of ridge regression on one-hot labels: what a bag of words can tell."""
-    train, test = (np.hstack([x, np.ones((len(x), 1))]) for x in (train, test))
-    targets = np.eye(max(labels_train) + 1)[labels_train]
-    weights = np.linalg.solve(train.T @ train + 10 * np.eye(train.shape[1]), train.T @ targets)
-    return 100 * np.mean((test @ weights).argmax(1) == labels_test)
-
-
-def test_no_part_of_an_inference_item_tells_its_label():
-    train = tasks.rows("nli", "train", ENGLISH, 6000)
-    test = tasks.rows("nli", "test", ENGLISH, 3000)
-    vocabulary = {
-        w: i for i, w in enumerate(sorted({w for r in train["text_a"] for w in r.split()}))
-    }
-    features = {
-        "premise": lambda rows: bag(rows["text_a"], vocabulary),
-        "hypothesis": lambda rows: bag(rows["text_b"], vocabulary),
-        "both": lambda rows: np.hstack([bag(rows[c], vocabulary) for c in ("text_a", "text_b")]),
-        "overlap": lambda rows: np.eye(20)[overlap(rows)],
-        "length": lambda rows: np.array([[len(r["text_a"]), len(r["text_b"])] for r in rows]) / 50,
-    }
-    chance = 100 * max(Counter(test["label"]).values()) / len(test)
-    for name, make in features.items():
-        score = linear_baseline(make(train), make(test), train["label"][:], test["label"][:])
-        assert score < max(chance, 100 / 3) + 3, name
-
-
-def test_no_part_of_a_choice_item_tells_its_label():
-    train = tasks.rows("choice", "train", ENGLISH, 6000)
-    test = tasks.rows("choice", "test", ENGLISH, 3000)
-    texts = lambda rows: [c for r in rows for c in r["choices"]]  # noqa: E731
-    right = lambda rows: np.array([i == r["label"] for r in rows for i in (0, 1)]).astype(int)  # noqa: E731
-    vocabulary = {w: i for i, w in enumerate(sorted({w for t in texts(train) for w in t.split()}))}
-    score = linear_baseline(
-        bag(texts(train), vocabulary), bag(texts(test), vocabulary), right(train), right(test)
-    )
-    assert score < 53
-    assert abs(np.mean(test["label"]) - 0.5) < 0.03
-    assert len(lexicon.CAUSES) >= 20 and len(set(lexicon.CAUSES.values())) == len(lexicon.CAUSES)
 
 
 def test_plain_text_is_not_parallel():
@@ -163,6 +143,46 @@ def test_plain_text_is_not_parallel():
 
 
 def test_a_gloss_is_a_table_with_languages_and_directions():
-    out = gloss([(LANGUAGES[c], sentence(GIVE, LANGUAGES[c])) for c in ("en", "qto")])
-    assert out.count("<tr>") == 2 and 'lang="qto" dir="auto"' in out
-    assert "give.3SG" in out and "ball.ACC" not in out.split("<tr>")[1]
+    out = gloss(GIVE, ["en", "qto", "qbe-x-sov"]).data
+    assert out.count("<tr>") == 3 and 'lang="qto" dir="ltr"' in out
+    assert "give-3SG" in out and "ball-ACC" in out and "ball-ACC" not in out.split("<tr>")[1]
+    assert gloss(7).data == gloss(7).data != gloss(8).data
+
+
+VIEW = Fact("view", (("two", "small", "red", "ball"), "over", ("", "big", "blue", "cup")))
+OTHERS = {
+    "number": (("three", "small", "red", "ball"), "over", ("", "big", "blue", "cup")),
+    "size": (("two", "big", "red", "ball"), "over", ("", "big", "blue", "cup")),
+    "colour": (("two", "small", "green", "ball"), "over", ("", "big", "blue", "cup")),
+    "kind": (("two", "small", "red", "apple"), "over", ("", "big", "blue", "cup")),
+    "relation": (("two", "small", "red", "ball"), "under", ("", "big", "blue", "cup")),
+    "depth": (("two", "small", "red", "ball"), "behind", ("", "big", "blue", "cup")),
+    "second": (("two", "small", "red", "ball"), "over", ("", "big", "white", "cup")),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_picture_shows_every_fact(what):
+    picture, other = (
+        np.asarray(pictures.render(f), int) for f in (VIEW, Fact("view", OTHERS[what]))
+    )
+    assert picture.shape == (64, 64, 3)
+    differs = np.abs(picture - other).max(-1) > 60
+    assert differs.sum() > 25  # pixels that a person can tell apart
+
+
+def test_words_that_mean_the_same_look_the_same():
+    said = (("two", "tiny", "scarlet", "ball"), "over", ("", "large", "navy", "cup"))
+    assert pictures.render(VIEW).tobytes() == pictures.render(Fact("view", said)).tobytes()
+    turned = Fact("view", (VIEW.about[2], "under", VIEW.about[0]))
+    assert pictures.render(VIEW).tobytes() == pictures.render(turned).tobytes()
+
+
+def test_all_pictures_differ():
+    rows = tasks.rows("captions", "test", ENGLISH, 300)
+    assert len({row["image"].tobytes() for row in rows}) == len(
+        set(map(str, tasks.items("captions", "test", 300)))
+    )
+    sheet = contact_sheet(rows.select(range(5)), columns=3)
+    shown = [axis for axis in sheet.axes if axis.images]
+    assert len(shown) == 5 and shown[0].get_title().endswith(".")

@@ -13,7 +13,7 @@ from papermill import inspect_notebook
 
 from xltkit.batch import run_batch
 from xltkit.parameters import PARAMETERS
-from xltkit.plan import plan
+from xltkit.plan import plan, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -114,7 +114,7 @@ def test_every_notebook_has_the_form(path):
 @pytest.mark.skipif(not (ROOT / "notebooks" / "runs.toml").exists(), reason="no runs yet")
 @pytest.mark.parametrize("smoke", [False, True])
 def test_the_runs_are_all_possible(tmp_path, smoke):
-    planned = plan(root=ROOT, outputs=tmp_path, smoke=smoke)
+    planned = plan(list(read_runs(ROOT)), root=ROOT, outputs=tmp_path, smoke=smoke)
     assert {run.notebook for run in planned} == set(NOTEBOOKS)
 
 

@@ -19,6 +19,7 @@ class Table:
                 "seed": seed,
                 "task": task,
                 "language": code,
+                "counterpart": code,
                 "is_source": code == "en",
                 "family": {"en": "English", "qad": "Alvic", "qbe": "Beric"}[code],
                 "value": value,

@@ -173,3 +173,24 @@ def test_shuffled_labels_end_at_chance(module_store):
     # 300 items: the standard error at chance is 2.9 points
     assert abs(shuffled.main["value"].item() - 50) < 3 * 2.9
     assert plain.main["value"].item() > 70
+
+
+def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny, store):
+    base = Recipe(tiny)
+    arms = {"as it is": base, "verb last": base}
+    own = {"as it is": ["qbe"], "verb last": ["qbe-x-sov"]}
+    found = xlt.study(arms, ["retrieval"], [0], languages=own, examples=30).run(store)
+    table = found.main.query("not is_source").set_index("arm")
+    assert table["language"].to_dict() == {"as it is": "qbe", "verb last": "qbe-x-sov"}
+    assert set(table["counterpart"]) == {"qbe"} and set(table["family"]) == {"Beric"}
+    difference = xlt.compare(found, "as it is").set_index("languages")["difference"]
+    assert difference["source"] == 0
+    expected = table.loc["verb last", "value"] - table.loc["as it is", "value"]
+    assert difference["transfer"] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="languages are given for"):
+        xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"]})
+    for other in (["qke"], ["qbe", "qbe-x-sov"]):
+        with pytest.raises(ValueError, match="cannot be compared"):
+            xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"], "verb last": other})
+    with pytest.raises(ValueError, match="qbe-x-up"):
+        xlt.study(arms, ["retrieval"], [0], languages=["qbe-x-up"])

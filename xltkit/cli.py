@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m xltkit", description="The notebook kit.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run notebooks in batch, as notebooks/runs.toml says")
-    run.add_argument("names", nargs="*", metavar="NAME", help="runs of runs.toml; none: all")
+    run.add_argument(
+        "names", nargs="*", metavar="NAME", help="runs of runs.toml; none: all but long ones"
+    )
     run.add_argument("--smoke", action="store_true", help="tiny runs, kept in outputs/smoke")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (1)")
     run.add_argument("--overwrite", action="store_true", help="run again what is done, too")

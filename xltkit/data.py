@@ -94,13 +94,15 @@ def _source(task: Task, split: str) -> Source:
     return getattr(task, split)
 
 
-def load(task: Task, split: str, language: str) -> Dataset:
+def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
     """The rows of a task in a language, in the canonical columns of its kind.
 
     Args:
         task: a row of the registry, or one of your own.
         split: ``train``, ``validation`` or ``test``.
         language: a code such as ``sw``.
+        generated: how many rows of the microworld are wanted, which has as many as one likes;
+            other data sets are what they are.
 
     Raises:
         MissingData: if they are not to be had, naming the command that would get them.
@@ -112,7 +114,7 @@ def load(task: Task, split: str, language: str) -> Dataset:
         if source.hub == "microworld":
             from xltkit.microworld import tasks as micro  # only there if it is asked for
 
-            return micro.load(source, language)
+            return micro.load(source, language, generated)
         rows = _rows(place, source.read, language)
     except MissingData as error:
         raise MissingData(

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from xltkit.heads import PerToken, Pooled
 from xltkit.keys import digest, known_digest
 from xltkit.tasks.kind import Head
 
 MICRO = Path(__file__).parent / "microworld" / "micro"
+# Amplitude of sinusoidal positions in an untrained encoder.
+POSITION_SCALE = 0.1
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
     name.partition("/")[2]: (name, revision)
@@ -108,45 +111,6 @@ def load_tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(where, **_pin(revision))
 
 
-class Pooled(nn.Module):
-    """Pooling, a tanh layer, scores: a sequence head that works on every encoder."""
-
-    def __init__(self, width: int, size: int, dropout: float, pooling: str):
-        super().__init__()
-        self.pooling = pooling
-        self.dense = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
-        self.scores = nn.Linear(width, size)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, width, features) to scores (batch, size)."""
-        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
-        return self.scores(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
-
-
-class PerToken(nn.Module):
-    """Scores for every token."""
-
-    def __init__(self, width: int, size: int, dropout: float):
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.scores = nn.Linear(width, size)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
-
-        Padding gets no chance: a softmax over the tokens, as for spans, would depend on it.
-        """
-        scores = self.scores(self.dropout(hidden))
-        return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)
-
-
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the tokens that are not padding, special tokens included."""
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1)
-
-
 class Model(nn.Module):
     """One encoder shared by the heads of a phase.
 
@@ -156,10 +120,12 @@ class Model(nn.Module):
         heads: the head of each label space, by name. New heads are drawn from torch's generator.
         pooling: what sequence heads read, ``mean`` or ``first``.
         attention: transformers' name of an implementation; empty means the architecture's own.
+        scratch: draw the encoder's weights from torch's generator, too, instead of loading them.
     """
 
     def __init__(
         self, name: str, heads: Mapping[str, Head], pooling: str = "mean", attention: str = "",
+        scratch: bool = False,
     ):  # fmt: skip
         super().__init__()
         where, revision = locate(name)
@@ -167,13 +133,13 @@ class Model(nn.Module):
         loader = AutoModelForMaskedLM if masked else AutoModel
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
+        options = {"dtype": torch.float32, "attn_implementation": attention or None}
         with _explained(name):
-            loaded = loader.from_pretrained(
-                where,
-                dtype=torch.float32,
-                attn_implementation=attention or None,
-                **_pin(revision),
-            )
+            if scratch:
+                config = AutoConfig.from_pretrained(where, **_pin(revision))
+                loaded = _untrained(loader.from_config(config, **options))
+            else:
+                loaded = loader.from_pretrained(where, **options, **_pin(revision))
         self.encoder = loaded.base_model
         self.language_model = _language_head(loaded) if masked else None
         if getattr(self.encoder, "pooler", None) is not None:
@@ -224,6 +190,25 @@ class Model(nn.Module):
     def depth(self) -> int:
         """The number of layers of the encoder."""
         return len(_blocks(self.encoder))
+
+
+def _untrained(model: nn.Module) -> nn.Module:
+    """A model with random weights; learned absolute positions start as sinusoids.
+
+    They are trained like all weights, but a small encoder learns from them much sooner which
+    tokens stand side by side (the formula: Vaswani et al. 2017, section 3.5, with the length of
+    the sequence for their 10,000).
+    """
+    embeddings = getattr(model.base_model, "embeddings", None)
+    positions = getattr(embeddings, "position_embeddings", None)
+    if isinstance(positions, nn.Embedding):
+        length, width = positions.weight.shape
+        rates = length ** -(torch.arange(0, width, 2) / width)
+        angles = torch.arange(length)[:, None] * rates
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(length, width)
+        with torch.no_grad():
+            positions.weight.copy_(waves * POSITION_SCALE)
+    return model
 
 
 def _first(out: Any) -> Tensor:

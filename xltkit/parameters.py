@@ -56,6 +56,7 @@ PARAMETERS: dict[str, Parameter] = {
     "seeds": Parameter("list[int]", "one training run a seed", [0, 1, 2], filled=True, least=0),
     "steps": Parameter("int", "target training steps, 0: the task's own budget", 0, least=0),
     "intermediate_steps": Parameter("int", "steps of an intermediate phase", 300, least=0),
+    "pretraining_steps": Parameter("int", "steps of a pretraining from scratch", 1200, least=1),
     "axis": Parameter("str", "what high and low resource mean", "size", ("size", "language")),
     "source": Parameter("str", "the language that labels come from", "en", filled=True),
     "examples": Parameter("int", "test items a language, 0: all there are", 0, least=0),
@@ -66,7 +67,7 @@ PARAMETERS: dict[str, Parameter] = {
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),
 }
 # What a smoke run does instead of what the parameters say.
-SMOKE = {"steps": 20, "intermediate_steps": 20, "examples": 40}
+SMOKE = {"steps": 20, "intermediate_steps": 20, "pretraining_steps": 5, "examples": 40}
 # The parameters that `study` takes, under the names it takes them by.
 STUDY = ("suite", "source", "split", "languages", "stand_ins", "steps", "examples")
 

@@ -1,8 +1,9 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
-One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``. A run is done when its own
-``result.json`` is whole and belongs to this notebook, these parameters and this kit. What papermill
-writes into a notebook is never asked: after a dead kernel it says that every cell was completed.
+One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``. A run is done
+when its own ``result.json`` is whole and belongs to this notebook, these parameters and this kit.
+What papermill writes into a notebook is never asked: after a dead kernel it says that every cell
+was completed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from xltkit.keys import digest
 from xltkit.provenance import root as root_folder
 from xltkit.provenance import versions
 
-FIELDS = {"notebook": str, "question": str, "minutes": (int, float), "parameters": dict}
+FIELDS = {
+    "notebook": str,
+    "question": str,
+    "minutes": (int, float),
+    "parameters": dict,
+    "long": bool,  # left out of a full run of everything unless it is named
+}
 RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
 
@@ -83,11 +90,12 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def select(names: Sequence[str], runs: Mapping[str, Any]) -> list[str]:
-    """The runs with these names, each once; all of them when no name is given."""
+def select(names: Sequence[str], runs: Mapping[str, Any], smoke: bool = False) -> list[str]:
+    """The runs with these names, each once; without a name all that do not take long."""
     if problems := [rules.unknown(name, runs, "run") for name in names if name not in runs]:
         raise BatchError("\n".join(problems))
-    return list(dict.fromkeys(names)) or list(runs)
+    every = [name for name, block in runs.items() if smoke or not block.get("long")]
+    return list(dict.fromkeys(names)) or every
 
 
 def plan(
@@ -106,7 +114,7 @@ def plan(
     root = root or root_folder()
     runs = read_runs(root)
     planned, problems = [], []
-    for name in select(names, runs):
+    for name in select(names, runs, smoke):
         given = {**runs[name].get("parameters", {}), **(overrides or {})}
         given |= {"smoke": True} if smoke else {}
         notebook = root / "notebooks" / f"{runs[name]['notebook']}.ipynb"

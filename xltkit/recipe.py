@@ -112,13 +112,15 @@ class Pretrain(_Mixed):
     """Masked language modelling on plain text, and on translation pairs if given.
 
     On a pair both sides are masked and read together (translation language modelling, Lample and
-    Conneau 2019, section 3.3). ``pair_share`` of the steps go to the pairs.
+    Conneau 2019, section 3.3). ``pair_share`` of the steps go to the pairs. From ``scratch``, the
+    encoder gives its architecture and its tokenizer, and the seed its weights.
     """
 
     text: tuple[Portion, ...]
     pairs: tuple[Portion, ...] = ()
     pair_share: float = 0.2
     mask_rate: float = 0.15
+    scratch: bool = False
 
     @property
     def portions(self) -> tuple[Portion, ...]:  # noqa: D102
@@ -222,6 +224,11 @@ class Recipe:
         for phase in phases:
             if not isinstance(phase, Phase):
                 raise TypeError(f"{phase!r} is no phase; use Pretrain, Intermediate or Target.")
+        if any(getattr(p, "scratch", False) for p in (self.phases + phases)[1:]):
+            raise ValueError(
+                "Pretrain(scratch=True) draws new weights, and what came before would be lost; "
+                "let it be the first phase, or leave scratch out."
+            )
         return replace(self, phases=self.phases + phases)
 
     def standing_in(self, names: Mapping[str, str]) -> Recipe:

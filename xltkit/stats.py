@@ -117,7 +117,7 @@ def compare(results: Results, baseline: str, by: str | Sequence[str] = "task") -
     by = _by(by)
     table = results.main
     _checked(table, by)
-    key = ["seed", "task", "language"]
+    key = ["seed", "task", "counterpart"]
     reference = table.loc[table["arm"] == baseline, [*key, "value"]]
     paired = table[table["arm"] != baseline].merge(
         reference, on=key, suffixes=("", "_baseline"), validate="many_to_one"

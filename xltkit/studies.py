@@ -39,6 +39,7 @@ class Study:
     suite: str
     source: str
     missing: Mapping[str, tuple[str, ...]]
+    by_arm: bool = False  # each arm is scored in languages of its own
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -103,7 +104,7 @@ def study(
     *,
     suite: str = "microworld",
     source: str = "en",
-    languages: Sequence[str] = (),
+    languages: Sequence[str] | Mapping[str, Sequence[str]] = (),
     split: str = "test",
     steps: int = 0,
     examples: int = 0,
@@ -120,6 +121,8 @@ def study(
         suite: what the short names mean.
         source: the language whose labels the target phase sees.
         languages: test languages; empty means all that the task has. The source is always added.
+            By arm, if each arm has a language of its own, such as the same language with another
+            word order: arms are then compared on the language before ``-x-`` in the code.
         split: ``test`` or ``validation``.
         steps: of the target phase; 0 means the task's own budget.
         examples: test rows per language; 0 means all.
@@ -139,18 +142,24 @@ def study(
         )
     replaced = dict(_stand_in(entry) for entry in stand_ins)
     tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
-    _check_languages([source, *languages], tasks, split)
+    by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
+    if set(by_arm) != set(arms):
+        raise ValueError(
+            f"languages are given for {list(by_arm)}, and the arms are {list(arms)}. Give every "
+            f"arm its own, as in languages={{{next(iter(arms))!r}: ['qbe'], ...}}."
+        )
+    if isinstance(languages, Mapping):
+        _check_counterparts(by_arm)
+    _check_languages([source, *(c for codes in by_arm.values() for c in codes)], tasks, split)
     cells, missing = [], {}
     for task in tasks:
-        codes = _codes(task, split, source, languages)
-        present, absent = data.available(task, split, codes)
-        if not present:
-            # Loading raises the error that says what was looked for and how to get it.
-            data.load(task, split, absent[0] if absent else source)
-        missing[task.name] = tuple(absent)
-        phase = Evaluate(task.name, tuple(present), split, examples, sweep=sweep)
         trained_on = _train_set(task, replaced)
+        asked = dict.fromkeys(map(tuple, by_arm.values()))
+        found = {codes: _present(task, split, source, codes) for codes in asked}
+        missing[task.name] = tuple(dict.fromkeys(c for _, gone in found.values() for c in gone))
         for arm, recipe in arms.items():
+            present, _ = found[tuple(by_arm[arm])]
+            phase = Evaluate(task.name, present, split, examples, sweep=sweep)
             full = recipe.standing_in(replaced)
             if trained_on:
                 target = Target(trained_on, language=source, steps=steps or None, shuffled=shuffled)
@@ -159,7 +168,19 @@ def study(
                 chain = training_stages(full, seed)
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
                 cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
-    return Study(dict(arms), tuple(cells), suite, source, missing)
+    return Study(dict(arms), tuple(cells), suite, source, missing, isinstance(languages, Mapping))
+
+
+def _present(
+    task: Task, split: str, source: str, languages: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The languages that can be scored, and those whose data is not there."""
+    codes = _codes(task, split, source, languages)
+    present, absent = data.available(task, split, codes)
+    if not present:
+        # Loading raises the error that says what was looked for and how to get it.
+        data.load(task, split, absent[0] if absent else source)
+    return tuple(present), tuple(absent)
 
 
 def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> list[str] | None:
@@ -172,10 +193,27 @@ def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> lis
 
 def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
     """A language that no task of the study has is a slip; one that some have is skipped there."""
-    sources = [getattr(task, split) for task in tasks]
-    known = sorted({code for source in sources if source for code in source.configs})
-    if unknown := [code for code in codes if known and code not in known]:
-        raise ValueError(f"No target has the language {unknown}; there are {', '.join(known)}.")
+    sources = [getattr(task, split) for task in tasks if getattr(task, split)]
+    known = sorted({code for source in sources for code in source.configs})
+    # Asked one by one: the microworld has languages that no list of its languages names.
+    unknown = {code: "" for code in codes if not any(code in s.configs for s in sources)}
+    if known and unknown:
+        hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(unknown) else ""
+        raise ValueError(
+            f"No target has the language {list(unknown)}; there are {', '.join(known)}.{hint}"
+        )
+
+
+def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
+    """Arms with languages of their own must have variants of the same ones, each once."""
+    shared = {arm: sorted(code.partition("-x-")[0] for code in codes)
+              for arm, codes in by_arm.items()}  # fmt: skip
+    first = next(iter(shared.values()))
+    if len(set(first)) < len(first) or any(codes != first for codes in shared.values()):
+        raise ValueError(
+            f"Arms cannot be compared: by arm, their languages are variants of {shared}. Give each "
+            "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
+        )
 
 
 def _stand_in(entry: str) -> tuple[str, str]:
@@ -214,8 +252,9 @@ class Results:
         """One row per arm, seed, task, language and metric.
 
         ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
-        ``is_source`` the language the labels came from; costs are those of the target stage and
-        its evaluation.
+        ``is_source`` the language the labels came from; ``counterpart`` is what arms are compared
+        on: the language, or the one it is a variant of if each arm has its own; costs are those
+        of the target stage and its evaluation.
         """
         tables = [self._cell(cell) for cell in self.study.cells]
         table = pd.concat(tables, ignore_index=True)
@@ -237,6 +276,9 @@ class Results:
             split=stage.phase.split,
             source_language=self.study.source,
             is_source=scores["language"] == self.study.source,
+            counterpart=scores["language"].str.partition("-x-")[0]
+            if self.study.by_arm
+            else scores["language"],
             main=scores["metric"] == task.metric,
             chance=task.chance,
             selection_rule="last checkpoint",

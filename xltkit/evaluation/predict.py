@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset
 
 from xltkit import runtime
-from xltkit.models import Model, mean_pool
+from xltkit.heads import mean_pool
+from xltkit.models import Model
 from xltkit.tasks.kind import Feature, Kind
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import NamedTuple
 
 from xltkit.microworld.languages import MicroLanguage
@@ -10,10 +9,11 @@ from xltkit.microworld.lexicon import TAGS
 
 
 class Token(NamedTuple):
-    """One word: the concept it stands for and the grammatical endings it takes."""
+    """One word: the concept it stands for, its grammatical endings, its part of a name (BIO)."""
 
     concept: str
     endings: tuple[str, ...] = ()
+    entity: str = "O"
 
     @property
     def tag(self) -> str:
@@ -22,17 +22,22 @@ class Token(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """A noun phrase, such as *the two small cups of Anna*; a name is a noun without determiner."""
+    """A noun phrase, such as *the two small cups of Anna*; a name is a noun without determiner.
+
+    A name has an ``entity`` (``PER``, ``LOC``, ``ORG``) and may have more than one word: ``more``.
+    """
 
     noun: str
     determiner: str = ""
     number: str = ""
     adjectives: tuple[str, ...] = ()
     owner: str = ""
+    entity: str = ""
+    more: tuple[str, ...] = ()
 
 
 class Clause(NamedTuple):
-    """Who does what to what, where; or who is what (verb ``is``).
+    """Who does what to what, where; or who is what (verb ``is``); or a caption (no verb).
 
     ``asked`` turns the clause into a question for one of its parts: ``who`` (subject), ``what``
     (object), ``which`` (colour, the predicate), ``where`` (the place), ``how`` (the number of the
@@ -40,31 +45,40 @@ class Clause(NamedTuple):
     """
 
     subject: Phrase
-    verb: str
+    verb: str = ""
     object: Phrase | None = None
     place: tuple[str, Phrase] | None = None
     predicate: str = ""
     asked: str = ""
 
 
+def _name(phrase: Phrase, endings: tuple[str, ...]) -> list[Token]:
+    """A name: its case ending stands on the last word."""
+    parts = (phrase.noun, *phrase.more)
+    marks = [f"B-{phrase.entity}"] + [f"I-{phrase.entity}"] * len(phrase.more)
+    tokens = [Token(part, (), mark) for part, mark in zip(parts, marks, strict=True)]
+    return [*tokens[:-1], tokens[-1]._replace(endings=endings)]
+
+
 def _phrase(phrase: Phrase, language: MicroLanguage, case: str = "") -> list[Token]:
     marked = (case,) if case and language.marking else ()
-    endings = (("pl",) if phrase.number else ()) + marked
-    noun = Token(phrase.noun, endings)
+    if phrase.entity:
+        return _name(phrase, marked)
+    noun = Token(phrase.noun, ("pl", *marked) if phrase.number else marked)
     adjectives = [Token(a) for a in phrase.adjectives]
     before = [Token(word) for word in (phrase.determiner, phrase.number) if word]
-    if language.order == "sov":
-        owner = [Token(phrase.owner), Token("of")] if phrase.owner else []
-        return [*owner, *before, noun, *adjectives]
-    owner = [Token("of"), Token(phrase.owner)] if phrase.owner else []
-    return [*before, *adjectives, noun, *owner]
+    owner = [Token(phrase.owner, (), "B-PER")] if phrase.owner else []
+    of = [Token("of")] if phrase.owner else []
+    if language.nouns == "first":
+        return [*owner, *of, *before, noun, *adjectives]
+    return [*before, *adjectives, noun, *of, *owner]
 
 
 def _place(place: tuple[str, Phrase], language: MicroLanguage) -> list[Token]:
     relation, phrase = place
     words = _phrase(phrase, language, "obl")
     adposition = Token(relation)
-    return [*words, adposition] if language.order == "sov" else [adposition, *words]
+    return [*words, adposition] if language.nouns == "first" else [adposition, *words]
 
 
 def _question_phrase(clause: Clause, language: MicroLanguage) -> list[Token]:
@@ -79,10 +93,11 @@ def _question_phrase(clause: Clause, language: MicroLanguage) -> list[Token]:
 def words(clause: Clause, language: MicroLanguage) -> list[Token]:
     """The clause as a list of tokens in the order of the language, without the full stop."""
     final = language.order == "sov"
-    subject = _phrase(clause.subject, language)
     is_copula = clause.verb == "is"
-    verb = Token("is") if is_copula else Token(clause.verb, ("3sg",))
-    object_ = _phrase(clause.object, language, "acc") if clause.object else []
+    subject = _phrase(clause.subject, language)
+    verb = [Token(clause.verb, () if is_copula else ("3sg",))] if clause.verb else []
+    case = "" if is_copula else "acc"
+    object_ = _phrase(clause.object, language, case) if clause.object else []
     place = _place(clause.place, language) if clause.place else []
     predicate = [Token(clause.predicate)] if clause.predicate else []
     if clause.asked == "who":
@@ -97,42 +112,42 @@ def words(clause: Clause, language: MicroLanguage) -> list[Token]:
         else:
             object_ = []
         if final:
-            return [*subject, *place, *object_, *predicate, *asked, verb]
+            return [*subject, *place, *object_, *predicate, *asked, *verb]
         if is_copula:
-            return [*asked, verb, *subject, *predicate]
+            return [*asked, *verb, *subject, *predicate]
         return [*asked, Token("does"), *subject, Token(clause.verb), *object_, *place]
     if final:
-        return [*subject, *place, *object_, *predicate, verb]
-    return [*subject, verb, *predicate, *object_, *place]
+        return [*subject, *place, *object_, *predicate, *verb]
+    return [*subject, *verb, *predicate, *object_, *place]
 
 
-def sentence(
-    clause: Clause, language: MicroLanguage, link: str = "", second: Clause | None = None
-) -> list[Token]:
-    """A full sentence; ``link`` (``and``, ``so``, ``because``) joins a second clause."""
-    tokens = words(clause, language)
-    if second is not None:
-        comma = [Token(",")] if link == "so" else []
-        tokens += [*comma, Token(link), *words(second, language)]
-    return [*tokens, Token("?" if clause.asked else ".")]
+class Said(NamedTuple):
+    """A clause, or two joined by a link (``and``, ``so``, ``because``): a sentence to be said.
+
+    With an ``answer`` it is asked, and answered in one word: *Anna owns a red ball ? no .*
+    """
+
+    clause: Clause
+    link: str = ""
+    second: Clause | None = None
+    answer: str = ""
+
+    def tokens(self, language: MicroLanguage) -> list[Token]:
+        """The tokens of the sentence in a language, with the full stop or question mark."""
+        tokens = words(self.clause, language)
+        if self.second is not None:
+            comma = [Token(",")] if self.link == "so" else []
+            tokens += [*comma, Token(self.link), *words(self.second, language)]
+        if self.answer:
+            return [*tokens, Token("?"), Token(self.answer), Token(".")]
+        return [*tokens, Token("?" if self.clause.asked else ".")]
 
 
-def text(tokens: list[Token], language: MicroLanguage) -> str:
-    """Tokens as a string, words and punctuation set apart by single spaces."""
-    return " ".join(language.form(t.concept, t.endings) for t in tokens)
+def forms(tokens: list[Token], language: MicroLanguage) -> list[str]:
+    """Tokens as written words."""
+    return [language.form(t.concept, t.endings) for t in tokens]
 
 
-def gloss(sentences: list[tuple[MicroLanguage, list[Token]]]) -> str:
-    """An interlinear gloss as linguists write it, as an HTML table: words above their meaning."""
-    rows = []
-    for language, tokens in sentences:
-        cells = "".join(
-            f'<td style="text-align:left"><span lang="{language.code}" dir="auto">'
-            f"{html.escape(language.form(t.concept, t.endings))}</span><br><small>"
-            f"{html.escape('.'.join((t.concept, *(e.upper() for e in t.endings))))}</small></td>"
-            for t in tokens
-        )
-        head = f"<th scope='row' style='text-align:left'>{language.name}<br>"
-        head += f"<small>{language.family}</small></th>"
-        rows.append(f"<tr>{head}{cells}</tr>")
-    return f"<table>{''.join(rows)}</table>"
+def say(parts: tuple[Said, ...], language: MicroLanguage) -> str:
+    """Several sentences as one string, words and punctuation set apart by single spaces."""
+    return " ".join(" ".join(forms(part.tokens(language), language)) for part in parts)

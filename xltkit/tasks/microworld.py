@@ -2,108 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from xltkit.microworld.languages import LANGUAGES
-from xltkit.microworld.tasks import NLI_LABELS, POS_TAGS
+from xltkit.microworld.languages import LANGUAGES, language
+from xltkit.microworld.makers import NLI_LABELS, PARAPHRASE_LABELS
+from xltkit.microworld.tasks import NER_TAGS, POS_TAGS, SIZES
 from xltkit.tasks.table import Budget, Portion, Source, Suite, Task
 
 
-def _sources(task: str, train: int = 4000) -> Mapping[str, Source]:
+class _EveryLanguage(Mapping):
+    """The same config in every language, those with knobs turned (``qbe-x-sov``) among them."""
+
+    def __init__(self, config: str):
+        self.config = config
+
+    def __getitem__(self, code: str) -> str:
+        try:
+            language(code)
+        except ValueError as error:
+            raise KeyError(code) from error
+        return self.config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LANGUAGES)
+
+    def __len__(self) -> int:
+        return len(LANGUAGES)
+
+
+def _task(
+    name: str, kind: str, metric: str, chance: float, *, labels: tuple[str, ...] = (),
+    train: int = 4000, budget: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
+) -> Task:  # fmt: skip
+    """A row of the table: every task of the microworld has the same splits."""
+
     def source(split: str, config: str) -> Source:
-        configs = {code: config for code in LANGUAGES}
-        return Source("microworld", split, configs, lambda rows, language: rows)
+        return Source("microworld", split, _EveryLanguage(config), lambda rows, code: rows)
 
-    return {
-        "train": source("train", f"{task}:{train}"),
-        "validation": source("validation", task),
-        "test": source("test", task),
-    }
+    steps, batch_size, rate = budget
+    return Task(
+        name=name,
+        kind=kind,
+        metric=metric,
+        chance=chance,
+        train=source("train", f"{name}:{train}"),
+        validation=source("validation", name) if tested else None,
+        test=source("test", name) if tested else None,
+        labels=labels,
+        budget=Budget(steps=steps, batch_size=batch_size, learning_rate=rate, max_length=96),
+        note="invented; nothing here is a claim about a real benchmark",
+    )
 
 
-def _budget(steps: int, batch_size: int = 32, learning_rate: float = 1e-3) -> Budget:
-    """Small batches where they are enough: a task then costs a few CPU seconds."""
-    return Budget(steps=steps, batch_size=batch_size, learning_rate=learning_rate, max_length=96)
-
-
-_NOTE = "invented; nothing here is a claim about a real benchmark"
+_PRETRAINING = (2000, 64, 2e-3)
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task(
-            name="nli",
-            kind="classification",
-            metric="accuracy",
-            chance=100 / 3,
-            labels=NLI_LABELS,
-            budget=_budget(400),
-            note=_NOTE,
-            **_sources("nli"),
+        _task(
+            "nli", "classification", "accuracy", 100 / 3, labels=NLI_LABELS, budget=(400, 32, 7e-4)
         ),
-        Task(
-            name="qa",
-            kind="span",
-            metric="f1",
-            chance=0.0,
-            budget=_budget(400),
-            note=_NOTE,
-            **_sources("qa"),
+        _task(
+            "paraphrase",
+            "classification",
+            "accuracy",
+            50.0,
+            labels=PARAPHRASE_LABELS,
+            budget=(400, 32, 4e-4),
         ),
-        Task(
-            name="choice",
-            kind="choice",
-            metric="accuracy",
-            chance=50.0,
-            budget=_budget(80, 16),
-            note=_NOTE,
-            **_sources("choice"),
-        ),
-        Task(
-            name="pos",
-            kind="tagging",
-            metric="accuracy",
-            chance=0.0,
-            labels=POS_TAGS,
-            budget=_budget(50, 16),
-            note=_NOTE,
-            **_sources("pos"),
-        ),
-        Task(
-            name="retrieval",
-            kind="retrieval",
-            metric="accuracy",
-            chance=100 / 500,
-            budget=_budget(100),
-            note=_NOTE,
-            **_sources("retrieval"),
-        ),
-        Task(
-            name="text",
-            kind="text",
-            metric="",
-            chance=0.0,
-            budget=_budget(2000, 64, 2e-3),
-            note=_NOTE,
-            **_sources("text", 12000),
-        ),
-        Task(
-            name="pairs",
-            kind="text",
-            metric="",
-            chance=0.0,
-            budget=_budget(2000, 64, 2e-3),
-            note=_NOTE,
-            **_sources("pairs", 4000),
-        ),
+        _task("qa", "span", "f1", 0.0, train=20000, budget=(2000, 16, 5e-4)),
+        _task("choice", "choice", "accuracy", 50.0, budget=(80, 16, 1e-3)),
+        _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, budget=(50, 16, 1e-3)),
+        _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, budget=(80, 16, 1e-3)),
+        _task("retrieval", "retrieval", "accuracy", 100 / SIZES["test"]),
+        _task("linking", "retrieval", "accuracy", 100 / SIZES["test"]),
+        _task("text", "text", "", 0.0, train=12000, budget=_PRETRAINING, tested=False),
+        _task("pairs", "text", "", 0.0, budget=_PRETRAINING, tested=False),
+        # Intermediate tasks that are no targets, large and small.
+        _task("nli-large", "classification", "accuracy", 100 / 3, labels=NLI_LABELS, train=20000),
+        _task("qa-large", "span", "f1", 0.0, train=40000),
+        _task("continuation", "choice", "accuracy", 50.0, train=8000),
+        _task("odd-one-out", "choice", "accuracy", 25.0, train=1000),
     )
 }
 
+TARGETS = ("nli", "paraphrase", "qa", "choice", "pos", "ner", "retrieval", "linking")
 SUITES: dict[str, Suite] = {
     "microworld": Suite(
         name="microworld",
-        targets={name: (name,) for name in ("nli", "qa", "choice", "pos", "retrieval")},
+        targets={name: (name,) for name in TARGETS},
         contrasts={
-            "size": (Portion("qa", "en", 4000), Portion("choice", "en", 200)),
+            "size": (Portion("nli-large"), Portion("continuation", "en", 200)),
             "language": (Portion("qa", "qbe", 4000), Portion("qa", "qbu", 4000)),
         },
         encoder="micro",

@@ -1,0 +1,45 @@
+"""The layers between an encoder and a label space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Pooled(nn.Module):
+    """Pooling, a tanh layer, scores: a sequence head that works on every encoder."""
+
+    def __init__(self, width: int, size: int, dropout: float, pooling: str):
+        super().__init__()
+        self.pooling = pooling
+        self.dense = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, size)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, width, features) to scores (batch, size)."""
+        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
+        return self.scores(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+
+
+class PerToken(nn.Module):
+    """Scores for every token."""
+
+    def __init__(self, width: int, size: int, dropout: float):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, size)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
+
+        Padding gets no chance: a softmax over the tokens, as for spans, would depend on it.
+        """
+        scores = self.scores(self.dropout(hidden))
+        return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the tokens that are not padding, special tokens included."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)

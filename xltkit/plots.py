@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from xltkit.stats import compare, t_interval
 from xltkit.studies import Results
@@ -38,9 +39,11 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
         figure.text(
             0.5, 0.5, "SMOKE", fontsize=60, color="grey", alpha=0.25, ha="center", va="center"
         )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches="tight")
     plt.close(figure)
+    # 256 colours look the same and keep a rendered notebook small enough to be read online
+    Image.open(drawn).convert("RGB").quantize(256).save(buffer, format="png", optimize=True)
     data = {
         "image/png": base64.b64encode(buffer.getvalue()).decode(),
         "text/plain": f"{caption}\n{alt}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,15 +15,14 @@ from xltkit import studies
 from xltkit.data import MissingData
 from xltkit.recipe import Recipe
 from xltkit.stages import Stage
-from xltkit.tasks import get
+from xltkit.store import Store
+from xltkit.tasks import get, register
 
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
 
 
 @pytest.fixture(scope="module")
 def module_store(tmp_path_factory):
-    from xltkit.store import Store
-
     return Store(tmp_path_factory.mktemp("study") / "store")
 
 
@@ -194,3 +194,26 @@ def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny,
             xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"], "verb last": other})
     with pytest.raises(ValueError, match="qbe-x-up"):
         xlt.study(arms, ["retrieval"], [0], languages=["qbe-x-up"])
+
+
+def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path):
+    """A task of this session is known to them, and nothing is trained twice."""
+    name = "pos-of-this-session"
+    register(replace(get("pos"), name=name))
+    base = Recipe(tiny)
+    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+    planned = xlt.study(arms, [name, "retrieval"], [0, 1], **SMALL)
+    alone, together = (planned.run(Store(tmp_path / str(n)), workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone.predictions, together.predictions)
+    made = {stage.key for stage in planned.stages}
+    assert {p.name for p in (tmp_path / "2").iterdir() if p.is_dir()} == made
+
+
+def test_a_stage_that_fails_in_a_worker_stops_the_study(tiny, tmp_path):
+    rate = {"learning_rate": 1e9, "warmup": 0.0, "steps": 30}
+    arms = {"broken": Recipe(tiny).then(xlt.Intermediate(["pos"], **rate))}
+    planned = xlt.study(arms, ["retrieval"], [0], **SMALL)
+    with pytest.raises(RuntimeError, match=r"learning_rate|poisoned"):
+        planned.run(Store(tmp_path), workers=2)
+    with pytest.raises(ValueError, match="whole number from 1 on"):
+        planned.run(Store(tmp_path), workers=0)

@@ -60,20 +60,24 @@ def run_batch(
     smoke: bool = False,
     overrides: Mapping[str, Any] | None = None,
     jobs: int = 1,
+    workers: int = 1,
     overwrite: bool = False,
     root: Path | None = None,
     outputs: Path | None = None,
 ) -> int:
     """Run the named runs (all of them by default), ``jobs`` at a time; the exit code.
 
-    Everything is checked before anything starts; what is done already is not done again.
+    Each trains in ``workers`` processes. Everything is checked before anything starts; what is
+    done already is not done again.
     """
     if jobs < 1:
         raise BatchError(f"jobs is {jobs}; at least one notebook has to run. Type --jobs 1.")
+    if workers < 1:
+        raise BatchError(f"workers is {workers}; at least one has to train. Type --workers 1.")
     root = (root or root_folder()).resolve()
     options = {"smoke": smoke, "overrides": overrides, "overwrite": overwrite}
     planned = plan(names, root=root, outputs=outputs, **options)
-    crew = Crew(root, _environment(root, outputs or root / "outputs", jobs))
+    crew = Crew(root, _environment(root, outputs or root / "outputs", jobs, workers))
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(_settle, run, crew) for run in planned]
@@ -91,13 +95,14 @@ def run_batch(
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
-def _environment(root: Path, outputs: Path, jobs: int) -> dict[str, str]:
+def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     """What every notebook's process is given."""
     environment = dict(os.environ)
     # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
     # must compute with as many threads as before to end with the same bits.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // jobs)))
+    threads = max(1, (cores or 1) // (jobs * workers))
+    environment.setdefault("OMP_NUM_THREADS", str(threads))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     named = {"XLTKIT_STORE": str(outputs / "store"), "XLTKIT_HUB": ""}
     for name, usual in named.items():
@@ -107,7 +112,8 @@ def _environment(root: Path, outputs: Path, jobs: int) -> dict[str, str]:
     paths = [here, *filter(None, [environment.get("PYTHONPATH")])]
     # TQDM_DISABLE: bars of libraries would fill the executed notebook.
     fixed = {"XLTKIT_BATCH": "1", "TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
-    return environment | fixed | {"PYTHONPATH": os.pathsep.join(paths)}
+    asked = {"XLTKIT_WORKERS": str(workers), "PYTHONPATH": os.pathsep.join(paths)}
+    return environment | fixed | asked
 
 
 def _settle(run: Planned, crew: Crew) -> Outcome:

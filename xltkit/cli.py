@@ -34,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--smoke", action="store_true", help="tiny runs, kept in outputs/smoke")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (1)")
+    run.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes a notebook trains in (1)"
+    )
     run.add_argument("--overwrite", action="store_true", help="run again what is done, too")
     run.add_argument(
         "-p",
@@ -60,7 +63,7 @@ def _run(given: argparse.Namespace) -> int:
             overrides[name] = parse(name, text)
         except ParameterError as error:
             problems.append(str(error))
-    options = {"smoke": given.smoke, "jobs": given.jobs, "overwrite": given.overwrite}
+    options = {name: getattr(given, name) for name in ("smoke", "jobs", "workers", "overwrite")}
     try:
         if problems:
             raise BatchError("Nothing was started.\n" + "\n".join(problems))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the registry imports the readers, and the readers import th
     from xltkit.tasks.table import Reader, Source, Task
 
 PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "candidates")
 # Where a kind keeps what is to be predicted.
 _GOLD = {"classification": "label", "choice": "label", "tagging": "tags", "span": "answers"}
 
@@ -99,7 +99,7 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
 
     Args:
         task: a row of the registry, or one of your own.
-        split: ``train``, ``validation`` or ``test``.
+        split: ``train``, ``validation``, ``test`` or, of a ranking, ``candidates``.
         language: a code such as ``sw``.
         generated: how many rows of the microworld are wanted, which has as many as one likes;
             other data sets are what they are.
@@ -114,7 +114,7 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
         if source.hub == "microworld":
             from xltkit.microworld import tasks as micro  # only there if it is asked for
 
-            return micro.load(source, language, generated)
+            return source.read(micro.load(source, language, generated), language)
         rows = _rows(place, source.read, language)
     except MissingData as error:
         raise MissingData(

@@ -39,6 +39,26 @@ class PerToken(nn.Module):
         return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)
 
 
+class Vector(nn.Module):
+    """A direction for every sequence, for dual encoders: pooling, a tanh layer, length 1.
+
+    The product of two outputs is their cosine times a learned ``scale`` that starts at 100
+    (XTREME third_party/bert.py): each output carries its root, so that both towers are one module.
+    """
+
+    def __init__(self, width: int, pooling: str):
+        super().__init__()
+        self.pooling = pooling
+        self.dense = nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.tensor(100.0))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, tokens, width) to vectors (batch, width)."""
+        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
+        direction = nn.functional.normalize(torch.tanh(self.dense(pooled)).float(), dim=-1)
+        return direction * self.scale.clamp(min=1.0).sqrt()
+
+
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     """The mean over the tokens that are not padding, special tokens included."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)

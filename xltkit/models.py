@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.heads import PerToken, Pooled
+from xltkit.heads import PerToken, Pooled, Vector
 from xltkit.keys import digest, known_digest
 from xltkit.tasks.kind import Head
 
@@ -150,6 +150,7 @@ class Model(nn.Module):
         make = {
             "sequence": lambda size: Pooled(config.hidden_size, size, dropout, pooling),
             "token": lambda size: PerToken(config.hidden_size, size, dropout),
+            "vector": lambda _: Vector(config.hidden_size, pooling),
         }
         self.heads = nn.ModuleDict(
             {key: make[h.reads](h.size) for key, h in heads.items() if h.reads in make}

@@ -11,6 +11,8 @@ from typing import Any
 import tqdm.auto
 import tqdm.std
 
+silent = False  # a worker's progress is told by the process that started it
+
 
 def interactive() -> bool:
     """Whether a person sits at this notebook, who can use widgets and watch a bar."""
@@ -55,7 +57,7 @@ class track:
         if self.bar is not None:
             self.bar.set_postfix(self.values, refresh=False)
             self.bar.update(n)
-        elif time.monotonic() - self.spoke >= self.every:
+        elif not silent and time.monotonic() - self.spoke >= self.every:
             self._say()
 
     def _say(self) -> None:
@@ -74,5 +76,5 @@ class track:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
-        elif self.done != self.said and time.monotonic() - self.began >= self.every:
+        elif not silent and self.done != self.said and time.monotonic() - self.began >= self.every:
             self._say()  # what took less than an interval needs no line of its own

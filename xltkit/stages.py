@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from xltkit import data, models, runtime
 from xltkit.evaluation.predict import predict
+from xltkit.evaluation.search import mine, rank
 from xltkit.keys import derive, digest
 from xltkit.recipe import Evaluate, Intermediate, Phase, Pretrain, Recipe, signature
 from xltkit.store import Store
@@ -81,7 +82,9 @@ def training_rows(portion: Portion) -> Dataset:
 def _shuffled(rows: Dataset, task: str) -> Dataset:
     """The same rows with labels, tags or questions dealt out at random."""
     random = np.random.default_rng(derive("shuffle", task))
-    column = {"span": "question", "tagging": "tags"}.get(get(task).kind, "label")
+    column = {"span": "question", "tagging": "tags", "ranking": "query"}.get(
+        get(task).kind, "label"
+    )
     values = rows[column][:]
     if column == "tags":  # over all words, so that every sentence keeps its length
         ends = np.cumsum([len(tags) for tags in values])[:-1]
@@ -119,8 +122,19 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     source = _source(get(phase.task), phase.split)
     _assert_unseen(phase, source, recipe)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
+    fingerprints |= _beside(get(phase.task), phase)
     known = tuple(sorted(fingerprints.items()))
     return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
+
+
+def _beside(task: Task, phase: Evaluate) -> dict[str, str]:
+    """Fingerprints of what is read beside the tested split: all candidates, or the languages'."""
+    split = KINDS[task.kind].beside
+    if not split:
+        return {}
+    codes = None if split == "candidates" else phase.languages
+    present, _ = data.available(task, split, codes)
+    return {f"{split}/{c}": data.fingerprint(_source(task, split), c) for c in present}
 
 
 def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
@@ -229,20 +243,26 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     kind = KINDS[task.kind]
     rows = {code: _test_rows(task, phase, code) for code in phase.languages}
     name, heads, pooling = "", {}, "mean"
-    if kind.name != "retrieval":
+    if not kind.frozen:
         name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
         heads = {name: kind.head(task)}
     model = models.Model(start, heads, pooling)
     if heads:
         models.load_heads(model, Path(start))
     tokenizer = models.load_tokenizer(stage.encoder)
-    predictions, scores = predict(
-        model, task, name, rows, tokenizer, layer=phase.layer, sweep=phase.sweep
-    )
+    codes = [k.partition("/")[2] for k, _ in stage.data if k.startswith(f"{kind.beside}/")]
+    beside = {code: data.load(task, kind.beside, code) for code in codes}
+    if kind.name == "ranking":
+        tables = rank(model, task, name, rows, beside, tokenizer)
+    elif kind.name == "mining":
+        tables = mine(model, task, rows, beside, tokenizer, layer=phase.layer)
+    else:
+        layers = {"layer": phase.layer, "sweep": phase.sweep}
+        tables = predict(model, task, name, rows, tokenizer, **layers)
     result = folder / "result"
     result.mkdir(exist_ok=True)
-    predictions.to_parquet(result / "predictions.parquet", index=False)
-    scores.to_parquet(result / "scores.parquet", index=False)
+    for table, what in zip(tables, ("predictions", "scores"), strict=True):
+        table.to_parquet(result / f"{what}.parquet", index=False)
 
 
 def _trained_on(stage: Stage, task: Task) -> str:

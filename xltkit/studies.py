@@ -13,10 +13,12 @@ from xltkit import data
 from xltkit.languages import columns
 from xltkit.progress import track
 from xltkit.recipe import Evaluate, Recipe, Target
-from xltkit.stages import Stage, evaluation_stage, make, training_stages
+from xltkit.stages import Stage, evaluation_stage, training_stages
 from xltkit.store import Store
 from xltkit.tasks import Task, get
 from xltkit.tasks import suite as find_suite
+from xltkit.tasks.kinds import KINDS
+from xltkit.workers import make_all, number
 
 
 @dataclass(frozen=True)
@@ -78,22 +80,24 @@ class Study:
         ]
         return pd.DataFrame(rows)
 
-    def run(self, store: Store | None = None) -> Results:
+    def run(self, store: Store | None = None, workers: int | None = None) -> Results:
         """Make every stage that is not there yet, and read the results.
 
-        Stages are made one after another on this machine. Killed at any point and started again,
-        it goes on where it was, and ends with the same numbers.
+        Killed at any point and started again, it goes on where it was, and ends with the same
+        numbers.
+
+        Args:
+            store: where stages are kept.
+            workers: processes that make stages; ``XLTKIT_WORKERS``, or one, unless given.
         """
-        store = store or Store()
+        store, workers = store or Store(), number(workers)
         there = sum(store.has(s.key) for s in self.stages)
         print(
             f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
             f"store, {len(self.stages) - there} to make."
         )
         with track(len(self.stages), "study", unit="stage") as bar:
-            for stage in self.stages:
-                make(stage, store)
-                bar.update(stage=stage.title)
+            make_all(self.stages, store, workers, lambda stage: bar.update(stage=stage.title))
         return Results(self, store)
 
 
@@ -142,6 +146,11 @@ def study(
         )
     replaced = dict(_stand_in(entry) for entry in stand_ins)
     tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
+    if unscored := [task.name for task in tasks if not task.metric]:
+        raise ValueError(
+            f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
+            "as in Pretrain(text=(Portion('text'),))."
+        )
     by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
     if set(by_arm) != set(arms):
         raise ValueError(
@@ -224,8 +233,8 @@ def _stand_in(entry: str) -> tuple[str, str]:
 
 
 def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
-    """The task whose training split the target phase uses; empty for retrieval."""
-    if task.kind == "retrieval":
+    """The task whose training split the target phase uses; empty if nothing is trained."""
+    if KINDS[task.kind].frozen:
         return ""
     name = task.train_on or task.name
     stand_in = replaced.get(name, name)

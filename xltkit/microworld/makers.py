@@ -196,15 +196,19 @@ def linking(random: Random) -> Item:
     """A sentence that names two parties, and the description of one of them.
 
     Which of the two is meant is not said, as in a search by an ambiguous mention; the description
-    tells the same fact from the other side.
+    tells the same fact from the other side. A third part has the same words as the description,
+    with the parties swapped: a candidate that is wrong, and that only order or case tells apart.
     """
     fact = facts("dealing", 1, random)[0]
+    while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
+        fact = facts("dealing", 1, random)[0]
     ways = tell(fact)
     mention = random.choice(ways)
     entity = random.choice((mention.subject, mention.object))
     kind = Said(Clause(entity, "is", Phrase(lex.ENTITIES[entity.entity], "a")))
     told = ways[1] if mention is ways[0] else ways[0]
-    return (Said(mention),), (kind, Said(told))
+    wrong = told._replace(subject=told.object, object=told.subject)
+    return (Said(mention),), (kind, Said(told)), (kind, Said(wrong))
 
 
 def picture(random: Random) -> Item:

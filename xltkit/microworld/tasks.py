@@ -90,8 +90,16 @@ def _translation(item: Item, lang: MicroLanguage) -> dict[str, Any]:
 
 
 def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    mention, described = item
-    return {"text": say(mention, lang), "english": say(described, ENGLISH)}
+    """The descriptions are English in every language; the right one is the key."""
+    mention, described, wrong = item
+    text = say(described, ENGLISH)
+    return {
+        "query": say(mention, lang),
+        "key": text,
+        "text": text,
+        "context": "",
+        "negative": say(wrong, ENGLISH),
+    }
 
 
 def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:

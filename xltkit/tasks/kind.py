@@ -36,8 +36,8 @@ class Feature(NamedTuple):
 class Head(NamedTuple):
     """The layer between the encoder and a label space: what it reads and how many scores it gives.
 
-    ``reads`` is ``sequence`` (pooled), ``token``, ``masked`` (the encoder's own language-model
-    head) or ``layers`` (no head: pooled hidden states).
+    ``reads`` is ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1, times a scale),
+    ``masked`` (the encoder's own language-model head) or ``layers`` (no head: hidden states).
     """
 
     reads: str
@@ -61,6 +61,9 @@ class Kind:
     """A kind of task. The methods work on batches of features; none of them keeps state."""
 
     name: str
+    frozen = False  # scored on hidden states, without any training
+    whole_batch = False  # the loss is one of the batch: it cannot be computed in parts
+    beside = ""  # the split that is read beside the tested one
 
     def head(self, task: Task) -> Head:
         """The head a task of this kind needs."""

@@ -1,4 +1,4 @@
-"""The kinds of tasks: classification, choice, tagging, retrieval and text (spans: ``span.py``)."""
+"""The kinds of tasks; here classification, choice, tagging and text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from xltkit.keys import hashed_uniform
 from xltkit.tasks import scorers
 from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, pad, token_arrays
+from xltkit.tasks.search import Mining, Ranking, Retrieval
 from xltkit.tasks.span import Span
 from xltkit.tasks.table import Task
 
@@ -174,44 +175,6 @@ def word_pieces(word: str, tokenizer: Any, known: dict[str, list[int]]) -> list[
     return known[word]
 
 
-class Retrieval(Kind):
-    """A sentence and its English translation: find the one by the other, without any training.
-
-    Tatoeba's official direction: the query is English, the data base is the other language, the
-    score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
-    """
-
-    name = "retrieval"
-
-    def head(self, task: Task) -> Head:  # noqa: D102
-        return Head("layers")
-
-    def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
-        """Both sides one after the other; English sentences that repeat are encoded once."""
-        english = list(dict.fromkeys(rows["english"]))
-        texts = [*rows["text"], *english]
-        encoding = tokenizer(texts, truncation=True, max_length=max_length)
-        return [Feature(i, (token_arrays(encoding, i)[0],)) for i in range(len(texts))]
-
-    def predictions(
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
-    ) -> pd.DataFrame:
-        """``outputs`` are vectors: the database first, then the distinct English sentences."""
-        texts, english = rows["text"], list(dict.fromkeys(rows["english"]))
-        database = np.stack(outputs[: len(texts)]).astype(np.float32)
-        distinct = np.stack(outputs[len(texts) :]).astype(np.float32)
-        where = {sentence: i for i, sentence in enumerate(english)}
-        query = distinct[[where[sentence] for sentence in rows["english"]]]
-        ids = rows["id"][:]
-        best = scorers.nearest(query, database)
-        pred = [ids[b] for b in best]
-        return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
-
-    metrics = Classification.metrics
-
-
 class Text(Kind):
     """Plain text, or translation pairs read together: masked language modelling.
 
@@ -259,5 +222,8 @@ class Text(Kind):
 
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (Classification(), Choice(), Tagging(), Span(), Retrieval(), Text())
-}
+    kind.name: kind
+    for kind in (
+        Classification(), Choice(), Tagging(), Span(), Retrieval(), Mining(), Ranking(), Text(),
+    )
+}  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from datasets import Dataset
+
 from xltkit.microworld.languages import LANGUAGES, language
 from xltkit.microworld.makers import NLI_LABELS, PARAPHRASE_LABELS
 from xltkit.microworld.tasks import NER_TAGS, POS_TAGS, SIZES
@@ -30,6 +32,17 @@ class _EveryLanguage(Mapping):
         return len(LANGUAGES)
 
 
+def _as_it_is(rows: Dataset, code: str) -> Dataset:
+    return rows
+
+
+def _descriptions(rows: Dataset, code: str) -> Dataset:
+    """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
+    texts = list(dict.fromkeys([*rows["text"], *rows["negative"]]))
+    columns = {"text": texts, "context": [""] * len(texts), "keys": [[text] for text in texts]}
+    return Dataset.from_dict({"id": [f"description-{i}" for i in range(len(texts))]} | columns)
+
+
 def _task(
     name: str, kind: str, metric: str, chance: float, *, labels: tuple[str, ...] = (),
     train: int = 4000, budget: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
@@ -37,7 +50,7 @@ def _task(
     """A row of the table: every task of the microworld has the same splits."""
 
     def source(split: str, config: str) -> Source:
-        return Source("microworld", split, _EveryLanguage(config), lambda rows, code: rows)
+        return Source("microworld", split, _EveryLanguage(config), _as_it_is)
 
     steps, batch_size, rate = budget
     return Task(
@@ -48,6 +61,9 @@ def _task(
         train=source("train", f"{name}:{train}"),
         validation=source("validation", name) if tested else None,
         test=source("test", name) if tested else None,
+        candidates=Source("microworld", "test", {"en": name}, _descriptions)
+        if kind == "ranking"
+        else None,
         labels=labels,
         budget=Budget(steps=steps, batch_size=batch_size, learning_rate=rate, max_length=96),
         note="invented; nothing here is a claim about a real benchmark",
@@ -74,7 +90,8 @@ TASKS: dict[str, Task] = {
         _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, budget=(50, 16, 1e-3)),
         _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, budget=(80, 16, 1e-3)),
         _task("retrieval", "retrieval", "accuracy", 100 / SIZES["test"]),
-        _task("linking", "retrieval", "accuracy", 100 / SIZES["test"]),
+        # Its candidates are English, two a row. Chance: the mean of 1/rank, up to rank 20.
+        _task("linking", "ranking", "mrr@20", 180 / SIZES["test"], budget=(100, 32, 7e-4)),
         _task("text", "text", "", 0.0, train=12000, budget=_PRETRAINING, tested=False),
         _task("pairs", "text", "", 0.0, budget=_PRETRAINING, tested=False),
         # Intermediate tasks that are no targets, large and small. A gentler rate than a target's:

@@ -18,8 +18,14 @@ COLUMNS = {
     "tagging": ("id", "tokens", "tags"),
     "span": ("id", "question", "context", "answers", "starts"),
     "retrieval": ("id", "text", "english"),
+    "mining": ("id", "side", "text", "pairs"),
+    # Training rows have the right candidate too: "text" and "context", as candidates do.
+    "ranking": ("id", "query", "key"),
     "text": ("id", "text"),  # and "translation", where the rows are translation pairs
 }
+
+# What a ranking searches: a text, perhaps read with its context, and the keys it is right for.
+CANDIDATES = ("id", "text", "context", "keys")
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,9 @@ class Task:
 
     ``train_on`` names the task whose training split is used: XQuAD has none and trains on SQuAD,
     so XQuAD and MLQA share one trained stage. ``labels`` are the names of the classes or tags in
-    the order of their indices. ``chance`` is the score (0 to 100) of a model that knows nothing.
+    the order of their indices. ``candidates`` are what a ranking searches, in all its languages at
+    once, whatever the language of the query. ``chance`` is the score (0 to 100) of a model that
+    knows nothing.
     """
 
     name: str
@@ -73,6 +81,7 @@ class Task:
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
+    candidates: Source | None = None
     train_on: str = ""
     labels: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)

@@ -48,6 +48,12 @@ class Supervised:
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""
         portion, epoch, examples = self.plan[step]
+        task = self.portions[portion].task
+        if parts > 1 and KINDS[task.kind].whole_batch:
+            raise ValueError(
+                f"{task.name} takes its negatives from the batch, and each of {parts} parts would "
+                "have fewer: use accumulation=1 and one process."
+            )
         pieces = np.array_split(examples, parts)
         # A part without examples would leave a process waiting for the others: it repeats one,
         # and counts for nothing.

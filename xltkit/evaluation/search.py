@@ -1,0 +1,125 @@
+"""Predicting tasks that search a pool: rankings of candidates, and pairs mined from two sides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from xltkit.evaluation.predict import outputs, protocol_layer
+from xltkit.models import Model
+from xltkit.tasks import scorers
+from xltkit.tasks.kinds import KINDS
+from xltkit.tasks.search import Mining, Ranking
+from xltkit.tasks.table import Task
+
+BLOCK = 4096  # candidates that are encoded and compared at a time
+DEPTH = 20  # how far down a ranking is scored
+
+Tables = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def rank(
+    model: Model, task: Task, head: str, rows: Mapping[str, Dataset],
+    candidates: Mapping[str, Dataset], tokenizer: Any,
+) -> Tables:  # fmt: skip
+    """Predictions and scores of a ranking: all queries against the candidates of all languages.
+
+    Candidates are encoded and compared in blocks, of which only the best are kept, so the memory
+    needed does not grow with their number (Mewsli-X has a million).
+
+    Returns:
+        as ``predict``; ``gold`` and ``pred`` are JSON lists of ids of candidates.
+
+    Raises:
+        ValueError: if a query has no right candidate in the pool.
+    """
+    kind = KINDS[task.kind]
+    limit = min(task.budget.max_length, tokenizer.model_max_length)
+
+    def vectors(part: Dataset) -> np.ndarray:
+        features = kind.encode(task, part, tokenizer, limit, training=False)
+        return np.stack(outputs(model, kind, head, features, tokenizer))
+
+    queries = np.concatenate([vectors(part) for part in rows.values()])
+    best, names = scorers.TopK(len(queries), DEPTH), []
+    right: dict[str, list[str]] = defaultdict(list)
+    for block in _blocks(candidates):
+        best.add(queries @ vectors(block).T, len(names))
+        names += block["id"]
+        for name, keys in zip(block["id"], block["keys"], strict=True):
+            for key in keys:
+                right[key].append(name)
+    ranked = [[names[i] for i in row] for row in best.ranking()]
+    tables, at = {}, 0
+    for code, part in rows.items():
+        mine, at = ranked[at : at + len(part)], at + len(part)
+        if lost := [key for key in part["key"] if key not in right]:
+            raise ValueError(
+                f"{task.name} ({code}): {len(lost)} queries have no right candidate among the "
+                f"{len(names)} of {', '.join(candidates)}, for example key {lost[0]!r}."
+            )
+        tables[code] = Ranking.table(part["id"], [right[key] for key in part["key"]], mine)
+    return _scored(kind, task, tables)
+
+
+def _blocks(candidates: Mapping[str, Dataset]) -> Iterator[Dataset]:
+    for part in candidates.values():
+        for at in range(0, len(part), BLOCK):
+            yield part.select(range(at, min(at + BLOCK, len(part))))
+
+
+def mine(
+    model: Model, task: Task, rows: Mapping[str, Dataset], validation: Mapping[str, Dataset],
+    tokenizer: Any, *, layer: int = 0,
+) -> Tables:  # fmt: skip
+    """Predictions and scores of mining: the pairs above the threshold of the validation split.
+
+    Sentences are the mean of a hidden layer; sentences that occur more than once are left out
+    (XTREME utils_retrieve.py). One language after the other, for the collections are large.
+    """
+    kind = KINDS[task.kind]
+    layer = layer or protocol_layer(model.depth)
+    limit = min(task.budget.max_length, tokenizer.model_max_length)
+
+    def mined(part: Dataset) -> tuple[list[tuple[tuple[str, str], float]], set[tuple[str, str]]]:
+        features = kind.encode(task, part, tokenizer, limit, training=False)
+        pooled = outputs(model, kind, "", features, tokenizer, (layer,))
+        return _pairs(part, np.stack([p[0, 0] for p in pooled]).astype(np.float32))
+
+    tables = {}
+    for code, part in rows.items():
+        threshold = scorers.best_threshold(*mined(validation[code]))
+        found, gold = mined(part)
+        tables[code] = Mining.table(gold, {pair for pair, score in found if score >= threshold})
+    return _scored(kind, task, tables)
+
+
+def _pairs(
+    rows: Dataset, vectors: np.ndarray
+) -> tuple[list[tuple[tuple[str, str], float]], set[tuple[str, str]]]:
+    """Candidate pairs of ids with their margin scores, and the gold pairs."""
+    sides, ids = np.array(rows["side"]), np.array(rows["id"])
+    kept = scorers.occur_once(rows["text"], sides)
+    x, y = (np.flatnonzero(kept & (sides == side)) for side in ("text", "english"))
+    found = [
+        ((str(ids[x[i]]), str(ids[y[j]])), score)
+        for i, j, score in scorers.margin_pairs(vectors[x], vectors[y])
+    ]
+    partners = zip(ids[sides == "text"], rows.filter(lambda side: side == "text"), strict=True)
+    return found, {(str(one), str(other)) for one, others in partners for other in others}
+
+
+def _scored(kind: Any, task: Task, tables: Mapping[str, pd.DataFrame]) -> Tables:
+    scores = [
+        (code, metric, value, len(table))
+        for code, table in tables.items()
+        for metric, value in kind.metrics(task, table, code).items()
+    ]
+    predictions = [table.assign(language=code) for code, table in tables.items()]
+    columns = ["language", "metric", "value", "n"]
+    return pd.concat(predictions, ignore_index=True), pd.DataFrame(scores, columns=columns)

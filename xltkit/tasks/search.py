@@ -1,0 +1,190 @@
+"""Kinds of tasks that find one text by another: parallel sentences, mining, ranking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from xltkit.tasks import scorers
+from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, token_arrays
+from xltkit.tasks.table import Task
+
+QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
+PAIR, NONE = "pair", "none"
+
+
+def _features(encoding: Any) -> list[Feature]:
+    """One feature for each row of a tokenizer's output."""
+    features = []
+    for i in range(len(encoding["input_ids"])):
+        ids, types = token_arrays(encoding, i)
+        features.append(Feature(i, (ids,), types))
+    return features
+
+
+class Retrieval(Kind):
+    """A sentence and its English translation: find the one by the other, without any training.
+
+    Tatoeba's official direction: the query is English, the data base is the other language, the
+    score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
+    """
+
+    name = "retrieval"
+    frozen = True
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("layers")
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Both sides one after the other; English sentences that repeat are encoded once."""
+        english = list(dict.fromkeys(rows["english"]))
+        return _features(
+            tokenizer([*rows["text"], *english], truncation=True, max_length=max_length)
+        )
+
+    def predictions(
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        """``outputs`` are vectors: the database first, then the distinct English sentences."""
+        texts, english = rows["text"], list(dict.fromkeys(rows["english"]))
+        database = np.stack(outputs[: len(texts)]).astype(np.float32)
+        distinct = np.stack(outputs[len(texts) :]).astype(np.float32)
+        where = {sentence: i for i, sentence in enumerate(english)}
+        query = distinct[[where[sentence] for sentence in rows["english"]]]
+        ids = rows["id"][:]
+        best = scorers.nearest(query, database)
+        pred = [ids[b] for b in best]
+        return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
+        return {"accuracy": scorers.accuracy(gold, pred)}
+
+
+class Mining(Kind):
+    """Two collections of sentences: find the pairs that translate each other (BUCC).
+
+    A row is a sentence of one ``side`` (``text`` or ``english``) with the ids of its partners on
+    the other in ``pairs``. The threshold above which two sentences count as a pair is chosen on
+    the validation split in the same language, never on the tested one. Predictions have one row
+    for each pair that is gold or predicted.
+    """
+
+    name = "mining"
+    frozen = True
+    beside = "validation"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("layers")
+
+    def encode(  # noqa: D102
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        return _features(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
+
+    @staticmethod
+    def table(gold: set[tuple[str, str]], pred: set[tuple[str, str]]) -> pd.DataFrame:
+        """Gold and predicted pairs of ids (foreign, English) as a table of predictions."""
+        pairs = sorted(gold | pred)
+        return frame(
+            ["\t".join(pair) for pair in pairs],
+            [PAIR if pair in gold else NONE for pair in pairs],
+            [PAIR if pair in pred else NONE for pair in pairs],
+            [(pair in gold) == (pair in pred) for pair in pairs],
+        )
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        found = {
+            column: set(predictions.loc[predictions[column] == PAIR, "example_id"])
+            for column in ("gold", "pred")
+        }
+        return scorers.mining_f1(found["gold"], found["pred"])
+
+
+class Ranking(Kind):
+    """A query and a pool of candidates in many languages, of which one or more are right.
+
+    A dual encoder: query and candidate pass the same encoder and the same head, and a training
+    batch is a softmax over the candidates of the batch (XTREME third_party/bert.py) and, if rows
+    have a ``negative``, over one wrong candidate of each row too (Karpukhin et al. 2020, section
+    3.2). A candidate may be a text with its context, read as a pair. A test row has a ``key``;
+    right are the candidates that hold it in ``keys``.
+    """
+
+    name = "ranking"
+    beside = "candidates"
+    whole_batch = True
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("vector")
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Queries, or candidates; for training, both: a feature then is two sequences."""
+        has = rows.column_names
+        queries, candidates = [], []
+        if "query" in has:
+            limit = min(QUERY_TOKENS, max_length)
+            queries = _features(tokenizer(rows["query"][:], truncation=True, max_length=limit))
+        if training or "query" not in has:
+            texts = [rows["text"][:]] + ([rows["context"][:]] if any(rows["context"][:]) else [])
+            candidates = _features(tokenizer(*texts, truncation=True, max_length=max_length))
+        if not training:
+            return queries or candidates
+        sides = [queries, candidates]
+        if "negative" in has:
+            negatives = tokenizer(rows["negative"][:], truncation=True, max_length=max_length)
+            sides.append(_features(negatives))
+        return [
+            Feature(
+                row[0].example,
+                tuple(s for side in row for s in side.sequences),
+                tuple(t for side in row for t in side.types),
+                0,
+            )
+            for row in zip(*sides, strict=True)
+        ]
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative."""
+        rows = logits.float().unflatten(0, (len(labels), -1))
+        candidates = torch.cat([rows[:, 1], *rows[:, 2:].unbind(1)])
+        with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
+            scores = rows[:, 0] @ candidates.T
+        right = torch.arange(len(labels), device=labels.device)
+        return super().loss(scores, torch.where(labels == IGNORED, labels, right))
+
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+        return list(logits.float().cpu().numpy())
+
+    @staticmethod
+    def table(
+        ids: Sequence[str], relevant: Sequence[Sequence[str]], ranked: Sequence[Sequence[str]]
+    ) -> pd.DataFrame:
+        """Right and ranked ids of candidates as a table of predictions; lists as JSON."""
+        average = [
+            scorers.average_precision(set(r), p) / 100
+            for r, p in zip(relevant, ranked, strict=True)
+        ]
+        gold, pred = ([json.dumps(list(x)) for x in lists] for lists in (relevant, ranked))
+        return frame(ids, gold, pred, average)
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
+        """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
+        gold = [set(json.loads(g)) for g in predictions["gold"]]
+        pred = [json.loads(p) for p in predictions["pred"]]
+        first = [scorers.reciprocal_rank(g, p) for g, p in zip(gold, pred, strict=True)]
+        return {
+            "map@20": 100 * float(predictions["score"].mean()),
+            "mrr@20": float(np.mean(first)),
+        }

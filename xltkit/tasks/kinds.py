@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.keys import hashed_uniform
-from xltkit.tasks import scorers
+from xltkit.tasks import scorers, search_scorers
 from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, pad, token_arrays
 from xltkit.tasks.span import Span
 from xltkit.tasks.table import Task
@@ -205,7 +205,7 @@ class Retrieval(Kind):
         where = {sentence: i for i, sentence in enumerate(english)}
         query = distinct[[where[sentence] for sentence in rows["english"]]]
         ids = rows["id"][:]
-        best = scorers.nearest(query, database)
+        best = search_scorers.nearest(query, database)
         pred = [ids[b] for b in best]
         return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
 

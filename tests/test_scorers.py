@@ -311,72 +311,6 @@ def test_chunks_equal_those_of_seqeval(tagset):
         assert scorers.pos_f1(golds, preds) == pytest.approx(expected, abs=1e-9)
 
 
-# Sentence retrieval
-
-
-def test_nearest_by_hand():
-    query = [[2.0, 0.1], [0.0, 3.0], [1.0, 1.0]]
-    database = [[0.0, 1.0], [1.0, 1.1], [50.0, 0.0]]
-    assert scorers.nearest(query, database).tolist() == [2, 0, 1]
-
-
-def test_retrieval_searches_the_database_for_each_query():
-    # Both English rows lie nearest to the first foreign row; the other way round all is well.
-    english, foreign = [[1.0, 0.0], [0.9, 0.1]], [[1.0, 0.0], [0.0, 1.0]]
-    assert scorers.retrieval_accuracy(english, foreign) == 50
-    assert scorers.retrieval_accuracy(foreign, english) == 100
-
-
-@pytest.mark.parametrize("block", [1, 7, 64, 1024])
-def test_nearest_is_the_search_written_out(block):
-    generator = np.random.default_rng(4)
-    query, database = generator.standard_normal((50, 6)), generator.standard_normal((40, 6))
-    expected = [
-        max(range(40), key=lambda i: row @ database[i] / np.linalg.norm(database[i]))
-        for row in query
-    ]
-    found = scorers.nearest(query, database, block)
-    assert np.issubdtype(found.dtype, np.integer)
-    assert found.tolist() == expected
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_ties_go_to_the_lowest_index(dtype):
-    assert scorers.nearest([[1, 1]], [[1, 0], [0, 2], [0, 1]]).tolist() == [0]
-    # Wide enough for a matrix product to give equal rows unequal last bits.
-    generator = np.random.default_rng(5)
-    database = generator.standard_normal((997, 384)).astype(dtype)
-    database[generator.integers(0, 997, 500)] = database[generator.integers(0, 997, 500)]
-    seen = {}
-    first = [seen.setdefault(row.tobytes(), index) for index, row in enumerate(database)]
-    assert len(seen) < 997
-    assert scorers.nearest(database, database).tolist() == first
-
-
-def test_retrieval_of_a_rescaled_copy_is_perfect():
-    generator = np.random.default_rng(6)
-    rows = generator.standard_normal((100, 8))
-    rescaled = rows * generator.uniform(0.1, 10, (100, 1))
-    assert scorers.retrieval_accuracy(rows, rescaled) == 100
-    assert scorers.retrieval_accuracy(np.roll(rows, 1, axis=0), rescaled) == 0
-
-
-@pytest.mark.parametrize(
-    ("query", "database", "message"),
-    [
-        (np.ones((2, 3)), np.ones((2, 4)), "3 dimensions in query and 4 in database"),
-        (np.ones((0, 3)), np.ones((0, 3)), r"got query of shape \(0, 3\)"),
-        (np.ones((2, 3)), np.ones((3, 3)), "2 rows in query and 3 in database"),
-        (np.ones((1, 3)), np.zeros((1, 3)), "zero or non-finite row in database"),
-        (np.full((1, 3), np.nan), np.ones((1, 3)), "zero or non-finite row in query"),
-        (np.ones(3), np.ones(3), r"got query of shape \(3,\)"),
-    ],
-)
-def test_retrieval_names_what_does_not_fit(query, database, message):
-    with pytest.raises(ValueError, match=message):
-        scorers.retrieval_accuracy(query, database)
-
-
 # All of them
 
 
@@ -397,6 +331,5 @@ def test_scores_are_plain_numbers_that_can_be_stored():
         scorers.squad([["a b"]], ["b"]),
         scorers.mlqa([["a b"]], ["b"], "de"),
         scorers.pos_f1([["X"]], [["X"]]),
-        scorers.retrieval_accuracy(np.eye(3), np.eye(3)),
     ]
     assert json.loads(json.dumps(scores)) == scores

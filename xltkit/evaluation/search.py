@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from xltkit.evaluation.predict import outputs, protocol_layer
 from xltkit.models import Model
-from xltkit.tasks import scorers
+from xltkit.tasks import search_scorers as scorers
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.search import Mining, Ranking
 from xltkit.tasks.table import Task
@@ -21,6 +21,7 @@ BLOCK = 4096  # candidates that are encoded and compared at a time
 DEPTH = 20  # how far down a ranking is scored
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
+Pair = tuple[str, str]
 
 
 def rank(
@@ -46,7 +47,7 @@ def rank(
         return np.stack(outputs(model, kind, head, features, tokenizer))
 
     queries = np.concatenate([vectors(part) for part in rows.values()])
-    best, names = scorers.TopK(len(queries), DEPTH), []
+    best, names = scorers.TopK(DEPTH), []
     right: dict[str, list[str]] = defaultdict(list)
     for block in _blocks(candidates):
         best.add(queries @ vectors(block).T, len(names))
@@ -86,7 +87,7 @@ def mine(
     layer = layer or protocol_layer(model.depth)
     limit = min(task.budget.max_length, tokenizer.model_max_length)
 
-    def mined(part: Dataset) -> tuple[list[tuple[tuple[str, str], float]], set[tuple[str, str]]]:
+    def mined(part: Dataset) -> tuple[dict[Pair, float], set[Pair]]:
         features = kind.encode(task, part, tokenizer, limit, training=False)
         pooled = outputs(model, kind, "", features, tokenizer, (layer,))
         return _pairs(part, np.stack([p[0, 0] for p in pooled]).astype(np.float32))
@@ -95,23 +96,30 @@ def mine(
     for code, part in rows.items():
         threshold = scorers.best_threshold(*mined(validation[code]))
         found, gold = mined(part)
-        tables[code] = Mining.table(gold, {pair for pair, score in found if score >= threshold})
+        tables[code] = Mining.table(gold, scorers.mined(found, threshold))
     return _scored(kind, task, tables)
 
 
-def _pairs(
-    rows: Dataset, vectors: np.ndarray
-) -> tuple[list[tuple[tuple[str, str], float]], set[tuple[str, str]]]:
-    """Candidate pairs of ids with their margin scores, and the gold pairs."""
-    sides, ids = np.array(rows["side"]), np.array(rows["id"])
-    kept = scorers.occur_once(rows["text"], sides)
-    x, y = (np.flatnonzero(kept & (sides == side)) for side in ("text", "english"))
-    found = [
-        ((str(ids[x[i]]), str(ids[y[j]])), score)
-        for i, j, score in scorers.margin_pairs(vectors[x], vectors[y])
-    ]
-    partners = zip(ids[sides == "text"], rows.filter(lambda side: side == "text"), strict=True)
-    return found, {(str(one), str(other)) for one, others in partners for other in others}
+def _pairs(rows: Dataset, vectors: np.ndarray) -> tuple[dict[Pair, float], set[Pair]]:
+    """Candidate pairs of ids, (foreign, English), with their margins; and the gold pairs.
+
+    The search sees a sentence that is repeated once, and no pair with one counts.
+    """
+    sides = np.array(rows["side"])
+    ids, texts = np.array(rows["id"]), np.array(rows["text"])
+    kept, single = [], []
+    for side in ("text", "english"):
+        mine = np.flatnonzero(sides == side)
+        kept.append(mine[np.sort(np.unique(texts[mine], return_index=True)[1])])
+        single.append(set(mine[scorers.unrepeated(texts[mine].tolist())]))
+    found = {
+        (str(ids[kept[0][i]]), str(ids[kept[1][j]])): score
+        for (i, j), score in scorers.margin_pairs(*(vectors[side] for side in kept)).items()
+        if kept[0][i] in single[0] and kept[1][j] in single[1]
+    }
+    gold = {(one, other) for one, others in zip(rows["id"], rows["pairs"], strict=True)
+            for other in others}  # fmt: skip
+    return found, gold
 
 
 def _scored(kind: Any, task: Task, tables: Mapping[str, pd.DataFrame]) -> Tables:

@@ -18,8 +18,6 @@ from itertools import chain
 from operator import eq
 from statistics import fmean
 
-import numpy as np
-
 Tags = Sequence[Sequence[str]]  # one sequence of tags for each sentence
 
 
@@ -220,40 +218,3 @@ def majority_floor(golds: Tags) -> float:
     if not counts:
         raise ValueError(f"got 0 tags in {len(golds)} sentences; expected at least 1 tag")
     return _percent(max(counts.values()), counts.total())
-
-
-def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2 or vectors.size == 0:
-        raise ValueError(f"got {name} of shape {vectors.shape}; expected (rows, dimensions)")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not (np.isfinite(norms).all() and norms.all()):
-        raise ValueError(f"got a zero or non-finite row in {name}; expected rows with a direction")
-    return vectors / norms
-
-
-def nearest(query: np.ndarray, database: np.ndarray, block: int = 1024) -> np.ndarray:
-    """Index of the row of ``database`` with the highest cosine, for each row of ``query``.
-
-    The search of Tatoeba: the queries are the English sentences and the database is the other
-    language; no margin, no correction for hubs (XTREME third_party/evaluate_retrieval.py:780-811,
-    utils_retrieve.py:331-339). Of equal rows the first wins. ``block`` bounds the memory used.
-    """
-    query, database = _unit_rows(query, "query"), _unit_rows(database, "database")
-    if query.shape[1] != database.shape[1]:
-        given = f"{query.shape[1]} dimensions in query and {database.shape[1]} in database"
-        raise ValueError(f"got {given}; expected the same number")
-    # Matrix products can differ in the last bit between columns that hold equal rows, so that
-    # argmax alone would not settle ties; only the first of equal rows takes part.
-    rows = np.sort(np.unique(database, axis=0, return_index=True)[1])
-    columns = database[rows].T
-    starts = range(0, len(query), block)
-    return rows[np.concatenate([(query[at : at + block] @ columns).argmax(1) for at in starts])]
-
-
-def retrieval_accuracy(query: np.ndarray, database: np.ndarray, block: int = 1024) -> float:
-    """Share of queries, 0 to 100, whose :func:`nearest` row has their own index (Tatoeba)."""
-    if len(query) != len(database):
-        given = f"{len(query)} rows in query and {len(database)} in database"
-        raise ValueError(f"got {given}; expected the same number: row i translates row i")
-    return accuracy(range(len(query)), nearest(query, database, block).tolist())

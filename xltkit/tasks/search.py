@@ -12,8 +12,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks import scorers
+from xltkit.tasks import search_scorers as scorers
 from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, token_arrays
+from xltkit.tasks.scorers import accuracy
 from xltkit.tasks.table import Task
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
@@ -67,7 +68,7 @@ class Retrieval(Kind):
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
-        return {"accuracy": scorers.accuracy(gold, pred)}
+        return {"accuracy": accuracy(gold, pred)}
 
 
 class Mining(Kind):
@@ -183,7 +184,10 @@ class Ranking(Kind):
         """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
         gold = [set(json.loads(g)) for g in predictions["gold"]]
         pred = [json.loads(p) for p in predictions["pred"]]
-        first = [scorers.reciprocal_rank(g, p) for g, p in zip(gold, pred, strict=True)]
+        first = [
+            max(scorers.reciprocal_rank(one, p) for one in g)
+            for g, p in zip(gold, pred, strict=True)
+        ]
         return {
             "map@20": 100 * float(predictions["score"].mean()),
             "mrr@20": float(np.mean(first)),

@@ -44,10 +44,15 @@ def _descriptions(rows: Dataset, code: str) -> Dataset:
 
 
 def _task(
-    name: str, kind: str, metric: str, chance: float, *, labels: tuple[str, ...] = (),
-    train: int = 4000, budget: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
+    name: str, kind: str, metric: str, chance: float, *, data: str = "",
+    labels: tuple[str, ...] = (), train: int = 4000,
+    budget: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
 ) -> Task:  # fmt: skip
-    """A row of the table: every task of the microworld has the same splits."""
+    """A row of the table: every task of the microworld has the same splits.
+
+    ``data`` names the generator, if another than the task itself, and ``train`` its training rows.
+    """
+    data = data or name
 
     def source(split: str, config: str) -> Source:
         return Source("microworld", split, _EveryLanguage(config), _as_it_is)
@@ -58,9 +63,9 @@ def _task(
         kind=kind,
         metric=metric,
         chance=chance,
-        train=source("train", f"{name}:{train}"),
-        validation=source("validation", name) if tested else None,
-        test=source("test", name) if tested else None,
+        train=source("train", f"{data}:{train}"),
+        validation=source("validation", data) if tested else None,
+        test=source("test", data) if tested else None,
         candidates=Source("microworld", "test", {"en": name}, _descriptions)
         if kind == "ranking"
         else None,
@@ -86,6 +91,8 @@ TASKS: dict[str, Task] = {
             budget=(400, 32, 4e-4),
         ),
         _task("qa", "span", "f1", 0.0, train=20000, budget=(1500, 16, 5e-4)),
+        # The same questions with few labels, as TyDiQA stands to SQuAD.
+        _task("qa-small", "span", "f1", 0.0, data="qa", train=400, budget=(150, 16, 5e-4)),
         _task("choice", "choice", "accuracy", 50.0, budget=(80, 16, 1e-3)),
         _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, budget=(50, 16, 1e-3)),
         _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, budget=(80, 16, 1e-3)),
@@ -111,7 +118,7 @@ TASKS: dict[str, Task] = {
     )
 }
 
-TARGETS = ("nli", "paraphrase", "qa", "choice", "pos", "ner", "retrieval", "linking")
+TARGETS = ("nli", "paraphrase", "qa", "qa-small", "choice", "pos", "ner", "retrieval", "linking")
 SUITES: dict[str, Suite] = {
     "microworld": Suite(
         name="microworld",
@@ -121,6 +128,10 @@ SUITES: dict[str, Suite] = {
             "language": (Portion("qa", "qbe", 4000), Portion("qa", "qbu", 4000)),
         },
         encoder="micro",
+        intermediates=("nli", "qa-large", "choice", "odd-one-out"),
+        translated=tuple(Portion("odd-one-out", code) for code in ("en", "qbe", "qke", "qto")),
+        text=tuple(Portion("text", code) for code in LANGUAGES),
+        between=Budget(steps=300, batch_size=16, learning_rate=5e-4, max_length=96),
         is_microworld=True,
     )
 }

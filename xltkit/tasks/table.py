@@ -110,10 +110,18 @@ class Suite:
     ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
     XTREME-R). ``contrasts`` holds the pairs (high resource, low resource) of the order question,
     by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
+
+    ``intermediates`` are the tasks of the STILTs grid, ``translated`` one of them in several
+    languages, ``text`` what masked language modelling is mixed in from, and ``between`` the budget
+    that all of its arms share.
     """
 
     name: str
     targets: Mapping[str, tuple[str, ...]]
     contrasts: Mapping[str, tuple[Portion, Portion]]
     encoder: str
+    intermediates: tuple[str, ...] = ()
+    translated: tuple[Portion, ...] = ()
+    text: tuple[Portion, ...] = ()
+    between: Budget = field(default_factory=Budget)
     is_microworld: bool = False

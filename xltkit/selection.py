@@ -1,0 +1,112 @@
+"""What picking the best arm for each task is worth, and how much of that is luck.
+
+The English-intermediate-training paper reports its headline with the best intermediate task picked
+for each target (Phang et al. 2020). The best of ten noisy numbers is high even if all ten arms are
+the same. Here arms are picked on one half of the test items and scored on the other, and the
+naive figure stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from xltkit.stats import t_interval
+from xltkit.studies import Results
+from xltkit.tasks import get
+from xltkit.tasks.kinds import KINDS
+
+KEYS = ["arm", "seed", "task", "language"]
+
+
+def _half(example: str) -> int:
+    """In which half an item lies: the same for every arm, seed and language."""
+    return hashlib.sha256(example.encode()).digest()[0] % 2
+
+
+def halves(results: Results) -> pd.DataFrame:
+    """The main metric on either half of the test items.
+
+    Returns:
+        One row per arm, seed, task, language and ``half`` (0 or 1), with ``value`` in points.
+    """
+    table = results.predictions
+    known = {example: _half(example) for example in table["example_id"].unique()}
+    rows = []
+    for key, group in table.groupby([*KEYS, table["example_id"].map(known)], sort=False):
+        task = get(key[2])
+        scores = KINDS[task.kind].metrics(task, group, key[3])
+        rows.append((*key, scores[task.metric]))
+    return pd.DataFrame(rows, columns=[*KEYS, "half", "value"])
+
+
+def gains(results: Results, baseline: str) -> pd.DataFrame:
+    """Each arm minus the baseline by half: means over languages, the source apart.
+
+    Returns:
+        One row per arm, seed, task, half and ``languages`` (``source`` or ``transfer``).
+    """
+    arms = list(results.study.arms)
+    if baseline not in arms or len(arms) < 3:
+        raise ValueError(
+            f"baseline is {baseline!r}; the study has the arms {arms}. To pick among arms there "
+            "must be two or more beside the baseline."
+        )
+    table = halves(results)
+    source = table["language"] == results.study.source
+    table["languages"] = np.where(source, "source", "transfer")
+    means = table.groupby(["arm", "seed", "task", "half", "languages"])["value"].mean().unstack(0)
+    return means.drop(columns=baseline).sub(means[baseline], axis=0).stack().rename("gain")
+
+
+def picked(results: Results, baseline: str) -> pd.DataFrame:
+    """What the best arm of each task gains over the baseline, by how it was picked.
+
+    ``fixed``: one arm for all tasks, the best on average. ``best``: the best of each task. Both on
+    the very items they are scored on (``naive``) and on the other half of them (``honest``, mean
+    of both directions): the difference is the luck of the pick. They look at labels of the
+    transfer languages to pick and are an ``oracle``; ``source`` picks for each task by the source
+    language alone, on the other half, which anyone can do.
+
+    Returns:
+        One row per ``rule`` (fixed, best, source), ``scored`` (naive, honest) and task, and their
+        mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer languages with
+        the t interval over seeds, and the ``arms`` picked.
+    """
+    table = gains(results, baseline).rename_axis(["seed", "task", "half", "languages", "arm"])
+    grid = table.unstack("arm")
+    rows = []
+    for rule, scored in [
+        ("fixed", "naive"), ("fixed", "honest"), ("best", "naive"), ("best", "honest"),
+        ("source", "honest"),
+    ]:  # fmt: skip
+        seeds, arms = _scored(grid, rule, scored == "naive")
+        for task in [*seeds.columns, "all"]:
+            values = seeds.mean(axis=1) if task == "all" else seeds[task]
+            low, high = t_interval(values)
+            names = "" if task == "all" else ", ".join(dict.fromkeys(arms[task]))
+            rows.append((rule, scored, task, values.mean(), low, high, names, rule != "source"))
+    columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _scored(
+    grid: pd.DataFrame, rule: str, naive: bool
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Gains in the transfer languages (seed x task) of the arms a rule picks; and these arms."""
+    looked = "source" if rule == "source" else "transfer"
+    arms: dict[str, list[str]] = {}
+    parts = []
+    for half in (0, 1):
+        seen = grid if naive else grid.xs(half, level="half")
+        means = seen.xs(looked, level="languages").groupby("task").mean()
+        if rule == "fixed":
+            means = means * 0 + means.mean()
+        best = means.idxmax(axis=1)
+        scored = grid.xs("transfer", level="languages").xs(1 - half, level="half")
+        parts.append(pd.DataFrame({t: scored.xs(t, level="task")[arm] for t, arm in best.items()}))
+        for task, arm in best.items():
+            arms.setdefault(task, []).append(arm)
+    return (parts[0] + parts[1]) / 2, arms

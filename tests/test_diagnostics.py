@@ -115,6 +115,8 @@ def test_unknown_names_are_refused():
         buckets(table, "nli", "answer")
     with pytest.raises(ValueError, match="over is 'continent'"):
         buckets(table, "nli", "label", over="continent")
+    with pytest.raises(ValueError, match="source language only"):
+        buckets(Table("nli", labelled([E], {"en": [E]})), "nli", "label", over="family")
     with pytest.raises(ValueError, match="bins is 0"):
         buckets(Table("qa", [(0, "en", "x", '["a"]', "a", 1.0)]), "qa", "answer", bins=0)
 
@@ -218,8 +220,9 @@ def test_a_study_can_be_looked_into(tiny, store):
     overlap = error_overlap(found)
     assert len(overlap) == 3 * 2 and overlap["n"].eq(30).all()
     for task, by in [("nli", "characters"), ("ner", "words"), ("qa", "characters")]:
-        table = buckets(found, task, by, bins=3, over="resource")
+        table = buckets(found, task, by, bins=3, over="family")
         assert table["value"].between(0, 100).all() and table["small"].any()
+        assert set(table["family"]) == {"Alvic", "Tosic"}  # and not that of the source language
         whole = buckets(found, task, by, bins=1).set_index("language")["value"]
         mine = found.predictions.query("task == @task")
         by_hand = 100 * mine.groupby("language")["score"].mean()

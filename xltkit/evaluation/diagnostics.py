@@ -160,20 +160,22 @@ def buckets(
             runs of equal parts of speech.
         bins: how many buckets to make at the quantiles of all languages together, or the edges
             between them; a value equal to an edge belongs above it. Names are not binned.
-        over: ``language``, ``family``, ``script`` or ``resource``.
+        over: ``language``; or ``family``, ``script`` or ``resource``, without the source language,
+            whose score would say little about transfer.
         least: a bucket of fewer items is marked ``small``.
 
     Returns:
         One row per arm, group, metric and bucket with anything in it. ``metric`` is ``score``
         (accuracy; F1 of spans; share of right tags) or, of chunks, ``recall`` by the attributes
         of the gold chunk and, for entities, ``precision`` by those of the predicted one. ``value``
-        is the mean (0 to 100). ``n`` counts items: the seeds of one, and its translations within
-        a group, count once. ``low`` and ``high`` are the 95 % Wilson interval for ``n``
-        independent items; it is too wide rather than too narrow for scores between 0 and 1, and
-        too narrow as far as chunks of one sentence fail together.
+        is the mean (0 to 100). ``n`` counts items: the seeds of one and, but for chunks, its
+        translations within a group count once. ``low`` and ``high`` are the 95 % Wilson interval
+        for ``n`` independent items; it is too wide rather than too narrow for scores between 0
+        and 1, and too narrow as far as chunks of one sentence fail together.
 
     Raises:
-        ValueError: for an unknown attribute or one that the kind of the task does not have.
+        ValueError: for an unknown attribute, one that the kind of the task does not have, or if
+            there is no language but the source to group.
     """
     kind = get(*_tasks(results, [task])).kind
     possible = [name for name, (kinds, _) in ATTRIBUTES.items() if kind in kinds]
@@ -185,8 +187,11 @@ def buckets(
         )
     items = _items(results, task, by)
     items["bucket"] = _bucket(items, bins)
-    names = columns(sorted(items["language"].unique()))
-    items = items.join(names, on="language")
+    if over != "language":
+        items = items[items["language"] != results.study.source]
+        if items.empty:
+            raise ValueError(f"{task} has scores in the source language only: over='language'.")
+    items = items.join(columns(sorted(items["language"].unique())), on="language")
     rows = []
     for key, part in items.groupby(["arm", over, "metric", "bucket"], observed=True, sort=True):
         n, value = part["item"].nunique(), part["score"].mean()

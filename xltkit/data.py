@@ -115,7 +115,8 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
             from xltkit.microworld import tasks as micro  # only there if it is asked for
 
             return source.read(micro.load(source, language, generated), language)
-        rows = _rows(place, source.read, language)
+        make = getattr(source.read, "make", None)  # such a reader makes rows of a user's own file
+        rows = make(language) if make else _rows(place, source.read, language)
     except MissingData as error:
         raise MissingData(
             f"No {split} rows of {task.name} in {language!r}. {error}"
@@ -197,6 +198,8 @@ def fingerprint(source: Source, language: str) -> str:
         from xltkit.microworld import tasks as micro  # only there if it is asked for
 
         return micro.fingerprint(source, language)
+    if hasattr(source.read, "make"):
+        return source.read.fingerprint()
     parts = [_identity(_place(source, language))]
     if other := getattr(source.read, "joined", {}).get(source.split):
         try:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xltkit.evaluation.diagnostics import ATTRIBUTES
 from xltkit.stats import compare, t_interval
 from xltkit.studies import Results
 
@@ -207,4 +208,44 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("")
     ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
     ax.tick_params(axis="x", rotation=60)
+    return ax
+
+
+def buckets(
+    table: pd.DataFrame, arm: str = "", metric: str = "", *, ax: Axes | None = None
+) -> Axes:
+    """The score by an attribute of the items, one row a group, with the number of items in a cell.
+
+    Args:
+        table: of ``diagnostics.buckets``.
+        arm: which to draw; the first, unless named.
+        metric: which to draw; the first, unless named.
+        ax: where to draw; a new figure, unless given.
+
+    A cell in brackets holds too few items to lean on (``small``); an empty one holds none.
+    """
+    arm, metric = arm or table["arm"].iloc[0], metric or table["metric"].iloc[0]
+    table = table[(table["arm"] == arm) & (table["metric"] == metric)]
+    if table.empty:
+        raise ValueError(f"The table has no rows of arm {arm!r} and metric {metric!r}.")
+    over = table.columns[table.columns.get_loc("task") + 1]
+    shown = [
+        f"{value:.0f}\nn = {n}" if not small else f"({value:.0f})\nn = {n}"
+        for value, n, small in table[["value", "n", "small"]].itertuples(index=False)
+    ]
+    cells = table.assign(shown=shown)
+    grid = {
+        name: cells.pivot(index=over, columns="bucket", values=name) for name in ("value", "shown")
+    }
+    ax = _axes(ax, 2.4 + 1.0 * grid["value"].shape[1], 1.4 + 0.5 * len(grid["value"]))
+    sns.heatmap(
+        grid["value"].astype(float), annot=grid["shown"].fillna(""), fmt="", vmin=0, vmax=100,
+        cmap="viridis", ax=ax, linewidths=0.5, annot_kws={"fontsize": "small"},
+        cbar_kws={"label": f"{table['task'].iloc[0]}: {metric} (points)"},
+    )  # fmt: skip
+    ax.set_xlabel(ATTRIBUTES[table["by"].iloc[0]][1])
+    ax.set_ylabel(over)
+    ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
+    ax.tick_params(axis="x", rotation=30)
+    ax.tick_params(axis="y", rotation=0)
     return ax

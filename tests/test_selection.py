@@ -67,7 +67,7 @@ def test_a_true_gain_is_found_by_every_rule_that_could_see_it():
         helps = {"nli": "b", "paraphrase": "c"}[task]
         return 0.8 if arm == helps else 0.6
 
-    table = picked(made_up(rate), "none")
+    table = picked(made_up(rate, items=2000), "none")
     for rule, scored in [("best", "naive"), ("best", "honest"), ("source", "honest")]:
         assert gain(table, rule, scored) == pytest.approx(20, abs=2.5)
     assert gain(table, "fixed", "honest") == pytest.approx(10, abs=2.5)

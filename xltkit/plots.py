@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xltkit.evaluation.diagnostics import ATTRIBUTES
-from xltkit.stats import compare, t_interval
+from xltkit.stats import by_layer, compare, t_interval
 from xltkit.studies import Results
 
 BASELINE = "#333333"  # the baseline arm is the same dark grey in every figure
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX*"
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
 plt.rcParams |= {"figure.dpi": 110, "savefig.dpi": 144}
 
@@ -248,4 +248,27 @@ def buckets(
     ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
     ax.tick_params(axis="x", rotation=30)
     ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def layers(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
+    """Retrieval by layer, one line an arm: means over seeds and transfer languages.
+
+    Full lines are means of the tokens, dashed ones the first token. The task is the first one
+    that was swept, unless named.
+    """
+    table = by_layer(results)
+    table = table[table["task"] == (task or table["task"].iloc[0])]
+    arms = list(results.study.arms)
+    ax = _axes(ax, 7, 3.6)
+    style = _style(arms, arms[0])
+    for arm in arms:
+        for pooling, line in {"mean": "-", "first": "--"}.items():
+            mine = table[(table["arm"] == arm) & (table["pooling"] == pooling)]
+            name = arm if pooling == "mean" else None
+            ax.plot(mine["layer"], mine["value"], line, label=name, markersize=5, **style[arm])
+    ax.set_xticks(sorted(table["layer"].unique()))
+    ax.set_xlabel("layer")
+    ax.set_ylabel(f"{table['task'].iloc[0]}: accuracy (points)")
+    ax.legend(title="arm", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return ax

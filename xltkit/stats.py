@@ -154,3 +154,52 @@ def _difference(values: np.ndarray) -> dict[str, float]:
         "smallest_effect": float(np.sum(quantiles) * error) if varies else np.nan,
         "n_seeds": count,
     }
+
+
+def by_layer(results: Results) -> pd.DataFrame:
+    """Retrieval by layer and pooling: means over seeds and transfer languages, of a sweep.
+
+    Returns:
+        One row per task, arm, ``layer`` (1 is the first) and ``pooling``, with ``value`` in points.
+
+    Raises:
+        ValueError: if the study had no sweep.
+    """
+    table = results.scores
+    table = table[table["metric"].str.contains("@") & table["metric"].str.contains("/")]
+    if table.empty:
+        raise ValueError("The study scored one layer only; type study(..., sweep=True).")
+    where = table["metric"].str.extract(r"@(?P<layer>\d+)/(?P<pooling>\w+)$")
+    table = table.assign(layer=where["layer"].astype(int), pooling=where["pooling"])
+    groups = ["task", "arm", "layer", "pooling"]
+    means = table[~table["is_source"]].groupby(groups, sort=False)["value"].mean()
+    return means.reset_index()
+
+
+def best_layer(results: Results, baseline: str) -> pd.DataFrame:
+    """Each arm's gain in retrieval at the protocol's layer, and with every arm at its best layer.
+
+    The best layer is picked by the scores in the transfer languages (an oracle); the baseline is
+    read at its best layer, too, so that a gain is not one of having looked.
+
+    Returns:
+        One row per task and arm: ``protocol`` and ``best`` in points, the ``layer`` and
+        ``pooling`` of the best, ``gain`` and ``gain at best`` over the baseline.
+    """
+    swept = by_layer(results)
+    best = swept.loc[swept.groupby(["task", "arm"], sort=False)["value"].idxmax()]
+    main = results.main
+    protocol = main[~main["is_source"]].groupby(["task", "arm"])["value"].mean().rename("protocol")
+    table = best.rename(columns={"value": "best"}).join(protocol, on=["task", "arm"])
+    table = table.set_index(["task", "arm"])
+    for name, column in {"gain": "protocol", "gain at best": "best"}.items():
+        table[name] = (
+            table[column]
+            - table[column]
+            .xs(baseline, level="arm")
+            .reindex(table.index.get_level_values("task"))
+            .to_numpy()
+        )
+    return table.reset_index()[
+        ["task", "arm", "protocol", "best", "layer", "pooling", "gain", "gain at best"]
+    ]

@@ -112,7 +112,7 @@ TASKS: dict[str, Task] = {
             train=20000,
             budget=_BETWEEN,
         ),
-        _task("qa-large", "span", "f1", 0.0, train=40000, budget=_BETWEEN),
+        _task("qa-large", "span", "f1", 0.0, train=20000, budget=_BETWEEN),
         _task("continuation", "choice", "accuracy", 50.0, train=8000, budget=_BETWEEN),
         _task("odd-one-out", "choice", "accuracy", 25.0, train=1000, budget=_BETWEEN),
     )

@@ -104,7 +104,15 @@ def test_of_equal_scores_the_higher_index_comes_first():
     top = scorers.TopK(3)
     top.add([[1.0, 2.0, 1.0]], 0)
     top.add([[1.0, 0.0]], 3)
-    assert top.ranking().tolist() == [[1, 3, 2]]
+    early = top.ranking()
+    assert early.tolist() == [[1, 3, 2]]
+    top.add(np.array([[1.5, 7.25]]), 5)  # of another type, and without an effect on what was read
+    assert top.ranking().tolist() == [[6, 1, 5]] and top.scores.tolist() == [[7.25, 2, 1.5]]
+    assert early.tolist() == [[1, 3, 2]]
+    top = scorers.TopK(1)
+    top.add(np.array([[1]]), 0)
+    top.add(np.array([[1.5]]), 1)
+    assert top.scores.tolist() == [[1.5]]
 
 
 def test_top_k_keeps_no_more_than_k_of_a_block():

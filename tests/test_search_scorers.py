@@ -1,6 +1,7 @@
 """The search scorers: published vectors, hand-computed cases, properties, errors."""
 
 import json
+import os
 import random
 
 import numpy as np
@@ -103,7 +104,15 @@ def test_of_equal_scores_the_higher_index_comes_first():
     top = scorers.TopK(3)
     top.add([[1.0, 2.0, 1.0]], 0)
     top.add([[1.0, 0.0]], 3)
-    assert top.ranking().tolist() == [[1, 3, 2]]
+    early = top.ranking()
+    assert early.tolist() == [[1, 3, 2]]
+    top.add(np.array([[1.5, 7.25]]), 5)  # of another type, and without an effect on what was read
+    assert top.ranking().tolist() == [[6, 1, 5]] and top.scores.tolist() == [[7.25, 2, 1.5]]
+    assert early.tolist() == [[1, 3, 2]]
+    top = scorers.TopK(1)
+    top.add(np.array([[1]]), 0)
+    top.add(np.array([[1.5]]), 1)
+    assert top.scores.tolist() == [[1.5]]
 
 
 def test_top_k_keeps_no_more_than_k_of_a_block():
@@ -313,3 +322,90 @@ def test_a_query_without_a_ranking_counts_nothing():
     )
     with pytest.raises(ValueError, match="got 0 queries"):
         scorers.mean_reciprocal_rank({}, rankings)
+
+
+# The official scorers themselves, where there is a checkout of google-research/xtreme
+
+
+@pytest.fixture
+def official(monkeypatch):
+    if "XTREME_HOME" not in os.environ:
+        pytest.skip("XTREME_HOME names no checkout")
+    monkeypatch.syspath_prepend(os.environ["XTREME_HOME"])
+
+    def load(module, *needed):
+        for name in needed:
+            pytest.importorskip(name)
+        return pytest.importorskip(f"third_party.{module}", exc_type=ImportError)
+
+    return load
+
+
+def test_average_precision_equals_the_official_one(official):
+    theirs = official("utils_lareqa").average_precision_at_k
+    generator = random.Random(12)
+    for _ in range(500):
+        relevant = generator.sample(range(40), generator.randint(1, 30))
+        ranking = generator.choices(range(40), k=generator.randint(0, 40))
+        k = generator.randint(1, 30)
+        expected = 100 * theirs(relevant, ranking, k)
+        assert scorers.average_precision(relevant, ranking, k) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_reciprocal_rank_equals_the_official_one(official):
+    theirs = official("utils_mewslix").evaluate
+    generator = random.Random(13)
+    for _ in range(300):
+        gold = {i: str(generator.randint(0, 9)) for i in range(generator.randint(1, 20))}
+        rankings = {
+            i: [str(generator.randint(0, 12)) for _ in range(generator.randint(0, 30))]
+            for i in range(20)
+            if generator.random() < 0.8
+        }
+        expected = 100 * theirs({i: [g] for i, g in gold.items()}, rankings, k=20)
+        assert scorers.mean_reciprocal_rank(gold, rankings) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_threshold_equals_the_official_one(official):
+    theirs = official("utils_retrieve", "faiss").bucc_optimize
+    generator, compared = random.Random(14), 0
+    for _ in range(1000):
+        count = generator.randint(1, 25)
+        scores = {(f"x{i}", f"y{i}"): generator.randint(1, 9) / 7 for i in range(count)}
+        gold = generator.sample([(f"x{i}", f"y{i}") for i in range(35)], generator.randint(1, 20))
+        try:
+            expected = theirs(scores, {"\t".join(pair) for pair in gold})
+        except IndexError:  # the best is the last
+            assert scorers.best_threshold(scores, gold) == min(scores.values())
+            continue
+        assert scorers.best_threshold(scores, gold) == expected
+        compared += 1
+    assert 300 < compared < 1000
+
+
+def test_mining_equals_the_official_one(official, tmp_path):
+    module = official("utils_retrieve", "faiss")
+    generator = np.random.default_rng(15)
+    files = [tmp_path / name for name in ("x.txt", "y.txt", "pairs.tsv", "x.id", "y.id")]
+    for rows in ((60, 45), (30, 80), (3, 3)):
+        # Sentences repeat, and then their vectors do.
+        numbers = [generator.integers(0, 0.8 * n, n) for n in rows]
+        vectors = generator.standard_normal((100, 8)).astype(np.float32)
+        x, y = (
+            vectors[n] + np.float32(0.2) * side for n, side in zip(numbers, (0, 1), strict=True)
+        )
+        texts = [[f"sentence {i}" for i in n] for n in numbers]
+        for side, text, ids in zip(texts, files[:2], files[3:], strict=True):
+            text.write_text("".join(f"{t}\n" for t in side))
+            ids.write_text("".join(f"{i}\n" for i in range(len(side))))
+        module.mine_bitext(x.copy(), y.copy(), str(files[0]), str(files[1]), str(files[2]))
+        expected = module.read_candidate2score(*map(str, (files[2], *files[:2], *files[3:])))
+        distinct = [[side.index(t) for t in dict.fromkeys(side)] for side in texts]
+        once = [set(scorers.unrepeated(side)) for side in texts]
+        found = {
+            (str(distinct[0][i]), str(distinct[1][j])): score
+            for (i, j), score in scorers.margin_pairs(x[distinct[0]], y[distinct[1]]).items()
+            if distinct[0][i] in once[0] and distinct[1][j] in once[1]
+        }
+        assert found == pytest.approx(expected, abs=1e-5)  # theirs are of 32 bits
+        assert list(found) == list(expected)

@@ -89,20 +89,31 @@ class TopK:
         if scores.ndim != 2 or scores.shape[:1] != queries or np.isnan(scores).any():
             wanted = f"({queries[0] if queries else 'queries'}, candidates), without NaN"
             raise ValueError(f"got scores of shape {scores.shape}; expected {wanted}")
+        if self.scores is None or self.scores.shape[1] < self.k:
+            self.scores, self._indices = self._merged(scores, first_index, slice(None))
+            return
+        # Late in a long stream, a block changes the ranking of few queries.
+        rows = np.flatnonzero((scores >= self.scores[:, -1:]).any(1))
+        better = self._merged(scores[rows], first_index, rows)
+        self.scores = self.scores.astype(better[0].dtype, copy=False)
+        self.scores[rows], self._indices[rows] = better
+
+    def _merged(
+        self, scores: np.ndarray, first_index: int, rows: np.ndarray | slice
+    ) -> tuple[np.ndarray, np.ndarray]:
         columns = _best_columns(scores, self.k)
         scores, indices = np.take_along_axis(scores, columns, 1), columns + first_index
         if self.scores is not None:
-            scores = np.concatenate([self.scores, scores], 1)
-            indices = np.concatenate([self._indices, indices], 1)
+            scores = np.concatenate([self.scores[rows], scores], 1)
+            indices = np.concatenate([self._indices[rows], indices], 1)
         order = np.lexsort((indices, scores), axis=1)[:, ::-1][:, : self.k]
-        self.scores = np.take_along_axis(scores, order, 1)
-        self._indices = np.take_along_axis(indices, order, 1)
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
 
     def ranking(self) -> np.ndarray:
         """Indices of the candidates, (queries, up to k), best first."""
         if self._indices is None:
             raise ValueError("got no scores; call add(scores, first_index) first")
-        return self._indices
+        return self._indices.copy()
 
 
 def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:

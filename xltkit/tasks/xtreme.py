@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from xltkit.tasks import readers
+from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.table import Budget, Portion, Reader, Source, Suite, Task
 
 REVISIONS = {
@@ -23,13 +24,9 @@ REVISIONS = {
     "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f",
 }
 
-# Languages by task: those of evaluate.py in google-research/xtreme.
-XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
-PAWS_X = "de en es fr ja ko zh".split()
-XQUAD = "ar de el en es hi ro ru th tr vi zh".split()
-MLQA = "ar de en es hi vi zh".split()
-TYDIQA = "ar bn en fi id ko ru sw te".split()
-XCOPA = "et ht id it qu sw ta th tr vi zh".split()
+_XTREME, _XTREME_R = (BENCHMARKS[name].tasks for name in ("xtreme", "xtreme-r"))
+XNLI, PAWS_X = _XTREME["xnli"], _XTREME["paws-x"]
+XQUAD, MLQA, TYDIQA, XCOPA = (_XTREME_R[name] for name in ("xquad", "mlqa", "tydiqa", "xcopa"))
 WIKINEURAL = "de en es fr it nl pl pt ru".split()
 UDPOS = {
     "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek",

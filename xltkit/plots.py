@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xltkit.evaluation.diagnostics import ATTRIBUTES
+from xltkit.evaluation.predict import protocol_layer
 from xltkit.stats import by_layer, compare, t_interval
 from xltkit.studies import Results
 
@@ -254,7 +255,8 @@ def buckets(
 def layers(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
     """Retrieval by layer, one line an arm: means over seeds and transfer languages.
 
-    Full lines are means of the tokens, dashed ones the first token. The task is the first one
+    Full lines are means of the tokens, dashed ones the first token; the dotted line is the layer
+    that retrieval reads unless told otherwise. The task is the first one
     that was swept, unless named.
     """
     table = by_layer(results)
@@ -267,6 +269,7 @@ def layers(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
             mine = table[(table["arm"] == arm) & (table["pooling"] == pooling)]
             name = arm if pooling == "mean" else None
             ax.plot(mine["layer"], mine["value"], line, label=name, markersize=5, **style[arm])
+    ax.axvline(protocol_layer(table["layer"].max()), color=BASELINE, linestyle=":", linewidth=1.2)
     ax.set_xticks(sorted(table["layer"].unique()))
     ax.set_xlabel("layer")
     ax.set_ylabel(f"{table['task'].iloc[0]}: accuracy (points)")

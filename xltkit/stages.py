@@ -62,7 +62,9 @@ class Stage:
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
         tasks = "+".join(dict.fromkeys(p.task for p in self.phase.portions))
-        return f"{type(self.phase).__name__.lower()} {tasks} (seed {self.seed})"
+        count = len({p.language for p in self.phase.portions})
+        where = f" in {count} languages" if count > 1 else ""
+        return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from xltkit.tasks.scorers import accuracy
 from xltkit.tasks.table import Task
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
-PAIR, NONE = "pair", "none"
 
 
 def _features(encoding: Any) -> list[Feature]:
@@ -76,8 +76,7 @@ class Mining(Kind):
 
     A row is a sentence of one ``side`` (``text`` or ``english``) with the ids of its partners on
     the other in ``pairs``. The threshold above which two sentences count as a pair is chosen on
-    the validation split in the same language, never on the tested one. Predictions have one row
-    for each pair that is gold or predicted.
+    the validation split in the same language, never on the tested one.
     """
 
     name = "mining"
@@ -94,21 +93,29 @@ class Mining(Kind):
 
     @staticmethod
     def table(gold: set[tuple[str, str]], pred: set[tuple[str, str]]) -> pd.DataFrame:
-        """Gold and predicted pairs of ids (foreign, English) as a table of predictions."""
-        pairs = sorted(gold | pred)
-        return frame(
-            ["\t".join(pair) for pair in pairs],
-            [PAIR if pair in gold else NONE for pair in pairs],
-            [PAIR if pair in pred else NONE for pair in pairs],
-            [(pair in gold) == (pair in pred) for pair in pairs],
-        )
+        """Gold and predicted pairs of ids (foreign, English) as a table of predictions.
+
+        One row for each foreign sentence that has a partner, gold or predicted; the other is "".
+        """
+        partners: dict[str, tuple[list[str], list[str]]] = {}
+        for side, pairs in enumerate((gold, pred)):
+            for one, other in sorted(pairs):
+                partners.setdefault(one, ([], []))[side].append(other)
+        rows = [
+            (one, *both)
+            for one in sorted(partners)
+            for both in zip_longest(*partners[one], fillvalue="")
+        ]
+        ids, golds, preds = zip(*rows, strict=True)
+        return frame(ids, golds, preds, [g == p for _, g, p in rows])
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
-        found = {
-            column: set(predictions.loc[predictions[column] == PAIR, "example_id"])
+        gold, pred = (
+            {pair for pair in zip(predictions["example_id"], predictions[column], strict=True)
+             if pair[1]}
             for column in ("gold", "pred")
-        }
-        return scorers.mining_f1(found["gold"], found["pred"])
+        )  # fmt: skip
+        return scorers.mining_f1(gold, pred)
 
 
 class Ranking(Kind):

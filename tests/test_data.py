@@ -13,7 +13,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
 
 from xltkit import data, languages
-from xltkit.tasks import COLUMNS, get, readers, xtreme
+from xltkit.tasks import COLUMNS, choice_readers, get, hub, readers, tag_readers
 from xltkit.tasks.table import Source, Task
 
 MIRROR = os.environ.get("XLTKIT_HUB", "")
@@ -183,7 +183,7 @@ def copa_rows(questions, label=(0, 1)):
 
 
 def test_copa_asks_the_question_of_xtreme_r():
-    read = readers.copa(copa_rows(["cause", "effect"]), "en")
+    read = choice_readers.copa(copa_rows(["cause", "effect"]), "en")
     assert read["premise"][:] == [
         "The man fell. What was the cause?",
         "It rained. What was the effect?",
@@ -191,18 +191,18 @@ def test_copa_asks_the_question_of_xtreme_r():
     assert read["choices"][:] == [["a", "c"], ["b", "d"]]
     assert read["id"][:] == ["5", "9"]
     with pytest.raises(ValueError, match=r"'why'.*expected cause or effect"):
-        readers.copa(copa_rows(["cause", "why"]), "en")
+        choice_readers.copa(copa_rows(["cause", "why"]), "en")
 
 
 def test_xcopa_takes_the_questions_of_english_copa(monkeypatch):
     monkeypatch.setattr(data, "raw", lambda source, code: copa_rows(["cause", "cause"]))
-    read = readers.Xcopa({"validation": None})(copa_rows(["effect", "effect"]), "it")
+    read = choice_readers.Xcopa({"validation": None})(copa_rows(["effect", "effect"]), "it")
     assert all(text.endswith("What was the cause?") for text in read["premise"][:])
 
 
 def test_xcopa_warns_once_when_english_copa_is_missing(monkeypatch):
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    read = readers.Xcopa({"validation": get("copa").validation})
+    read = choice_readers.Xcopa({"validation": get("copa").validation})
     with pytest.warns(UserWarning, match="wrong questions.*aps/super_glue"):
         rows = read(copa_rows(["effect", "effect"]), "it")
     assert rows["premise"][0].endswith("effect?")
@@ -223,7 +223,7 @@ def test_siqa_letters_become_numbers():
             "label": ["3"],
         }
     )
-    read = readers.siqa(rows, "en")[0]
+    read = choice_readers.siqa(rows, "en")[0]
     assert read == {"id": "0", "premise": "She left. Why?", "choices": ["x", "y", "z"], "label": 2}
 
 
@@ -232,11 +232,11 @@ def test_tags_are_mapped_by_name_and_numbers_by_the_table():
         {"tokens": List(Value("string")), "pos_tags": List(ClassLabel(names=["VERB", "NOUN"]))}
     )
     rows = Dataset.from_dict({"tokens": [["go", "sun"]], "pos_tags": [[0, 1]]}, features=features)
-    read = readers.udpos(rows, "en")
-    assert [readers.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "NOUN"]
+    read = tag_readers.udpos(rows, "en")
+    assert [tag_readers.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "NOUN"]
     rows = Dataset.from_dict({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]})
-    read = readers.wikineural(rows, "de")
-    assert [readers.WIKINEURAL_TAGS[tag] for tag in read["tags"][0]] == ["B-PER", "I-PER"]
+    read = tag_readers.wikineural(rows, "de")
+    assert [tag_readers.WIKINEURAL_TAGS[tag] for tag in read["tags"][0]] == ["B-PER", "I-PER"]
     assert read["id"][:] == ["de-0"]
 
 
@@ -366,7 +366,7 @@ def test_fingerprint_of_a_mirror_file_follows_its_bytes(mirror):
 
 def test_fingerprint_of_the_hub_and_of_a_reader_with_a_version(monkeypatch):
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    assert data.fingerprint(get("xquad").test, "ro") == f"hub@{xtreme.REVISIONS['google/xquad']}"
+    assert data.fingerprint(get("xquad").test, "ro") == f"hub@{hub.REVISIONS['google/xquad']}"
     with pytest.raises(data.MissingData, match="HF_HUB_OFFLINE is set"):
         data.fingerprint(get("udpos").test, "af")  # not pinned, and nobody to ask
 
@@ -380,7 +380,7 @@ def test_fingerprint_of_the_hub_and_of_a_reader_with_a_version(monkeypatch):
 
 def test_xcopa_fingerprint_holds_english_copa_too(monkeypatch):
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    xcopa, copa = (xtreme.REVISIONS[h] for h in ("cambridgeltl/xcopa", "aps/super_glue"))
+    xcopa, copa = (hub.REVISIONS[h] for h in ("cambridgeltl/xcopa", "aps/super_glue"))
     assert data.fingerprint(get("xcopa").test, "sw") == f"hub@{xcopa}+hub@{copa}"
 
 
@@ -433,29 +433,10 @@ def test_microworld_goes_through_the_same_door():
 # --- tables --------------------------------------------------------------------------------------
 
 
-def test_rows_of_the_table_are_consistent():
-    for task in xtreme.TASKS.values():
-        assert task.kind in COLUMNS, task.name
-        trained = get(task.train_on or task.name)
-        if task.kind != "retrieval":
-            assert trained.train is not None, task.name
-            assert (trained.kind, trained.labels) == (task.kind, task.labels), task.name
-        for split in data.SPLITS:
-            source = getattr(task, split)
-            for code in source.configs if source else ():
-                assert languages.language(code).code == code
-            if source and not source.hub.startswith("local/"):
-                assert source.revision == xtreme.REVISIONS.get(source.hub, "")
-    for suite in xtreme.SUITES.values():
-        for names in suite.targets.values():
-            assert all(name in xtreme.TASKS for name in names)
-    assert all(len(revision) == 40 for revision in xtreme.REVISIONS.values())
-
-
 def test_numbers_of_languages_are_those_of_the_benchmark():
     counts = {"xnli": 15, "paws-x": 7, "xquad": 12, "mlqa": 7, "tydiqa": 9, "xcopa": 11}
-    counts |= {"udpos": 33, "tatoeba": 36}
-    assert {name: len(get(name).test.configs) for name in counts} == counts
+    counts |= {"udpos": 38, "tatoeba": 41, "panx": 48}
+    assert {name: len(get(name).test.languages) for name in counts} == counts
     assert len({row[0] for row in languages._ROWS}) == 50
 
 
@@ -466,7 +447,10 @@ def test_languages():
         languages.language("swahili")
     table = languages.columns(["ur", "eu"])
     assert list(table.index) == ["ur", "eu"]
-    assert list(table.columns) == ["language_name", "family", "script", "rtl", "resource"]
+    assert list(table.columns) == [
+        "language_name", "family", "branch", "script", "rtl", "resource", "pretraining_gib",
+    ]  # fmt: skip
+    assert (table.loc["ur", "branch"], table.loc["ur", "pretraining_gib"]) == ("Indo-Aryan", 5.7)
     assert table.loc["ur", "rtl"] and not table.loc["eu", "rtl"]
     languages.register([swahili])  # the same once more is no conflict
     with pytest.raises(ValueError, match="'sw' is taken"):
@@ -486,7 +470,10 @@ COUNTS = {
     ("tydiqa-heldout", "train"): {"en": 3341, "sw": 2495},
     ("tydiqa-heldout", "test"): {"en": 355, "sw": 260},
     ("mlqa", "validation"): {"de": 512, "en": 1148, "es": 500, "zh": 504},
+    ("mlqa-q-en", "validation"): {"de": 512, "en": 1148, "es": 500, "zh": 504},
     ("siqa", "validation"): {"en": 1954},
+    ("cosmosqa", "validation"): {"en": 2985},
+    ("balanced-copa", "train"): {"en": 1000},
     ("copa", "train"): {"en": 400},
     ("copa", "validation"): {"en": 100},
     ("xcopa", "validation"): dict.fromkeys("et ht id it sw zh".split(), 100),

@@ -18,10 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return build(rest) or 0
     if given.command == "tasks":
-        from xltkit.tasks import table_of_tasks
-
-        print(table_of_tasks().to_string())
-        return 0
+        return _tasks(given.names)
+    if given.command == "data":
+        return _check(given.names, given.first)
     return _run(given)
 
 
@@ -46,10 +45,40 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("PARAMETER", "VALUE"),
         help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
     )
-    commands.add_parser("tasks", help="print the table of tasks")
+    tasks = commands.add_parser("tasks", help="print the table of tasks, or all of some tasks")
+    tasks.add_argument("names", nargs="*", metavar="NAME", help="tasks to print whole")
+    about = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
+    check = about.add_parser(
+        "check",
+        help="load some rows of every task, from the mirror or the Hub, and compare them with "
+        "the table; exit code 1 if any differ",
+    )
+    check.add_argument("names", nargs="*", metavar="TASK", help="none: all that are not generated")
+    check.add_argument("--first", action="store_true", help="one language of each split only")
     # Its own options are read by the builder itself, --help too.
     commands.add_parser("micro", help="rebuild the encoder that ships with the kit", add_help=False)
     return parser
+
+
+def _tasks(names: Sequence[str]) -> int:
+    from xltkit.tasks.describe import describe, overview
+
+    try:
+        print("\n\n".join(map(describe, names)) if names else overview())
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check(names: Sequence[str], first: bool) -> int:
+    from xltkit.check import main as check
+
+    try:
+        return check(names, first)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 def _run(given: argparse.Namespace) -> int:

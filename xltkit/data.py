@@ -7,7 +7,6 @@ same reader serve both. Nothing here runs code that comes with a data set.
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import datasets
@@ -23,6 +22,7 @@ import huggingface_hub
 from datasets import Dataset
 
 from xltkit.keys import digest, known_digest
+from xltkit.places import CONVERTED, MissingData, Place, place
 
 if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
     from xltkit.tasks.table import Reader, Source, Task
@@ -33,52 +33,6 @@ SPLITS = ("train", "validation", "test", "candidates")
 _GOLD = {"classification": "label", "choice": "label", "tagging": "tags", "span": "answers"}
 
 datasets.disable_progress_bars()  # reading local files is quick; downloads have bars of their own
-
-
-class MissingData(LookupError):
-    """Rows that are neither in the mirror nor to be had from the Hub."""
-
-
-class Place(NamedTuple):
-    """Where a source keeps the rows of a language."""
-
-    hub: str
-    config: str
-    split: str
-    revision: str
-    mirror: str
-
-    @property
-    def files(self) -> list[Path]:
-        """The parquet files in the mirror; a clone of a Hub repository numbers its files."""
-        folder = Path(self.mirror, self.hub, self.config)
-        found = [*folder.glob(f"{self.split}.parquet"), *folder.glob(f"{self.split}-*.parquet")]
-        return sorted(found) if self.mirror else []
-
-    def missing(self, reason: str) -> MissingData:
-        """The error that says what was looked for and how to get it."""
-        file = Path(self.mirror, self.hub, self.config, f"{self.split}.parquet")
-        mirror = f"no {file}" if self.mirror else "XLTKIT_HUB is not set"
-        pin = f", revision='{self.revision}'" if self.revision else ""
-        remedy = (
-            'On a machine with a network this gets it: python -c "import datasets; '
-            f"datasets.load_dataset('{self.hub}', '{self.config}', split='{self.split}'{pin})\""
-        )
-        if self.hub.startswith("local/"):
-            remedy = "It is not on the Hub: set XLTKIT_HUB to a folder that holds it."
-        return MissingData(
-            f"Looked for {self.hub}, config {self.config}, split {self.split}: {mirror}; "
-            f"{reason}. {remedy}"
-        )
-
-
-def _place(source: Source, language: str) -> Place:
-    if language not in source.configs:
-        raise MissingData(f"{source.hub} is read in {', '.join(source.configs)} only.")
-    # Some data sets have one split per language: test_de is written test_{language} in the table.
-    split = source.split.format(language=language)
-    mirror = os.environ.get("XLTKIT_HUB", "")
-    return Place(source.hub, source.configs[language], split, source.revision, mirror)
 
 
 def _source(task: Task, split: str) -> Source:
@@ -110,67 +64,88 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
     """
     source = _source(task, split)
     try:
-        place = _place(source, language)
+        there = place(source, language)
         if source.hub == "microworld":
             from xltkit.microworld import tasks as micro  # only there if it is asked for
 
             return source.read(micro.load(source, language, generated), language)
-        make = getattr(source.read, "make", None)  # such a reader makes rows of a user's own file
-        rows = make(language) if make else _rows(place, source.read, language)
+        read = source.of(language).read
+        make = getattr(read, "make", None)  # such a reader makes rows of a user's own file
+        rows = make(language) if make else _rows(there, read, language)
     except MissingData as error:
-        raise MissingData(
-            f"No {split} rows of {task.name} in {language!r}. {error}"
-        ) from error.__cause__
+        told = MissingData(f"No {split} rows of {task.name} in {language!r}. {error}")
+        told.reason = error.reason
+        raise told from error.__cause__
     if split != "train":
         check_labels(rows, task, split)
     return rows
 
 
 @lru_cache(maxsize=128)
-def _rows(place: Place, read: Reader, language: str) -> Dataset:
-    rows = read(_raw(place), language)
+def _rows(there: Place, read: Reader, language: str) -> Dataset:
+    rows = read(_raw(there), language)
     if not len(rows):
-        raise place.missing(f"what is there holds no rows in {language!r}")
+        raise there.missing(f"what is there holds no rows in {language!r}")
     return rows
 
 
-def raw(source: Source, language: str) -> Dataset:
-    """The rows of a source in the Hub's own columns, for readers that join two data sets."""
-    return _raw(_place(source, language))
+def raw(source: Source, language: str) -> Dataset | Path | list[Path]:
+    """What the reader of a source is given: rows in the Hub's own columns, or paths of files."""
+    return _raw(place(source, language))
 
 
-def _raw(place: Place) -> Dataset:
-    wanted = {"name": place.config, "split": place.split}
-    if place.files:
-        return datasets.load_dataset(str(Path(place.mirror, place.hub)), **wanted)
-    commit, reason = _commit(place)
+def file(source: Source, language: str) -> Path:
+    """The file of a source off the Hub. Raises MissingData, with the command that gets it."""
+    there = place(source, language)
+    if not there.files:
+        raise there.missing("nowhere else to look")
+    return there.files[0]
+
+
+def request(there: Place) -> dict[str, str]:
+    """What ``datasets.load_dataset`` is asked for on the Hub, beside the id and the commit."""
+    folder = "data_dir" if there.revision == CONVERTED else "name"
+    return {folder: there.config, "split": there.split}
+
+
+def _raw(there: Place) -> Dataset | Path | list[Path]:
+    if there.files and there.is_file:
+        return there.files if "*" in there.config else there.files[0]
+    if there.files:
+        mirror = str(Path(there.mirror, there.hub))
+        return datasets.load_dataset(mirror, name=there.config, split=there.split)
+    commit, reason = find_commit(there)
     try:
         with ExitStack() as stack:
             if reason:  # without a network both libraries would retry for half a minute a file
                 for module in (datasets.config, huggingface_hub.constants):
                     stack.enter_context(patch.object(module, "HF_HUB_OFFLINE", True))
-            rows = datasets.load_dataset(place.hub, revision=commit or None, **wanted)
+            rows = datasets.load_dataset(there.hub, revision=commit or None, **request(there))
     except Exception as error:  # datasets raises half a dozen types for "it is not there"
-        raise place.missing(reason or f"the Hub says: {error}".rstrip(".")) from error
+        raise there.missing(reason or f"the Hub says: {error}".rstrip(".")) from error
     # Offline, datasets takes the newest version in its cache, whatever was asked for.
     version = Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else commit
     if commit and version != commit:
-        raise place.missing(f"the cache holds version {version} only; {reason}")
+        raise there.missing(f"the cache holds version {version} only; {reason}")
     return rows
 
 
-def _commit(place: Place) -> tuple[str, str]:
+def find_commit(there: Place) -> tuple[str, str]:
     """The commit to load and, if the Hub cannot be asked, the reason (otherwise empty)."""
-    if place.hub.startswith("local/"):
-        raise place.missing("nowhere else to look")
+    if not there.on_hub:
+        raise there.missing("nowhere else to look")
     reason = "HF_HUB_OFFLINE is set"
     if not huggingface_hub.is_offline_mode():
-        commit, reason = _ask(place.hub, place.revision, int(time.monotonic() // 60))
+        commit, reason = _ask(there.hub, there.revision, int(time.monotonic() // 60))
         if commit:
-            return _asked.setdefault((place.hub, place.revision), commit), ""
+            return _asked.setdefault((there.hub, there.revision), commit), ""
+    if there.revision and there.revision != CONVERTED:
+        return there.revision, reason
     # The newest commit at the time the data set was last loaded, if it ever was.
-    card = huggingface_hub.try_to_load_from_cache(place.hub, "README.md", repo_type="dataset")
-    return place.revision or (Path(card).parent.name if isinstance(card, str) else ""), reason
+    card = huggingface_hub.try_to_load_from_cache(
+        there.hub, "README.md", repo_type="dataset", revision=there.revision or None
+    )
+    return (Path(card).parent.name if isinstance(card, str) else ""), reason
 
 
 _asked: dict[tuple[str, str], str] = {}  # a process sees one commit, even if a new one appears
@@ -198,25 +173,34 @@ def fingerprint(source: Source, language: str) -> str:
         from xltkit.microworld import tasks as micro  # only there if it is asked for
 
         return micro.fingerprint(source, language)
-    if hasattr(source.read, "make"):
-        return source.read.fingerprint()
-    parts = [_identity(_place(source, language))]
-    if other := getattr(source.read, "joined", {}).get(source.split):
+    part = source.of(language) if language in source else source
+    if hasattr(part.read, "make"):
+        return part.read.fingerprint()
+    parts = [_identity(place(source, language))]
+    for other in joined(part):
         try:
-            parts.append(_identity(_place(other, "en")))
+            parts.append(fingerprint(other, "en"))
         except MissingData:
+            if not getattr(part.read, "optional", False):
+                raise
             parts.append("absent")
-    version = getattr(source.read, "version", 1)
+    version = getattr(part.read, "version", 1)
     return "+".join(parts) + (f"/{version}" if version > 1 else "")
 
 
-def _identity(place: Place) -> str:
-    if not place.files:
-        commit, reason = _commit(place)
+def joined(source: Source) -> tuple[Source, ...]:
+    """The English sources that a source's reader joins to its rows: repairs, or more rows."""
+    beside = getattr(source.read, "beside", None)
+    return beside(source.split) if beside else ()
+
+
+def _identity(there: Place) -> str:
+    if not there.files:
+        commit, reason = find_commit(there)
         if not commit:
-            raise place.missing(reason)
+            raise there.missing(reason)
         return f"hub@{commit}"
-    digests = [known_digest(file) for file in place.files]
+    digests = [known_digest(found) for found in there.files]
     return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
 
 
@@ -234,7 +218,7 @@ def available(
         languages: the codes to look for; None means all the task has.
     """
     source = getattr(task, split, None)
-    codes = list(languages if languages is not None else source.configs if source else ())
+    codes = list(languages if languages is not None else source.languages if source else ())
     absent: dict[str, str] = {}
     for code in codes:
         try:
@@ -249,11 +233,15 @@ def available(
 
 def _assert_there(task: Task, split: str, language: str) -> None:
     source = _source(task, split)
-    place = _place(source, language)
-    # A file that several languages share has to be read to know which of them it holds.
-    shared = sum(_place(source, code) == place for code in source.configs) > 1
-    if source.hub != "microworld" and (shared or not place.files):
+    there = place(source, language)
+    if source.hub != "microworld" and (shared(source, language) or not there.files):
         load(task, split, language)
+
+
+def shared(source: Source, language: str) -> bool:
+    """Whether other languages lie in the same file: it must be read to know which it holds."""
+    there = place(source, language)
+    return sum(place(source, code) == there for code in source.of(language).configs) > 1
 
 
 _said: set[str] = set()

@@ -142,16 +142,23 @@ def _beside(task: Task, phase: Evaluate) -> dict[str, str]:
 def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
     """Refuse to train on the split that is tested, unless the task itself divides it."""
     for portion in (p for trained in recipe.phases for p in trained.portions):
-        source = get(portion.task).train
-        same = (source.hub, source.split) == (tested.hub, tested.split)
-        if same and tested.hub != "microworld" and source.read is not tested.read:
-            divides = get(phase.task).train
-            if divides is None or source.read is not divides.read:
-                raise ValueError(
-                    f"{phase.task} is tested on rows that {portion.task} trains on "
-                    f"({source.hub}, {source.split}). Train on {phase.task!r}, or test on "
-                    "another task."
-                )
+        trained = get(portion.task).train
+        if trained is None or tested.hub == "microworld" or trained.read is tested.read:
+            continue
+        both = _splits(trained) & _splits(tested)
+        divides = get(phase.task).train
+        if both and (divides is None or trained.read is not divides.read):
+            hub, split = min(both)
+            raise ValueError(
+                f"{phase.task} is tested on rows that {portion.task} trains on ({hub}, {split}). "
+                f"Train on {phase.task!r}, or test on another task."
+            )
+
+
+def _splits(source: Source) -> set[tuple[str, str]]:
+    """The splits that a source reads, those joined to its rows too."""
+    read = [joined for part in source.parts for joined in (part, *data.joined(part))]
+    return {(part.hub, split) for part in read for split in part.split.split("+")}
 
 
 def _source(task: Task, split: str) -> Source:

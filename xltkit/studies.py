@@ -198,16 +198,16 @@ def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> lis
     """The languages to score; the source too, if the task has it. None means all."""
     if not languages:
         return None
-    has = getattr(task, split).configs if getattr(task, split) else ()
+    has = getattr(task, split) or ()
     return [c for c in dict.fromkeys([source, *languages]) if c != source or c in has]
 
 
 def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
     """A language that no task of the study has is a slip; one that some have is skipped there."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
-    known = sorted({code for source in sources for code in source.configs})
+    known = sorted({code for source in sources for code in source.languages})
     # Asked one by one: the microworld has languages that no list of its languages names.
-    unknown = {code: "" for code in codes if not any(code in s.configs for s in sources)}
+    unknown = {code: "" for code in codes if not any(code in s for s in sources)}
     if known and unknown:
         hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(unknown) else ""
         raise ValueError(

@@ -245,7 +245,9 @@ def language(code: str) -> MicroLanguage:
 
 
 def _row(lang: MicroLanguage) -> registry.Language:
-    return registry.Language(lang.code, lang.name, lang.family, lang.script, "ltr", lang.resource)
+    return registry.Language(
+        lang.code, lang.name, lang.family, lang.script, "ltr", lang.resource, branch=lang.family
+    )
 
 
 registry.register(_row(lang) for lang in LANGUAGES.values() if not lang.is_english)

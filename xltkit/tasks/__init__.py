@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import pandas as pd
 
-from xltkit.tasks import microworld, xtreme
+from xltkit import data
+from xltkit.tasks import intermediate, microworld, retrieval, xtreme
 from xltkit.tasks.table import COLUMNS, Budget, Portion, Source, Suite, Task
 
 __all__ = [
@@ -24,7 +26,7 @@ __all__ = [
     "table_of_tasks",
 ]
 
-TASKS: dict[str, Task] = microworld.TASKS | xtreme.TASKS
+TASKS: dict[str, Task] = microworld.TASKS | xtreme.TASKS | retrieval.TASKS | intermediate.TASKS
 SUITES: dict[str, Suite] = microworld.SUITES | xtreme.SUITES
 
 
@@ -35,10 +37,21 @@ def _unknown(what: str, name: str, known: dict) -> ValueError:
 
 
 def get(name: str) -> Task:
-    """The task with this name. Raises ValueError, naming the known ones, if there is none."""
+    """The task with this name. Raises ValueError, naming the known ones, if there is none.
+
+    A task whose tags only its own file knows (``ccg``) comes with the tags of that file; without
+    the file it has none, and loading it says what is missing.
+    """
     if name not in TASKS:
         raise _unknown("task", name, TASKS)
-    return TASKS[name]
+    task = TASKS[name]
+    labels = getattr(task.train.read, "labels", None) if task.train else None
+    if labels is None or task.labels:
+        return task
+    try:
+        return replace(task, labels=labels(data.file(task.train, "en")))
+    except data.MissingData:
+        return task
 
 
 def suite(name: str) -> Suite:
@@ -57,7 +70,10 @@ def register(task: Task) -> Task:
 
 
 def table_of_tasks() -> pd.DataFrame:
-    """One row per task: kind, metric, chance, training set, languages, where it lies, licence."""
+    """One row per task: what it is, what it trains on, where it lies, and on what terms.
+
+    ``splits`` are those with labels; ``languages`` are of the split that is scored, or trained on.
+    """
     rows = []
     for task in TASKS.values():
         source = task.test or task.validation or task.train
@@ -65,13 +81,15 @@ def table_of_tasks() -> pd.DataFrame:
             {
                 "task": task.name,
                 "kind": task.kind,
-                "metric": task.metric,
+                "metric": task.metric or "-",
                 "chance": round(task.chance, 1),
                 "trains on": task.train_on or (task.name if task.train else "-"),
-                "languages": len(source.configs),
-                "data": source.hub,
-                "revision": source.revision[:8] or "-",
+                "splits": " ".join(name for name in data.SPLITS if getattr(task, name)),
+                "languages": len(source.languages),
+                "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
+                "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
                 "licence": task.licence or "-",
+                "citation": task.citation or "-",
                 "note": task.note,
             }
         )

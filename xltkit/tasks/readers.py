@@ -1,9 +1,13 @@
 """Readers: from the columns of a Hub data set to the canonical columns of a kind of task.
 
-A reader takes a data set as ``datasets`` loads it and a language, and returns a new data set that
-lies in memory: nothing is written to a cache that could outlive a change of the reader. A reader
-that is changed so that it returns other rows gets an attribute ``version`` of 2, 3, ...; that
-becomes part of the fingerprint of the data, and stages trained on the old rows are not reused.
+Those of multiple choice and tagging are in ``choice_readers.py`` and ``tag_readers.py``.
+
+A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
+language, and returns a new data set that lies in memory: nothing is written to a cache that could
+outlive a change of the reader. A reader that is changed so that it returns other rows gets an
+attribute ``version`` of 2, 3, ...; that becomes part of the fingerprint of the data, and stages
+trained on the old rows are not reused. A reader that joins other sources to its rows names them in
+``beside(split)``.
 
 Ids pair rows across languages, so they are equal only where rows are translations of each other;
 where a data set is not parallel, the language is part of the id.
@@ -16,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from xltkit import data
 from xltkit.keys import derive
@@ -25,19 +29,13 @@ from xltkit.tasks.table import Reader, Source
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 PARAPHRASE_LABELS = ("different", "paraphrase")
-# The 17 universal parts of speech; single treebanks use 13 to 17 of them.
-UPOS = tuple(
-    "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
-)
-# WikiNEuRal stores bare numbers; this is the order in which its authors list the tags.
-WIKINEURAL_TAGS = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC B-MISC I-MISC".split())
-
 # The original XNLI files write one class differently from everybody else.
 _NLI_CLASSES = {name: i for i, name in enumerate(NLI_LABELS)} | {"contradictory": 2}
 _PAWS_CLASSES = {"0": 0, "1": 1}
+_QQP_CLASSES = {"not_duplicate": 0, "duplicate": 1}
 
 _TEXT, _NUMBER = Value("string"), Value("int64")
-_FEATURES = {
+FEATURES = {
     "classification": {"text_a": _TEXT, "text_b": _TEXT, "label": _NUMBER},
     "choice": {"premise": _TEXT, "choices": List(_TEXT), "label": _NUMBER},
     "tagging": {"tokens": List(_TEXT), "tags": List(_NUMBER)},
@@ -51,8 +49,9 @@ _FEATURES = {
 }
 
 
-def _dataset(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
-    features = Features({"id": _TEXT} | _FEATURES[kind])
+def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
+    """A data set in the canonical columns of a kind; repeated ids are made distinct."""
+    features = Features({"id": _TEXT} | FEATURES[kind])
     return Dataset.from_dict({"id": _distinct(ids)} | columns, features=features)
 
 
@@ -70,7 +69,7 @@ def _distinct(ids: Iterable[object]) -> list[str]:
     return made
 
 
-def _lines(texts: Iterable[str]) -> list[str]:
+def lines(texts: Iterable[str]) -> list[str]:
     """Texts without the line end that some files keep.
 
     Only these two characters go: ``str.strip`` would also take U+001C and other separators,
@@ -105,22 +104,57 @@ def _pairs(
     second: str,
     classes: Mapping[str, int],
     key: str = "",
+    labelled: bool = False,
 ) -> Dataset:
-    """Sentence pairs with a class; parallel by ``key`` or, without one, by row."""
-    return _dataset(
+    """Sentence pairs with a class; parallel by ``key`` or, without one, by row.
+
+    ``labelled`` leaves out what has no gold label; the other rows keep their ids.
+    """
+    made = canonical(
         "classification",
         rows[key][:] if key else range(len(rows)),
-        text_a=_lines(rows[first][:]),
-        text_b=_lines(rows[second][:]),
+        text_a=lines(rows[first][:]),
+        text_b=lines(rows[second][:]),
         label=_numbers(rows, "label", classes),
     )
+    return made.select([i for i, n in enumerate(made["label"][:]) if n >= 0]) if labelled else made
 
 
 nli: Reader = partial(_pairs, first="premise", second="hypothesis", classes=_NLI_CLASSES)
+# Annotators of SNLI who did not agree left pairs without a label, in every split.
+snli: Reader = partial(
+    _pairs, first="premise", second="hypothesis", classes=_NLI_CLASSES, labelled=True
+)
+qqp: Reader = partial(_pairs, first="question1", second="question2", classes=_QQP_CLASSES)
 # Labels differ from the English ones in up to 32 rows a language; that is so in the original.
 paws_x: Reader = partial(
     _pairs, first="sentence1", second="sentence2", classes=_PAWS_CLASSES, key="id"
 )
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of a cache
+class Appended:
+    """A reader that appends all rows of other English sources of the same kind: ANLI+.
+
+    Attributes:
+        read: the reader of the source's own rows.
+        others: what is appended, in this order, whatever the split.
+    """
+
+    read: Reader
+    others: tuple[Source, ...]
+
+    def beside(self, split: str) -> tuple[Source, ...]:
+        """The sources appended to a split."""
+        return self.others
+
+    def __call__(self, rows: Dataset, language: str) -> Dataset:
+        """The rows of all sources; ids begin with the number of the source."""
+        made = [self.read(rows, language)]
+        made += [other.read(data.raw(other, "en"), "en") for other in self.others]
+        ids = [f"{n}-{key}" for n, part in enumerate(made) for key in part["id"][:]]
+        whole = concatenate_datasets([part.remove_columns("id") for part in made])
+        return whole.add_column("id", ids).select_columns(made[0].column_names)
 
 
 def nearest_start(context: str, answer: str, start: int) -> int:
@@ -154,7 +188,7 @@ def span(rows: Dataset, language: str) -> Dataset:
                 f"{context[:60]!r}...; the file is damaged or has other columns than SQuAD's."
             )
         starts.append(found)
-    return _dataset(
+    return canonical(
         "span",
         table["id"],
         question=table["question"],
@@ -165,10 +199,14 @@ def span(rows: Dataset, language: str) -> Dataset:
 
 
 def tydiqa(rows: Dataset, language: str) -> Dataset:
-    """TyDiQA-GoldP: one file for all languages; the language is the first part of the id."""
+    """TyDiQA-GoldP: one file for all languages."""
+    return span(of_language(rows, language), language)
+
+
+def of_language(rows: Dataset, language: str) -> Dataset:
+    """The rows of TyDiQA in a language, whose name is the first part of the id."""
     prefix = f"{find_language(language).name.lower()}-"
-    keep = [i for i, key in enumerate(rows["id"][:]) if key.startswith(prefix)]
-    return span(rows.select(keep), language)
+    return rows.select([i for i, key in enumerate(rows["id"][:]) if key.startswith(prefix)])
 
 
 def is_held_out(context: str) -> bool:
@@ -190,105 +228,15 @@ tydiqa_kept: Reader = partial(_tydiqa_part, held_out=False)
 tydiqa_held_out: Reader = partial(_tydiqa_part, held_out=True)
 
 
-def copa(rows: Dataset, language: str, questions: Mapping[int, str] | None = None) -> Dataset:
-    """COPA and XCOPA: the premise with the question of XTREME-R, and two choices.
-
-    ``questions`` (cause or effect, by ``idx``) take the place of the rows' own.
-    """
-    table = rows[:]
-    asked = [
-        (questions or {}).get(index, question)
-        for index, question in zip(table["idx"], table["question"], strict=True)
-    ]
-    if unknown := sorted(set(asked) - {"cause", "effect"}):
-        raise ValueError(f"The column 'question' holds {unknown}; expected cause or effect.")
-    premises = zip(_lines(table["premise"]), asked, strict=True)
-    return _dataset(
-        "choice",
-        table["idx"],
-        premise=[f"{premise} What was the {question}?" for premise, question in premises],
-        choices=_choices(table, "choice1", "choice2"),
-        label=table["label"],
-    )
-
-
-def _choices(table: Mapping[str, list], *columns: str) -> list[list[str]]:
-    return list(map(list, zip(*(_lines(table[column]) for column in columns), strict=True)))
-
-
-@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of a cache
-class Xcopa:
-    """The reader of XCOPA, whose ``question`` field is wrong upstream in some languages.
-
-    The right one stands in English COPA, at the same ``idx``. Without English COPA the field
-    stays as it is, and a warning says so once.
-
-    Attributes:
-        joined: English COPA, by the name of the split.
-    """
-
-    joined: Mapping[str, Source]
-
-    WRONG = ("id", "it", "sw", "th", "tr")
-
-    def __call__(self, rows: Dataset, language: str) -> Dataset:
-        """The rows with the questions of English COPA."""
-        try:
-            english = data.raw(self.joined[str(rows.split)], "en")
-        except data.MissingData as error:
-            if language in self.WRONG:
-                data.warn_once(
-                    "XCOPA asks some wrong questions in id, it, sw, th and tr (cause for effect), "
-                    f"and they could not be repaired: {error}"
-                )
-            return copa(rows, language)
-        questions = zip(english["idx"][:], english["question"][:], strict=True)
-        return copa(rows, language, dict(questions))
-
-
-def siqa(rows: Dataset, language: str) -> Dataset:
-    """Social IQa: context and question as the premise, three answers."""
-    table = rows[:]
-    premises = zip(_lines(table["context"]), _lines(table["question"]), strict=True)
-    return _dataset(
-        "choice",
-        range(len(rows)),
-        premise=[f"{context} {question}" for context, question in premises],
-        choices=_choices(table, "answerA", "answerB", "answerC"),
-        label=[int(label) - 1 for label in table["label"]],
-    )
-
-
-def _tagged(
-    rows: Dataset, language: str, *, column: str, tags: Sequence[str], names: Sequence[str] = ()
-) -> Dataset:
-    """Words and tags. ``names`` is the order of the tags where the file does not say it."""
-    feature = rows.features[column].feature
-    given = getattr(feature, "names", None) or names
-    if unknown := [name for name in given if name not in tags]:
-        raise ValueError(
-            f"The column {column!r} holds the tags {unknown}; expected only {', '.join(tags)}."
-        )
-    order = [tags.index(name) for name in given]
-    return _dataset(
-        "tagging",
-        [f"{language}-{i}" for i in range(len(rows))],
-        tokens=rows["tokens"][:],
-        tags=[[order[tag] for tag in sentence] for sentence in rows[column][:]],
-    )
-
-
-udpos: Reader = partial(_tagged, column="pos_tags", tags=UPOS)
-wikineural: Reader = partial(
-    _tagged, column="ner_tags", tags=WIKINEURAL_TAGS, names=WIKINEURAL_TAGS
-)
-
-
-def tatoeba(rows: Dataset, language: str) -> Dataset:
-    """Tatoeba: a sentence and its English translation. The sentences differ by language."""
-    return _dataset(
+def _translations(rows: Dataset, language: str, *, text: str, english: str) -> Dataset:
+    """Sentences and their English translations. The sentences differ by language."""
+    return canonical(
         "retrieval",
         [f"{language}-{i}" for i in range(len(rows))],
-        text=_lines(rows["source_sentence"][:]),
-        english=_lines(rows["target_sentence"][:]),
+        text=lines(rows[text][:]),
+        english=lines(rows[english][:]),
     )
+
+
+tatoeba: Reader = partial(_translations, text="source_sentence", english="target_sentence")
+tatoeba_r: Reader = partial(_translations, text="sentence1", english="sentence2")

@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
-from xltkit.tasks.readers import nearest_start
+from xltkit.tasks.readers import nearest_start, of_language
 
 _TEXT, _TEXTS = Value("string"), List(Value("string"))
 _QUERIES = Features({"id": _TEXT, "query": _TEXT, "key": _TEXT})
@@ -66,6 +66,11 @@ def answer_sentences(rows: Dataset, language: str) -> Dataset:
     return _rows(_PAIRS, made)
 
 
+def tydiqa_sentences(rows: Dataset, language: str) -> Dataset:
+    """The same of TyDiQA, whose rows lie in one file for all languages."""
+    return answer_sentences(of_language(rows, language), language)
+
+
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
         yield from article["paragraphs"]
@@ -82,20 +87,20 @@ def _asked(paragraph: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], st
                 break
 
 
-def lareqa_questions(paths: Sequence[Path], language: str) -> Dataset:
+def lareqa_questions(path: Path, language: str) -> Dataset:
     """The questions of LAReQA in a language; parallel by id, which is also the key."""
-    asked = [q for paragraph in _paragraphs(paths[0]) for q, _ in _asked(paragraph)]
+    asked = [q for paragraph in _paragraphs(path) for q, _ in _asked(paragraph)]
     return _rows(_QUERIES, [(q["id"], q["question"], q["id"]) for q in asked])
 
 
-def lareqa_candidates(paths: Sequence[Path], language: str) -> Dataset:
+def lareqa_candidates(path: Path, language: str) -> Dataset:
     """Every sentence of LAReQA in a language, with its paragraph and the questions it answers.
 
     A sentence is right for a question if it has the words of the one that the answer begins in
     (XTREME third_party/utils_lareqa.py).
     """
     made = []
-    for p, paragraph in enumerate(_paragraphs(paths[0]), start=1):
+    for p, paragraph in enumerate(_paragraphs(path), start=1):
         asked = list(_asked(paragraph))
         context = paragraph["context"]
         for s, (first, last) in enumerate(paragraph["sentence_breaks"] if asked else []):
@@ -135,10 +140,10 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from map(json.loads, file)
 
 
-def mewsli_pairs(paths: Sequence[Path], language: str) -> Dataset:
+def mewsli_pairs(path: Path, language: str) -> Dataset:
     """Mentions in English Wikipedia with the description of their entity, to train on."""
     made = []
-    for row in _json_lines(paths[0]):
+    for row in _json_lines(path):
         told, entity = row["contextual_mention"], row["entity"]
         mention = told["mention"]
         query = _mention(told["context"], mention["mention_span"])
@@ -147,21 +152,21 @@ def mewsli_pairs(paths: Sequence[Path], language: str) -> Dataset:
     return _rows(_PAIRS, made)
 
 
-def mewsli_mentions(paths: Sequence[Path], language: str) -> Dataset:
+def mewsli_mentions(path: Path, language: str) -> Dataset:
     """The mentions in WikiNews articles of a language; the key is the entity, empty if hidden."""
     made = [
         (m["example_id"], _mention(row["context"], m["mention_span"]), m.get("entity_id") or "")
-        for row in _json_lines(paths[0])
+        for row in _json_lines(path)
         if row["context"]["language"] == language
         for m in row["mentions"]
     ]
     return _rows(_QUERIES, made)
 
 
-def mewsli_entities(paths: Sequence[Path], language: str) -> Dataset:
+def mewsli_entities(path: Path, language: str) -> Dataset:
     """The candidate entities, each described in one of fifty languages."""
     made = []
-    for row in _json_lines(paths[0]):
+    for row in _json_lines(path):
         made.append((row["entity_id"], _description(row), "", [row["entity_id"]]))
     return _rows(_CANDIDATES, made)
 

@@ -60,8 +60,8 @@ class Span(Kind):
             context = [k for k, s in enumerate(encoding.sequence_ids(i)) if s == 1]
             offsets = np.asarray(encoding["offset_mapping"][i], dtype=np.int32)
             window = Window(context[0], context[-1], offsets)
-            target = (0, 0)
-            if training:
+            target = (0, 0)  # the first token: no answer, or none in this window
+            if training and table["answers"][example]:
                 answer, start = table["answers"][example][0], table["starts"][example][0]
                 target = span_in(window, start, start + len(answer))
             features.append(Feature(example, (ids,), types, target, window))
@@ -110,7 +110,7 @@ class Span(Kind):
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         golds = [json.loads(gold) for gold in predictions["gold"]]
         pred = predictions["pred"].tolist()
-        if task.name == "mlqa":
+        if task.name.startswith("mlqa"):
             return scorers.mlqa(golds, pred, language)
         return scorers.squad(golds, pred)
 

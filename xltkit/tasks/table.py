@@ -28,6 +28,14 @@ COLUMNS = {
 CANDIDATES = ("id", "text", "context", "keys")
 
 
+def canonical_columns(kind: str, split: str) -> tuple[str, ...]:
+    """The columns that a reader makes for a split of a task of some kind."""
+    if split == "candidates":
+        return CANDIDATES
+    more = CANDIDATES[1:3] if (kind, split) == ("ranking", "train") else ()
+    return COLUMNS[kind] + more
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long and how fast a task is trained unless a phase says otherwise.
@@ -48,12 +56,20 @@ class Budget:
 class Source:
     """One split of a data set: where it lies and how its rows are read.
 
-    ``split`` may hold ``{language}``, for data sets with one split per language.
+    ``hub`` is a namespaced Hub id, looked for in the folder named by ``XLTKIT_HUB`` first;
+    ``microworld``; or a folder of that mirror that is not on the Hub (``local/``, ``raw/``).
+    ``split`` may hold ``{language}``, for data sets with one split per language, or several splits
+    joined by ``+``. ``configs`` maps a language to the config that holds it; a config off the Hub
+    that ends in ``.json``, ``.jsonl`` or ``.conll`` is a file, and its reader is given the path.
+    ``columns`` are the Hub's columns that ``read`` uses.
 
-    ``hub`` is a namespaced Hub id, looked for in the folder named by ``XLTKIT_HUB`` first, or
-    ``microworld``. ``configs`` maps a language to the config that holds it. ``revision`` is a
-    commit of the Hub repository; ``""`` means that none could be verified yet, and then the
-    commit found at load time becomes part of every key.
+    ``revision`` is a commit of the Hub repository or, where the main branch holds only a script,
+    ``refs/convert/parquet``, whose configs are folders. Where it is empty, ``unpinned`` says why,
+    and the commit found at load time becomes part of every key (as it does for that branch). Off
+    the Hub, ``unpinned`` says where the rows come from, and ``url`` is the folder upstream that
+    the files of ``configs`` are fetched from.
+
+    ``others`` hold the same split in more languages, under other Hub ids.
     """
 
     hub: str
@@ -61,6 +77,31 @@ class Source:
     configs: Mapping[str, str]
     read: Reader
     revision: str = ""
+    columns: tuple[str, ...] = ()
+    unpinned: str = ""
+    url: str = ""
+    others: tuple[Source, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """This source and the others."""
+        return (self, *self.others)
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of all parts."""
+        return [code for part in self.parts for code in part.configs]
+
+    def __contains__(self, language: str) -> bool:
+        """Whether some part holds a language; the microworld has more than it lists."""
+        return any(language in part.configs for part in self.parts)
+
+    def of(self, language: str) -> Source:
+        """The part that holds a language. Raises KeyError if none does."""
+        for part in self.parts:
+            if language in part.configs:
+                return part
+        raise KeyError(language)
 
 
 @dataclass(frozen=True)
@@ -69,9 +110,10 @@ class Task:
 
     ``train_on`` names the task whose training split is used: XQuAD has none and trains on SQuAD,
     so XQuAD and MLQA share one trained stage. ``labels`` are the names of the classes or tags in
-    the order of their indices. ``candidates`` are what a ranking searches, in all its languages at
-    once, whatever the language of the query. ``chance`` is the score (0 to 100) of a model that
-    knows nothing.
+    the order of their indices; empty where only the user's own file knows them (``ccg``).
+    ``candidates`` are what a ranking searches, in all its languages at once, whatever the language
+    of the query. ``chance`` is the score (0 to 100) of a model that knows nothing. ``note`` is the
+    protocol.
     """
 
     name: str

@@ -3,17 +3,22 @@
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import huggingface_hub
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from xltkit import data, languages
+from xltkit import data, languages, stages
 from xltkit.places import CONVERTED, place
+from xltkit.recipe import Evaluate
 from xltkit.stages import training_rows
 from xltkit.tasks import COLUMNS, SUITES, TASKS, Portion, describe, get, readers, register
+from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Source, Task, canonical_columns
 
 REAL = [task for task in TASKS.values() if task.note and task.licence]
@@ -225,3 +230,22 @@ def test_what_the_mirror_holds_agrees_with_the_row(task):
             assert len(set(rows["id"][:])) == len(rows)
     # What shares a file with others must be there in some language at least.
     assert seen or not any(place(p, c).files for p in parts(task) for c in p.configs)
+
+
+def test_what_a_joined_source_trains_on_is_not_tested(monkeypatch):
+    tested = Task("own", "classification", "accuracy", 100 / 3, test=get("snli").train)
+    tested = replace(tested, labels=readers.NLI_LABELS, train_on="mnli")
+    monkeypatch.setitem(TASKS, "own", tested)
+    phase = Evaluate("own", ("en",), "test")
+    recipe = SimpleNamespace(phases=[SimpleNamespace(portions=[Portion("anli+")])])
+    with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
+        stages._assert_unseen(phase, tested.test, recipe)
+    recipe.phases[0].portions = [Portion("mnli")]
+    stages._assert_unseen(phase, tested.test, recipe)
+
+
+def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
+    rows = pd.DataFrame({"gold": ['["das Haus"]'], "pred": ["Haus"]})
+    scored = KINDS["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
+    assert set(scored.values()) == {100.0}
+    assert KINDS["span"].metrics(get("xquad"), rows, "de")["f1"] < 100

@@ -41,8 +41,8 @@ UNPINNED = {
     "local/balanced-copa": "Made from balanced-copa-dev-all.xml of github.com/Balanced-COPA.",
     "local/ccg": "CCGbank is licensed by the LDC (LDC2005T13) and has no free copy. Write yours "
     "with a word, a tab and its supertag on each line, and an empty line after each sentence.",
-    "raw/bucc2018": "XTREME's scripts/download_data.sh makes these files from the sample data of the "
-    "BUCC 2018 shared task (comparable.limsi.fr/bucc2018): de-en.dev.de, .en and .gold.",
+    "raw/bucc2018": "XTREME's scripts/download_data.sh makes these files of the sample data of "
+    "the shared task (comparable.limsi.fr/bucc2018): de-en.dev.de, .en and .gold.",
     "raw/mewsli-x": "get-mewsli-x.sh in dense_representations_for_entity_retrieval/mel of "
     "github.com/google-research/google-research makes these files.",
     "local/sick": "Made from the SICK file of Marelli et al. 2014, all rows for training.",

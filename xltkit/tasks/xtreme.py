@@ -1,7 +1,8 @@
 """The tasks of XTREME and XTREME-R as rows of the table, each with its own training split.
 
-Those that search a pool are in ``retrieval.py``. What English tasks they or a phase before them are trained on is in ``intermediate.py``. Budgets
-are those of the reference scripts (google-research/xtreme, ``scripts/``).
+Those that search a pool are in ``retrieval.py``, and what English tasks all of them, or a phase
+before them, are trained on in ``intermediate.py``. Budgets are those of the reference scripts
+(google-research/xtreme, ``scripts/``).
 """
 
 from __future__ import annotations

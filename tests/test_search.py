@@ -26,7 +26,7 @@ from xltkit.training.supervised import Encoded, Supervised
 RANKING = KINDS["ranking"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(runtime, "precision", lambda: "no")
 
@@ -87,7 +87,7 @@ def linking(tiny, tokenizer):
 
 
 @pytest.mark.parametrize("block", [7, 1000])
-def test_a_ranking_in_blocks_is_the_ranking_of_all(linking, monkeypatch, block):
+def test_a_ranking_in_blocks_is_the_ranking_of_all(fp32, linking, monkeypatch, block):
     model, task, rows, pool, tokenizer = linking
     monkeypatch.setattr(search, "BLOCK", block)
     predictions, scores = search.rank(model, task, "linking", rows, pool, tokenizer)
@@ -150,7 +150,7 @@ def sides(foreign, english, gold):
     return Dataset.from_list(rows)
 
 
-def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(tiny, tokenizer):
+def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, tiny, tokenizer):
     said = micro.rows("retrieval", "test", LANGUAGES["en"], 40)["text"][:]
     dev = sides(said[:20], said[5:20], [(i + 5, i) for i in range(15)])
     test = sides(said[20:40], said[25:40], [(i + 5, i) for i in range(15)])

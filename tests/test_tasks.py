@@ -56,7 +56,8 @@ def test_every_row_that_is_not_generated_is_looked_at_here():
 def test_a_row_is_complete_and_consistent(task):
     assert task.kind in COLUMNS
     assert task.metric in METRICS.get(task.kind, {task.metric})
-    for text in (task.metric, task.licence, task.citation, task.note):
+    assert bool(task.metric) == (task.kind != "text")
+    for text in (task.licence, task.citation, task.note):
         assert text and text == text.strip()
     assert re.search(r"(19|20)\d\d", task.citation)
     trained = get(task.train_on or task.name)

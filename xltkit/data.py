@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import chain
@@ -25,7 +25,7 @@ from xltkit.keys import digest, known_digest
 from xltkit.places import CONVERTED, MissingData, Place, place
 
 if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
-    from xltkit.tasks.table import Reader, Source, Task
+    from xltkit.tasks.table import Portion, Reader, Source, Task
 
 PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
 SPLITS = ("train", "validation", "test", "candidates")
@@ -229,6 +229,13 @@ def available(
         first = next(iter(absent.values()))
         warn_once(f"{task.name} ({split}) is not to be had in {', '.join(absent)}. {first}")
     return [code for code in codes if code not in absent], list(absent)
+
+
+def to_be_had(portions: Iterable[Portion]) -> list[Portion]:
+    """The portions whose training rows are to be had; the others are told in a warning."""
+    from xltkit.tasks import get
+
+    return [p for p in portions if available(get(p.task), "train", [p.language])[0]]
 
 
 def _assert_there(task: Task, split: str, language: str) -> None:

@@ -38,6 +38,7 @@ UNPINNED = {
     "Babelscape/wikineural": _UNSEEN,
     "Samsoup/cosmos_qa": _UNSEEN,
     "google/xtreme": _UNSEEN,
+    "wikimedia/wikipedia": _UNSEEN,
     "local/balanced-copa": "Made from balanced-copa-dev-all.xml of github.com/Balanced-COPA.",
     "local/ccg": "CCGbank is licensed by the LDC (LDC2005T13) and has no free copy. Write yours "
     "with a word, a tab and its supertag on each line, and an empty line after each sentence.",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xltkit.tasks import choice_readers, readers, tag_readers
+from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.hub import ALL, sources
 from xltkit.tasks.table import Budget, Task
 
@@ -18,6 +19,7 @@ PAIRS = Budget(epochs=5, warmup=0.0)
 # The scripts warm up for 500 steps whatever the length of the run: 6 % on SQuAD.
 SPANS = Budget(epochs=3, learning_rate=3e-5, warmup=0.06, weight_decay=1e-4, max_length=384)
 
+XTREME_R = sorted({code for codes in BENCHMARKS["xtreme-r"].tasks.values() for code in codes})
 _TRAIN = {"train": "train"}
 _LABELLED = {"train": "train", "validation": "validation"}  # the test labels are hidden
 _NLI_COLUMNS, _COPA_COLUMNS = (
@@ -198,9 +200,24 @@ _CCG = Task(
     note="your own file, local/ccg/train.conll: word TAB supertag; its tags are the labels",
     **sources("local/ccg", {"en": "train.conll"}, tag_readers.conll, "word supertag", **_TRAIN),
 )
+_WIKIPEDIA = Task(
+    name="wikipedia",
+    kind="text",
+    metric="",
+    chance=0.0,
+    budget=Budget(learning_rate=1e-5, max_length=256),
+    licence="CC BY-SA 4.0",
+    citation="Wikimedia, dump of 2023-11-01",
+    note="plain text for masked language modelling: the paragraphs of articles; a language is "
+    "downloaded and read whole, so prefer small ones",
+    **sources(
+        "wikimedia/wikipedia", {code: f"20231101.{code}" for code in XTREME_R}, readers.paragraphs,
+        "id text", **_TRAIN,
+    ),
+)  # fmt: skip
 
 _ROWS = (
     _MNLI, _SNLI, _ANLI, _ANLI_PLUS, _QQP, _SICK, _SQUAD, _SQUAD2, _COPA, _BALANCED_COPA, _SIQA,
-    _COSMOS, _CSQA, _HELLASWAG, _CCG,
+    _COSMOS, _CSQA, _HELLASWAG, _CCG, _WIKIPEDIA,
 )  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}

@@ -46,6 +46,7 @@ FEATURES = {
         "starts": List(_NUMBER),
     },
     "retrieval": {"text": _TEXT, "english": _TEXT},
+    "text": {"text": _TEXT},
 }
 
 
@@ -207,6 +208,18 @@ def of_language(rows: Dataset, language: str) -> Dataset:
     """The rows of TyDiQA in a language, whose name is the first part of the id."""
     prefix = f"{find_language(language).name.lower()}-"
     return rows.select([i for i, key in enumerate(rows["id"][:]) if key.startswith(prefix)])
+
+
+def paragraphs(rows: Dataset, language: str) -> Dataset:
+    """Articles of an encyclopaedia as paragraphs of 100 characters or more."""
+    table = rows[:]
+    kept = [
+        (f"{language}-{key}-{i}", text)
+        for key, article in zip(table["id"], table["text"], strict=True)
+        for i, text in enumerate(article.split("\n"))
+        if len(text) >= 100
+    ]
+    return canonical("text", [key for key, _ in kept], text=[text for _, text in kept])
 
 
 def is_held_out(context: str) -> bool:

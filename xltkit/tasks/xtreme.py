@@ -228,20 +228,31 @@ _CONTRASTS = {
     "size": (Portion("mnli"), Portion("copa")),
     "language": (Portion("tydiqa", "en"), Portion("tydiqa", "sw")),
 }
-_ENCODER = "xlm-roberta-base"
+# The nine tasks that the intermediate-training paper is taken to use, and its translated one. Its
+# text and its steps are not known to us: six languages in six scripts, and as many steps as fit.
+_STILTS = {
+    "intermediates": (
+        "anli+", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "csqa",
+    ),
+    "translated": tuple(Portion("xnli", code) for code in ("en", "de", "ru", "sw")),
+    "text": tuple(Portion("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
+    "between": Budget(steps=5000, batch_size=16, learning_rate=1e-5, max_length=256),
+}  # fmt: skip
+_SHARED = {"contrasts": _CONTRASTS, "encoder": "xlm-roberta-base"} | _STILTS
 SUITES: dict[str, Suite] = {
     "xtreme-r": Suite(
         name="xtreme-r",
         targets={
             "nli": ("xnli",),
-            "qa": ("xquad", "tydiqa"),
+            "qa": ("xquad", "mlqa", "tydiqa"),
             "pos": ("udpos",),
             "retrieval": ("tatoeba",),
+            "answers": ("lareqa",),
+            "linking": ("mewsli-x",),
             "choice": ("xcopa",),
             "ner": ("panx",),
         },
-        contrasts=_CONTRASTS,
-        encoder=_ENCODER,
+        **_SHARED,
     ),
     "xtreme": Suite(
         name="xtreme",
@@ -251,9 +262,9 @@ SUITES: dict[str, Suite] = {
             "qa": ("xquad", "mlqa", "tydiqa"),
             "pos": ("udpos",),
             "retrieval": ("tatoeba",),
+            "mining": ("bucc",),
             "ner": ("panx",),
         },
-        contrasts=_CONTRASTS,
-        encoder=_ENCODER,
+        **_SHARED,
     ),
 }

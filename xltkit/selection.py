@@ -13,8 +13,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from xltkit.results import Results
 from xltkit.stats import t_interval
-from xltkit.studies import Results
 from xltkit.tasks import get
 from xltkit.tasks.kinds import KINDS
 

@@ -286,5 +286,5 @@ def _trained_on(stage: Stage, task: Task) -> str:
 
 
 def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
-    rows = data.load(task, phase.split, code)
+    rows = data.load(task, phase.split, code, phase.examples)
     return rows.select(range(min(phase.examples or len(rows), len(rows))))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from xltkit.studies import Results
+from xltkit.results import Results
 
 LEVEL = 0.95
 POWER = 0.8

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 
 import pandas as pd
 
 from xltkit import data
-from xltkit.languages import columns
 from xltkit.languages import language as find_language
 from xltkit.progress import track
 from xltkit.recipe import Evaluate, Recipe, Target
+from xltkit.results import Results
 from xltkit.stages import Stage, evaluation_stage, training_stages
 from xltkit.store import Store
 from xltkit.tasks import Task, get
 from xltkit.tasks import suite as find_suite
+from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.kinds import KINDS
 from xltkit.workers import make_all, number
 
@@ -125,7 +125,8 @@ def study(
         seeds: one training run per seed and arm.
         suite: what the short names mean.
         source: the language whose labels the target phase sees.
-        languages: test languages; empty means all that the task has. The source is always added.
+        languages: test languages; empty means those of the benchmark, or all that the task has.
+            The source is always added, if the task has it.
             By arm, if each arm has a language of its own, such as the same language with another
             word order: arms are then compared on the language before ``-x-`` in the code.
         split: ``test`` or ``validation``.
@@ -166,7 +167,10 @@ def study(
     for task in tasks:
         trained_on = _train_set(task, replaced)
         asked = dict.fromkeys(map(tuple, by_arm.values()))
-        found = {codes: _present(task, split, source, codes) for codes in asked}
+        found = {
+            codes: _present(task, split, source, codes or _of_benchmark(suite, task))
+            for codes in asked
+        }
         missing[task.name] = tuple(dict.fromkeys(c for _, gone in found.values() for c in gone))
         for arm, recipe in arms.items():
             present, _ = found[tuple(by_arm[arm])]
@@ -180,6 +184,11 @@ def study(
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
                 cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
     return Study(dict(arms), tuple(cells), suite, source, missing, isinstance(languages, Mapping))
+
+
+def _of_benchmark(suite: str, task: Task) -> tuple[str, ...]:
+    """The languages that a benchmark tests a task in; XTREME has fewer than there are."""
+    return BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
 
 
 def _present(
@@ -246,74 +255,3 @@ def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
             f"those of {task.name} are {task.labels}."
         )
     return stand_in
-
-
-class Results:
-    """What a study measured, as tidy tables.
-
-    Attributes:
-        study: what was run.
-    """
-
-    def __init__(self, study: Study, store: Store):
-        self.study, self.store = study, store
-
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """One row per arm, seed, task, language and metric.
-
-        ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
-        ``is_source`` the language the labels came from; ``counterpart`` is what arms are compared
-        on: the language, or the one it is a variant of if each arm has its own; costs are those
-        of the target stage and its evaluation.
-        """
-        tables = [self._cell(cell) for cell in self.study.cells]
-        table = pd.concat(tables, ignore_index=True)
-        names = columns(sorted(table["language"].unique()))
-        return table.join(names, on="language")
-
-    def _cell(self, cell: Cell) -> pd.DataFrame:
-        task, stage = get(cell.task), cell.stage
-        scores = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
-        made = [stage] if stage.parent is None else [stage, stage.parent]
-        costs = [self.store.record(s.key)["cost"] for s in made]
-        return scores.assign(
-            arm=cell.arm,
-            seed=cell.seed,
-            suite=self.study.suite,
-            task=task.name,
-            kind=task.kind,
-            train_set=cell.train_set,
-            split=stage.phase.split,
-            source_language=self.study.source,
-            is_source=scores["language"] == self.study.source,
-            counterpart=scores["language"].str.partition("-x-")[0]
-            if self.study.by_arm
-            else scores["language"],
-            main=scores["metric"] == task.metric,
-            chance=task.chance,
-            selection_rule="last checkpoint",
-            encoder=stage.encoder,
-            steps=sum(c["steps"] for c in costs),
-            wall_s=sum(c["wall_s"] for c in costs),
-            cpu_s=sum(c["cpu_s"] for c in costs),
-            device=costs[0]["device"],
-            dtype=costs[0]["dtype"],
-            kit_version=version("xltkit"),
-            stage=stage.key,
-        )
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1)."""
-        tables = []
-        for cell in self.study.cells:
-            path = self.store.path(cell.stage.key) / "result" / "predictions.parquet"
-            table = pd.read_parquet(path)
-            tables.append(table.assign(arm=cell.arm, seed=cell.seed, task=cell.task))
-        return pd.concat(tables, ignore_index=True)
-
-    @property
-    def main(self) -> pd.DataFrame:
-        """The scores in the tasks' own metrics alone."""
-        return self.scores[self.scores["main"]]

@@ -38,7 +38,7 @@ from xltkit.evaluation import templates
 from xltkit.evaluation.diagnostics import wilson
 from xltkit.keys import digest, known_digest
 from xltkit.languages import LANGUAGES
-from xltkit.studies import Results
+from xltkit.results import Results
 from xltkit.tasks import Source, Task, get, readers
 
 VERSION = 1  # of the samples that a file, a seed and a number of samples give

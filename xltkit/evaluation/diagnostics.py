@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 
 from xltkit import data
 from xltkit.languages import columns
-from xltkit.studies import Results
+from xltkit.results import Results
 from xltkit.tasks import Task, get
 from xltkit.tasks.scorers import chunks
 

@@ -105,8 +105,8 @@ def _pairs(rows: Dataset, vectors: np.ndarray) -> tuple[dict[Pair, float], set[P
 
     The search sees a sentence that is repeated once, and no pair with one counts.
     """
-    sides = np.array(rows["side"])
-    ids, texts = np.array(rows["id"]), np.array(rows["text"])
+    sides = np.array(rows["side"][:])
+    ids, texts = np.array(rows["id"][:]), np.array(rows["text"][:])
     kept, single = [], []
     for side in ("text", "english"):
         mine = np.flatnonzero(sides == side)
@@ -117,7 +117,7 @@ def _pairs(rows: Dataset, vectors: np.ndarray) -> tuple[dict[Pair, float], set[P
         for (i, j), score in scorers.margin_pairs(*(vectors[side] for side in kept)).items()
         if kept[0][i] in single[0] and kept[1][j] in single[1]
     }
-    gold = {(one, other) for one, others in zip(rows["id"], rows["pairs"], strict=True)
+    gold = {(one, other) for one, others in zip(rows["id"][:], rows["pairs"][:], strict=True)
             for other in others}  # fmt: skip
     return found, gold
 

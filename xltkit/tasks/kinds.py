@@ -43,9 +43,9 @@ class Classification(Kind):
     def predictions(  # noqa: D102
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
     ) -> pd.DataFrame:
-        gold = [task.labels[label] for label in rows["label"]]
+        gold = [task.labels[label] for label in rows["label"][:]]
         pred = [task.labels[int(output)] for output in outputs]
-        return frame(rows["id"], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+        return frame(rows["id"][:], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
@@ -84,8 +84,8 @@ class Choice(Classification):
     def predictions(  # noqa: D102
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
     ) -> pd.DataFrame:
-        gold, pred = [str(g) for g in rows["label"]], [str(int(p)) for p in outputs]
-        return frame(rows["id"], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+        gold, pred = [str(g) for g in rows["label"][:]], [str(int(p)) for p in outputs]
+        return frame(rows["id"][:], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
 
 
 class Tagging(Kind):
@@ -134,12 +134,14 @@ class Tagging(Kind):
         tagged: list[list[str]] = [[] for _ in range(len(rows))]
         for feature, output in zip(features, outputs, strict=True):
             tagged[feature.example] += [task.labels[t] for t in output]
-        gold = [[task.labels[t] for t in tags] for tags in rows["tags"]]
+        gold = [[task.labels[t] for t in tags] for tags in rows["tags"][:]]
         right = [
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, tagged, strict=True)
         ]
-        return frame(rows["id"], [" ".join(g) for g in gold], [" ".join(p) for p in tagged], right)
+        return frame(
+            rows["id"][:], [" ".join(g) for g in gold], [" ".join(p) for p in tagged], right
+        )
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         gold = [tags.split() for tags in predictions["gold"]]

@@ -38,7 +38,7 @@ def _as_it_is(rows: Dataset, code: str) -> Dataset:
 
 def _descriptions(rows: Dataset, code: str) -> Dataset:
     """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
-    texts = list(dict.fromkeys([*rows["text"], *rows["negative"]]))
+    texts = list(dict.fromkeys([*rows["text"][:], *rows["negative"][:]]))
     columns = {"text": texts, "context": [""] * len(texts), "keys": [[text] for text in texts]}
     return Dataset.from_dict({"id": [f"description-{i}" for i in range(len(texts))]} | columns)
 
@@ -92,7 +92,7 @@ TASKS: dict[str, Task] = {
         ),
         _task("qa", "span", "f1", 0.0, train=20000, budget=(1500, 16, 5e-4)),
         # The same questions with few labels, as TyDiQA stands to SQuAD.
-        _task("qa-small", "span", "f1", 0.0, data="qa", train=400, budget=(150, 16, 5e-4)),
+        _task("qa-small", "span", "f1", 0.0, data="qa", train=400, budget=(120, 16, 5e-4)),
         _task("choice", "choice", "accuracy", 50.0, budget=(80, 16, 1e-3)),
         _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, budget=(50, 16, 1e-3)),
         _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, budget=(80, 16, 1e-3)),
@@ -131,7 +131,7 @@ SUITES: dict[str, Suite] = {
         intermediates=("nli", "qa-large", "choice", "odd-one-out"),
         translated=tuple(Portion("odd-one-out", code) for code in ("en", "qbe", "qke", "qto")),
         text=tuple(Portion("text", code, 200) for code in LANGUAGES),
-        between=Budget(steps=240, batch_size=16, learning_rate=5e-4, max_length=96),
+        between=Budget(steps=200, batch_size=16, learning_rate=5e-4, max_length=96),
         is_microworld=True,
     )
 }

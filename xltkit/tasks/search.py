@@ -47,20 +47,20 @@ class Retrieval(Kind):
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[Feature]:
         """Both sides one after the other; English sentences that repeat are encoded once."""
-        english = list(dict.fromkeys(rows["english"]))
+        english = list(dict.fromkeys(rows["english"][:]))
         return _features(
-            tokenizer([*rows["text"], *english], truncation=True, max_length=max_length)
+            tokenizer([*rows["text"][:], *english], truncation=True, max_length=max_length)
         )
 
     def predictions(
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """``outputs`` are vectors: the database first, then the distinct English sentences."""
-        texts, english = rows["text"], list(dict.fromkeys(rows["english"]))
+        texts, english = rows["text"][:], list(dict.fromkeys(rows["english"][:]))
         database = np.stack(outputs[: len(texts)]).astype(np.float32)
         distinct = np.stack(outputs[len(texts) :]).astype(np.float32)
         where = {sentence: i for i, sentence in enumerate(english)}
-        query = distinct[[where[sentence] for sentence in rows["english"]]]
+        query = distinct[[where[sentence] for sentence in rows["english"][:]]]
         ids = rows["id"][:]
         best = scorers.nearest(query, database)
         pred = [ids[b] for b in best]

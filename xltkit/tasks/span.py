@@ -105,7 +105,7 @@ class Span(Kind):
         pred = [answer for _, answer in best]
         gold = [json.dumps(texts, ensure_ascii=False) for texts in golds]
         score = [scorers.squad_f1(g, p) / 100 for g, p in zip(golds, pred, strict=True)]
-        return frame(rows["id"], gold, pred, score)
+        return frame(rows["id"][:], gold, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         golds = [json.loads(gold) for gold in predictions["gold"]]

@@ -74,6 +74,16 @@ def test_a_true_gain_is_found_by_every_rule_that_could_see_it():
     assert set(table.loc[table["rule"] == "best", "arms"]) == {"b", "c", ""}
 
 
+def test_the_luck_of_a_seed_is_no_gain_either():
+    """One run of one arm is far above the others: the naive pick keeps that, the honest not."""
+    results = made_up(lambda *_: 0.6, seeds=3, items=400)
+    lucky = (results.predictions["arm"] == "d") & (results.predictions["seed"] == 0)
+    results.predictions.loc[lucky, "pred"] = results.predictions.loc[lucky, "gold"]
+    table = picked(results, "none")
+    assert gain(table, "best", "naive") > 10
+    assert abs(gain(table, "best", "honest")) < 3
+
+
 def test_the_source_language_can_mislead():
     def rate(arm, task, language):
         if language == "en":

@@ -249,9 +249,10 @@ def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
         return ""
     name = task.train_on or task.name
     stand_in = replaced.get(name, name)
-    if get(stand_in).labels != task.labels:
+    trained = get(stand_in)
+    if (trained.kind, trained.labels) != (task.kind, task.labels):
         raise ValueError(
-            f"{stand_in} cannot stand in for {name}: its labels are {get(stand_in).labels}, "
-            f"those of {task.name} are {task.labels}."
+            f"{stand_in} cannot stand in for {name}: it is {trained.kind} with the labels "
+            f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
         )
     return stand_in

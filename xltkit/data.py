@@ -30,7 +30,10 @@ if TYPE_CHECKING:  # the registry imports the readers, and the readers import th
 PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
 SPLITS = ("train", "validation", "test", "candidates")
 # Where a kind keeps what is to be predicted.
-_GOLD = {"classification": "label", "choice": "label", "tagging": "tags", "span": "answers"}
+_GOLD = {
+    "classification": "label", "choice": "label", "tagging": "tags", "span": "answers",
+    "ranking": "key",
+}  # fmt: skip
 
 datasets.disable_progress_bars()  # reading local files is quick; downloads have bars of their own
 
@@ -267,10 +270,12 @@ def check_labels(rows: Dataset, task: Task, split: str) -> None:
     Raises:
         ValueError: naming what was found and what to do.
     """
-    if task.kind not in _GOLD:
+    if task.kind not in _GOLD or split == "candidates":
         return
     gold = rows[_GOLD[task.kind]][:]
-    values = set(gold if task.kind in ("classification", "choice") else chain.from_iterable(gold))
+    values = set(
+        gold if task.kind in ("classification", "choice", "ranking") else chain.from_iterable(gold)
+    )
     if len(values) > 1 and -1 not in values:
         return
     remedy = "score split='validation' or " if split == "test" and task.validation else ""

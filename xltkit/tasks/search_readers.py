@@ -25,7 +25,7 @@ _SENTENCES = Features({"id": _TEXT, "side": _TEXT, "text": _TEXT, "pairs": _TEXT
 # a digit or a quote; not after an initial, a title or a common abbreviation.
 _END = re.compile(r"""[.!?]["')\]]*\s+(?=["'(\[]?[A-Z0-9])""")
 _NO_END = re.compile(
-    r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|No|Vol|approx|ca|e\.g|i\.e|U\.S))\.\s+$"
+    r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|No|Vol|approx|pp?|ca|e\.g|i\.e|U\.S))\.\s+$"
 )
 
 

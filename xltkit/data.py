@@ -273,9 +273,8 @@ def check_labels(rows: Dataset, task: Task, split: str) -> None:
     if task.kind not in _GOLD or split == "candidates":
         return
     gold = rows[_GOLD[task.kind]][:]
-    values = set(
-        gold if task.kind in ("classification", "choice", "ranking") else chain.from_iterable(gold)
-    )
+    several = task.kind in ("tagging", "span")  # of a row
+    values = set(chain.from_iterable(gold) if several else gold)
     if len(values) > 1 and -1 not in values:
         return
     remedy = "score split='validation' or " if split == "test" and task.validation else ""

@@ -197,8 +197,13 @@ def test_the_readme_shows_a_task_of_your_own(monkeypatch):
     exec(code, {})
     from xltkit import tasks
 
-    assert tasks.get("my-nli").test.columns == ("premise", "hypothesis", "label")
-    assert tasks.get("my-nli").labels == tasks.get("sick").labels
+    mine = tasks.get("my-nli")
+    assert mine.labels == tasks.get(mine.train_on).labels
+    given = {"uid": ["a", "b"], "first": ["x", "y"], "second": ["z", "w"], "label": [0, 2]}
+    rows = mine.test.read(Dataset.from_dict(given), "sw")
+    assert rows.column_names == list(COLUMNS["classification"]) and rows["text_b"][:] == ["z", "w"]
+    with pytest.raises(ValueError, match="has the columns"):
+        readers.canonical("retrieval", ["a"], text=["x"])
     with pytest.raises(ValueError, match="no kind 'spans'"):
         register(Task("mine", "spans", "f1", 0.0))
 

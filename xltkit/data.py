@@ -115,8 +115,10 @@ def _raw(there: Place) -> Dataset | Path | list[Path]:
     if there.files and there.is_file:
         return there.files if "*" in there.config else there.files[0]
     if there.files:
-        mirror = str(Path(there.mirror, there.hub))
-        return datasets.load_dataset(mirror, name=there.config, split=there.split)
+        mirror = Path(there.mirror, there.hub)
+        if not (mirror / "README.md").is_file():  # a folder of one's own needs no card
+            return Dataset.from_parquet([str(found) for found in there.files])
+        return datasets.load_dataset(str(mirror), name=there.config, split=there.split)
     commit, reason = find_commit(there)
     try:
         with ExitStack() as stack:

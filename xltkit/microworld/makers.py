@@ -202,8 +202,7 @@ def linking(random: Random) -> Item:
     fact = facts("dealing", 1, random)[0]
     while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
         fact = facts("dealing", 1, random)[0]
-    ways = tell(fact)
-    mention = random.choice(ways)
+    mention = random.choice(ways := tell(fact))
     entity = random.choice((mention.subject, mention.object))
     kind = Said(Clause(entity, "is", Phrase(lex.ENTITIES[entity.entity], "a")))
     told = ways[1] if mention is ways[0] else ways[0]

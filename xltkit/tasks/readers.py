@@ -51,9 +51,16 @@ FEATURES = {
 
 
 def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
-    """A data set in the canonical columns of a kind; repeated ids are made distinct."""
+    """A data set in the canonical columns of a kind; repeated ids are made distinct.
+
+    Raises:
+        ValueError: if the columns are not those of the kind.
+    """
+    if columns.keys() != FEATURES[kind].keys():
+        raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
     features = Features({"id": _TEXT} | FEATURES[kind])
-    return Dataset.from_dict({"id": _distinct(ids)} | columns, features=features)
+    ordered = {name: columns[name] for name in FEATURES[kind]}
+    return Dataset.from_dict({"id": _distinct(ids)} | ordered, features=features)
 
 
 def _distinct(ids: Iterable[object]) -> list[str]:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -236,11 +237,18 @@ def available(
     return [code for code in codes if code not in absent], list(absent)
 
 
-def to_be_had(portions: Iterable[Portion]) -> list[Portion]:
-    """The portions whose training rows are to be had; the others are told in a warning."""
-    from xltkit.tasks import get
+def to_be_had(portions: Iterable[Portion], stand_ins: Iterable[str] = ()) -> list[Portion]:
+    """The portions whose training rows are to be had; the others are told in a warning.
 
-    return [p for p in portions if available(get(p.task), "train", [p.language])[0]]
+    Args:
+        portions: what is wanted.
+        stand_ins: ``"mnli<-sick"`` takes SICK where MNLI is wanted.
+    """
+    from xltkit.tasks import get, replacements
+
+    names = replacements(stand_ins)
+    wanted = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in portions)
+    return [p for p in wanted if available(get(p.task), "train", [p.language])[0]]
 
 
 def _assert_there(task: Task, split: str, language: str) -> None:

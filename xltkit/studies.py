@@ -15,7 +15,7 @@ from xltkit.recipe import Evaluate, Recipe, Target
 from xltkit.results import Results
 from xltkit.stages import Stage, evaluation_stage, training_stages
 from xltkit.store import Store
-from xltkit.tasks import Task, get
+from xltkit.tasks import Task, get, replacements
 from xltkit.tasks import suite as find_suite
 from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.kinds import KINDS
@@ -146,7 +146,7 @@ def study(
             f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
             f"{list(seeds)}. For example seeds=[0, 1, 2]."
         )
-    replaced = dict(_stand_in(entry) for entry in stand_ins)
+    replaced = replacements(stand_ins)
     tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
     if unscored := [task.name for task in tasks if not task.metric]:
         raise ValueError(
@@ -234,13 +234,6 @@ def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
             f"Arms cannot be compared: by arm, their languages are variants of {shared}. Give each "
             "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
         )
-
-
-def _stand_in(entry: str) -> tuple[str, str]:
-    old, arrow, new = entry.partition("<-")
-    if not arrow:
-        raise ValueError(f"{entry!r} is no stand-in; write 'mnli<-sick' to train on SICK.")
-    return get(old.strip()).name, get(new.strip()).name
 
 
 def _train_set(task: Task, replaced: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -22,6 +23,7 @@ __all__ = [
     "Task",
     "get",
     "register",
+    "replacements",
     "suite",
     "table_of_tasks",
 ]
@@ -52,6 +54,21 @@ def get(name: str) -> Task:
         return replace(task, labels=labels(data.file(task.train, "en")))
     except data.MissingData:
         return task
+
+
+def replacements(stand_ins: Iterable[str]) -> dict[str, str]:
+    """Which task stands in for which: ``["mnli<-sick"]`` as ``{"mnli": "sick"}``.
+
+    Raises:
+        ValueError: if an entry has no arrow, or names a task that there is not.
+    """
+    pairs = {}
+    for entry in stand_ins:
+        old, arrow, new = entry.partition("<-")
+        if not arrow:
+            raise ValueError(f"{entry!r} is no stand-in; write 'mnli<-sick' to train on SICK.")
+        pairs[get(old.strip()).name] = get(new.strip()).name
+    return pairs
 
 
 def suite(name: str) -> Suite:

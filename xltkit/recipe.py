@@ -196,6 +196,7 @@ class Evaluate:
         examples: rows per language, 0 means all.
         layer: for retrieval, the layer to read (0 means the protocol's, see ``kinds.Retrieval``).
         sweep: for retrieval, also score every layer and pooling.
+        max_length: tokens a sequence, 0 means the task's own.
     """
 
     task: str
@@ -204,6 +205,7 @@ class Evaluate:
     examples: int = 0
     layer: int = 0
     sweep: bool = False
+    max_length: int = 0
 
     version = 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     Without any training before it the seed plays no part: all seeds share one stage.
     """
     source = _source(get(phase.task), phase.split)
+    phase = replace(phase, max_length=phase.max_length or get(phase.task).budget.max_length)
     _assert_unseen(phase, source, recipe)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
     fingerprints |= _beside(get(phase.task), phase)
@@ -249,6 +250,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     phase: Evaluate = stage.phase
     task = get(phase.task)
+    task = replace(task, budget=replace(task.budget, max_length=phase.max_length))
     kind = KINDS[task.kind]
     rows = {code: _test_rows(task, phase, code) for code in phase.languages}
     name, heads, pooling = "", {}, "mean"

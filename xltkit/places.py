@@ -72,7 +72,7 @@ class Place(NamedTuple):
             f"Looked for {self.hub}, config {self.config}, split {self.split}: {looked}; "
             f"{reason}. {self._remedy(file)}"
         )
-        error.reason = reason
+        error.reason = reason if self.on_hub else self.origin or f"fetch it from {self.url}"
         return error
 
     def _remedy(self, file: Path) -> str:

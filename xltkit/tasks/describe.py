@@ -62,7 +62,8 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     ]
     if len(set(source.configs.values())) == 1:  # one config holds all languages
         configs = [*source.configs, f"(config {next(iter(source.configs.values()))})"]
-    revision = source.revision or f"none: {source.unpinned or 'not given'}"
+    pinned = "files of one commit, see upstream" if source.url else ""
+    revision = source.revision or pinned or f"none: {source.unpinned or 'not given'}"
     if source.revision == CONVERTED:
         revision += " (the main branch is a script; its newest commit is loaded)"
     facts = [("split", source.split), ("languages", f"{len(source.configs)}: {' '.join(configs)}")]

@@ -29,8 +29,8 @@ from transformers.utils import logging
 
 from xltkit import data
 from xltkit.runtime import device, peak_gib, precision
-from xltkit.stages import training_rows
 from xltkit.tasks import Portion, Task, get, scorers
+from xltkit.training.rows import training_rows
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
 

@@ -22,7 +22,7 @@ class Table:
             predictions, columns=["seed", "language", "example_id", "gold", "pred", "score"]
         )
         self.predictions = table.assign(arm=arm, task=task)
-        self.scores = pd.DataFrame({"task": [task], "split": ["test"]})
+        self.scores = pd.DataFrame({"task": [task], "split": ["test"], "examples": [0]})
         self.study = type("Study", (), {"source": "en", "arms": {arm: None}})
 
 
@@ -102,6 +102,11 @@ def test_spans_have_no_agreement_and_count_from_a_score_on():
 def test_what_is_not_parallel_is_refused(ids, message):
     rows = [(0, code, key, E, E, 1.0) for code, keys in ids.items() for key in keys]
     with pytest.raises(ValueError, match=message):
+        error_overlap(Table("nli", rows), ["nli"])
+    with (
+        pytest.warns(UserWarning, match="Left out: nli"),
+        pytest.raises(ValueError, match=r"None of \['nli'\] is parallel"),
+    ):
         error_overlap(Table("nli", rows))
 
 
@@ -151,7 +156,7 @@ def test_a_planted_effect_is_found_in_the_bucket_it_was_planted_in(monkeypatch):
             "label": [0] * len(items),
         }
     )
-    monkeypatch.setattr(data, "load", lambda task, split, code: rows)
+    monkeypatch.setattr(data, "load", lambda task, split, code, examples: rows)
     right = {"en": [1.0] * 200, "de": [float(i < 150) for i in range(200)]}
     table = Table(
         "nli",
@@ -178,7 +183,7 @@ def test_lengths_count_characters_of_the_whole_input(monkeypatch):
     rows = Dataset.from_dict(
         {"id": ["q"], "question": ["who ?"], "context": ["Anna a mangé"], "answers": [["Anna"]]}
     )
-    monkeypatch.setattr(data, "load", lambda task, split, code: rows)
+    monkeypatch.setattr(data, "load", lambda task, split, code, examples: rows)
     table = Table("qa", [(0, "en", "q", json.dumps(["Anna", "she"]), "Anna", 1.0)])
     found = {by: buckets(table, "qa", by, bins=[4, 5, 17, 18]) for by in ("characters", "words")}
     assert found["characters"]["bucket"].tolist() == ["17"]  # 5 + 12

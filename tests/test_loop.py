@@ -9,12 +9,12 @@ import torch
 
 from xltkit import models
 from xltkit.keys import derive
-from xltkit.stages import training_rows
 from xltkit.tasks import Portion, get
 from xltkit.tasks.kinds import KINDS
 from xltkit.training import loop
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Diverged, Schedule, train
+from xltkit.training.rows import training_rows
 from xltkit.training.supervised import Encoded, Supervised
 
 

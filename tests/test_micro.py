@@ -77,7 +77,7 @@ def test_what_is_shipped_is_what_is_said():
 
 
 def test_the_same_document_belongs_to_a_language_whatever_its_knobs():
-    from xltkit.stages import training_rows
+    from xltkit.training.rows import training_rows
 
     plain, turned = (training_rows(Portion("text", c, 20))["text"][:] for c in ("qbe", "qbe-x-sov"))
     names = [[sorted(set(NAMES) & set(t.split())) for t in texts] for texts in (plain, turned)]

@@ -9,8 +9,9 @@ from itertools import chain
 import pytest
 
 from xltkit.recipe import Intermediate, Pretrain, Recipe, Target, mixing
-from xltkit.stages import training_rows, training_stages
+from xltkit.stages import training_stages
 from xltkit.tasks import Portion, get
+from xltkit.training.rows import training_rows
 
 # Training sizes of the nine intermediate tasks of Phang et al. 2020, and the shares that a cap of
 # 2^17 gives them (derived).

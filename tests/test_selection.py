@@ -99,3 +99,21 @@ def test_two_arms_leave_nothing_to_pick():
     results.study.arms = {"none": None, "a": None}
     with pytest.raises(ValueError, match="two or more beside the baseline"):
         picked(results, "none")
+
+
+def test_a_task_that_says_nothing_in_english_takes_what_is_best_there_over_the_others():
+    """Retrieval of English by English is 100 in every arm, and some tasks have no English."""
+
+    def rate(arm, task, language):
+        return 0.8 if arm == "c" and (task == "nli" or language == "qad") else 0.5
+
+    results = made_up(rate, items=1000)
+    mute = (results.predictions["task"] == "paraphrase") & (results.predictions["language"] == "en")
+    results.predictions = results.predictions[~mute]
+    table = picked(results, "none")
+    assert set(table.loc[(table["rule"] == "source") & (table["task"] != "all"), "arms"]) == {"c"}
+    results.predictions = results.predictions[results.predictions["task"] == "paraphrase"]
+    assert set(picked(results, "none")["rule"]) == {"fixed", "best"}
+    results.study.source = "qad"
+    with pytest.raises(ValueError, match="nothing transfers"):
+        picked(results, "none")

@@ -16,7 +16,7 @@ from xltkit.data import MissingData
 from xltkit.recipe import Recipe
 from xltkit.stages import Stage
 from xltkit.store import Store
-from xltkit.tasks import get, register
+from xltkit.tasks import TASKS, get
 
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
 
@@ -196,10 +196,10 @@ def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny,
         xlt.study(arms, ["retrieval"], [0], languages=["qbe-x-up"])
 
 
-def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path):
+def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, monkeypatch):
     """A task of this session is known to them, and nothing is trained twice."""
     name = "pos-of-this-session"
-    register(replace(get("pos"), name=name))
+    monkeypatch.setitem(TASKS, name, replace(get("pos"), name=name))
     base = Recipe(tiny)
     arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
     planned = xlt.study(arms, [name, "retrieval"], [0, 1], **SMALL)
@@ -217,3 +217,26 @@ def test_a_stage_that_fails_in_a_worker_stops_the_study(tiny, tmp_path):
         planned.run(Store(tmp_path), workers=2)
     with pytest.raises(ValueError, match="whole number from 1 on"):
         planned.run(Store(tmp_path), workers=0)
+
+
+SLOW = """
+import sys
+import xltkit as xlt
+from xltkit.recipe import Recipe
+from xltkit.store import Store
+if __name__ == "__main__":
+    base = Recipe(sys.argv[1])
+    broken = xlt.Intermediate(["pos"], learning_rate=1e9, warmup=0.0, steps=30)
+    arms = {"slow": base.then(xlt.Intermediate(["pos"], steps=100000)), "broken": base.then(broken)}
+    options = {"examples": 20, "languages": ["en", "qad"]}
+    xlt.study(arms, ["retrieval"], [0], **options).run(Store(sys.argv[2]), workers=2)
+"""
+
+
+def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
+    """A stage of 100,000 steps would go on for an hour; the test would run into its time limit."""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    command = [sys.executable, str(script), tiny, str(tmp_path / "store")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0 and "Diverged" in ended.stderr

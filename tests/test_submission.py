@@ -65,6 +65,7 @@ def predicted(task, language, pairs):
     if task in ("xquad", "mlqa", "tydiqa"):
         table["gold"] = table["gold"].map(json.dumps)
     if task == "mewsli-x":
+        table["gold"] = table["gold"].map(lambda entity: json.dumps([entity]))
         table["pred"] = table["pred"].map(json.dumps)
     return table.assign(task=task, language=language, arm="a", seed=3)
 
@@ -92,6 +93,7 @@ def scored(predictions):
             gold, pred = (dict(zip(table["example_id"], table[c], strict=True))
                           for c in ("gold", "pred"))  # fmt: skip
             rankings = {key: json.loads(ranking) for key, ranking in pred.items()}
+            gold = {key: json.loads(entities)[0] for key, entities in gold.items()}
             found = {"mrr@20": search_scorers.mean_reciprocal_rank(gold, rankings)}
         elif task == "lareqa":
             found = {"map@20": 50.0}

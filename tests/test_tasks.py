@@ -15,11 +15,12 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from xltkit import data, languages, stages
 from xltkit.places import CONVERTED, place
-from xltkit.recipe import Evaluate
-from xltkit.stages import training_rows
+from xltkit.recipe import Evaluate, Recipe, Target
 from xltkit.tasks import COLUMNS, SUITES, TASKS, Portion, describe, get, readers, register
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Source, Task, canonical_columns
+from xltkit.training import rows as rows_module
+from xltkit.training.rows import training_rows
 
 REAL = [task for task in TASKS.values() if task.note and task.licence]
 MIRROR = os.environ.get("XLTKIT_HUB", "")
@@ -113,11 +114,11 @@ def test_multilingual_training_sets_are_portions(tmp_path, monkeypatch):
     (folder / "README.md").write_text(f"---\n{card}\n---\n")
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    training_rows.cache_clear()
+    rows_module._training_rows.cache_clear()
     assert training_rows(Portion("xnli", "de"))["label"][:] == [2, 1, 0]
     with pytest.raises(data.MissingData, match="No train rows of xnli in 'sw'"):
         training_rows(Portion("xnli", "sw"))
-    training_rows.cache_clear()
+    rows_module._training_rows.cache_clear()
 
 
 def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatch):
@@ -255,3 +256,35 @@ def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
     scored = KINDS["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
     assert set(scored.values()) == {100.0}
     assert KINDS["span"].metrics(get("xquad"), rows, "de")["f1"] < 100
+
+
+def test_what_is_trained_on_is_not_tested_on(monkeypatch):
+    """The same rows under another task's name, and rows that another data set contains."""
+    for trained, tested in [
+        ("wikineural-small", "wikineural"), ("balanced-copa", "copa"), ("balanced-copa", "xcopa"),
+    ]:  # fmt: skip
+        recipe = Recipe("micro").then(Target(trained))
+        phase = Evaluate(tested, ("en",), "validation")
+        with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
+            stages._assert_unseen(phase, get(tested).validation, recipe)
+    allowed = Evaluate("xcopa", ("et",), "test")
+    stages._assert_unseen(allowed, get("xcopa").test, Recipe("micro").then(Target("balanced-copa")))
+    with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
+        stages.evaluation_stage(Recipe("micro"), 0, None, Evaluate("bucc", ("de",), "validation"))
+
+
+def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    phase = Evaluate("mewsli-x", (), "validation")
+    with pytest.raises(data.MissingData, match="No candidates rows of mewsli-x"):
+        stages._also_read(get("mewsli-x"), phase)
+
+
+def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path):
+    folder = tmp_path / "local/ccg"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\n")
+    assert len(training_rows(Portion("ccg"))) == 1
+    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\nc\tN\n\n")
+    assert len(training_rows(Portion("ccg"))) == 2

@@ -48,7 +48,9 @@ def check(names: Sequence[str] = (), first: bool = False) -> Iterator[Finding]:
             for part in source.parts if source else ():
                 codes = list(part.configs)
                 if first:  # what lies in the mirror says more than what is missing
-                    codes = sorted(codes, key=lambda c, of=part: not place(of, c).files)[:1]
+                    # English first: a file for all languages may hold a few only.
+                    order = lambda c, of=part: (not place(of, c).files, c != "en")  # noqa: E731
+                    codes = sorted(codes, key=order)[:1]
                 for code in codes:
                     yield _look(task, split, part, code)
 

@@ -1,7 +1,8 @@
 """The languages of XTREME-R, and any other that is registered: one row each.
 
-Family is the top-level family and script the one of the benchmark's texts, as in Ethnologue and
-ISO 15924; an isolate is a family of its own. The branch is the part of the family that the survey
+Family is the top-level family, in the names of Ethnologue, and script the one of the benchmark's
+texts, in those of ISO 15924 (general knowledge, not checked row by row against a database); an
+isolate is a family of its own. The branch is the part of the family that the survey
 literature names (Germanic, Slavic, Semitic); where it names none, the family stands there again.
 
 ``size`` is that of the language in CC-100, the text that XLM-R was pretrained on (Conneau et al.

@@ -53,6 +53,7 @@ class Results:
             kind=task.kind,
             train_set=cell.train_set,
             split=stage.phase.split,
+            examples=stage.phase.examples,
             source_language=self.study.source,
             is_source=scores["language"] == self.study.source,
             counterpart=scores["language"].str.partition("-x-")[0]

@@ -8,7 +8,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 
@@ -23,6 +22,7 @@ from xltkit.tasks.kind import Feature
 from xltkit.tasks.kinds import KINDS
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Schedule, train
+from xltkit.training.rows import source_of, state, training_rows
 from xltkit.training.supervised import Encoded, Supervised
 
 
@@ -67,36 +67,6 @@ class Stage:
         return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
 
 
-@lru_cache(maxsize=64)
-def training_rows(portion: Portion) -> Dataset:
-    """The training rows of a portion.
-
-    A smaller number of examples is the same random choice for every seed, and the small set is a
-    part of every larger one. The microworld generates as many as are asked for.
-    """
-    rows = data.load(get(portion.task), "train", portion.language, portion.examples)
-    if portion.examples and portion.examples < len(rows):
-        order = np.random.default_rng(derive("subset", portion.task)).permutation(len(rows))
-        rows = rows.select(order[: portion.examples])
-    return _shuffled(rows, portion.task) if portion.shuffled else rows
-
-
-def _shuffled(rows: Dataset, task: str) -> Dataset:
-    """The same rows with labels, tags or questions dealt out at random."""
-    random = np.random.default_rng(derive("shuffle", task))
-    column = {"span": "question", "tagging": "tags", "ranking": "query"}.get(
-        get(task).kind, "label"
-    )
-    values = rows[column][:]
-    if column == "tags":  # over all words, so that every sentence keeps its length
-        ends = np.cumsum([len(tags) for tags in values])[:-1]
-        values = [list(t) for t in np.split(random.permutation(np.concatenate(values)), ends)]
-    else:
-        values = [values[i] for i in random.permutation(len(values))]
-    features = rows.features
-    return rows.remove_columns(column).add_column(column, values).cast(features)
-
-
 def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """The stages that train a recipe, first to last, with every default resolved.
 
@@ -107,7 +77,7 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     for phase in recipe.phases:
         sizes = [len(training_rows(p)) for p in phase.portions]
         fingerprints = {
-            f"{p.task}/{p.language}": data.fingerprint(_source(get(p.task), "train"), p.language)
+            f"{p.task}/{p.language}": data.fingerprint(source_of(get(p.task), "train"), p.language)
             for p in phase.portions
         }
         parent = stages[-1] if stages else None
@@ -121,34 +91,48 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
 
     Without any training before it the seed plays no part: all seeds share one stage.
     """
-    source = _source(get(phase.task), phase.split)
-    phase = replace(phase, max_length=phase.max_length or get(phase.task).budget.max_length)
+    task = get(phase.task)
+    source = source_of(task, phase.split)
+    if phase.split == KINDS[task.kind].also_reads:
+        raise ValueError(
+            f"{task.name} chooses its threshold on the {phase.split} split; score another one."
+        )
+    phase = replace(
+        phase,
+        max_length=phase.max_length or task.budget.max_length,
+        # The pairs of a part of two collections are other pairs.
+        examples=0 if task.kind == "mining" else phase.examples,
+    )
     _assert_unseen(phase, source, recipe)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
-    fingerprints |= _beside(get(phase.task), phase)
+    fingerprints |= _also_read(get(phase.task), phase)
     known = tuple(sorted(fingerprints.items()))
     return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
 
 
-def _beside(task: Task, phase: Evaluate) -> dict[str, str]:
+def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
     """Fingerprints of what is read beside the tested split: all candidates, or the languages'."""
-    split = KINDS[task.kind].beside
+    split = KINDS[task.kind].also_reads
     if not split:
         return {}
     codes = None if split == "candidates" else phase.languages
-    present, _ = data.available(task, split, codes)
-    return {f"{split}/{c}": data.fingerprint(_source(task, split), c) for c in present}
+    present, absent = data.available(task, split, codes)
+    if (codes is not None and absent) or not present:
+        data.load(task, split, absent[0])  # raises the error that says how to get it
+    return {f"{split}/{c}": data.fingerprint(source_of(task, split), c) for c in present}
 
 
 def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
     """Refuse to train on the split that is tested, unless the task itself divides it."""
     for portion in (p for trained in recipe.phases for p in trained.portions):
         trained = get(portion.task).train
-        if trained is None or tested.hub == "microworld" or trained.read is tested.read:
+        if trained is None or tested.hub == "microworld":
             continue
         both = _splits(trained) & _splits(tested)
-        divides = get(phase.task).train
-        if both and (divides is None or trained.read is not divides.read):
+        own = get(phase.task).train
+        # A task that divides one split has two readers, and trains on what it does not test.
+        divided = own is not None and trained.read is own.read and trained.read is not tested.read
+        if both and not divided:
             hub, split = min(both)
             raise ValueError(
                 f"{phase.task} is tested on rows that {portion.task} trains on ({hub}, {split}). "
@@ -157,16 +141,9 @@ def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
 
 
 def _splits(source: Source) -> set[tuple[str, str]]:
-    """The splits that a source reads, those joined to its rows too."""
-    read = [joined for part in source.parts for joined in (part, *data.joined(part))]
+    """The splits that a source reads, those joined to its rows or contained in them too."""
+    read = [p for part in source.parts for p in (part, *part.holds, *data.joined(part))]
     return {(part.hub, split) for part in read for split in part.split.split("+")}
-
-
-def _source(task: Task, split: str) -> Source:
-    source = getattr(task, split)
-    if source is None:
-        raise data.MissingData(f"The task {task.name!r} has no {split} split.")
-    return source
 
 
 def make(stage: Stage, store: Store, **options: Any) -> Path:
@@ -201,7 +178,7 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _encoded(portion: Portion, max_length: int, tokenizer_at: str) -> list[Feature]:
+def _encoded(portion: Portion, now: str, max_length: int, tokenizer_at: str) -> list[Feature]:
     """Encoding a data set once serves every stage of a process that trains on it."""
     task = get(portion.task)
     tokenizer = models.load_tokenizer(tokenizer_at)
@@ -217,7 +194,8 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     tokenizer = models.load_tokenizer(stage.encoder)
     encoded = [
-        Encoded(get(p.task), _encoded(p, phase.max_length, stage.encoder)) for p in phase.portions
+        Encoded(get(p.task), _encoded(p, state(p), phase.max_length, stage.encoder))
+        for p in phase.portions
     ]
     sizes = [len(training_rows(p)) for p in phase.portions]
     lengths = [[len(f) for f in e.features] for e in encoded]
@@ -261,8 +239,9 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     if heads:
         models.load_heads(model, Path(start))
     tokenizer = models.load_tokenizer(stage.encoder)
-    codes = [k.partition("/")[2] for k, _ in stage.data if k.startswith(f"{kind.beside}/")]
-    beside = {code: data.load(task, kind.beside, code) for code in codes}
+    also = f"{kind.also_reads}/"
+    codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
+    beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
     if kind.name == "ranking":
         tables = rank(model, task, name, rows, beside, tokenizer)
     elif kind.name == "mining":

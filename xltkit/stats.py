@@ -187,6 +187,8 @@ def best_layer(results: Results, baseline: str) -> pd.DataFrame:
         ``pooling`` of the best, ``gain`` and ``gain at best`` over the baseline.
     """
     swept = by_layer(results)
+    if baseline not in (arms := list(results.study.arms)):
+        raise ValueError(f"baseline is {baseline!r}; the study has the arms {arms}.")
     best = swept.loc[swept.groupby(["task", "arm"], sort=False)["value"].idxmax()]
     main = results.main
     protocol = main[~main["is_source"]].groupby(["task", "arm"])["value"].mean().rename("protocol")

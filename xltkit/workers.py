@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 import dill
@@ -40,32 +41,58 @@ def make_all(
     Raises:
         whatever making a stage raises; finished stages are kept.
     """
-    if workers == 1:
-        for stage in stages:
-            make(stage, store)
-            done(stage)
-        return
+    finished = [stage for stage in stages if store.has(stage.key)]
+    left = [stage for stage in stages if stage not in finished]
+    for stage in finished if workers > 1 and len(left) > 1 else stages:
+        make(stage, store)  # what is finished is looked at, and made again if it is torn
+        done(stage)
+    if workers > 1 and len(left) > 1:
+        _share(left, store, workers, done)
+
+
+def _share(
+    stages: Sequence[Stage], store: Store, workers: int, done: Callable[[Stage], None]
+) -> None:
+    """Make stages in a pool of fresh processes, each after its parent."""
+    keys = {stage.key for stage in stages}
     children: dict[str, list[Stage]] = defaultdict(list)
     for stage in stages:
-        children[stage.parent.key if stage.parent else ""].append(stage)
-    # Fresh processes, not forks: a fork copies the locks of threads that it does not have.
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), _begin, (dill.dumps(_registered()),)
-    ) as pool:
+        waits = stage.parent is not None and stage.parent.key in keys
+        children[stage.parent.key if waits else ""].append(stage)
+    # Not forks: a fork copies the locks of threads that it does not have.
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), _begin, (dill.dumps(_registered()), _threads(workers))
+    )
+    try:
         running = {pool.submit(make, s, store): s for s in children[""]}
-        try:
-            while running:
-                ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    future.result()
-                    stage = running.pop(future)
-                    done(stage)
-                    running |= {pool.submit(make, s, store): s for s in children[stage.key]}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
-                process.terminate()  # what it was making goes on from its checkpoint next time
-            raise
+        while running:
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                future.result()
+                stage = running.pop(future)
+                done(stage)
+                running |= {pool.submit(make, s, store): s for s in children[stage.key]}
+        pool.shutdown()
+    except BaseException as error:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()  # what it was making goes on from its checkpoint next time
+        for process in processes:
+            process.join()
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(
+                "A worker ended before its work was done: the memory was too small, or the script "
+                "calls run(workers=...) outside of: if __name__ == '__main__': ... Put the call "
+                "there, or type workers=1. Finished stages are kept."
+            ) from error
+        raise
+
+
+def _threads(workers: int) -> int:
+    """Threads of a worker: as the batch runner says, or the cores shared out."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (cores or 1) // workers))
 
 
 def _registered() -> tuple[dict, dict]:
@@ -76,13 +103,13 @@ def _registered() -> tuple[dict, dict]:
     return TASKS, LANGUAGES
 
 
-def _begin(known: bytes) -> None:
-    """Prepare a worker: one thread, no bars, and the tasks of the session."""
+def _begin(known: bytes, threads: int) -> None:
+    """Prepare a worker: its threads, no bars, and the tasks of the session."""
     import torch
 
     from xltkit import progress
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     progress.silent = True
     for here, there in zip(_registered(), dill.loads(known), strict=True):
         here.update(there)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from xltkit.tasks import get
 from xltkit.tasks.benchmarks import METRICS, Benchmark, benchmark
 
 _NUMBERS = ["average", "without_english", "english", "gap"]
@@ -34,7 +35,8 @@ def averages(
         task, per group of tasks, and for the benchmark. ``average`` is the official number;
         ``without_english`` leaves English out of every task; ``gap`` is English minus that
         (XTREME's cross-lingual transfer gap), NaN where a task has no English; ``definition``
-        says whose the number is.
+        says whose the number is, or in what it departs: scores of a part of the items, and of other
+        training sets, are not the benchmark's.
 
     Raises:
         ValueError: for an unknown benchmark, a column that is not there, scores of another split
@@ -50,6 +52,8 @@ def averages(
     for key, group in groups:
         values = group.set_index(["task", "metric", "language"])["value"]
         table = _table(values, whole)
+        if told := _departures(group):
+            table["definition"] = told
         for at, (column, value) in enumerate(zip(by, key, strict=True)):
             table.insert(at, column, value)
         tables.append(table)
@@ -59,6 +63,19 @@ def averages(
             f"has {', '.join(map(str, scores['task'].unique())) or 'no rows'}."
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _departures(scores: pd.DataFrame) -> str:
+    """In what the scores are not those that the benchmark asks for, as far as the table says."""
+    told = []
+    if "examples" in scores and (scores["examples"] > 0).any():
+        told.append("of a part of the test items")
+    if "train_set" in scores:
+        usual = {t: get(t).train_on or t for t in scores["task"].unique()}
+        other = scores[~scores["train_set"].isin(["-"])]
+        trained = dict(zip(other["task"], other["train_set"], strict=True))
+        told += [f"{t} trained on {s}" for t, s in trained.items() if s != usual[t]]
+    return "not the benchmark's: " + ", ".join(told) if told else ""
 
 
 def _check(scores: pd.DataFrame, keys: list[str]) -> None:

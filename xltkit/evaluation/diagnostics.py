@@ -18,12 +18,12 @@ from scipy import stats as scipy_stats
 from xltkit import data
 from xltkit.languages import columns
 from xltkit.results import Results
+from xltkit.stats import LEVEL
 from xltkit.tasks import Task, get
 from xltkit.tasks.scorers import chunks
 
 KEY = ["arm", "seed", "task", "language"]
 COMPARABLE = ("classification", "choice")  # a prediction means the same in every language
-LEVEL = 0.95
 
 
 def _tasks(results: Results, names: Sequence[str]) -> list[str]:
@@ -44,7 +44,7 @@ def error_overlap(
 
     Args:
         results: of a study.
-        tasks: which; empty means all.
+        tasks: which; empty means all that are parallel, and the others are told in a warning.
         right: the score (0 to 1) from which on an item counts as right. Labels score 0 or 1; of
             spans (F1) and tags (share) only the perfect ones count unless this is lowered.
         per_seed: one row for each seed, and no means over them.
@@ -64,7 +64,13 @@ def error_overlap(
     rows = []
     for name in _tasks(results, tasks):
         table = results.predictions.query("task == @name")
-        _check_parallel(table, name, results.study.source)
+        try:
+            _check_parallel(table, name, results.study.source)
+        except ValueError as error:
+            if tasks:
+                raise
+            data.warn_once(f"Left out: {error}")
+            continue
         is_source = table["language"] == results.study.source
         for arm, seed in table[["arm", "seed"]].drop_duplicates().itertuples(index=False):
             mine = (table["arm"] == arm) & (table["seed"] == seed)
@@ -72,6 +78,8 @@ def error_overlap(
             for code, here in table[mine & ~is_source].groupby("language", sort=False):
                 found = _overlap(here.set_index("example_id"), there, right, get(name).kind)
                 rows.append(dict(zip(KEY, (arm, seed, name, code), strict=True)) | found)
+    if not rows:
+        raise ValueError(f"None of {_tasks(results, tasks)} is parallel with the source language.")
     found = pd.DataFrame(rows)
     if per_seed:
         return found
@@ -126,6 +134,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "tagging": lambda row: list(row["tokens"]),
     "span": lambda row: [row["question"], row["context"]],
     "retrieval": lambda row: [row["text"]],
+    "ranking": lambda row: [row["query"]],
 }
 _INPUT = {
     "characters": lambda texts: sum(map(len, texts)),
@@ -143,14 +152,9 @@ ATTRIBUTES: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def buckets(
-    results: Results,
-    task: str,
-    by: str = "characters",
-    *,
-    bins: int | Sequence[int] = 4,
-    over: str = "language",
-    least: int = 30,
-) -> pd.DataFrame:
+    results: Results, task: str, by: str = "characters", *, bins: int | Sequence[int] = 4,
+    over: str = "language", least: int = 30,
+) -> pd.DataFrame:  # fmt: skip
     """The score of a task by an attribute of its items: which items fail, and where.
 
     Args:
@@ -229,10 +233,11 @@ def _items(results: Results, task: str, by: str) -> pd.DataFrame:
     if by == "answer":
         return table.assign(attribute=[len(json.loads(gold)[0]) for gold in table["gold"]])
     split = results.scores.loc[results.scores["task"] == task, "split"].iloc[0]
+    examples = int(results.scores.loc[results.scores["task"] == task, "examples"].iloc[0])
     lengths = {
         (code, key): length
         for code in table["language"].unique()
-        for key, length in _lengths(get(task), split, code, by)
+        for key, length in _lengths(get(task), split, code, by, examples)
     }
     keys = list(zip(table["language"], table["example_id"], strict=True))
     if lacking := sorted(set(keys) - set(lengths)):
@@ -243,8 +248,10 @@ def _items(results: Results, task: str, by: str) -> pd.DataFrame:
     return table.assign(attribute=[lengths[key] for key in keys])
 
 
-def _lengths(task: Task, split: str, language: str, by: str) -> Iterator[tuple[str, int]]:
-    for row in data.load(task, split, language):
+def _lengths(
+    task: Task, split: str, language: str, by: str, examples: int
+) -> Iterator[tuple[str, int]]:
+    for row in data.load(task, split, language, examples):
         yield row["id"], _INPUT[by](_TEXTS[task.kind](row))
 
 

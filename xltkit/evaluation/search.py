@@ -106,14 +106,16 @@ def _pairs(rows: Dataset, vectors: np.ndarray) -> tuple[dict[Pair, float], set[P
     The search sees a sentence that is repeated once, and no pair with one counts.
     """
     sides = np.array(rows["side"][:])
-    ids, texts = np.array(rows["id"][:]), np.array(rows["text"][:])
+    ids, texts = rows["id"][:], rows["text"][:]
     kept, single = [], []
     for side in ("text", "english"):
         mine = np.flatnonzero(sides == side)
-        kept.append(mine[np.sort(np.unique(texts[mine], return_index=True)[1])])
-        single.append(set(mine[scorers.unrepeated(texts[mine].tolist())]))
+        said = [texts[i] for i in mine]
+        first = {text: i for i, text in zip(reversed(mine), reversed(said), strict=True)}
+        kept.append(sorted(first.values()))
+        single.append(set(mine[scorers.unrepeated(said)]))
     found = {
-        (str(ids[kept[0][i]]), str(ids[kept[1][j]])): score
+        (ids[kept[0][i]], ids[kept[1][j]]): score
         for (i, j), score in scorers.margin_pairs(*(vectors[side] for side in kept)).items()
         if kept[0][i] in single[0] and kept[1][j] in single[1]
     }

@@ -134,11 +134,14 @@ _BALANCED_COPA = replace(
     licence="CC BY 4.0 (COPA: BSD-2-Clause)",
     citation="Kavumba et al. 2019",
     note="500 items of COPA and a mirrored one for each; it holds the validation items of COPA "
-    "and XCOPA, so validate on neither",
-    validation=None,
-    **sources(
-        "local/balanced-copa", {"en": "default"}, choice_readers.copa, _COPA_COLUMNS, **_TRAIN
+    "and XCOPA, so neither is scored after it",
+    train=replace(
+        sources(
+            "local/balanced-copa", {"en": "default"}, choice_readers.copa, _COPA_COLUMNS, **_TRAIN
+        )["train"],
+        holds=(COPA["train"], COPA["validation"]),
     ),
+    validation=None,
 )
 _SIQA = replace(
     _COPA,

@@ -63,7 +63,7 @@ class Kind:
     name: str
     frozen = False  # scored on hidden states, without any training
     whole_batch = False  # the loss is one of the batch: it cannot be computed in parts
-    beside = ""  # the split that is read beside the tested one
+    also_reads = ""  # the split that is read beside the tested one
 
     def head(self, task: Task) -> Head:
         """The head a task of this kind needs."""

@@ -53,7 +53,8 @@ _BUCC = Task(
     licence="for research; texts of Wikipedia and of news",
     citation="Zweigenbaum et al. 2018",
     note="nothing is trained; not in XTREME-R; margin by 4 neighbours, threshold of the validation "
-    "split; hidden states averaged over tokens, as the published figures need",
+    "split; hidden states averaged over tokens, as the published figures need; ids are places in "
+    "the Hub's lists, not the owners'",
     **sources(
         "mteb/BUCC", {code: f"{code}-en" for code in _XTREME["bucc"]}, search_readers.bucc,
         "sentence1 sentence2 gold", test="test",
@@ -92,7 +93,8 @@ _LAREQA = replace(
         ),
         note="XQuAD-R: questions in a language against the sentences of all eleven, each with its "
         "paragraph; trains on SQuAD; candidates are read as pairs, as in training, where the "
-        "reference joins sentence and paragraph; not scored by XTREME-R's own script",
+        "reference joins sentence and paragraph; Target(pooling='first') reads the first token as "
+        "the reference does; not scored by XTREME-R's own script",
         licence="CC BY-SA 4.0",
     ),
     **sources(

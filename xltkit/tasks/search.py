@@ -81,7 +81,7 @@ class Mining(Kind):
 
     name = "mining"
     frozen = True
-    beside = "validation"
+    also_reads = "validation"
 
     def head(self, task: Task) -> Head:  # noqa: D102
         return Head("layers")
@@ -129,7 +129,7 @@ class Ranking(Kind):
     """
 
     name = "ranking"
-    beside = "candidates"
+    also_reads = "candidates"
     whole_batch = True
 
     def head(self, task: Task) -> Head:  # noqa: D102

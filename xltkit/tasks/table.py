@@ -69,7 +69,8 @@ class Source:
     the Hub, ``unpinned`` says where the rows come from, and ``url`` is the folder upstream that
     the files of ``configs`` are fetched from.
 
-    ``others`` hold the same split in more languages, under other Hub ids.
+    ``others`` hold the same split in more languages, under other Hub ids. ``holds`` names splits
+    whose items this one contains: a model trained on it is not tested on them.
     """
 
     hub: str
@@ -81,6 +82,7 @@ class Source:
     unpinned: str = ""
     url: str = ""
     others: tuple[Source, ...] = ()
+    holds: tuple[Source, ...] = ()
 
     @property
     def parts(self) -> tuple[Source, ...]:

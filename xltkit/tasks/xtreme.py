@@ -228,8 +228,9 @@ _CONTRASTS = {
     "size": (Portion("mnli"), Portion("copa")),
     "language": (Portion("tydiqa", "en"), Portion("tydiqa", "sw")),
 }
-# The nine tasks that the intermediate-training paper is taken to use, and its translated one. Its
-# text and its steps are not known to us: six languages in six scripts, and as many steps as fit.
+# The nine tasks that the intermediate-training paper is taken to use. Its translated data, its text
+# and its steps are not known to us: XNLI's training set in four languages, text of six languages in
+# six scripts, and as many steps as fit.
 _STILTS = {
     "intermediates": (
         "anli+", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "csqa",

@@ -7,8 +7,9 @@ from speed import Job
 from torch import set_num_threads as set_threads
 
 from xltkit import Evaluate, Target, encoder
+from xltkit.making import make
 from xltkit.runtime import peak_gib
-from xltkit.stages import Stage, evaluation_stage, make, training_stages
+from xltkit.stages import Stage, evaluation_stage, training_stages
 from xltkit.store import Store
 from xltkit.tasks import get
 

@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from xltkit import micro
 from xltkit.keys import file_digest
+from xltkit.making import make
 from xltkit.microworld.languages import LANGUAGES, language
 from xltkit.microworld.lexicon import NAMES
 from xltkit.models import MICRO, Model, load_tokenizer
 from xltkit.recipe import Recipe
-from xltkit.stages import make, training_stages
+from xltkit.stages import training_stages
 from xltkit.store import Store
 from xltkit.tasks import Portion
 

@@ -8,7 +8,8 @@ from itertools import chain
 
 import pytest
 
-from xltkit.recipe import Intermediate, Pretrain, Recipe, Target, mixing
+from xltkit.phases import Intermediate, Pretrain, Target, mixing
+from xltkit.recipe import Recipe
 from xltkit.stages import training_stages
 from xltkit.tasks import Portion, get
 from xltkit.training.rows import training_rows

@@ -82,7 +82,7 @@ def test_a_second_run_makes_nothing(results, monkeypatch):
 def test_arms_differ_in_one_thing(results):
     """What two arms share is the same to the bit: heads, order, dropout have no past."""
     from xltkit.keys import digest
-    from xltkit.recipe import signature
+    from xltkit.phases import signature
 
     targets = {
         cell.arm: cell.stage.parent
@@ -94,8 +94,9 @@ def test_arms_differ_in_one_thing(results):
 
 
 def test_a_head_trained_on_other_labels_is_never_read(tiny):
-    from xltkit.recipe import Evaluate, Target
-    from xltkit.stages import _trained_on, training_stages
+    from xltkit.making import _trained_on
+    from xltkit.phases import Evaluate, Target
+    from xltkit.stages import training_stages
 
     (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
     other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())

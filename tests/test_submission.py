@@ -17,7 +17,7 @@ import pytest
 from xltkit.evaluation import submission
 from xltkit.evaluation.benchmark import averages
 from xltkit.evaluation.submission import FORMATS, write_submission
-from xltkit.recipe import Evaluate
+from xltkit.phases import Evaluate
 from xltkit.tasks import TASKS, scorers, search_scorers
 from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.kinds import KINDS

@@ -14,8 +14,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from xltkit import data, languages, stages
+from xltkit.phases import Evaluate, Target
 from xltkit.places import CONVERTED, place
-from xltkit.recipe import Evaluate, Recipe, Target
+from xltkit.recipe import Recipe
 from xltkit.tasks import COLUMNS, SUITES, TASKS, Portion, describe, get, readers, register
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Source, Task, canonical_columns

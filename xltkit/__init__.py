@@ -12,12 +12,12 @@ from typing import Any
 # Where each public name lives. They are imported when first used: a notebook's guard must be able
 # to refuse a misspelt parameter before seconds are spent on loading torch.
 _HOMES = {
-    "Evaluate": "recipe",
-    "Intermediate": "recipe",
+    "Evaluate": "phases",
+    "Intermediate": "phases",
     "ParameterError": "parameters",
     "Portion": "tasks",
-    "Pretrain": "recipe",
-    "Target": "recipe",
+    "Pretrain": "phases",
+    "Target": "phases",
     "compare": "stats",
     "encoder": "recipe",
     "start": "parameters",

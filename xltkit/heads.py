@@ -17,9 +17,13 @@ class Pooled(nn.Module):
         self.scores = nn.Linear(width, size)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, width, features) to scores (batch, size)."""
+        """Hidden states (batch, tokens, width) to scores (batch, size)."""
+        return self.scores(self.dropout(self.pooled(hidden, mask)))
+
+    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """What the scores are a linear function of (batch, width)."""
         pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
-        return self.scores(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+        return torch.tanh(self.dense(self.dropout(pooled)))
 
 
 class PerToken(nn.Module):

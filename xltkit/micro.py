@@ -18,11 +18,13 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig
 
 from xltkit.keys import file_digest
+from xltkit.making import make
 from xltkit.microworld import tasks as world
 from xltkit.microworld.languages import LANGUAGES, MicroLanguage
 from xltkit.models import MICRO
-from xltkit.recipe import Pretrain, Recipe
-from xltkit.stages import make, training_stages
+from xltkit.phases import Pretrain
+from xltkit.recipe import Recipe
+from xltkit.stages import training_stages
 from xltkit.store import Store
 from xltkit.tasks import Portion
 

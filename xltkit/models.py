@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.heads import PerToken, Pooled, Vector
+from xltkit.heads import PerToken, Pooled, Vector, mean_pool
 from xltkit.keys import digest, known_digest
 from xltkit.tasks.kind import Head
 
@@ -140,6 +140,7 @@ class Model(nn.Module):
                 loaded = _untrained(loader.from_config(config, **options))
             else:
                 loaded = loader.from_pretrained(where, **options, **_pin(revision))
+        self.turn: dict[str, Tensor] = {}
         self.encoder = loaded.base_model
         self.language_model = _language_head(loaded) if masked else None
         if getattr(self.encoder, "pooler", None) is not None:
@@ -157,8 +158,34 @@ class Model(nn.Module):
         )
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        """The encoder's last hidden states (batch, tokens, width)."""
-        return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
+        """The encoder's last hidden states (batch, tokens, width), turned if they are to be."""
+        hidden = self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
+        if not self.turn:
+            return hidden
+        return (hidden - self.turn["from"]) @ self.turn["rotation"] + self.turn["to"]
+
+    @contextmanager
+    def rotated(self, turn: Mapping[str, Tensor]):
+        """Turn hidden states by a ``rotation`` (width, width) between two means, ``from``, ``to``.
+
+        An empty mapping turns nothing.
+        """
+        device = next(self.parameters()).device
+        self.turn = {name: value.to(device) for name, value in turn.items()}
+        try:
+            yield
+        finally:
+            self.turn = {}
+
+    def pooled(
+        self, head: str, input_ids: Tensor, attention_mask: Tensor, **more: Tensor
+    ) -> Tensor:
+        """The vector of a sequence (batch, width): what a head of sequences reads, or the mean."""
+        hidden = self.hidden(input_ids, attention_mask, **more)
+        layer = self.heads[head]
+        if isinstance(layer, Pooled):
+            return layer.pooled(hidden, attention_mask)
+        return mean_pool(hidden, attention_mask)
 
     def forward(
         self, head: str, input_ids: Tensor, attention_mask: Tensor, select: Tensor | None = None,

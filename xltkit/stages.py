@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-import torch
-from datasets import Dataset
-
-from xltkit import data, models, runtime
-from xltkit.evaluation.predict import predict
-from xltkit.evaluation.search import mine, rank
-from xltkit.keys import derive, digest
-from xltkit.recipe import Evaluate, Intermediate, Phase, Pretrain, Recipe, signature
-from xltkit.store import Store
-from xltkit.tasks import Portion, Source, Task, get
-from xltkit.tasks.kind import Feature
+from xltkit import data, models
+from xltkit.keys import digest
+from xltkit.phases import Evaluate, Phase, signature
+from xltkit.recipe import Recipe
+from xltkit.tasks import Source, Task, get
 from xltkit.tasks.kinds import KINDS
-from xltkit.training.batches import Plan
-from xltkit.training.loop import Schedule, train
-from xltkit.training.rows import source_of, state, training_rows
-from xltkit.training.supervised import Encoded, Supervised
+from xltkit.training.rows import source_of, training_rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +51,8 @@ class Stage:
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
         tasks = "+".join(dict.fromkeys(p.task for p in self.phase.portions))
+        if ways := [w for n in ("robust", "align") if (w := getattr(self.phase, n, None))]:
+            tasks += ", " + ", ".join(type(w).__name__ for w in ways)
         count = len({p.language for p in self.phase.portions})
         where = f" in {count} languages" if count > 1 else ""
         return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
@@ -76,10 +67,11 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     stages: list[Stage] = []
     for phase in recipe.phases:
         sizes = [len(training_rows(p)) for p in phase.portions]
+        align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
         fingerprints = {
             f"{p.task}/{p.language}": data.fingerprint(source_of(get(p.task), "train"), p.language)
-            for p in phase.portions
-        }
+            for p in (*phase.portions, *(align.pairs if align else ()))
+        } | (robust.sources() if robust else {})
         parent = stages[-1] if stages else None
         known = tuple(sorted(fingerprints.items()))
         stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, known))
@@ -106,6 +98,7 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     _assert_unseen(phase, source, recipe)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
     fingerprints |= _also_read(get(phase.task), phase)
+    fingerprints |= phase.attack.sources() if phase.attack else {}
     known = tuple(sorted(fingerprints.items()))
     return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
 
@@ -144,128 +137,3 @@ def _splits(source: Source) -> set[tuple[str, str]]:
     """The splits that a source reads, those joined to its rows or contained in them too."""
     read = [p for part in source.parts for p in (part, *part.holds, *data.joined(part))]
     return {(part.hub, split) for part in read for split in part.split.split("+")}
-
-
-def make(stage: Stage, store: Store, **options: Any) -> Path:
-    """The folder of a stage; it and the stages before it are trained if they are not there.
-
-    Args:
-        stage: of ``training_stages`` or ``evaluation_stage``.
-        store: where stages are kept.
-        options: passed to the loop (``checkpoint_seconds``).
-    """
-    start = stage.encoder
-    if stage.parent is not None:
-        start = str(make(stage.parent, store, **options))
-
-    def fill(folder: Path) -> dict[str, Any]:
-        wall, cpu = time.monotonic(), time.process_time()
-        if isinstance(stage.phase, Evaluate):
-            _evaluate(stage, start, folder)
-        else:
-            _train(stage, start, folder, options)
-        return {
-            "wall_s": time.monotonic() - wall,
-            "cpu_s": time.process_time() - cpu,
-            "steps": getattr(stage.phase, "steps", 0),
-            "device": str(runtime.device()),
-            "dtype": "bf16" if runtime.precision() == "bf16" else "fp32",
-            "threads": torch.get_num_threads(),
-            "peak_gib": runtime.peak_gib(),
-        }
-
-    return store.get(stage.key, stage.signature, fill)
-
-
-@lru_cache(maxsize=64)
-def _encoded(portion: Portion, now: str, max_length: int, tokenizer_at: str) -> list[Feature]:
-    """Encoding a data set once serves every stage of a process that trains on it."""
-    task = get(portion.task)
-    tokenizer = models.load_tokenizer(tokenizer_at)
-    limit = min(max_length, tokenizer.model_max_length)
-    return KINDS[task.kind].encode(task, training_rows(portion), tokenizer, limit, training=True)
-
-
-def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
-    phase = stage.phase
-    # The seed of a phase does not depend on what came before it: arms that share a phase share
-    # its heads, its order and its dropout, and so differ in nothing else.
-    seed = derive(stage.seed, digest(signature(phase)))
-    # The tokenizer never changes along a recipe, so it is read where the recipe starts.
-    tokenizer = models.load_tokenizer(stage.encoder)
-    encoded = [
-        Encoded(get(p.task), _encoded(p, state(p), phase.max_length, stage.encoder))
-        for p in phase.portions
-    ]
-    sizes = [len(training_rows(p)) for p in phase.portions]
-    lengths = [[len(f) for f in e.features] for e in encoded]
-    plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
-    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
-    objective = Supervised(encoded, plan, tokenizer, seed, rate)
-    torch.manual_seed(derive(seed, "heads"))
-    # The backward pass of fused attention on a CPU is slower than plain attention on short
-    # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
-    short = runtime.device().type == "cpu" and phase.max_length <= 128
-    scratch = isinstance(phase, Pretrain) and phase.scratch
-    attention = "eager" if short else ""
-    model = models.Model(start, objective.heads(), phase.pooling, attention, scratch)
-    schedule = Schedule(
-        phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
-    )
-    trained = train(
-        model,
-        objective,
-        objective.batches,
-        schedule,
-        seed=seed,
-        folder=folder,
-        title=stage.title,
-        **options,
-    )
-    models.save_encoder(trained, tokenizer, folder)
-
-
-def _evaluate(stage: Stage, start: str, folder: Path) -> None:
-    phase: Evaluate = stage.phase
-    task = get(phase.task)
-    task = replace(task, budget=replace(task.budget, max_length=phase.max_length))
-    kind = KINDS[task.kind]
-    rows = {code: _test_rows(task, phase, code) for code in phase.languages}
-    name, heads, pooling = "", {}, "mean"
-    if not kind.frozen:
-        name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
-        heads = {name: kind.head(task)}
-    model = models.Model(start, heads, pooling)
-    if heads:
-        models.load_heads(model, Path(start))
-    tokenizer = models.load_tokenizer(stage.encoder)
-    also = f"{kind.also_reads}/"
-    codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
-    beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
-    if kind.name == "ranking":
-        tables = rank(model, task, name, rows, beside, tokenizer)
-    elif kind.name == "mining":
-        tables = mine(model, task, rows, beside, tokenizer, layer=phase.layer)
-    else:
-        layers = {"layer": phase.layer, "sweep": phase.sweep}
-        tables = predict(model, task, name, rows, tokenizer, **layers)
-    result = folder / "result"
-    result.mkdir(exist_ok=True)
-    for table, what in zip(tables, ("predictions", "scores"), strict=True):
-        table.to_parquet(result / f"{what}.parquet", index=False)
-
-
-def _trained_on(stage: Stage, task: Task) -> str:
-    """The name of the head to read: an untrained head would score chance and look like a result."""
-    trained = get(stage.parent.phase.portions[0].task)
-    if trained.kind != task.kind or trained.labels != task.labels:
-        raise ValueError(
-            f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
-            f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
-        )
-    return trained.name
-
-
-def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
-    rows = data.load(task, phase.split, code, phase.examples)
-    return rows.select(range(min(phase.examples or len(rows), len(rows))))

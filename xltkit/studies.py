@@ -10,8 +10,9 @@ import pandas as pd
 
 from xltkit import data
 from xltkit.languages import language as find_language
+from xltkit.phases import Evaluate
 from xltkit.progress import track
-from xltkit.recipe import Evaluate, Recipe, Target
+from xltkit.recipe import Recipe
 from xltkit.results import Results
 from xltkit.stages import Stage, evaluation_stage, training_stages
 from xltkit.store import Store
@@ -175,10 +176,9 @@ def study(
         for arm, recipe in arms.items():
             present, _ = found[tuple(by_arm[arm])]
             phase = Evaluate(task.name, present, split, examples, sweep=sweep)
-            full = recipe.standing_in(replaced)
-            if trained_on:
-                target = Target(trained_on, language=source, steps=steps or None, shuffled=shuffled)
-                full = full.then(target)
+            full = recipe.standing_in(replaced).aimed(
+                trained_on, language=source, steps=steps or None, shuffled=shuffled
+            )
             for seed in seeds:
                 chain = training_stages(full, seed)
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)

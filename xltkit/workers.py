@@ -11,7 +11,8 @@ from multiprocessing import get_context
 
 import dill
 
-from xltkit.stages import Stage, make
+from xltkit.making import make
+from xltkit.stages import Stage
 from xltkit.store import Store
 
 

@@ -12,13 +12,16 @@ from datasets import Dataset
 
 from xltkit import runtime
 from xltkit.heads import mean_pool
+from xltkit.keys import derive
 from xltkit.models import Model
 from xltkit.tasks.kind import Feature, Kind
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Task
+from xltkit.training.robust import Ball, RandomPerturbation, shifted
 
 TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch, padding included
 POOLINGS = ("mean", "first")
+VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 # The layer that the reference protocol reads for retrieval, by the depth of the encoder
 # (XTREME scripts: mBERT 8 of 12, XLM-R Large 14 of 24); else two thirds of the way up.
 PROTOCOL_LAYER = {12: 8, 24: 14}
@@ -50,12 +53,12 @@ def protocol_layer(depth: int) -> int:
 @torch.inference_mode()
 def outputs(
     model: Model, kind: Kind, head: str, features: Sequence[Feature], tokenizer: Any,
-    layers: Sequence[int] = (),
+    layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None,
 ) -> list[Any]:  # fmt: skip
     """What the model gives for each feature, in the order of the features.
 
     With ``layers``, a float16 array (layers, poolings, width) of pooled hidden states; else
-    whatever the kind keeps of the head's scores.
+    whatever the kind keeps of the head's scores, or of ``VOTES`` of them under noise.
     """
     device = runtime.device()
     model.to(device).eval()
@@ -68,11 +71,31 @@ def outputs(
         with bf16:
             if layers:
                 kept = _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
+            elif smoothing:
+                kept = _voted(model, kind, head, tensors, chosen, smoothing)
             else:
                 kept = kind.outputs(model(head, **tensors), chosen)
         for i, value in zip(batch, kept, strict=True):
             out[i] = value
     return out
+
+
+def _voted(
+    model: Model, kind: Kind, head: str, tensors: dict[str, torch.Tensor],
+    chosen: Sequence[Feature], smoothing: RandomPerturbation,
+) -> list[Any]:  # fmt: skip
+    """What the majority of predictions under noise says (Cohen et al. 2019, randomized smoothing).
+
+    The noise depends on the inputs alone, so that the same batch is always judged alike.
+    """
+    ball = Ball(model, tensors)
+    seed = derive("votes", int(tensors["input_ids"].sum()))
+    ballots = []
+    for vote in range(VOTES):
+        noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, vote))
+        with shifted(model, noise):
+            ballots.append(kind.outputs(model(head, **tensors), chosen))
+    return [kind.vote(ballot) for ballot in zip(*ballots, strict=True)]
 
 
 def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarray:
@@ -85,7 +108,7 @@ def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarra
 
 def predict(
     model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any,
-    *, layer: int = 0, sweep: bool = False,
+    *, layer: int = 0, sweep: bool = False, smoothing: RandomPerturbation | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Predictions and scores of a task in some languages.
 
@@ -97,6 +120,7 @@ def predict(
         tokenizer: the encoder's.
         layer: for retrieval; 0 means ``protocol_layer``.
         sweep: for retrieval, also score every layer and pooling, in the same pass.
+        smoothing: the noise under which the majority of ``VOTES`` predictions counts.
 
     Returns:
         predictions (language, example_id, gold, pred, score) and scores (language, metric,
@@ -112,7 +136,7 @@ def predict(
         layer = layer or protocol_layer(model.depth)
         layers = range(1, model.depth + 1) if sweep else (layer,)
     stream = [feature for features in encoded.values() for feature in features]
-    out = outputs(model, kind, head, stream, tokenizer, layers)
+    out = outputs(model, kind, head, stream, tokenizer, layers, smoothing)
     tables, scores, at = [], [], 0
     for code, features in encoded.items():
         mine, at = out[at : at + len(features)], at + len(features)

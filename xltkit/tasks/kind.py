@@ -64,6 +64,7 @@ class Kind:
     frozen = False  # scored on hidden states, without any training
     whole_batch = False  # the loss is one of the batch: it cannot be computed in parts
     also_reads = ""  # the split that is read beside the tested one
+    unit_weight = 1.0  # of one distribution in the loss
 
     def head(self, task: Task) -> Head:
         """The head a task of this kind needs."""
@@ -101,18 +102,39 @@ class Kind:
         """The number of targets in a batch, by which the summed loss is divided."""
         return int((labels != IGNORED).sum())
 
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The distributions that a loss is over, as scores (units, classes), and their classes.
+
+        The right class (units) is ``IGNORED`` where there is none. Units of a row lie together.
+        """
+        return logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each row of a batch (rows): the sum over its units."""
+        scores, right = self.units(logits, labels)
+        each = torch.nn.functional.cross_entropy(
+            scores, right, ignore_index=IGNORED, reduction="none"
+        )
+        return self.unit_weight * each.reshape(len(labels), -1).sum(1)
+
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
-        return torch.nn.functional.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]).float(),
-            labels.reshape(-1),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
+        return self.losses(logits, labels).sum()
 
     def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
         """What to keep of the logits for each feature: the smallest thing to decode from."""
         return list(logits.argmax(-1).cpu().numpy())
+
+    def vote(self, ballots: Sequence[Any]) -> Any:
+        """One output from several of the same feature: at every place what most of them say."""
+        stacked = np.stack(ballots)
+        classes = np.arange(stacked.max(initial=0) + 1)[:, None, None]
+        return (
+            (stacked.reshape(len(ballots), -1) == classes)
+            .sum(1)
+            .argmax(0)
+            .reshape(stacked.shape[1:])
+        )
 
     def predictions(
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
@@ -131,6 +153,15 @@ def token_arrays(encoding: Any, row: int) -> tuple[np.ndarray, tuple[np.ndarray,
     if "token_type_ids" not in encoding:
         return ids, ()
     return ids, (np.asarray(encoding["token_type_ids"][row], dtype=np.int32),)
+
+
+def features_of(encoding: Any) -> list[Feature]:
+    """One feature for each row of a tokenizer's output."""
+    features = []
+    for i in range(len(encoding["input_ids"])):
+        ids, types = token_arrays(encoding, i)
+        features.append(Feature(i, (ids,), types))
+    return features
 
 
 def frame(ids: Sequence[str], gold: Sequence[str], pred: Sequence[str], score: Sequence[float]):

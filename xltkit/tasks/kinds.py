@@ -75,8 +75,8 @@ class Choice(Classification):
             features.append(Feature(i, tuple(ids for ids, _ in mine), types, table["label"][i]))
         return features
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:  # noqa: D102
-        return super().loss(logits.reshape(len(labels), -1), labels)
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return super().units(logits.reshape(len(labels), -1), labels)
 
     def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
         return super().outputs(logits.reshape(len(features), -1), features)

@@ -14,20 +14,11 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import search_scorers as scorers
-from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, token_arrays
+from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, features_of, frame
 from xltkit.tasks.scorers import accuracy
 from xltkit.tasks.table import Task
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
-
-
-def _features(encoding: Any) -> list[Feature]:
-    """One feature for each row of a tokenizer's output."""
-    features = []
-    for i in range(len(encoding["input_ids"])):
-        ids, types = token_arrays(encoding, i)
-        features.append(Feature(i, (ids,), types))
-    return features
 
 
 class Retrieval(Kind):
@@ -48,7 +39,7 @@ class Retrieval(Kind):
     ) -> list[Feature]:
         """Both sides one after the other; English sentences that repeat are encoded once."""
         english = list(dict.fromkeys(rows["english"][:]))
-        return _features(
+        return features_of(
             tokenizer([*rows["text"][:], *english], truncation=True, max_length=max_length)
         )
 
@@ -89,7 +80,7 @@ class Mining(Kind):
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[Feature]:
-        return _features(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
+        return features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
 
     @staticmethod
     def table(gold: set[tuple[str, str]], pred: set[tuple[str, str]]) -> pd.DataFrame:
@@ -143,16 +134,16 @@ class Ranking(Kind):
         queries, candidates = [], []
         if "query" in has:
             limit = min(QUERY_TOKENS, max_length)
-            queries = _features(tokenizer(rows["query"][:], truncation=True, max_length=limit))
+            queries = features_of(tokenizer(rows["query"][:], truncation=True, max_length=limit))
         if training or "query" not in has:
             texts = [rows["text"][:]] + ([rows["context"][:]] if any(rows["context"][:]) else [])
-            candidates = _features(tokenizer(*texts, truncation=True, max_length=max_length))
+            candidates = features_of(tokenizer(*texts, truncation=True, max_length=max_length))
         if not training:
             return queries or candidates
         sides = [queries, candidates]
         if "negative" in has:
             negatives = tokenizer(rows["negative"][:], truncation=True, max_length=max_length)
-            sides.append(_features(negatives))
+            sides.append(features_of(negatives))
         return [
             Feature(
                 row[0].example,
@@ -163,14 +154,14 @@ class Ranking(Kind):
             for row in zip(*sides, strict=True)
         ]
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative."""
         rows = logits.float().unflatten(0, (len(labels), -1))
         candidates = torch.cat([rows[:, 1], *rows[:, 2:].unbind(1)])
         with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
             scores = rows[:, 0] @ candidates.T
         right = torch.arange(len(labels), device=labels.device)
-        return super().loss(scores, torch.where(labels == IGNORED, labels, right))
+        return super().units(scores, torch.where(labels == IGNORED, labels, right))
 
     def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
         return list(logits.float().cpu().numpy())

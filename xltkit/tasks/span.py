@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ class Span(Kind):
     """
 
     name = "span"
+    unit_weight = 0.5
 
     def head(self, task: Task) -> Head:  # noqa: D102
         return Head("token", 2)
@@ -71,10 +73,9 @@ class Span(Kind):
         """One target per window: its start and end count half each."""
         return len(labels)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean of the cross-entropies of start and end; (0, 0) means: not in this window."""
-        start, end = (logits[..., i].reshape(len(labels), -1) for i in (0, 1))
-        return (super().loss(start, labels[:, 0]) + super().loss(end, labels[:, 1])) / 2
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and end, over the tokens of the window; the class 0 means: not in this window."""
+        return super().units(logits.transpose(1, 2), labels)
 
     def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
         """The best (score, start, end) of each window: exact, over all spans up to the limit."""
@@ -91,6 +92,12 @@ class Span(Kind):
             (score, place // width, place % width)
             for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+    def vote(self, ballots: Sequence[Any]) -> Any:
+        """The span that most say, with its mean score."""
+        said = Counter(ballot[1:] for ballot in ballots)
+        span = max(said, key=lambda s: (said[s], -s[0], -s[1]))
+        return np.mean([b[0] for b in ballots if b[1:] == span]), *span
 
     def predictions(  # noqa: D102
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,9 @@ class Batch(NamedTuple):
     targets: int
 
 
-# Adds up the loss of a batch; robust training, alignment and the like enter here.
-Objective = Callable[[nn.Module, Batch], Tensor]
+# Adds up the loss of a batch; robust training, alignment and the like enter here. One that needs
+# gradients on the way yields losses: each is backpropagated before the next is asked for.
+Objective = Callable[[nn.Module, Batch], Tensor | Iterator[Tensor]]
 # The batches of a step: (step, parts) -> the step's examples in that many parts.
 Batches = Callable[[int, int], Sequence[Batch]]
 
@@ -146,10 +147,11 @@ def _backward(
         )
         last = i == len(parts) - 1
         with accelerator.autocast(), _sync(accelerator, model, last):
-            loss = objective(model, moved)
-            # Processes average their gradients; the sum over all of them is wanted.
-            accelerator.backward(loss * (world / total))
-        summed += float(loss.detach())
+            losses = objective(model, moved)
+            for loss in (losses,) if isinstance(losses, Tensor) else losses:
+                # Processes average their gradients; the sum over all of them is wanted.
+                accelerator.backward(loss * (world / total))
+                summed += float(loss.detach())
     return summed / max(1, int(counts))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from xltkit.keys import derive
-from xltkit.tasks.kind import Feature, Head
+from xltkit.tasks.kind import IGNORED, Feature, Head, Kind
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Task
 from xltkit.training.batches import Plan
@@ -74,14 +74,21 @@ class Supervised:
             inputs = kind.mask(inputs, self.tokenizer, examples, key, epoch, self.mask_rate)
         labels = inputs.pop("labels")
         if empty:
-            labels = labels * 0 - 100
+            labels = labels * 0 + IGNORED
         return Batch(portion, inputs, labels, 0 if empty else kind.count(labels))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss of a batch."""
-        task = self.portions[batch.portion].task
-        kind = KINDS[task.kind]
-        if kind.name != "text":
-            return kind.loss(model(task.name, **batch.inputs), batch.labels)
-        select = batch.labels != -100
-        return kind.loss(model(task.name, select=select, **batch.inputs), batch.labels[select])
+        return self.kind(batch).loss(*self.scored(model, batch))
+
+    def kind(self, batch: Batch) -> Kind:
+        """The kind of the task that a batch is of."""
+        return KINDS[self.portions[batch.portion].task.kind]
+
+    def scored(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The scores of a batch and its labels; in language modelling of the masked tokens only."""
+        name = self.portions[batch.portion].task.name
+        if self.kind(batch).name != "text":
+            return model(name, **batch.inputs), batch.labels
+        select = batch.labels != IGNORED
+        return model(name, select=select, **batch.inputs), batch.labels[select]

@@ -1,0 +1,209 @@
+"""Making a stage: training a phase or predicting a test set, into a folder of the store."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+
+from xltkit import data, models, runtime
+from xltkit.evaluation import mixed
+from xltkit.evaluation.predict import predict
+from xltkit.evaluation.search import mine, rank
+from xltkit.keys import derive, digest
+from xltkit.phases import Evaluate, Intermediate, Phase, Pretrain, signature
+from xltkit.stages import Stage
+from xltkit.store import Store
+from xltkit.tasks import Portion, Task, get
+from xltkit.tasks.kind import Feature
+from xltkit.tasks.kinds import KINDS
+from xltkit.training import align
+from xltkit.training.batches import Plan
+from xltkit.training.loop import Objective, Schedule, train
+from xltkit.training.robust import Robust
+from xltkit.training.rows import state, training_rows
+from xltkit.training.supervised import Encoded, Supervised
+
+
+def make(stage: Stage, store: Store, **options: Any) -> Path:
+    """The folder of a stage; it and the stages before it are trained if they are not there.
+
+    Args:
+        stage: of ``training_stages`` or ``evaluation_stage``.
+        store: where stages are kept.
+        options: passed to the loop (``checkpoint_seconds``).
+    """
+    start = stage.encoder
+    if stage.parent is not None:
+        start = str(make(stage.parent, store, **options))
+
+    def fill(folder: Path) -> dict[str, Any]:
+        wall, cpu = time.monotonic(), time.process_time()
+        if isinstance(stage.phase, Evaluate):
+            _evaluate(stage, start, folder)
+        else:
+            _train(stage, start, folder, options)
+        return {
+            "wall_s": time.monotonic() - wall,
+            "cpu_s": time.process_time() - cpu,
+            "steps": getattr(stage.phase, "steps", 0),
+            "device": str(runtime.device()),
+            "dtype": "bf16" if runtime.precision() == "bf16" else "fp32",
+            "threads": torch.get_num_threads(),
+            "peak_gib": runtime.peak_gib(),
+        }
+
+    return store.get(stage.key, stage.signature, fill)
+
+
+@lru_cache(maxsize=64)
+def _encoded(
+    portion: Portion, now: str, max_length: int, tokenizer_at: str, robust: Robust | None
+) -> list[Feature]:
+    """Encoding a data set once serves every stage of a process that trains on it."""
+    task = get(portion.task)
+    tokenizer = models.load_tokenizer(tokenizer_at)
+    limit = min(max_length, tokenizer.model_max_length)
+    rows = training_rows(portion)
+    rows = robust.augment(task, rows) if robust else rows
+    return KINDS[task.kind].encode(task, rows, tokenizer, limit, training=True)
+
+
+def _encoded_rows(stage: Stage) -> list[Encoded]:
+    """The training rows of a stage; only text that a phase mixes in is never augmented."""
+    phase, robust = stage.phase, getattr(stage.phase, "robust", None)
+    encoded = []
+    for portion in phase.portions:
+        task = get(portion.task)
+        changed = robust if robust and robust.augments and task.kind != "text" else None
+        features = _encoded(portion, state(portion), phase.max_length, stage.encoder, changed)
+        encoded.append(Encoded(task, features))
+    return encoded
+
+
+def _objective(
+    phase: Phase, plain: Supervised, pairs: dict[str, align.Sides], seed: int
+) -> tuple[Objective, Any]:
+    """What a phase optimises, and its batches: the plain losses, made robust, aligned."""
+    robust, way = getattr(phase, "robust", None), getattr(phase, "align", None)
+    objective: Objective = partial(robust.losses, plain) if robust else plain
+    if way is None or way.method != "joint":
+        return objective, plain.batches
+    collate = partial(KINDS["text"].collate, tokenizer=plain.tokenizer, training=False)
+    head = phase.portions[0].task
+    joint = align.Joint(
+        objective, plain.batches, list(pairs.values()), collate, head, way.weight, seed
+    )
+    return joint, joint.batches
+
+
+def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
+    phase = stage.phase
+    # The seed of a phase depends neither on what came before nor on robust training: arms that
+    # share a phase share its heads, its order and its dropout, and so differ in nothing else.
+    seed = derive(stage.seed, digest(signature(phase.plain)))
+    # The tokenizer never changes along a recipe, so it is read where the recipe starts.
+    tokenizer = models.load_tokenizer(stage.encoder)
+    encoded = _encoded_rows(stage)
+    sizes = [len(training_rows(p)) for p in phase.portions]
+    lengths = [[len(f) for f in e.features] for e in encoded]
+    plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
+    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
+    plain = Supervised(encoded, plan, tokenizer, seed, rate)
+    way = getattr(phase, "align", None)
+    pairs = (
+        {p.language: align.sides(p, tokenizer, phase.max_length) for p in way.pairs} if way else {}
+    )
+    objective, batches = _objective(phase, plain, pairs, seed)
+    torch.manual_seed(derive(seed, "heads"))
+    # The backward pass of fused attention on a CPU is slower than plain attention on short
+    # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
+    short = runtime.device().type == "cpu" and phase.max_length <= 128
+    scratch = isinstance(phase, Pretrain) and phase.scratch
+    attention = "eager" if short else ""
+    model = models.Model(start, plain.heads(), phase.pooling, attention, scratch)
+    schedule = Schedule(
+        phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
+    )
+    about = {"seed": seed, "folder": folder, "title": stage.title} | options
+    trained = train(model, objective, batches, schedule, **about)
+    models.save_encoder(trained, tokenizer, folder)
+    if way and way.method == "rotation":
+        align.save(align.rotations(trained, pairs, tokenizer), folder)
+
+
+def _evaluate(stage: Stage, start: str, folder: Path) -> None:
+    phase: Evaluate = stage.phase
+    task = get(phase.task)
+    task = replace(task, budget=replace(task.budget, max_length=phase.max_length))
+    kind = KINDS[task.kind]
+    rows = {code: _test_rows(task, phase, code) for code in phase.languages}
+    name, heads, pooling = "", {}, "mean"
+    if not kind.frozen:
+        name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
+        heads = {name: kind.head(task)}
+    model = models.Model(start, heads, pooling)
+    if heads:
+        models.load_heads(model, Path(start))
+    tokenizer = models.load_tokenizer(stage.encoder)
+    tables = _predicted(stage, task, name, model, rows, tokenizer, align.load(Path(start)))
+    result = folder / "result"
+    result.mkdir(exist_ok=True)
+    for table, what in zip(tables, ("predictions", "scores"), strict=True):
+        table.to_parquet(result / f"{what}.parquet", index=False)
+
+
+def _predicted(
+    stage: Stage, task: Task, head: str, model: models.Model, rows: dict[str, Dataset],
+    tokenizer: Any, turns: align.Turns,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Predictions and scores by the way that the phase asks for."""
+    phase, kind = stage.phase, KINDS[task.kind]
+    also = f"{kind.also_reads}/"
+    codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
+    beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
+    if turns and (phase.mixed or phase.attack or kind.name in ("ranking", "mining")):
+        raise ValueError(
+            f"{task.name} was aligned by rotation, which knows one language an input: score it "
+            "plainly, neither mixed, nor attacked, nor ranked."
+        )
+    if kind.name == "ranking":
+        return rank(model, task, head, rows, beside, tokenizer)
+    if kind.name == "mining":
+        return mine(model, task, rows, beside, tokenizer, layer=phase.layer)
+    predicting = partial(
+        predict, model, task, head, tokenizer=tokenizer, layer=phase.layer, sweep=phase.sweep,
+        smoothing=phase.smoothing,
+    )  # fmt: skip
+    if phase.mixed:
+        return mixed.predict(predicting, task, rows)
+    if not turns:
+        return predicting(rows)
+    both = []
+    for code, own in rows.items():
+        with model.rotated(turns[code]) if code in turns else nullcontext():
+            both.append(predicting({code: own}))
+    return tuple(pd.concat(tables, ignore_index=True) for tables in zip(*both, strict=True))
+
+
+def _trained_on(stage: Stage, task: Task) -> str:
+    """The name of the head to read: an untrained head would score chance and look like a result."""
+    trained = get(stage.parent.phase.portions[0].task)
+    if trained.kind != task.kind or trained.labels != task.labels:
+        raise ValueError(
+            f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
+            f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
+        )
+    return trained.name
+
+
+def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
+    rows = data.load(task, phase.split, code, phase.examples)
+    return rows.select(range(min(phase.examples or len(rows), len(rows))))

@@ -207,7 +207,7 @@ class Evaluate:
     sweep: bool = False
     max_length: int = 0
 
-    version = 1
+    version = 2  # 2: predictions hold the scores of all labels
 
 
 @dataclass(frozen=True)

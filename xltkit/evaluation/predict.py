@@ -99,8 +99,8 @@ def predict(
         sweep: for retrieval, also score every layer and pooling, in the same pass.
 
     Returns:
-        predictions (language, example_id, gold, pred, score) and scores (language, metric,
-        value, n).
+        predictions (language, example_id, gold, pred, score, and of labels and choices
+        ``scores``: the log-probabilities of all) and scores (language, metric, value, n).
     """
     kind = KINDS[task.kind]
     limit = min(task.budget.max_length, tokenizer.model_max_length)

@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -43,10 +44,31 @@ def test_choice_reads_scores_in_groups(tokenizer):
     batch = kind.collate(features[:3], tokenizer, training=True)
     assert len(batch["input_ids"]) == 6 and batch["labels"].tolist() == rows["label"][:3]
     logits = torch.tensor([[0.0], [1.0], [2.0], [0.0], [0.0], [5.0]])
-    assert [int(o) for o in kind.outputs(logits, features[:3])] == [1, 0, 1]
+    outputs = kind.outputs(logits, features[:3])
+    assert [int(o.argmax()) for o in outputs] == [1, 0, 1]
+    # of two alternatives one point apart: log 1 / (1 + e) and log e / (1 + e)
+    assert outputs[0].tolist() == pytest.approx([-1.3132617, -0.3132617])
     loss = kind.loss(logits, torch.tensor([1, 0, 1]))
     expected = sum(math.log(1 + math.exp(-d)) for d in (1, 2, 5))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_keep_the_scores_of_all_and_so_does_the_file(tmp_path):
+    task, kind = get("nli"), KINDS["classification"]
+    rows = Dataset.from_dict({"id": ["a", "b"], "label": [0, 2]})
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.7, 0.2]])
+    outputs = kind.outputs((5 + probabilities.log()).to(torch.bfloat16), [None] * 2)
+    assert all(o.dtype == np.float32 and np.exp(o).sum() == pytest.approx(1) for o in outputs)
+    outputs = kind.outputs(5 + probabilities.log(), [None] * 2)  # the 5 says nothing
+    table = kind.predictions(task, rows, [None] * 2, outputs)
+    assert table["pred"].tolist() == [task.labels[0], task.labels[1]]
+    assert table["score"].tolist() == [1, 0]
+    assert np.exp(np.stack(table["scores"])) == pytest.approx(probabilities.numpy())
+    table.to_parquet(tmp_path / "t.parquet", index=False)
+    read = pd.read_parquet(tmp_path / "t.parquet")
+    assert all(s.dtype == np.float32 for s in read["scores"])
+    assert np.array_equal(np.stack(read["scores"]), np.stack(outputs))  # to the bit
+    assert read.drop(columns="scores").equals(table.drop(columns="scores"))
 
 
 def test_tagging_puts_the_tag_on_the_first_piece(tokenizer):
@@ -66,6 +88,7 @@ def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
     table = kind.predictions(task, rows, features, perfect)
     assert (table["score"] == 1).all() and (table["gold"] == table["pred"]).all()
     assert kind.metrics(task, table, "en")["accuracy"] == 100
+    assert "scores" not in table
 
 
 def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):

@@ -50,5 +50,10 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
         part = together[together["language"] == code].reset_index(drop=True)
         assert part["example_id"].tolist() == alone["example_id"].tolist() == mine["id"][:]
         assert part["pred"].tolist() == alone["pred"].tolist()
+        assert ("scores" in part) == (task.kind in ("classification", "choice"))
+        if "scores" in part:
+            wide, width = np.stack(part["scores"]), len(task.labels) or 2
+            assert wide.shape == (25, width) and wide.dtype == np.float32
+            assert wide == pytest.approx(np.stack(alone["scores"]), abs=1e-4)
         expected = scores[scores["language"] == code]["value"].tolist()
         assert score["value"].tolist() == pytest.approx(expected)

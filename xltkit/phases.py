@@ -253,7 +253,7 @@ class Evaluate:
     mixed: bool = False
     smoothing: RandomPerturbation | None = None
 
-    version = 1
+    version = 2  # the scores of all labels are kept
 
 
 def signature(phase: Phase | Evaluate) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def bars(results: Results) -> str:
     return f"dot: mean of {seeds} seeds; bar: 95 % t interval over seeds"
 
 
-def _ordered(results: Results) -> list[str]:
+def ordered(results: Results) -> list[str]:
     """Languages with the source first, then families by their mean over all tasks, best first.
 
     One order for every figure of a study: a reader looks for a language where it was before.
@@ -109,7 +109,7 @@ def dots(results: Results, task: str, *, arms: Sequence[str] = (), ax: Axes | No
     table = results.main
     table = table[table["task"] == task].assign(label=lambda t: _named(t))
     arms = list(arms or results.study.arms)
-    order = [label for label in _ordered(results) if label in set(table["label"])]
+    order = [label for label in ordered(results) if label in set(table["label"])]
     ax = _axes(ax, 6.5, 0.9 + 0.28 * len(order))
     offsets = np.linspace(-0.22, 0.22, len(arms)) if len(arms) > 1 else [0.0]
     style = _style(arms, arms[0])
@@ -199,7 +199,7 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
     table = results.main
     table = table[table["arm"] == arm].assign(label=lambda t: _named(t))
     grid = table.pivot_table(index="task", columns="label", values="value", aggfunc="mean")
-    order = [c for c in _ordered(results) if c in grid.columns]
+    order = [c for c in ordered(results) if c in grid.columns]
     ax = _axes(ax, 1.6 + 0.62 * len(order), 1.6 + 0.45 * len(grid))
     sns.heatmap(
         grid[order], annot=True, fmt=".0f", vmin=0, vmax=100, cmap="viridis", ax=ax,

@@ -74,7 +74,11 @@ class Results:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1)."""
+        """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1).
+
+        ``scores`` are the log-probabilities of the labels of a classification, or of the
+        alternatives of a choice, in their order (a float32 array); missing for other kinds.
+        """
         tables = []
         for cell in self.study.cells:
             path = self.store.path(cell.stage.key) / "result" / "predictions.parquet"

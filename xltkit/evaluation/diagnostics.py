@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from xltkit import data
+from xltkit.evaluation.parallel import COMPARABLE, agreement, known_tasks, parallel_tables
 from xltkit.languages import columns
 from xltkit.results import Results
 from xltkit.stats import LEVEL
@@ -23,15 +24,6 @@ from xltkit.tasks import Task, get
 from xltkit.tasks.scorers import chunks
 
 KEY = ["arm", "seed", "task", "language"]
-COMPARABLE = ("classification", "choice")  # a prediction means the same in every language
-
-
-def _tasks(results: Results, names: Sequence[str]) -> list[str]:
-    known = list(dict.fromkeys(results.predictions["task"]))
-    if isinstance(names, str) or (unknown := [n for n in names if n not in known]):
-        wrong = names if isinstance(names, str) else unknown
-        raise ValueError(f"tasks is {wrong!r}; expected a list of some of {known}.")
-    return list(names) or known
 
 
 def error_overlap(
@@ -62,15 +54,7 @@ def error_overlap(
         ValueError: for a task without the source language or whose items are not parallel.
     """
     rows = []
-    for name in _tasks(results, tasks):
-        table = results.predictions.query("task == @name")
-        try:
-            _check_parallel(table, name, results.study.source)
-        except ValueError as error:
-            if tasks:
-                raise
-            data.warn_once(f"Left out: {error}")
-            continue
+    for name, table in parallel_tables(results, tasks):
         is_source = table["language"] == results.study.source
         for arm, seed in table[["arm", "seed"]].drop_duplicates().itertuples(index=False):
             mine = (table["arm"] == arm) & (table["seed"] == seed)
@@ -78,31 +62,12 @@ def error_overlap(
             for code, here in table[mine & ~is_source].groupby("language", sort=False):
                 found = _overlap(here.set_index("example_id"), there, right, get(name).kind)
                 rows.append(dict(zip(KEY, (arm, seed, name, code), strict=True)) | found)
-    if not rows:
-        raise ValueError(f"None of {_tasks(results, tasks)} is parallel with the source language.")
     found = pd.DataFrame(rows)
     if per_seed:
         return found
     groups = found.groupby(["arm", "task", "language"], sort=False)
     means = groups.mean(numeric_only=True).drop(columns="seed")
     return means.astype({"n": int}).assign(seeds=groups["seed"].nunique()).reset_index()
-
-
-def _check_parallel(table: pd.DataFrame, task: str, source: str) -> None:
-    ids = {code: set(part["example_id"]) for code, part in table.groupby("language")}
-    others = [code for code in ids if code != source]
-    if source not in ids or not others:
-        raise ValueError(
-            f"{task} was scored in {sorted(ids)}: overlap needs the source language {source!r} "
-            "and another. Leave it out with tasks=[...]."
-        )
-    for code in others:
-        if lacking := ids[code] - ids[source]:
-            raise ValueError(
-                f"{task} is not parallel: {len(lacking)} of its {len(ids[code])} items in {code!r} "
-                f"are not among the {len(ids[source])} in {source!r} (such as "
-                f"{min(lacking)!r}). Leave it out with tasks=[...]."
-            )
 
 
 def _overlap(
@@ -118,11 +83,7 @@ def _overlap(
         **dict.fromkeys(("agreement", "expected", "kappa"), np.nan),
     }
     if kind in COMPARABLE:
-        same = (here["pred"].to_numpy() == there["pred"].to_numpy()).mean()
-        shares = [frame["pred"].value_counts(normalize=True) for frame in (here, there)]
-        chance = shares[0].mul(shares[1], fill_value=0).sum()
-        kappa = (same - chance) / (1 - chance) if chance < 1 else np.nan
-        found |= {"agreement": 100 * same, "expected": 100 * chance, "kappa": kappa}
+        found |= agreement(here["pred"].to_numpy(), there["pred"].to_numpy())
     return found | {"n": len(here), "n_source_right": int(ok_there.sum())}
 
 
@@ -183,7 +144,7 @@ def buckets(
         ValueError: for an unknown attribute, one that the kind of the task does not have, or if
             there is no language but the source to group.
     """
-    kind = get(*_tasks(results, [task])).kind
+    kind = get(*known_tasks(results, [task])).kind
     possible = [name for name, (kinds, _) in ATTRIBUTES.items() if kind in kinds]
     groups = ["language", "family", "script", "resource"]
     if by not in possible or over not in groups:

@@ -123,8 +123,8 @@ def predict(
         smoothing: the noise under which the majority of ``VOTES`` predictions counts.
 
     Returns:
-        predictions (language, example_id, gold, pred, score) and scores (language, metric,
-        value, n).
+        predictions (language, example_id, gold, pred, score, and of labels and choices
+        ``scores``: the log-probabilities of all) and scores (language, metric, value, n).
     """
     kind = KINDS[task.kind]
     limit = min(task.budget.max_length, tokenizer.model_max_length)

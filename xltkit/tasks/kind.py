@@ -139,7 +139,10 @@ class Kind:
     def predictions(
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
     ) -> pd.DataFrame:
-        """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1)."""
+        """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
+
+        Where every label was scored, ``scores`` too (a float32 array: their log-probabilities).
+        """
         raise NotImplementedError
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
@@ -164,6 +167,10 @@ def features_of(encoding: Any) -> list[Feature]:
     return features
 
 
-def frame(ids: Sequence[str], gold: Sequence[str], pred: Sequence[str], score: Sequence[float]):
-    """Predictions as the table that every kind returns."""
-    return pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
+def frame(
+    ids: Sequence[str], gold: Sequence[str], pred: Sequence[str], score: Sequence[float],
+    scores: Sequence[np.ndarray] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Predictions as the table that every kind returns; ``scores`` are those of all candidates."""
+    table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
+    return table if scores is None else table.assign(scores=pd.Series(list(scores), dtype=object))

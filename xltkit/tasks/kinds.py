@@ -40,12 +40,27 @@ class Classification(Kind):
             features.append(Feature(i, (ids,), types, label))
         return features
 
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+        """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
+        return list(torch.log_softmax(logits.float(), -1).cpu().numpy())
+
+    def vote(self, ballots: Sequence[Any]) -> Any:
+        """The logarithm of the share of votes; a hundredth of it is the mean probability."""
+        probabilities = np.exp(np.stack(ballots))
+        won = probabilities == probabilities.max(1, keepdims=True)
+        return np.log(0.99 * won.mean(0) + 0.01 * probabilities.mean(0)).astype(np.float32)
+
     def predictions(  # noqa: D102
         self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
     ) -> pd.DataFrame:
-        gold = [task.labels[label] for label in rows["label"][:]]
-        pred = [task.labels[int(output)] for output in outputs]
-        return frame(rows["id"][:], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+        gold = [self.named(task, label) for label in rows["label"][:]]
+        pred = [self.named(task, int(scores.argmax())) for scores in outputs]
+        right = [g == p for g, p in zip(gold, pred, strict=True)]
+        return frame(rows["id"][:], gold, pred, right, outputs)
+
+    def named(self, task: Task, label: int) -> str:
+        """How a label stands in the table of predictions."""
+        return task.labels[label]
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
         gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
@@ -81,11 +96,8 @@ class Choice(Classification):
     def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
         return super().outputs(logits.reshape(len(features), -1), features)
 
-    def predictions(  # noqa: D102
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
-    ) -> pd.DataFrame:
-        gold, pred = [str(g) for g in rows["label"][:]], [str(int(p)) for p in outputs]
-        return frame(rows["id"][:], gold, pred, [g == p for g, p in zip(gold, pred, strict=True)])
+    def named(self, task: Task, label: int) -> str:  # noqa: D102
+        return str(label)
 
 
 class Tagging(Kind):

@@ -24,7 +24,7 @@ _HOMES = {
     "study": "studies",
     "summary": "stats",
 }
-_MODULES = ("data", "languages", "microworld", "plots", "stats", "tasks")
+_MODULES = ("data", "languages", "microworld", "plots", "plots_matrix", "stats", "tasks")
 
 __all__ = [*_HOMES, *_MODULES]
 

@@ -74,16 +74,18 @@ class Ball:
         norm: ``l2``, over all tokens of a sequence together, or ``linf``.
         radius: in mean embedding norms; for ``linf`` of a single number, in the size that each
             number of an embedding of mean norm would have. 0 is no limit.
+        unit: the mean norm; 0 means that of the batch.
     """
 
     def __init__(
-        self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0
-    ):
+        self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0,
+        unit: float = 0.0,
+    ):  # fmt: skip
         table = _embeddings(model)
         self.mask = inputs["attention_mask"].unsqueeze(-1).float()
         with torch.no_grad():
             lengths = table(inputs["input_ids"]).float().norm(dim=-1, keepdim=True)
-            self.unit = float((lengths * self.mask).sum() / self.mask.sum())
+            self.unit = unit or float((lengths * self.mask).sum() / self.mask.sum())
         self.width = table.embedding_dim
         self.norm, self.radius = norm, radius * self.unit / self._entries(norm)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,10 +69,9 @@ def perturb(judge: Judge, rows: Sequence[Row], attack: EmbeddingPGD) -> list[Fou
     Not a text: a reference for what attacks on words could reach at most, no attack of its own.
     """
     features = judge.encoded(rows)
-    unit = _mean_norm(judge, features)
     steps: list[list[Any]] = [[None] * len(features) for _ in range(attack.steps)]
     for batch in batches(judge, features):
-        ball = Ball(judge.model, batch.inputs, attack.norm, attack.radius, unit)
+        ball = Ball(judge.model, batch.inputs, attack.norm, attack.radius)
         delta = still(judge, batch).requires_grad_()
         _, loss = read(judge, batch, delta)
         for step in steps:
@@ -90,11 +87,3 @@ def perturb(judge: Judge, rows: Sequence[Row], attack: EmbeddingPGD) -> list[Fou
         Found(verdict, float("nan"), True, asked, judge.shown(row))
         for row, verdict in zip(rows, worst, strict=True)
     ]
-
-
-def _mean_norm(judge: Judge, features: Sequence[Feature]) -> float:
-    """The mean norm of the embeddings of all tokens: radii shall not depend on the batch."""
-    counts = Counter(t for f in features for sequence in f.sequences for t in sequence.tolist())
-    ids = sorted(counts)
-    norms = table(judge)[ids].float().norm(dim=1).cpu().numpy()
-    return float(np.average(norms, weights=[counts[i] for i in ids]))

@@ -2,7 +2,7 @@
 
 A word in another language is, to an encoder, a word of the source language whose representation is
 off; a model that keeps its prediction round every training point may keep it there too (Huang et
-al. 2021, arXiv 2104.08645). Radii are in units of the mean norm of the batch's word embeddings,
+al. 2021, arXiv 2104.08645). Radii are in units of the mean norm of the encoder's word embeddings,
 which differs between encoders.
 """
 
@@ -70,22 +70,18 @@ class Ball:
 
     Args:
         model: whose embeddings.
-        inputs: ``input_ids`` and ``attention_mask`` (sequences, tokens).
+        inputs: ``attention_mask`` (sequences, tokens) among others.
         norm: ``l2``, over all tokens of a sequence together, or ``linf``.
         radius: in mean embedding norms; for ``linf`` of a single number, in the size that each
             number of an embedding of mean norm would have. 0 is no limit.
-        unit: the mean norm; 0 means that of the batch.
     """
 
     def __init__(
-        self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0,
-        unit: float = 0.0,
-    ):  # fmt: skip
+        self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0
+    ):
         table = _embeddings(model)
         self.mask = inputs["attention_mask"].unsqueeze(-1).float()
-        with torch.no_grad():
-            lengths = table(inputs["input_ids"]).float().norm(dim=-1, keepdim=True)
-            self.unit = unit or float((lengths * self.mask).sum() / self.mask.sum())
+        self.unit = float(table.weight.detach().float().norm(dim=-1).mean())
         self.width = table.embedding_dim
         self.norm, self.radius = norm, radius * self.unit / self._entries(norm)
 

@@ -1,8 +1,8 @@
 """Test sets under attack: predictions and scores of what a model makes of rows that were changed.
 
-Reported is what a fair comparison needs (``methods``: clean, under attack, success on what was
-right, queries, share of words changed, validity). An attack at random places with random changes,
-``beam=0`` and ``tries=1``, is the control: what it does is no adversary's work.
+Reported is what a fair comparison needs: the score without attack and under it, the success on what
+was right before, the queries, the share of words changed, and validity. An attack by chance
+(``beam=0``, ``tries=1``) is the control: what it does already is no adversary's work.
 """
 
 from __future__ import annotations
@@ -39,17 +39,15 @@ def attacked(
         task: whose rows these are: classification, choice, tagging or span.
         head: the name of the head to read.
         rows: the test rows of each language, in canonical columns.
-        tokenizer: the encoder's.
-        attack: what is done to them.
+        tokenizer, attack: the encoder's, and what is done to the rows.
 
     Returns:
         predictions: the columns of ``predict``, under attack, and ``clean_score`` (0 to 1),
         ``loss`` and ``clean_loss``, ``changed`` (share of the words; NaN where there are none to
         count), ``valid``, ``queries`` and ``input`` (the attacked texts, JSON).
         scores: the task's metrics under attack; ``clean``, the main one without; ``success``, the
-        share (%) of the items right before that are wrong now (right is half of the score or
-        more, of spans any word of the answer); and over the items that were attacked, means of
-        ``changed`` (%), ``valid`` (%) and ``queries``.
+        share (%) of the items right before that are wrong now (``Judge.right``); and over the
+        items that were attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
 
     Raises:
         ValueError: for another kind of task, or a distractor where there is no context.

@@ -249,3 +249,50 @@ def _sentences(context: str) -> list[str]:
 
 def _lower(text: str) -> set[str]:
     return {text[a:b].lower() for a, b in pieces(text)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenFlip(Attack):
+    """Words flipped by the gradient of the loss (HotFlip, Ebrahimi et al. 2018, on word pieces).
+
+    Only words that are one token are flipped, into others of the encoder's vocabulary, in the
+    same script and of letters alone. Nothing keeps the meaning: how far the model's own vocabulary
+    can take it. Flips are greedy; ``beam``, ``candidates`` and ``tries`` play no part.
+    """
+
+    access = "white box"
+    name = "token flips"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingPGD:
+    """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
+
+    No text: a reference. ``radius`` (of a sequence, the ``strength`` in reports), ``step_size``
+    and ``norm`` are those of ``xltkit.training.robust.Ball``; of the ``steps`` the worst counts.
+    """
+
+    radius: float = 0.4
+    steps: int = 5
+    step_size: float = 0.2
+    norm: str = "l2"
+
+    version = 1
+    access = "white box"
+    name = "embeddings"
+    beam = 0
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("l2", "linf") or self.steps < 1 or self.radius <= 0:
+            raise ValueError(
+                f"norm is {self.norm!r}, steps {self.steps}, radius {self.radius}: norm can be "
+                "'l2' or 'linf', steps 1 or more, the radius above 0."
+            )
+
+    @property
+    def strength(self) -> float:
+        """The radius."""
+        return self.radius
+
+    def sources(self) -> dict[str, str]:  # noqa: D102
+        return {}

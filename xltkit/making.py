@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from xltkit import data, models, runtime
 from xltkit.evaluation import mixed
+from xltkit.evaluation.attack import attacked
 from xltkit.evaluation.predict import predict
 from xltkit.evaluation.search import mine, rank
 from xltkit.keys import derive, digest
@@ -174,6 +175,12 @@ def _predicted(
             f"{task.name} was aligned by rotation, which knows one language an input: score it "
             "plainly, neither mixed, nor attacked, nor ranked."
         )
+    if phase.attack and (phase.mixed or phase.smoothing):
+        raise ValueError(
+            f"{task.name} cannot be attacked and {'mixed' if phase.mixed else 'smoothed'} at once."
+        )
+    if phase.attack:
+        return attacked(model, task, head, rows, tokenizer, phase.attack)
     if kind.name == "ranking":
         return rank(model, task, head, rows, beside, tokenizer)
     if kind.name == "mining":

@@ -53,12 +53,13 @@ def protocol_layer(depth: int) -> int:
 @torch.inference_mode()
 def outputs(
     model: Model, kind: Kind, head: str, features: Sequence[Feature], tokenizer: Any,
-    layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None,
+    layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None, losses: bool = False,
 ) -> list[Any]:  # fmt: skip
     """What the model gives for each feature, in the order of the features.
 
     With ``layers``, a float16 array (layers, poolings, width) of pooled hidden states; else
-    whatever the kind keeps of the head's scores, or of ``VOTES`` of them under noise.
+    whatever the kind keeps of the head's scores, or of ``VOTES`` of them under noise. With
+    ``losses``, pairs of that and the loss of the feature's target.
     """
     device = runtime.device()
     model.to(device).eval()
@@ -66,15 +67,19 @@ def outputs(
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16")
     for batch in batches_by_length(features, TOKENS[device.type]):
         chosen = [features[i] for i in batch]
-        tensors = kind.collate(chosen, tokenizer, training=False)
+        tensors = kind.collate(chosen, tokenizer, training=losses)
         tensors = {k: v.to(device) for k, v in tensors.items()}
+        labels = tensors.pop("labels", None)
         with bf16:
             if layers:
                 kept = _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
             elif smoothing:
                 kept = _voted(model, kind, head, tensors, chosen, smoothing)
             else:
-                kept = kind.outputs(model(head, **tensors), chosen)
+                logits = model(head, **tensors)
+                kept = kind.outputs(logits, chosen)
+                if losses:
+                    kept = list(zip(kept, kind.losses(logits, labels).tolist(), strict=True))
         for i, value in zip(batch, kept, strict=True):
             out[i] = value
     return out

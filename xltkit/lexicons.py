@@ -60,12 +60,18 @@ def counterparts(source: str, language: str, others: Sequence[str]) -> Lexicon:
     others = tuple(code for code in others if code != language)
     if source == "microworld":
         return _counterparts(language, others)
+    files = [
+        _file(Path(source, f"{language}-{c}.txt"), "a word and another a line") for c in others
+    ]
+    return _translations(tuple((str(file), known_digest(file)) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _translations(files: tuple[tuple[str, str], ...]) -> Lexicon:
+    """Of files by path and digest: an attack looks every word up anew."""
     table: dict[str, list[str]] = {}
-    for code in others:
-        file = _file(
-            Path(source, f"{language}-{code}.txt"), "with a word and its translation a line"
-        )
-        for line in file.read_text().splitlines():
+    for file, _ in files:
+        for line in Path(file).read_text().splitlines():
             word, _, other = line.strip().replace("\t", " ").partition(" ")
             if other:
                 table.setdefault(word, []).append(other.strip())

@@ -215,3 +215,29 @@ def test_distractors_resemble_the_question_and_do_not_answer_it():
         added = variant["context"].removesuffix(row["context"])
         assert added and not any(answer in added for answer in row["answers"])
         assert valid("span", variant)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("می‌خواهم بروم؟", ["می‌خواهم", "بروم"]),  # a zero-width non-joiner inside
+        ("क्‍या", ["क्‍या"]),
+        ("ジョン・スミス", [*"ジョン", *"スミス"]),  # the dot in the middle is punctuation
+        ("l’homme -- 'go'", ["l’homme", "go"]),
+    ],
+)
+def test_joiners_are_inside_words_and_punctuation_is_not(text, expected):
+    assert split(text) == expected
+
+
+def test_punctuation_is_no_word_of_a_tagging():
+    row = {"tokens": ["U.S.", ",", "東京", "..."], "tags": [1, 0, 1, 0]}
+    assert [(w.part, w.text) for w in words("tagging", row)] == [(0, "U.S."), (2, "東京")]
+    assert replaced("tagging", row, {1: "Paris"})["tokens"] == ["U.S.", ",", "Paris", "..."]
+
+
+def test_the_text_of_a_candidate_has_words_where_it_is_known():
+    row = {"query": "a b", "key": "k"}
+    assert [w.field for w in words("ranking", row)] == ["query", "query"]
+    assert [w.field for w in words("ranking", row | {"text": "c"})][2:] == ["text"]
+    assert replaced("ranking", row | {"text": "c"}, {2: "d"}) == row | {"text": "d"}

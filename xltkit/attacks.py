@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from xltkit import lexicons
-from xltkit.words import pieces, script
+from xltkit.typing_errors import typos
+from xltkit.words import pieces
 
-KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of Latin letters; neighbours stand side by side
 ENDS = ".!?。！？।؟"
 
 
@@ -35,7 +34,7 @@ class Attack:
     tries: int = 1
     seed: int = 0
 
-    version = 1
+    version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
     access = "black box"
     name = ""
 
@@ -74,8 +73,9 @@ class Typos(Attack):
     """One slip of the finger in a word: letters swapped, left out, doubled or mistaken.
 
     A mistaken letter is a neighbour on the keyboard in Latin script; in others it is a letter of
-    the same script that the test set itself uses. Marks stay with their letters, the first letter
-    stays, and so do words of fewer than three letters. What is another word of the test set is no
+    the same script that the test set itself uses, with the same marks if it has any. Marks stay
+    with their letters, the first letter stays, and so do words of fewer than three letters; those
+    of Chinese and Japanese have one. What is another word of the test set is no
     typo.
     """
 
@@ -84,60 +84,9 @@ class Typos(Attack):
     def proposals(  # noqa: D102
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
-        letters = _graphemes(word)
-        if len(letters) < 3 or (not word.isalpha() and not any(map(str.isalpha, word))):
-            return []
-        slips = []
-        for at in range(1, len(letters)):
-            if not letters[at][0].isalpha():
-                continue
-            before, letter, after = letters[:at], letters[at], letters[at + 1 :]
-            if after and after[0] != letter and after[0][0].isalpha():
-                slips.append([*before, after[0], letter, *after[1:]])
-            slips.append([*before, *after])
-            slips.append([*before, letter, letter, *after])
-            others = _mistaken(letter[0], vocabulary)
-            if others:
-                other = others[random.integers(len(others))]
-                other = other.upper() if letter[0].isupper() else other
-                slips.append([*before, other + letter[1:], *after])
-        made = dict.fromkeys("".join(slip) for slip in slips)
-        kept = [slip for slip in made if slip != word and slip.lower() not in vocabulary]
+        slips = typos(word, random, vocabulary)
+        kept = [slip for slip in slips if slip != word and slip.lower() not in vocabulary]
         return self._some(kept, random)
-
-
-def _graphemes(word: str) -> list[str]:
-    """Letters with the marks that belong to them."""
-    found: list[str] = []
-    for character in word:
-        if found and unicodedata.category(character)[0] == "M":
-            found[-1] += character
-        else:
-            found.append(character)
-    return found
-
-
-def _mistaken(letter: str, vocabulary: frozenset[str]) -> str:
-    letter = letter.lower()
-    for row in KEYBOARD:
-        if letter in row:
-            at = row.index(letter)
-            return row[max(0, at - 1) : at] + row[at + 1 : at + 2]
-    return _letters(vocabulary).get(script(letter), "").replace(letter, "")
-
-
-_alphabets: dict[frozenset[str], dict[str, str]] = {}
-
-
-def _letters(vocabulary: frozenset[str]) -> dict[str, str]:
-    """The letters of some words, by script."""
-    if vocabulary not in _alphabets:
-        _alphabets.clear()
-        found: dict[str, str] = {}
-        for letter in sorted({c for word in vocabulary for c in word if c.isalpha()}):
-            found[script(letter)] = found.get(script(letter), "") + letter
-        _alphabets[vocabulary] = found
-    return _alphabets[vocabulary]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +102,8 @@ class Substitution(Attack):
     def proposals(  # noqa: D102
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
-        return self._some(lexicons.look_up(word, lexicons.synonyms(self.source, language)), random)
+        found = lexicons.look_up(word, lexicons.synonyms(self.source, language))
+        return self._some([other for other in found if other != word], random)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +133,8 @@ class CodeMixing(Attack):
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
         table = lexicons.counterparts(self.source, language, self.languages)
-        return self._some(lexicons.look_up(word, table), random)
+        found = lexicons.look_up(word, table)  # dictionaries hold names, too: no change
+        return self._some([other for other in found if other != word], random)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +169,14 @@ class Distractor(Attack):
         found = []
         for row in rows:
             alike = np.zeros(len(sentences))
+            golds = [answer.casefold() for answer in row["answers"]]
             for word in _lower(row["question"]):
                 alike[holds.get(word, [])] += 1 / len(holds.get(word, [1]))
             usable = (
                 sentences[i]
                 for i in np.argsort(-alike, kind="stable")
                 if sentences[i] not in row["context"]
-                and not any(answer in sentences[i] for answer in row["answers"])
+                and not any(gold in sentences[i].casefold() for gold in golds)
             )
             found.append(
                 [self._put(row, s) for s, _ in zip(usable, range(self.tries), strict=False)]
@@ -241,7 +193,7 @@ class Distractor(Attack):
 def _sentences(context: str) -> list[str]:
     found, start = [], 0
     for i, character in enumerate(context):
-        if character in ENDS and (character in ENDS[3:] or context[i + 1 : i + 2] in ("", " ")):
+        if character in ENDS and (character in ENDS[3:] or not context[i + 1 : i + 2].strip()):
             found.append(context[start : i + 1].strip())
             start = i + 1
     return [s for s in [*found, context[start:].strip()] if len(s) > 1]

@@ -23,9 +23,17 @@ def look_up(word: str, table: Lexicon) -> tuple[str, ...]:
     if word in table:
         return table[word]
     found = table.get(word.lower(), ())
-    if word.isupper() and len(word) > 1:
-        return tuple(w.upper() for w in found)
-    return tuple(w[:1].upper() + w[1:] for w in found) if word[:1].isupper() else found
+    return tuple(_cased(other, word) for other in found)
+
+
+def _cased(word: str, like: str) -> str:
+    lower = word.lower()
+    # Georgian has capitals, but begins no word with one: title case, unlike upper, leaves it alone.
+    if lower.title() == lower:
+        return word
+    if like.isupper() and len(like) > 1:
+        return word.upper()
+    return word[:1].title() + word[1:] if like[:1].isupper() else word
 
 
 def synonyms(source: str, language: str = "en") -> Lexicon:

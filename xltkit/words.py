@@ -13,9 +13,10 @@ FIELDS = {
     "choice": ("premise", "choices"),
     "tagging": ("tokens",),
     "span": ("question", "context"),
-    "ranking": ("query",),
+    "ranking": ("query", "text"),  # the text in training rows alone
 }
 APART = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")  # scripts whose characters stand for words
+JOINERS = "\u200c\u200d"  # zero-width, they shape the letters beside them (Persian, Indic scripts)
 
 
 class Word(NamedTuple):
@@ -35,6 +36,11 @@ def script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
+def is_mark(character: str) -> bool:
+    """Whether a character belongs to the one before it: a combining mark or a joiner."""
+    return character in JOINERS or unicodedata.category(character)[0] == "M"
+
+
 @lru_cache(maxsize=65536)
 def pieces(text: str) -> tuple[tuple[int, int], ...]:
     """Where the words of a text start and end.
@@ -46,14 +52,15 @@ def pieces(text: str) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     start = -1
     for i, character in enumerate(text + " "):
-        if script(character) in APART:
+        written = unicodedata.category(character)[0] in "LMN"
+        if written and script(character) in APART:
             found += [(start, i)] if start >= 0 else []
             found.append((i, i + 1))
             start = -1
-        elif unicodedata.category(character)[0] in "LMN":
+        elif written:
             start = i if start < 0 else start
         elif start >= 0:
-            inside = character in "'’-" and text[i + 1 : i + 2].isalnum()
+            inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
             if not inside:
                 found.append((start, i))
                 start = -1
@@ -70,6 +77,8 @@ def texts(kind: str, row: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         raise ValueError(f"Rows of {kind} have no words to change; {', '.join(FIELDS)} have.")
     found = []
     for field in FIELDS[kind]:
+        if field not in row and (kind, field) == ("ranking", "text"):
+            continue
         value = row[field]
         found += [
             (field, i, text) for i, text in enumerate([value] if isinstance(value, str) else value)
@@ -78,12 +87,12 @@ def texts(kind: str, row: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def words(kind: str, row: Mapping[str, Any]) -> list[Word]:
-    """The words of a row in reading order; of ``tagging``, each token is one."""
+    """The words of a row in reading order; of ``tagging``, each token but punctuation is one."""
     answers = _answers(row) if kind == "span" else []
     found = []
     for field, part, text in texts(kind, row):
         if kind == "tagging":
-            found.append(Word(field, part, 0, len(text), text))
+            found += [Word(field, part, 0, len(text), text)] if pieces(text) else []
             continue
         gold = answers if field == "context" else []
         found += [

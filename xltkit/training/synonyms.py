@@ -13,7 +13,7 @@ from xltkit import lexicons
 from xltkit.keys import derive
 from xltkit.tasks.table import Task
 from xltkit.training.robust import Robust
-from xltkit.words import replaced, texts, words
+from xltkit.words import pieces, replaced, texts, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,14 @@ class SynonymSmoothing(Robust):
 
 
 def coverage(kind: str, rows: Dataset, table: lexicons.Lexicon) -> float:
-    """The share of words, per cent, that have a neighbour in a table."""
-    found = [word.text in table for row in rows for word in words(kind, row)]
+    """The share of words, per cent, that have a neighbour in a table.
+
+    Words are what ``augment`` takes for them: of sentence pairs, all between spaces that is not
+    mere punctuation, and ``movie.`` has no neighbour.
+    """
+    if kind == "classification":
+        parts = (p for row in rows for _, _, text in texts(kind, row) for p in text.split(" "))
+        found = [part in table for part in parts if pieces(part)]
+    else:
+        found = [word.text in table for row in rows for word in words(kind, row)]
     return 100 * float(np.mean(found)) if found else 0.0

@@ -35,11 +35,14 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
     """
     task, table = _transfer(report, task)
     panels = list(dict.fromkeys(table["panel"]))
-    figure = plt.figure(figsize=(3.4 * len(panels) + 1.2, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    wide, high = min(3, len(panels)), -(-len(panels) // 3)
+    figure = plt.figure(figsize=(3.4 * wide + 1.2, 3.1 * high + 0.3), layout="constrained")
+    axes = figure.subplots(high, wide, sharey=True, squeeze=False).flatten()
+    for empty in axes[len(panels) :]:
+        empty.set_axis_off()
     arms = list(dict.fromkeys(report["arm"]))
     style = _style(arms, arms[0])
-    for ax, panel in zip(axes, panels, strict=True):
+    for ax, panel in zip(axes, panels, strict=False):
         mine = table[table["panel"] == panel]
         label, unit = STRENGTHS.get(mine["attack"].iloc[0], WORDS)
         strengths = sorted(mine["strength"].unique())

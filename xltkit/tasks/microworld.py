@@ -130,6 +130,7 @@ SUITES: dict[str, Suite] = {
         encoder="micro",
         intermediates=("nli", "qa-large", "choice", "odd-one-out"),
         translated=tuple(Portion("odd-one-out", code) for code in ("en", "qbe", "qke", "qto")),
+        multilingual=tuple(Portion("qa-large", code) for code in ("en", "qbe", "qke", "qto")),
         text=tuple(Portion("text", code, 200) for code in LANGUAGES),
         between=Budget(steps=150, batch_size=16, learning_rate=5e-4, max_length=96),
         is_microworld=True,

@@ -156,8 +156,8 @@ class Suite:
     by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
 
     ``intermediates`` are the tasks of the STILTs grid, ``translated`` one of them in several
-    languages, ``text`` what masked language modelling is mixed in from, and ``between`` the budget
-    that all of its arms share.
+    languages, ``multilingual`` one whose labels are in several, ``text`` what masked language
+    modelling is mixed in from, and ``between`` the budget that all of its arms share.
     """
 
     name: str
@@ -166,6 +166,7 @@ class Suite:
     encoder: str
     intermediates: tuple[str, ...] = ()
     translated: tuple[Portion, ...] = ()
+    multilingual: tuple[Portion, ...] = ()
     text: tuple[Portion, ...] = ()
     between: Budget = field(default_factory=Budget)
     is_microworld: bool = False

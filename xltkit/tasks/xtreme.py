@@ -236,6 +236,7 @@ _STILTS = {
         "anli+", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "csqa",
     ),
     "translated": tuple(Portion("xnli", code) for code in ("en", "de", "ru", "sw")),
+    "multilingual": tuple(Portion("tydiqa", c) for c in "en ar bn fi id ko ru sw te".split()),
     "text": tuple(Portion("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
     "between": Budget(steps=5000, batch_size=16, learning_rate=1e-5, max_length=256),
 }  # fmt: skip

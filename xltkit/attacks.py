@@ -220,13 +220,14 @@ class TokenFlip(Attack):
 class EmbeddingPGD:
     """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
 
-    No text: a reference. ``radius`` (of a sequence, the ``strength`` in reports), ``step_size``
-    and ``norm`` are those of ``xltkit.training.robust.Ball``; of the ``steps`` the worst counts.
+    No text: a reference. ``radius`` (of a sequence, the ``strength`` in reports) and ``norm`` are
+    those of ``xltkit.training.robust.Ball``; a step goes ``step`` times the radius, and of the
+    ``steps`` the worst counts.
     """
 
-    radius: float = 0.4
+    radius: float = 0.1
     steps: int = 5
-    step_size: float = 0.2
+    step: float = 0.5
     norm: str = "l2"
 
     version = 1

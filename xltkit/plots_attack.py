@@ -36,7 +36,7 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
     task, table = _transfer(report, task)
     panels = list(dict.fromkeys(table["panel"]))
     wide, high = min(3, len(panels)), -(-len(panels) // 3)
-    figure = plt.figure(figsize=(3.4 * wide + 1.2, 3.1 * high + 0.3), layout="constrained")
+    figure = plt.figure(figsize=(3.6 * wide, 3.1 * high + 0.6), layout="constrained")
     axes = figure.subplots(high, wide, sharey=True, squeeze=False).flatten()
     for empty in axes[len(panels) :]:
         empty.set_axis_off()
@@ -55,9 +55,8 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
         ax.set_xlabel(label)
         ax.set_title(panel, loc="left", fontsize="medium")
     axes[0].set_ylabel(f"{task}: {get(task).metric} under attack (points)")
-    for arm in arms:
-        axes[-1].plot([], [], label=arm, **style[arm])
-    axes[-1].legend(title="arm", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    shown = [axes[0].plot([], [], label=arm, **style[arm])[0] for arm in arms]
+    figure.legend(handles=shown, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -119,12 +118,13 @@ def _transfer(report: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]:
 
 
 def _panel(table: pd.DataFrame) -> pd.Series:
-    """Attacks as people tell them apart: name, search and settings."""
+    """Attacks as people tell them apart: name, search, and settings where they differ in them."""
     random = (table["access"] == "black box") & (table["attack"] != "distractor")
     search = np.where(
         table["beam"] > 0, ", beam " + table["beam"].astype(str), np.where(random, ", random", "")
     )
-    more = np.where(table["settings"] != "", ", " + table["settings"], "")
+    several = table.groupby(["attack", "beam"])["settings"].transform("nunique") > 1
+    more = np.where(several & (table["settings"] != ""), ", " + table["settings"], "")
     return table["attack"] + search + more
 
 

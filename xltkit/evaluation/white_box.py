@@ -76,7 +76,8 @@ def perturb(judge: Judge, rows: Sequence[Row], attack: EmbeddingPGD) -> list[Fou
         _, loss = read(judge, batch, delta)
         for step in steps:
             (gradient,) = torch.autograd.grad(loss, delta)
-            delta = ball.up(delta.detach(), gradient, attack.step_size).requires_grad_()
+            delta = ball.up(delta.detach(), gradient, attack.step * attack.radius)
+            delta = delta.requires_grad_()
             said, loss = read(judge, batch, delta)
             for i, pair in zip(batch.places, said, strict=True):
                 step[i] = pair

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import xltkit as xlt
-from xltkit import models, runtime
+from xltkit import checkpoints, models, runtime
 from xltkit.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
 from xltkit.evaluation import white_box
 from xltkit.evaluation.again import again
@@ -57,7 +57,7 @@ def parts(trained):
         results, task = trained[name], get(name)
         start = results.store.path(results.study.cells[0].stage.parent.key)
         model = models.Model(str(start), {name: KINDS[task.kind].head(task)})
-        models.load_heads(model, start)
+        checkpoints.load_heads(model, start)
         data = {"qa-small": "qa"}.get(name, name)
         rows = {c: micro.rows(data, "test", LANGUAGES[c], COUNT) for c in ("en", "qbe")}
         return model, task, name, rows, models.load_tokenizer(str(models.MICRO))

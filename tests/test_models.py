@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-from xltkit import models
+from xltkit import checkpoints, models
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.tasks.kind import Head
 
@@ -92,7 +92,7 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01)
-    models.save_encoder(model, tokenizer, tmp_path)
+    checkpoints.save_encoder(model, tokenizer, tmp_path)
     inputs = tokenizer(["Anna eats ."], return_tensors="pt")
     library = AutoModel.from_pretrained(tmp_path).eval()
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
             scores = model("text", select=select, **inputs)
             assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
     again = models.Model(str(tmp_path), {"nli": Head("sequence", 3)}).eval()
-    models.load_heads(again, tmp_path)
+    checkpoints.load_heads(again, tmp_path)
     assert torch.allclose(model("nli", **inputs), again("nli", **inputs), atol=1e-6)
 
 

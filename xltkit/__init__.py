@@ -12,19 +12,35 @@ from typing import Any
 # Where each public name lives. They are imported when first used: a notebook's guard must be able
 # to refuse a misspelt parameter before seconds are spent on loading torch.
 _HOMES = {
+    "Adversarial": "training.robust",
+    "Align": "training.align",
+    "Consistency": "training.robust",
     "Evaluate": "phases",
     "Intermediate": "phases",
     "ParameterError": "parameters",
     "Portion": "tasks",
     "Pretrain": "phases",
+    "RandomPerturbation": "training.robust",
+    "SynonymSmoothing": "training.synonyms",
     "Target": "phases",
+    "again": "evaluation.again",
     "compare": "stats",
     "encoder": "recipe",
     "start": "parameters",
     "study": "studies",
     "summary": "stats",
 }
-_MODULES = ("data", "languages", "microworld", "plots", "plots_matrix", "stats", "tasks")
+_MODULES = (
+    "attacks",
+    "data",
+    "languages",
+    "microworld",
+    "plots",
+    "plots_attack",
+    "plots_matrix",
+    "stats",
+    "tasks",
+)
 
 __all__ = [*_HOMES, *_MODULES]
 

@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 
 from xltkit import data, models, runtime
+from xltkit.checkpoints import load_heads, save_encoder
 from xltkit.evaluation import mixed
 from xltkit.evaluation.attack import attacked
 from xltkit.evaluation.predict import predict
@@ -135,7 +136,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     )
     about = {"seed": seed, "folder": folder, "title": stage.title} | options
     trained = train(model, objective, batches, schedule, **about)
-    models.save_encoder(trained, tokenizer, folder)
+    save_encoder(trained, tokenizer, folder)
     if way and way.method == "rotation":
         align.save(align.rotations(trained, pairs, tokenizer), folder)
 
@@ -152,7 +153,7 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
         heads = {name: kind.head(task)}
     model = models.Model(start, heads, pooling)
     if heads:
-        models.load_heads(model, Path(start))
+        load_heads(model, Path(start))
     tokenizer = models.load_tokenizer(stage.encoder)
     tables = _predicted(stage, task, name, model, rows, tokenizer, align.load(Path(start)))
     result = folder / "result"

@@ -273,39 +273,3 @@ def _only(encoder: nn.Module, count: int):
         yield
     finally:
         setattr(parent, name, blocks)
-
-
-def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
-    """Write the encoder as an ordinary checkpoint folder, and the heads beside it.
-
-    If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
-    well as ``AutoModelForMaskedLM`` loads the folder.
-    """
-    from safetensors.torch import save_file
-
-    whole = model.encoder
-    if model.language_model is not None:
-        whole = AutoModelForMaskedLM.from_config(model.encoder.config)
-        whole.load_state_dict(_whole_state(whole, model), strict=False)
-        whole.tie_weights()
-    whole.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    heads = {k: v.contiguous() for k, v in model.heads.state_dict().items()}
-    if heads:
-        save_file(heads, folder / "heads.safetensors")
-
-
-def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
-    prefix = whole.base_model_prefix
-    names = [name for name, _ in whole.named_children() if name != prefix]
-    state = {f"{prefix}.{k}": v for k, v in model.encoder.state_dict().items()}
-    for name, module in zip(names, model.language_model, strict=True):
-        state |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
-    return state
-
-
-def load_heads(model: Model, folder: Path) -> None:
-    """Put the trained heads of a stage back on a model that was made with the same heads."""
-    from safetensors.torch import load_file
-
-    model.heads.load_state_dict(load_file(folder / "heads.safetensors"))

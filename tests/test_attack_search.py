@@ -343,7 +343,7 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert np.allclose(table["drop"], table["clean"] - table["value"])
     figure = plots_attack.curve(table)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert titles == ["typos, random", "typos, beam 2", "embeddings, steps=2"]
+    assert titles == ["typos, random", "typos, beam 2", "embeddings"]
     assert figure.axes[0].get_ylabel() == "choice: accuracy under attack (points)"
     ax = plots_attack.plane(table, attack="typos, random")
     assert "words attacked (%): 40" in ax.get_title(loc="left")

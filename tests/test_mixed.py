@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from tests.test_loop import same
 from xltkit import models
+from xltkit.attacks import Typos
 from xltkit.evaluation import mixed
 from xltkit.evaluation.again import again
 from xltkit.phases import Evaluate, Intermediate, Target, signature
@@ -133,3 +134,19 @@ def test_votes_are_counted():
     assert (score, first, last) == (2.0, 4, 5)
     sure, unsure = np.log([0.99, 0.01]), np.log([0.4, 0.6])
     assert KINDS["choice"].vote([sure, unsure, unsure]).argmax() == 1  # though the mean says 0
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "named"),
+    [
+        ("pos", {"mixed": True}, "mixed is for classification, span, choice"),
+        ("retrieval", {"attack": Typos()}, "attack is for classification"),
+        ("retrieval", {"smoothing": RandomPerturbation()}, "smoothing is for classification"),
+        ("nli", {"attack": Typos(), "mixed": True}, "one way at a time"),
+    ],
+)
+def test_a_way_of_scoring_that_does_not_fit_is_refused(tiny, store, task, change, named):
+    options = {"languages": ["en", "qas"], "steps": 2, "examples": 10}
+    results = study({"a": Recipe(tiny)}, [task], [0], **options).run(store)
+    with pytest.raises(ValueError, match=named):
+        again(results, {"other": change})

@@ -28,7 +28,7 @@ from xltkit.tasks.kind import Feature
 from xltkit.tasks.kinds import KINDS
 from xltkit.training import align
 from xltkit.training.batches import Plan
-from xltkit.training.loop import Objective, Schedule, train
+from xltkit.training.loop import Batch, Objective, Schedule, train
 from xltkit.training.robust import Robust
 from xltkit.training.rows import state, training_rows
 from xltkit.training.supervised import Encoded, Supervised
@@ -95,7 +95,12 @@ def _objective(
 ) -> tuple[Objective, Any]:
     """What a phase optimises, and its batches: the plain losses, made robust, aligned."""
     robust, way = getattr(phase, "robust", None), getattr(phase, "align", None)
-    objective: Objective = partial(robust.losses, plain) if robust else plain
+
+    def objective(model: torch.nn.Module, batch: Batch) -> Any:
+        """Text that a phase mixes in is trained plainly."""
+        is_task = plain.kind(batch).name != "text"
+        return robust.losses(plain, model, batch) if robust and is_task else plain(model, batch)
+
     if way is None or way.method != "joint":
         return objective, plain.batches
     collate = partial(KINDS["text"].collate, tokenizer=plain.tokenizer, training=False)
@@ -171,15 +176,6 @@ def _predicted(
     also = f"{kind.also_reads}/"
     codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
     beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
-    if turns and (phase.mixed or phase.attack or kind.name in ("ranking", "mining")):
-        raise ValueError(
-            f"{task.name} was aligned by rotation, which knows one language an input: score it "
-            "plainly, neither mixed, nor attacked, nor ranked."
-        )
-    if phase.attack and (phase.mixed or phase.smoothing):
-        raise ValueError(
-            f"{task.name} cannot be attacked and {'mixed' if phase.mixed else 'smoothed'} at once."
-        )
     if phase.attack:
         return attacked(model, task, head, rows, tokenizer, phase.attack)
     if kind.name == "ranking":

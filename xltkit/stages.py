@@ -7,12 +7,15 @@ from functools import cached_property
 from typing import Any
 
 from xltkit import data, models
+from xltkit.evaluation.mixed import FIRST
 from xltkit.keys import digest
 from xltkit.phases import Evaluate, Phase, signature
 from xltkit.recipe import Recipe
 from xltkit.tasks import Source, Task, get
 from xltkit.tasks.kinds import KINDS
 from xltkit.training.rows import source_of, training_rows
+
+JUDGED = ("classification", "choice", "tagging", "span")  # kinds that predict each item by itself
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,30 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
         examples=0 if task.kind == "mining" else phase.examples,
     )
     _assert_unseen(phase, source, recipe)
+    _check_way(phase, task.kind, parent)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
     fingerprints |= _also_read(get(phase.task), phase)
     fingerprints |= phase.attack.sources() if phase.attack else {}
     known = tuple(sorted(fingerprints.items()))
     return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
+
+
+def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
+    """Refuse a way of scoring that a task has not, before anything is trained for it."""
+    ways = {"attack": phase.attack, "mixed": phase.mixed, "smoothing": phase.smoothing}
+    asked = [name for name, way in ways.items() if way]
+    if len(asked) > 1:
+        raise ValueError(f"{phase.task} can be scored in one way at a time, not {asked}.")
+    fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": tuple(FIRST)}
+    if asked and kind not in fit[asked[0]]:
+        raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")
+    align = parent and getattr(parent.phase, "align", None)
+    rotated = align and align.method == "rotation"
+    if rotated and (phase.attack or phase.mixed or kind == "ranking"):
+        raise ValueError(
+            f"{phase.task} was aligned by rotation, which knows one language an input: score it "
+            "plainly, neither mixed, nor attacked, nor ranked."
+        )
 
 
 def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:

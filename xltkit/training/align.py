@@ -63,6 +63,9 @@ class Align:
                 f"method is {self.method!r} and pairs {self.pairs}: method can be "
                 f"{' or '.join(METHODS)}, and pairs names some, as in (Portion('pairs', 'qbe'),)."
             )
+        codes = [p.language for p in self.pairs]
+        if len(set(codes)) < len(codes):
+            raise ValueError(f"pairs are in {codes}; give each language once.")
 
     @property
     def cost(self) -> dict[str, int]:

@@ -22,13 +22,14 @@ from xltkit.training.align import Align, Joint, Sides, rotations, sides
 PAIRS = (Portion("pairs", "qas", 40),)
 
 
-def joint(made, tokenizer, weight=1.0):
+def joint(made, tokenizer, weight=1.0, **more):
+    way = {"pairs": PAIRS, **more}
     pairs = [sides(p, tokenizer, 64) for p in PAIRS]
 
     def collate(features):
         return KINDS["text"].collate(features, tokenizer, training=False)
 
-    return Joint(made, made.batches, pairs, collate, "nli", weight, seed=3)
+    return Joint(made, made.batches, pairs, collate, "nli", Align(weight=weight, **way), seed=3)
 
 
 def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny, tokenizer):
@@ -65,6 +66,16 @@ def test_pairs_are_drawn_anew_each_step_and_divided_among_parts(tiny, tokenizer)
     model = fresh(tiny, both.objective).eval()
     summed = [sum(float(list(both(model, p))[1].detach()) for p in ps) for ps in ([whole], parts)]
     assert summed[0] == pytest.approx(summed[1], rel=1e-3)
+
+
+def test_the_weight_of_the_distance_does_not_depend_on_the_number_of_pairs(tiny, tokenizer):
+    made = objective(tokenizer, "nli")
+    both = joint(made, tokenizer, batch_size=2)
+    (batch,) = both.batches(0, 1)
+    assert len(batch.inputs["pair/input_ids"]) == 4
+    assert float(batch.inputs["pair/share"]) == 8 / 2
+    parts = both.batches(0, 4)  # two of the four parts have a pair
+    assert sum("pair/share" in part.inputs for part in parts) == 2
 
 
 def test_a_rotation_that_was_put_in_is_found_and_undone(tiny, tokenizer, monkeypatch):

@@ -105,9 +105,7 @@ def _objective(
         return objective, plain.batches
     collate = partial(KINDS["text"].collate, tokenizer=plain.tokenizer, training=False)
     head = phase.portions[0].task
-    joint = align.Joint(
-        objective, plain.batches, list(pairs.values()), collate, head, way.weight, seed
-    )
+    joint = align.Joint(objective, plain.batches, list(pairs.values()), collate, head, way, seed)
     return joint, joint.batches
 
 

@@ -35,11 +35,10 @@ MARK = "pair/"  # before the names of the inputs that are translation pairs
 class Align:
     """How the languages of translation pairs are brought together in a target phase.
 
-    ``joint``: beside its own loss, every step draws as many pairs as it has examples and adds
-    ``weight`` times the mean squared distance of the pooled vectors of the two sides; gradients
-    reach both (XeroAlign, Gritta and Iacobacci 2021; there the pairs are translations of the
-    task's own training data, here any). A sequence head pools as for its scores; other heads take
-    the mean of the tokens.
+    ``joint``: beside its own loss, every step draws some pairs and adds ``weight`` times the mean
+    squared distance of the pooled vectors of the two sides; gradients reach both (XeroAlign, Gritta
+    and Iacobacci 2021; there the pairs are translations of the task's own training data, here any).
+    A sequence head pools as for its scores; other heads take the mean of the tokens.
 
     ``rotation``: the phase trains as ever. Then, for each language, the orthogonal matrix is found
     that turns centred sentence vectors onto those of their English translations (Procrustes; from
@@ -48,11 +47,13 @@ class Align:
 
     Attributes:
         pairs: portions of a task that has translations, as ``Portion("pairs", "qbe", 500)``.
+        batch_size: pairs that a step draws; 0 means as many as it has examples.
     """
 
     pairs: tuple[Portion, ...]
     method: str = "joint"
     weight: float = 1.0
+    batch_size: int = 0
 
     version = 1
 
@@ -100,25 +101,26 @@ class Joint:
         pairs: of all languages.
         collate: features to tensors.
         head: the name of the head whose pooling is used.
-        weight: of the distance.
+        way: how they are aligned.
         seed: of the pairs' order.
     """
 
     def __init__(
         self, objective: Objective, batches: Callable[[int, int], Sequence[Batch]],
         pairs: Sequence[Sides], collate: Callable[[Sequence[Feature]], dict[str, Tensor]],
-        head: str, weight: float, seed: int,
+        head: str, way: Align, seed: int,
     ):  # fmt: skip
         self.objective, self.plain_batches = objective, batches
         self.text = [f for p in pairs for f in p.text]
         self.english = [f for p in pairs for f in p.english]
-        self.collate, self.head, self.weight, self.seed = collate, head, weight, seed
+        self.collate, self.head, self.way, self.seed = collate, head, way, seed
 
     def batches(self, step: int, parts: int) -> list[Batch]:
-        """The batches of a step, and as many pairs as it has examples, drawn at random."""
+        """The batches of a step with some pairs, drawn at random."""
         batches = list(self.plain_batches(step, parts))
         random = np.random.default_rng(derive(self.seed, "pairs", step))
         total = sum(len(batch.labels) for batch in batches if batch.targets)
+        total = self.way.batch_size or total
         drawn = np.array_split(random.integers(len(self.text), size=total), parts)
         targets = sum(batch.targets for batch in batches)
         for i, (batch, at) in enumerate(zip(batches, drawn, strict=True)):
@@ -141,7 +143,7 @@ class Joint:
             share = pairs.pop("share")
             pooled = getattr(model, "module", model).pooled(self.head, **pairs)
             text, english = pooled.float().chunk(2)
-            yield self.weight * share * (text - english).square().mean(1).sum()
+            yield self.way.weight * share * (text - english).square().mean(1).sum()
 
 
 def rotations(model: Model, pairs: Mapping[str, Sides], tokenizer: Any) -> Turns:

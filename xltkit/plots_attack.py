@@ -14,7 +14,7 @@ from xltkit.tasks import get
 
 # What strength is, and the factor to its unit, where it is no share of words.
 STRENGTHS = {
-    "embeddings": ("radius of the ball (mean embedding norms)", 1),
+    "embeddings": ("radius (mean embedding norms)", 1),
     "distractor": ("sentences added", 1),
 }
 WORDS = ("words attacked (%)", 100)

@@ -25,6 +25,8 @@ def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
         whole.tie_weights()
     whole.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if model.tower is not None:
+        model.tower.save(folder / "tower")
     heads = {k: v.contiguous() for k, v in model.heads.state_dict().items()}
     if heads:
         save_file(heads, folder / "heads.safetensors")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+
+# What ships with the kit is built by modules whose own options follow, --help too.
+BUILT = {
+    "micro": ("micro", "rebuild the encoder that ships with the kit"),
+    "micro-clip": ("micro_clip", "rebuild the image tower and the CLIP that ship with the kit"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code (1: a run failed, 2: the command was wrong)."""
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
-    if rest and given.command != "micro":
+    if rest and given.command not in BUILT:
         parser.error(f"unknown arguments: {' '.join(rest)}; see python -m xltkit --help")
-    if given.command == "micro":
-        from xltkit.micro import main as build
-
-        return build(rest) or 0
+    if given.command in BUILT:
+        return import_module(f"xltkit.{BUILT[given.command][0]}").main(rest) or 0
     if given.command == "tasks":
         return _tasks(given.names)
     if given.command == "data":
@@ -55,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("names", nargs="*", metavar="TASK", help="none: all that are not generated")
     check.add_argument("--first", action="store_true", help="one language of each split only")
-    # Its own options are read by the builder itself, --help too.
-    commands.add_parser("micro", help="rebuild the encoder that ships with the kit", add_help=False)
+    for name, (_, about) in BUILT.items():
+        commands.add_parser(name, help=about, add_help=False)
     return parser
 
 

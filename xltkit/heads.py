@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -61,6 +63,33 @@ class Vector(nn.Module):
         pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
         direction = nn.functional.normalize(torch.tanh(self.dense(pooled)).float(), dim=-1)
         return direction * self.scale.clamp(min=1.0).sqrt()
+
+
+class Joint(nn.Module):
+    """The space that texts share with pictures, ``size`` wide: pooling and a linear layer.
+
+    Features of a locked image tower pass a linear layer of their own (``image_layer``); a tower
+    that is trained, and the tower of a teacher, are in that space already. The logarithm of the
+    learned scale of cosines starts at ln(1/0.07) and is kept in [0, ln 100] (Radford et al. 2021,
+    section 2.5; open_clip).
+    """
+
+    def __init__(self, width: int, size: int, pooling: str, image_layer: bool):
+        super().__init__()
+        self.pooling = pooling
+        self.text = nn.Linear(width, size)
+        self.image = nn.Linear(size, size) if image_layer else nn.Identity()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (batch, tokens, width) to vectors (batch, size), of any length."""
+        return self.text(hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask))
+
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by, 1 to 100."""
+        with torch.no_grad():  # the weight itself is clamped: a clamped output has no gradient
+            self.log_scale.clamp_(0.0, math.log(100.0))
+        return self.log_scale.exp()
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:

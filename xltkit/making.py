@@ -12,22 +12,27 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 
 from xltkit import data, models, runtime
 from xltkit.checkpoints import load_heads, save_encoder
 from xltkit.evaluation import mixed
 from xltkit.evaluation.attack import attacked
+from xltkit.evaluation.image_search import search, tower_for
 from xltkit.evaluation.predict import predict
 from xltkit.evaluation.search import mine, rank
+from xltkit.image_text import Distil, ImageText
 from xltkit.keys import derive, digest
 from xltkit.phases import Evaluate, Intermediate, Phase, Pretrain, signature
 from xltkit.stages import Stage
 from xltkit.store import Store
 from xltkit.tasks import Portion, Task, get
-from xltkit.tasks.kind import Feature
+from xltkit.tasks.captions import as_text
+from xltkit.tasks.kind import Feature, Head
 from xltkit.tasks.kinds import KINDS
 from xltkit.training import align
 from xltkit.training.batches import Plan
+from xltkit.training.contrast import Contrast, Distillation, joint_head
 from xltkit.training.loop import Batch, Objective, Schedule, train
 from xltkit.training.robust import Robust
 from xltkit.training.rows import state, training_rows
@@ -67,15 +72,17 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
 
 @lru_cache(maxsize=64)
 def _encoded(
-    portion: Portion, now: str, max_length: int, tokenizer_at: str, robust: Robust | None
-) -> list[Feature]:
+    portion: Portion, now: str, kind: str, max_length: int, tokenizer_at: str,
+    robust: Robust | None,
+) -> list[Feature]:  # fmt: skip
     """Encoding a data set once serves every stage of a process that trains on it."""
     task = get(portion.task)
     tokenizer = models.load_tokenizer(tokenizer_at)
     limit = min(max_length, tokenizer.model_max_length)
     rows = training_rows(portion)
     rows = robust.augment(task, rows) if robust else rows
-    return KINDS[task.kind].encode(task, rows, tokenizer, limit, training=True)
+    rows = as_text(rows) if kind in ("text", "lessons") else rows
+    return KINDS[kind].encode(task, rows, tokenizer, limit, training=True)
 
 
 def _encoded_rows(stage: Stage) -> list[Encoded]:
@@ -83,11 +90,22 @@ def _encoded_rows(stage: Stage) -> list[Encoded]:
     phase, robust = stage.phase, getattr(stage.phase, "robust", None)
     encoded = []
     for portion in phase.portions:
-        task = get(portion.task)
+        task = replace(get(portion.task), kind=phase.trained_as(portion))
         changed = robust if robust and robust.augments and task.kind != "text" else None
-        features = _encoded(portion, state(portion), phase.max_length, stage.encoder, changed)
+        about = (task.kind, phase.max_length, stage.encoder, changed)
+        features = _encoded(portion, state(portion), *about)
         encoded.append(Encoded(task, features))
     return encoded
+
+
+def _plain(phase: Phase, about: tuple[Any, ...], store: Path) -> Supervised:
+    """The losses of a phase, before anything makes them robust."""
+    if isinstance(phase, ImageText | Distil):
+        rows = [training_rows(p) for p in phase.portions]
+        objective = Contrast if isinstance(phase, ImageText) else Distillation
+        return objective(*about, phase=phase, rows=rows, store=store)
+    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
+    return Supervised(*about, rate)
 
 
 def _objective(
@@ -120,8 +138,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     sizes = [len(training_rows(p)) for p in phase.portions]
     lengths = [[len(f) for f in e.features] for e in encoded]
     plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
-    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
-    plain = Supervised(encoded, plan, tokenizer, seed, rate)
+    plain = _plain(phase, (encoded, plan, tokenizer, seed), folder.parent)
     way = getattr(phase, "align", None)
     pairs = (
         {p.language: align.sides(p, tokenizer, phase.max_length) for p in way.pairs} if way else {}
@@ -134,6 +151,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     scratch = isinstance(phase, Pretrain) and phase.scratch
     attention = "eager" if short else ""
     model = models.Model(start, plain.heads(), phase.pooling, attention, scratch)
+    plain.prepare(model)
     schedule = Schedule(
         phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
     )
@@ -151,14 +169,14 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     kind = KINDS[task.kind]
     rows = {code: _test_rows(task, phase, code) for code in phase.languages}
     name, heads, pooling = "", {}, "mean"
-    if not kind.frozen:
+    if not kind.frozen or kind.name == "captions":
         name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
-        heads = {name: kind.head(task)}
+        heads = {name: _head(stage, task, Path(start))}
     model = models.Model(start, heads, pooling)
     if heads:
         load_heads(model, Path(start))
     tokenizer = models.load_tokenizer(stage.encoder)
-    tables = _predicted(stage, task, name, model, rows, tokenizer, align.load(Path(start)))
+    tables = _predicted(stage, task, name, model, rows, tokenizer, Path(start))
     result = folder / "result"
     result.mkdir(exist_ok=True)
     for table, what in zip(tables, ("predictions", "scores"), strict=True):
@@ -167,9 +185,10 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
 
 def _predicted(
     stage: Stage, task: Task, head: str, model: models.Model, rows: dict[str, Dataset],
-    tokenizer: Any, turns: align.Turns,
+    tokenizer: Any, start: Path,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Predictions and scores by the way that the phase asks for."""
+    """Predictions and scores by the way that the phase asks for; ``start`` has what was trained."""
+    store, turns = start.parent, align.load(start)
     phase, kind = stage.phase, KINDS[task.kind]
     also = f"{kind.also_reads}/"
     codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
@@ -178,6 +197,9 @@ def _predicted(
         return attacked(model, task, head, rows, tokenizer, phase.attack)
     if kind.name == "ranking":
         return rank(model, task, head, rows, beside, tokenizer)
+    if kind.name == "captions":
+        tower = tower_for(stage.parent.phase, start)
+        return search(model, task, head, rows, tokenizer, tower, store)
     if kind.name == "mining":
         return mine(model, task, rows, beside, tokenizer, layer=phase.layer)
     predicting = partial(
@@ -198,12 +220,23 @@ def _predicted(
 def _trained_on(stage: Stage, task: Task) -> str:
     """The name of the head to read: an untrained head would score chance and look like a result."""
     trained = get(stage.parent.phase.portions[0].task)
+    if task.kind == "captions":
+        return trained.name
     if trained.kind != task.kind or trained.labels != task.labels:
         raise ValueError(
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
     return trained.name
+
+
+def _head(stage: Stage, task: Task, start: Path) -> Head:
+    """The head that a stage is scored with; of one with pictures as wide as it was trained."""
+    if task.kind != "captions":
+        return KINDS[task.kind].head(task)
+    weights = load_file(start / "heads.safetensors")
+    (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
+    return joint_head(stage.parent.phase, width)
 
 
 def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:

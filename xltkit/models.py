@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.heads import PerToken, Pooled, Vector, mean_pool
+from xltkit.heads import Joint, PerToken, Pooled, Vector, mean_pool
 from xltkit.keys import digest, known_digest
 from xltkit.tasks.kind import Head
 
@@ -74,13 +74,13 @@ def fingerprint(name: str) -> str:
 @cache
 def _commit(identifier: str, revision: str) -> str:
     """The commit that a revision of a Hub model stands for, read from its downloaded config."""
-    with _explained(identifier):
+    with explained(identifier):
         config = AutoConfig.from_pretrained(identifier, revision=revision)
     return getattr(config, "_commit_hash", None) or revision
 
 
 @contextmanager
-def _explained(name: str):
+def explained(name: str):
     """Turn the many ways in which loading fails into one message that names the remedy."""
     try:
         yield
@@ -96,7 +96,7 @@ def _explained(name: str):
 def check_encoder(name: str) -> None:
     """Raise ValueError, with the remedy, unless the encoder's configuration can be loaded."""
     where, revision = locate(name)
-    with _explained(name):
+    with explained(name):
         AutoConfig.from_pretrained(where, **_pin(revision))
 
 
@@ -107,7 +107,7 @@ def _pin(revision: str | None) -> dict[str, str]:
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of an encoder."""
     where, revision = locate(name)
-    with _explained(name):
+    with explained(name):
         return AutoTokenizer.from_pretrained(where, **_pin(revision))
 
 
@@ -134,13 +134,15 @@ class Model(nn.Module):
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         options = {"dtype": torch.float32, "attn_implementation": attention or None}
-        with _explained(name):
+        with explained(name):
             if scratch:
                 config = AutoConfig.from_pretrained(where, **_pin(revision))
                 loaded = _untrained(loader.from_config(config, **options))
             else:
                 loaded = loader.from_pretrained(where, **options, **_pin(revision))
         self.turn: dict[str, Tensor] = {}
+        self.tower: nn.Module | None = None  # of images, if one is trained
+        self.memory: nn.Module | None = None  # of earlier steps, if an objective has any
         self.encoder = loaded.base_model
         self.language_model = _language_head(loaded) if masked else None
         if getattr(self.encoder, "pooler", None) is not None:
@@ -149,12 +151,13 @@ class Model(nn.Module):
         config = self.encoder.config
         dropout = getattr(config, "hidden_dropout_prob", 0.1)
         make = {
-            "sequence": lambda size: Pooled(config.hidden_size, size, dropout, pooling),
-            "token": lambda size: PerToken(config.hidden_size, size, dropout),
+            "sequence": lambda h: Pooled(config.hidden_size, h.size, dropout, pooling),
+            "token": lambda h: PerToken(config.hidden_size, h.size, dropout),
             "vector": lambda _: Vector(config.hidden_size, pooling),
+            "joint": lambda h: Joint(config.hidden_size, h.size, pooling, h.image_layer),
         }
         self.heads = nn.ModuleDict(
-            {key: make[h.reads](h.size) for key, h in heads.items() if h.reads in make}
+            {key: make[h.reads](h) for key, h in heads.items() if h.reads in make}
         )
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:

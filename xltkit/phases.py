@@ -45,6 +45,7 @@ class Phase:
     accumulation: int = 1
     pooling: str = "mean"
 
+    finds_pictures = False  # whether its texts lie in a space with pictures
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
 
@@ -67,6 +68,14 @@ class Phase:
         """The share of the steps that each portion gets, given the sizes of the portions."""
         return [1.0]
 
+    def trained_as(self, portion: Portion) -> str:
+        """The kind that the rows of a portion are encoded as: as a rule that of their task."""
+        return get(portion.task).kind
+
+    def sources(self) -> dict[str, str]:
+        """Fingerprints of what the phase needs beside its rows, by name."""
+        return {}
+
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in from the budget of its first task."""
         budget = get(self.portions[0].task).budget
@@ -86,7 +95,7 @@ class Phase:
         return replace(self, **filled, steps=steps, epochs=0.0)
 
 
-def _portions(parts: Iterable[Part], languages: Sequence[str]) -> tuple[Portion, ...]:
+def portions_of(parts: Iterable[Part], languages: Sequence[str]) -> tuple[Portion, ...]:
     """Names of tasks, in every language given, and portions as they are."""
     if isinstance(parts, str | Portion):
         parts = (parts,)
@@ -128,7 +137,7 @@ class _Mixed(Phase):
 
 @dataclass(frozen=True)
 class Pretrain(_Mixed):
-    """Masked language modelling on plain text, and on translation pairs if given.
+    """Masked language modelling on plain text or captions, and on translation pairs if given.
 
     On a pair both sides are masked and read together (translation language modelling, Lample and
     Conneau 2019, section 3.3). ``pair_share`` of the steps go to the pairs. From ``scratch``, the
@@ -152,6 +161,9 @@ class Pretrain(_Mixed):
         pairs = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if share else []
         return [w * (1 - share) for w in text] + [w * share for w in pairs]
 
+    def trained_as(self, portion: Portion) -> str:  # noqa: D102
+        return "text"
+
 
 @dataclass(frozen=True)
 class Intermediate(_Mixed):
@@ -172,8 +184,8 @@ class Intermediate(_Mixed):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "tasks", _portions(self.tasks, self.languages))
-        text = _portions(self.text, self.languages) if self.text else ()
+        object.__setattr__(self, "tasks", portions_of(self.tasks, self.languages))
+        text = portions_of(self.text, self.languages) if self.text else ()
         object.__setattr__(self, "text", text)
         if bool(self.mlm) != bool(self.text) or not 0 <= self.mlm < 1:
             raise ValueError(
@@ -190,6 +202,9 @@ class Intermediate(_Mixed):
         tasks = mixing(sizes[:cut], self.mix, self.cap, self.temperature)
         text = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if self.mlm else []
         return [w * (1 - self.mlm) for w in tasks] + [w * self.mlm for w in text]
+
+    def trained_as(self, portion: Portion) -> str:  # noqa: D102
+        return super().trained_as(portion) if portion in self.tasks else "text"
 
 
 @dataclass(frozen=True)

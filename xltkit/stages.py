@@ -71,10 +71,16 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     for phase in recipe.phases:
         sizes = [len(training_rows(p)) for p in phase.portions]
         align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
-        fingerprints = {
-            f"{p.task}/{p.language}": data.fingerprint(source_of(get(p.task), "train"), p.language)
-            for p in (*phase.portions, *(align.pairs if align else ()))
-        } | (robust.sources() if robust else {})
+        fingerprints = (
+            {
+                f"{p.task}/{p.language}": data.fingerprint(
+                    source_of(get(p.task), "train"), p.language
+                )
+                for p in (*phase.portions, *(align.pairs if align else ()))
+            }
+            | phase.sources()
+            | (robust.sources() if robust else {})
+        )
         parent = stages[-1] if stages else None
         known = tuple(sorted(fingerprints.items()))
         stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, known))
@@ -113,6 +119,11 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
     asked = [name for name, way in ways.items() if way]
     if len(asked) > 1:
         raise ValueError(f"{phase.task} can be scored in one way at a time, not {asked}.")
+    if kind == "captions" and not (parent and parent.phase.finds_pictures):
+        raise ValueError(
+            f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
+            f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
+        )
     fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": tuple(FIRST)}
     if asked and kind not in fit[asked[0]]:
         raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")

@@ -176,7 +176,7 @@ def contact_sheet(rows: Dataset, *others: Dataset, columns: int = 4) -> Figure:
     """Pictures with their captions below, in rows, as a figure.
 
     Args:
-        rows: with ``image`` and ``text``, as ``microworld.rows("captions", ...)`` gives them.
+        rows: with ``image`` and ``texts``, as ``microworld.rows("captions", ...)`` gives them.
         others: the same rows in other languages, whose captions stand below the first.
         columns: pictures side by side.
     """
@@ -184,7 +184,7 @@ def contact_sheet(rows: Dataset, *others: Dataset, columns: int = 4) -> Figure:
 
     from matplotlib.figure import Figure
 
-    captions = zip(*(table["text"] for table in (rows, *others)), strict=True)
+    captions = zip(*([t[0] for t in table["texts"]] for table in (rows, *others)), strict=True)
     down = -(-len(rows) // columns)
     height = 2.2 + 0.45 * (1 + len(others))
     figure = Figure(figsize=(2.1 * columns, height * down), layout="constrained")

@@ -111,10 +111,19 @@ def _pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
 
 
 def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    """Either way of telling the picture, by a choice that is the same in every language."""
+    """Both ways of telling the picture; which comes first is the same in every language."""
+    return {"image": pictures.render(item[0]), "texts": [say((s,), lang) for s in _told(item)]}
+
+
+def _told(item: Item) -> list[Said]:
     (scene,) = item
-    way = int(digest(scene.about)[:8], 16) % 2
-    return {"image": pictures.render(scene), "text": say((Said(tell(scene)[way]),), lang)}
+    ways = [Said(clause) for clause in tell(scene)]
+    return ways[::-1] if int(digest(scene.about)[:8], 16) % 2 else ways
+
+
+def _caption_pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    said = (_told(item)[0],)
+    return {"text": say(said, lang), "translation": say(said, ENGLISH)}
 
 
 GENERATORS: dict[str, tuple[Maker, Writer]] = {
@@ -127,6 +136,7 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
     "retrieval": (make.sentence, _translation),
     "linking": (make.linking, _description),
     "captions": (make.picture, _caption),
+    "caption-pairs": (make.picture, _caption_pair),
     "text": (make.document, _text),
     "pairs": (make.pair, _pair),
     # Intermediate tasks that are no targets.

@@ -37,11 +37,13 @@ class Head(NamedTuple):
     """The layer between the encoder and a label space: what it reads and how many scores it gives.
 
     ``reads`` is ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1, times a scale),
-    ``masked`` (the encoder's own language-model head) or ``layers`` (no head: hidden states).
+    ``masked`` (the encoder's own language-model head), ``layers`` (no head: hidden states) or
+    ``joint`` (pooled, in a space shared with pictures, whose features may pass an ``image_layer``).
     """
 
     reads: str
     size: int = 0
+    image_layer: bool = False
 
 
 def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xltkit.keys import hashed_uniform
 from xltkit.tasks import scorers
+from xltkit.tasks.captions import Captions, Lessons, Paraphrases
 from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, pad, token_arrays
 from xltkit.tasks.search import Mining, Ranking, Retrieval
 from xltkit.tasks.span import Span
@@ -239,5 +240,6 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Classification(), Choice(), Tagging(), Span(), Retrieval(), Mining(), Ranking(), Text(),
+        Captions(), Paraphrases(), Lessons(),
     )
 }  # fmt: skip

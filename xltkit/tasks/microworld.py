@@ -9,7 +9,7 @@ from datasets import Dataset
 from xltkit.microworld.languages import LANGUAGES, language
 from xltkit.microworld.makers import NLI_LABELS, PARAPHRASE_LABELS
 from xltkit.microworld.tasks import NER_TAGS, POS_TAGS, SIZES
-from xltkit.tasks.table import Budget, Portion, Source, Suite, Task
+from xltkit.tasks.table import Budget, Images, Portion, Source, Suite, Task
 
 
 class _EveryLanguage(Mapping):
@@ -99,6 +99,8 @@ TASKS: dict[str, Task] = {
         _task("retrieval", "retrieval", "accuracy", 100 / SIZES["test"]),
         # Its candidates are English, two a row. Chance: the mean of 1/rank, up to rank 20.
         _task("linking", "ranking", "mrr@20", 180 / SIZES["test"], budget=(100, 32, 7e-4)),
+        _task("captions", "captions", "r@1", 100 / SIZES["test"], budget=(300, 64, 7e-4)),
+        _task("caption-pairs", "text", "", 0.0, budget=(300, 64, 7e-4), tested=False),
         _task("text", "text", "", 0.0, train=12000, budget=_PRETRAINING, tested=False),
         _task("pairs", "text", "", 0.0, budget=_PRETRAINING, tested=False),
         # Intermediate tasks that are no targets, large and small. A gentler rate than a target's:
@@ -133,6 +135,13 @@ SUITES: dict[str, Suite] = {
         multilingual=tuple(Portion("qa-large", code) for code in ("en", "qbe", "qke", "qto")),
         text=tuple(Portion("text", code, 200) for code in LANGUAGES),
         between=Budget(steps=150, batch_size=16, learning_rate=5e-4, max_length=96),
+        images=Images(
+            captions="captions",
+            tower="micro-vision",
+            teacher="micro-clip",
+            text=("nli-large", "qa-large"),
+            budget=Budget(steps=150, batch_size=32, learning_rate=5e-4, max_length=96),
+        ),
         is_microworld=True,
     )
 }

@@ -21,6 +21,7 @@ COLUMNS = {
     "mining": ("id", "side", "text", "pairs"),
     # Training rows have the right candidate too: "text" and "context", as candidates do.
     "ranking": ("id", "query", "key"),
+    "captions": ("id", "image", "texts"),  # one row a picture, with one caption or several
     "text": ("id", "text"),  # and "translation", where the rows are translation pairs
 }
 
@@ -148,6 +149,25 @@ class Portion:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What the image-text arms of a suite are made of, and what they are held against.
+
+    Attributes:
+        captions: the task with pictures, in the source language.
+        tower: the image tower that is locked.
+        teacher: the CLIP whose text tower is distilled.
+        text: the supervised tasks of the arm without pictures.
+        budget: of every intermediate phase, with pictures or without.
+    """
+
+    captions: str
+    tower: str
+    teacher: str
+    text: tuple[str, ...]
+    budget: Budget
+
+
+@dataclass(frozen=True)
 class Suite:
     """A named set of tasks.
 
@@ -157,7 +177,8 @@ class Suite:
 
     ``intermediates`` are the tasks of the STILTs grid, ``translated`` one of them in several
     languages, ``multilingual`` one whose labels are in several, ``text`` what masked language
-    modelling is mixed in from, and ``between`` the budget that all of its arms share.
+    modelling is mixed in from, and ``between`` the budget that all of its arms share. ``images``
+    says the same of the arms with pictures.
     """
 
     name: str
@@ -169,4 +190,5 @@ class Suite:
     multilingual: tuple[Portion, ...] = ()
     text: tuple[Portion, ...] = ()
     between: Budget = field(default_factory=Budget)
+    images: Images | None = None
     is_microworld: bool = False

@@ -208,6 +208,18 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[tuple[str, Tensor]
             yield f"{g}.{p}", parameter
 
 
+def _state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What training changes: weights, and what a module keeps of earlier steps.
+
+    Buffers that are the same in every step, such as positions, may share memory or be views.
+    """
+    yield from model.named_parameters()
+    for name, buffer in model.named_buffers():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if name.rpartition(".")[2] not in owner._non_persistent_buffers_set:
+            yield name, buffer
+
+
 def _checkpoint(
     model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, log: Log
 ) -> None:
@@ -215,7 +227,8 @@ def _checkpoint(
     where = folder / f"checkpoint-{step}"
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir()
-    save_file({n: p.detach() for n, p in model.named_parameters()}, where / "model.safetensors")
+    weights = {n: p.detach().contiguous() for n, p in _state(model)}
+    save_file(weights, where / "model.safetensors")
     state = {
         f"{name}.{key}": value
         for name, parameter in _parameters(optimizer)
@@ -239,8 +252,8 @@ def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) ->
     state = json.loads((where / "state.json").read_text())
     weights = load_file(where / "model.safetensors")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+        for name, value in _state(model):
+            value.copy_(weights[name])
     moments = load_file(where / "optimizer.safetensors")
     for name, parameter in _parameters(optimizer):
         mine = {k.rsplit(".", 1)[1]: v for k, v in moments.items() if k.rsplit(".", 1)[0] == name}

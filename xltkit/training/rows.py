@@ -48,12 +48,14 @@ def _training_rows(portion: Portion, state: str) -> Dataset:
     return _shuffled(rows, portion.task) if portion.shuffled else rows
 
 
+# What a shuffle deals out anew, where it is no label.
+_DEALT = {"span": "question", "tagging": "tags", "ranking": "query", "captions": "texts"}
+
+
 def _shuffled(rows: Dataset, task: str) -> Dataset:
     """The same rows with labels, tags or questions dealt out at random."""
     random = np.random.default_rng(derive("shuffle", task))
-    column = {"span": "question", "tagging": "tags", "ranking": "query"}.get(
-        get(task).kind, "label"
-    )
+    column = _DEALT.get(get(task).kind, "label")
     values = rows[column][:]
     if column == "tags":  # over all words, so that every sentence keeps its length
         ends = np.cumsum([len(tags) for tags in values])[:-1]

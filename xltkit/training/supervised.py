@@ -45,6 +45,9 @@ class Supervised:
         """The heads the phase trains: one per task, whatever the number of its languages."""
         return {p.task.name: KINDS[p.task.kind].head(p.task) for p in self.portions}
 
+    def prepare(self, model: nn.Module) -> None:
+        """Give the model whatever is trained beside its encoder and heads."""
+
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""
         portion, epoch, examples = self.plan[step]

@@ -1,0 +1,73 @@
+"""Build ``micro-clip``, the CLIP that ships with the kit: ``python -m xltkit micro-clip``.
+
+A small convolutional tower, ``micro-vision``, and a small English text encoder, both from scratch,
+trained by the kit's ``ImageText`` phase on scenes of the microworld and their English captions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil, XLMRobertaModel
+
+from xltkit.image_text import ImageText
+from xltkit.keys import file_digest
+from xltkit.making import make
+from xltkit.microworld.pictures import SIDE
+from xltkit.models import MICRO, load_tokenizer
+from xltkit.recipe import Recipe
+from xltkit.stages import training_stages
+from xltkit.store import Store
+from xltkit.tasks import Portion
+from xltkit.vision import MICRO_CLIP, TOWER
+
+SCENES, STEPS, LAYERS = 20000, 1500, 2
+FILES = (
+    "config.json", "model.safetensors", "heads.safetensors", "tokenizer.json",
+    "tokenizer_config.json", f"{TOWER}/config.json", f"{TOWER}/model.safetensors",
+    f"{TOWER}/preprocessor_config.json",
+)  # fmt: skip
+
+
+def write_blank(folder: Path, seed: int = 0) -> Path:
+    """A text encoder with random weights, and below it an image tower with random weights."""
+    torch.manual_seed(seed)
+    config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=LAYERS)
+    config.architectures = None
+    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    load_tokenizer("micro").save_pretrained(folder)
+    shape = ResNetConfig(
+        embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
+    )
+    ResNetModel(shape).save_pretrained(folder / TOWER)
+    ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build both towers and copy them to where the package looks for them."""
+    parser = argparse.ArgumentParser(prog="xltkit micro-clip", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=MICRO_CLIP, help="folder to write them to")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    store = Store()
+    blank = write_blank(store.folder / "micro-clip-blank")
+    phase = ImageText(
+        Portion("captions", "en", SCENES), tower=str(blank / TOWER), locked=False,
+        steps=asked.steps, batch_size=96, learning_rate=2e-3,
+    )  # fmt: skip
+    (stage,) = training_stages(Recipe(str(blank), (phase,)), seed=0)
+    trained = make(stage, store)
+    for name in FILES:
+        (asked.out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained / name, asked.out / name)
+    print(f"{asked.out}: model.safetensors {file_digest(asked.out / 'model.safetensors')[:16]}")
+
+
+if __name__ == "__main__":
+    main()

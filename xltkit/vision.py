@@ -1,0 +1,219 @@
+"""Image towers from transformers, and the features they give."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from datasets import Dataset, Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from xltkit import models, runtime, vectors
+from xltkit.heads import mean_pool
+from xltkit.keys import digest, file_digest
+
+MICRO_CLIP = Path(__file__).parent / "microworld" / "micro-clip"
+TOWER = "tower"  # where a stage that trained its tower keeps it
+# Known by a short name: what ships with the kit.
+SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
+PIXELS = "pixels"  # no network at all: what is seen without any training
+PIXELS_SIDE = 16
+
+
+def locate(name: str) -> str:
+    """An image tower or a teacher by its name, as ``models.locate`` takes encoders.
+
+    Raises:
+        ValueError: if it is neither shipped, nor a folder, nor of the form of a Hub id.
+    """
+    where = str(SHIPPED.get(name, name))
+    try:
+        models.locate(where)
+    except ValueError:
+        raise ValueError(
+            f"{name!r} is no image tower. Give {', '.join(map(repr, SHIPPED))}, {PIXELS!r}, a "
+            "folder of a checkpoint, or a Hub id such as 'openai/clip-vit-base-patch32' or "
+            "'facebook/dinov2-base', with '@' and a commit to pin it."
+        ) from None
+    return where
+
+
+def fingerprint(name: str) -> str:
+    """What identifies the weights of a tower or of a teacher, its heads included."""
+    if name == PIXELS:
+        return f"{PIXELS}/{PIXELS_SIDE}"
+    where = locate(name)
+    more = [
+        file_digest(file)
+        for file in (Path(where, "heads.safetensors"), Path(where, "preprocessor_config.json"))
+        if file.is_file()
+    ]
+    return "+".join([models.fingerprint(where), *(d[:16] for d in more)])
+
+
+def tower_of(teacher: str) -> str:
+    """The image tower whose space the text vectors of a teacher are in."""
+    if teacher == "micro-clip":
+        return "micro-vision"
+    beside = Path(teacher, TOWER)
+    return str(beside) if beside.is_dir() else teacher
+
+
+class Tower(nn.Module):
+    """A network that turns pictures into features (batch, ``width``).
+
+    Of a dual encoder (CLIP, SigLIP) the image vector in the space it shares with text; of any
+    other vision model the mean of its last hidden states.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        where, revision = models.locate(locate(name))
+        pin = {} if revision is None else {"revision": revision}
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        with models.explained(name):
+            # Without torchvision, which the kit does not need for anything else.
+            self.processor = AutoImageProcessor.from_pretrained(where, backend="pil", **pin)
+            self.network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
+
+    def pixels(self, images: Sequence[Any]) -> Tensor:
+        """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
+        return self.processor([i.convert("RGB") for i in images], return_tensors="pt").pixel_values
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, channels, height, width) to features (batch, width)."""
+        if hasattr(self.network, "get_image_features"):
+            return self.network.get_image_features(pixel_values=pixels).pooler_output
+        hidden = self.network(pixel_values=pixels).last_hidden_state
+        return hidden.mean((2, 3)) if hidden.ndim == 4 else hidden.mean(1)
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return width(self)
+
+    def save(self, folder: Path) -> None:
+        """Write the tower as an ordinary checkpoint folder."""
+        self.network.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+
+@torch.inference_mode()
+def width(tower: str | Tower) -> int:
+    """The number of features of a tower, found by looking at a grey picture."""
+    if tower == PIXELS:
+        return 3 * PIXELS_SIDE**2
+    tower = tower if isinstance(tower, Tower) else Tower(tower)
+    was = tower.training
+    seen = tower.eval()(tower.pixels([PIL.Image.new("RGB", (64, 64), "grey")]))
+    tower.train(was)
+    return seen.shape[1]
+
+
+def contents(rows: Dataset) -> list[str]:
+    """A digest of the bytes of each picture: equal pictures have equal ones."""
+    raw = rows.select_columns(["image"]).cast_column("image", Image(decode=False))[:]["image"]
+    return [
+        digest_of(picture["bytes"]) if picture["bytes"] else file_digest(Path(picture["path"]))[:32]
+        for picture in raw
+    ]
+
+
+def digest_of(content: bytes) -> str:
+    """A digest of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
+    """The features of the pictures of some rows by a locked tower, in half precision.
+
+    Args:
+        name: of a tower, or ``pixels``: 16 x 16 pixels in three colours, from -1 to 1.
+        rows: with a column ``image``.
+        store: the folder of the store; what is computed is kept there.
+
+    Returns:
+        An array (rows, width).
+    """
+    loaded: list[Tower] = []
+
+    def compute(chosen: Sequence[int]) -> np.ndarray:
+        images = rows.select(chosen)["image"][:]
+        if name == PIXELS:
+            small = [i.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE)) for i in images]
+            return np.stack([np.asarray(i, dtype=np.float32).ravel() / 127.5 - 1 for i in small])
+        if not loaded:
+            loaded.append(Tower(name).to(runtime.device()).eval())
+        with torch.inference_mode():
+            return loaded[0](loaded[0].pixels(images).to(runtime.device())).float().cpu().numpy()
+
+    folder = store / vectors.FOLDER / digest(fingerprint(name))
+    return vectors.kept(folder, contents(rows), compute)
+
+
+def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
+    """What the text tower of a CLIP says of some texts, in half precision.
+
+    Args:
+        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
+            encoder that transformers knows.
+        texts: in the language of the teacher.
+        store: the folder of the store; what is computed is kept there.
+
+    Returns:
+        Vectors (texts, width), not brought to length 1.
+    """
+    loaded: list[Any] = []
+
+    def compute(chosen: Sequence[int]) -> np.ndarray:
+        if not loaded:
+            loaded.extend(_teacher(teacher))
+        network, tokenizer = loaded
+        encoded = tokenizer([texts[i] for i in chosen], padding=True, truncation=True,
+                            return_tensors="pt").to(runtime.device())  # fmt: skip
+        with torch.inference_mode():
+            return network(**encoded).float().cpu().numpy()
+
+    folder = store / vectors.FOLDER / digest([fingerprint(teacher), "text"])
+    return vectors.kept(folder, [digest_of(text.encode()) for text in texts], compute)
+
+
+def _teacher(name: str) -> tuple[Callable[..., Tensor], Any]:
+    """A function from tokens to vectors, and the tokenizer."""
+    where, revision = models.locate(locate(name))
+    pin = {} if revision is None else {"revision": revision}
+    with models.explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
+        network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
+    network = network.to(runtime.device()).eval()
+    if hasattr(network, "get_text_features"):
+        return lambda **inputs: network.get_text_features(**inputs).pooler_output, tokenizer
+    return _stage_as_teacher(name, Path(where), network), tokenizer
+
+
+def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:
+    """The text side of what ``ImageText`` trained: the encoder's mean state and a linear layer."""
+    heads = folder / "heads.safetensors"
+    weights = load_file(heads) if heads.is_file() else {}
+    text = {k.rpartition(".")[2]: v for k, v in weights.items() if ".text." in k}
+    if not text:
+        raise ValueError(
+            f"{name!r} is no teacher: it has no text tower. Give 'micro-clip', the folder of a "
+            "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
+        )
+
+    def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
+        hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
+        pooled = mean_pool(hidden, attention_mask)
+        return nn.functional.linear(pooled, text["weight"].to(pooled), text["bias"].to(pooled))
+
+    return vectors_of

@@ -21,6 +21,8 @@ COLUMNS = {
     "mining": ("id", "side", "text", "pairs"),
     # Training rows have the right candidate too: "text" and "context", as candidates do.
     "ranking": ("id", "query", "key"),
+    # One row a picture, with all of its captions in the language: at least one.
+    "captions": ("id", "image", "texts"),
     "text": ("id", "text"),  # and "translation", where the rows are translation pairs
 }
 

@@ -33,6 +33,7 @@ METRICS = {
     "retrieval": {"accuracy"},
     "mining": {"f1"},
     "ranking": {"map@20", "mrr@20"},
+    "captions": {"r@1"},
 }
 CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
 CHOICES |= {"csqa": 5}

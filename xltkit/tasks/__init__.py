@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from xltkit import data
-from xltkit.tasks import intermediate, microworld, retrieval, xtreme
+from xltkit.tasks import captions_table, intermediate, microworld, retrieval, xtreme
 from xltkit.tasks.table import COLUMNS, Budget, Portion, Source, Suite, Task
 
 __all__ = [
@@ -28,7 +28,9 @@ __all__ = [
     "table_of_tasks",
 ]
 
-TASKS: dict[str, Task] = microworld.TASKS | xtreme.TASKS | retrieval.TASKS | intermediate.TASKS
+TASKS: dict[str, Task] = (
+    microworld.TASKS | xtreme.TASKS | retrieval.TASKS | intermediate.TASKS | captions_table.TASKS
+)
 SUITES: dict[str, Suite] = microworld.SUITES | xtreme.SUITES
 
 

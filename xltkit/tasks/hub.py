@@ -18,6 +18,7 @@ REVISIONS = {
     "cambridgeltl/xcopa": "042f78955ba48e6404616762fa6e05e839c3907a",
     "facebook/anli": "8e4813d81f46d313dac7892e1c28076917cfcdf9",
     "facebook/xnli": "b8dd5d7af51114dbda02c0e3f6133f332186418e",
+    "floschne/xm3600": "8d3e5665526c55a5855cd6ddfbaba2032bc7cee4",
     "google-research-datasets/paws-x": "4cd8187c404bda33cb1f62b49b001115862acf37",
     "google-research-datasets/tydiqa": "da78f23f9119363459acbaf46bf89426ff26c259",
     "google/xquad": "51adfef1c1287aab1d2d91b5bead9bcfb9c68583",
@@ -27,6 +28,7 @@ REVISIONS = {
     "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
     "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f",
     "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
+    "romrawinjp/multi30k": "110e827dac7d6aabe6201d13bbdbc7413630390d",
     "stanfordnlp/snli": "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b",
     "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
     "unimelb-nlp/wikiann": "f0a3be6dc5564c0cc4150bb660144800a1f539d4",
@@ -38,10 +40,14 @@ UNPINNED = {
     "Babelscape/wikineural": _UNSEEN,
     "Samsoup/cosmos_qa": _UNSEEN,
     "google/xtreme": _UNSEEN,
+    "jxie/flickr8k": _UNSEEN,
+    "lmms-lab/flickr30k": _UNSEEN,
     "wikimedia/wikipedia": _UNSEEN,
     "local/balanced-copa": "Made from balanced-copa-dev-all.xml of github.com/Balanced-COPA.",
     "local/ccg": "CCGbank is licensed by the LDC (LDC2005T13) and has no free copy. Write yours "
     "with a word, a tab and its supertag on each line, and an empty line after each sentence.",
+    "local/emoji-captions": "Made from png/72 of github.com/emoj-info/noto and from "
+    "cldr-annotations-full of github.com/unicode-org/cldr-json.",
     "raw/bucc2018": "XTREME's scripts/download_data.sh makes these files of the sample data of "
     "the shared task (comparable.limsi.fr/bucc2018): de-en.dev.de, .en and .gold.",
     "raw/mewsli-x": "get-mewsli-x.sh in dense_representations_for_entity_retrieval/mel of "

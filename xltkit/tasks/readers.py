@@ -1,6 +1,7 @@
 """Readers: from the columns of a Hub data set to the canonical columns of a kind of task.
 
-Those of multiple choice and tagging are in ``choice_readers.py`` and ``tag_readers.py``.
+Those of multiple choice, tagging and captions are in ``choice_readers.py``, ``tag_readers.py`` and
+``caption_readers.py``.
 
 A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
 language, and returns a new data set that lies in memory: nothing is written to a cache that could
@@ -60,10 +61,10 @@ def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
         raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
     features = Features({"id": _TEXT} | FEATURES[kind])
     ordered = {name: columns[name] for name in FEATURES[kind]}
-    return Dataset.from_dict({"id": _distinct(ids)} | ordered, features=features)
+    return Dataset.from_dict({"id": distinct(ids)} | ordered, features=features)
 
 
-def _distinct(ids: Iterable[object]) -> list[str]:
+def distinct(ids: Iterable[object]) -> list[str]:
     """The ids as strings; the second row with the same id gets ``#2``, and so on.
 
     TyDiQA repeats ids, and a scorer that looks predictions up by id would then share one

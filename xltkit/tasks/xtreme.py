@@ -13,7 +13,7 @@ from xltkit.tasks import choice_readers, readers, tag_readers
 from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.hub import ALL, sources
 from xltkit.tasks.intermediate import COPA, PAIRS, SPANS
-from xltkit.tasks.table import Budget, Portion, Suite, Task
+from xltkit.tasks.table import Budget, Images, Portion, Suite, Task
 
 _XTREME, _XTREME_R = (BENCHMARKS[name].tasks for name in ("xtreme", "xtreme-r"))
 XNLI, PAWS_X = _XTREME["xnli"], _XTREME["paws-x"]
@@ -239,6 +239,12 @@ _STILTS = {
     "multilingual": tuple(Portion("tydiqa", c) for c in "en ar bn fi id ko ru sw te".split()),
     "text": tuple(Portion("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
     "between": Budget(steps=5000, batch_size=16, learning_rate=1e-5, max_length=256),
+    # Ours: no paper has trained on pictures between pretraining and these targets.
+    "images": Images(
+        captions="flickr8k", tower="openai/clip-vit-base-patch32",
+        teacher="openai/clip-vit-base-patch32", text=("mnli", "squad"),
+        budget=Budget(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
+    ),
 }  # fmt: skip
 _SHARED = {"contrasts": _CONTRASTS, "encoder": "xlm-roberta-base"} | _STILTS
 SUITES: dict[str, Suite] = {

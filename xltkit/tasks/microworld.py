@@ -137,6 +137,7 @@ SUITES: dict[str, Suite] = {
         between=Budget(steps=150, batch_size=16, learning_rate=5e-4, max_length=96),
         images=Images(
             captions="captions",
+            tested="captions",
             tower="micro-vision",
             teacher="micro-clip",
             text=("nli-large", "qa-large"),

@@ -154,6 +154,7 @@ class Images:
 
     Attributes:
         captions: the task with pictures, in the source language.
+        tested: the task with pictures and captions in many languages.
         tower: the image tower that is locked.
         teacher: the CLIP whose text tower is distilled.
         text: the supervised tasks of the arm without pictures.
@@ -161,6 +162,7 @@ class Images:
     """
 
     captions: str
+    tested: str
     tower: str
     teacher: str
     text: tuple[str, ...]

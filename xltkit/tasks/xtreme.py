@@ -241,7 +241,7 @@ _STILTS = {
     "between": Budget(steps=5000, batch_size=16, learning_rate=1e-5, max_length=256),
     # Ours: no paper has trained on pictures between pretraining and these targets.
     "images": Images(
-        captions="flickr8k", tower="openai/clip-vit-base-patch32",
+        captions="flickr8k", tested="xm3600", tower="openai/clip-vit-base-patch32",
         teacher="openai/clip-vit-base-patch32", text=("mnli", "squad"),
         budget=Budget(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
     ),

@@ -39,6 +39,7 @@ _MODULES = (
     "microworld",
     "plots",
     "plots_attack",
+    "plots_images",
     "plots_matrix",
     "stats",
     "tasks",

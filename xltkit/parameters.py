@@ -63,6 +63,7 @@ PARAMETERS: dict[str, Parameter] = {
     "split": Parameter("str", "what is scored", "test", ("test", "validation")),
     "languages": Parameter("list[str]", "languages scored, empty: all there are", ["en", "sw"]),
     "stand_ins": Parameter("list[str]", "train on other data: wanted<-instead", ["mnli<-sick"]),
+    "tower": Parameter("str", "an image tower, empty: the suite's own", "pixels"),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", filled=True),
     "smoke": Parameter("bool", "tiny run that shows that it works, and measures nothing", False),
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),

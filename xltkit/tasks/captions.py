@@ -81,7 +81,8 @@ class Captions(Kind):
         mine = np.array([f.example for f in features])
         scores = texts @ images.T
         right = same[mine][:, None] == same[None, :]
-        captions = np.array([f"{ids[row]}/{i}" for i, row in enumerate(mine)])
+        number = pd.Series(mine).groupby(mine).cumcount()  # of a caption among those of its picture
+        captions = np.array([f"{ids[row]}/{k}" for row, k in zip(mine, number, strict=True)])
         there, back = (_ranked(s, r) for s, r in ((scores, right), (scores.T, right.T)))
         gold = [ids[mine], ids]
         pred = [ids[there[1]], ids[mine[back[1]]]]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltkit.stats import compare, holm, summary, t_interval
+from xltkit.stats import compare, holm, interaction, summary, t_interval
 
 
 class Table:
@@ -55,6 +55,18 @@ def test_holm_multiplies_by_the_number_of_tests_left():
     )
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert np.isnan(holm([np.nan])).all()
+
+
+def test_an_interaction_is_a_difference_of_gains():
+    # The gains of the three seeds are 1, 1, 3 in qbe and 3, 2, 4 in qad.
+    table = interaction(Table(VALUES), "none", "family", ["Beric"], ["Alvic"]).iloc[0]
+    assert table["arm"] == "text"
+    assert table["gain_here"] == pytest.approx(5 / 3) and table["gain_there"] == 3
+    assert (table["difference"], table["low"]) == pytest.approx(
+        (-4 / 3, t_interval([-2, -1, -1])[0])
+    )
+    with pytest.raises(ValueError, match=r"Alvic.*Beric"):
+        interaction(Table(VALUES), "none", "family", ["English"], ["Alvic"])
 
 
 def test_the_source_is_apart_from_the_transfer_mean():

@@ -64,6 +64,12 @@ PARAMETERS: dict[str, Parameter] = {
     "languages": Parameter("list[str]", "languages scored, empty: all there are", ["en", "sw"]),
     "stand_ins": Parameter("list[str]", "train on other data: wanted<-instead", ["mnli<-sick"]),
     "tower": Parameter("str", "an image tower, empty: the suite's own", "pixels"),
+    "teacher": Parameter(
+        "str", "a CLIP whose text tower teaches, empty: the suite's own", "micro-clip"
+    ),
+    "published": Parameter(
+        "str", "an encoder to start one more arm from, or none", "xlm-roberta-base"
+    ),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", filled=True),
     "smoke": Parameter("bool", "tiny run that shows that it works, and measures nothing", False),
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),

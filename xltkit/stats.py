@@ -140,6 +140,53 @@ def compare(results: Results, baseline: str, by: str | Sequence[str] = "task") -
     return out.assign(method="paired t over seeds", baseline=baseline)
 
 
+def interaction(
+    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str]
+) -> pd.DataFrame:
+    """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
+
+    A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
+    the groups ``there``; the source language plays no part.
+
+    Args:
+        results: of a study.
+        baseline: the arm that gains are over.
+        by: a column of ``results.scores``, such as ``resource`` or ``family``.
+        here: values of that column.
+        there: other values of it.
+
+    Returns:
+        One row per arm: ``gain_here``, ``gain_there``, and of their difference the columns of
+        ``compare``.
+
+    Raises:
+        ValueError: if the baseline is no arm, or a group has no transfer language.
+    """
+    arms, table = list(results.study.arms), results.main[~results.main["is_source"]]
+    _checked(table, [by])
+    groups = {"here": list(here), "there": list(there)}
+    for group in groups.values():
+        if baseline not in arms or not table[by].isin(group).any():
+            raise ValueError(
+                f"baseline is {baseline!r} and a group {group}: arms are {arms}, and {by} of the "
+                f"transfer languages can be {sorted(table[by].unique())}."
+            )
+    gains = {}
+    for name, group in groups.items():
+        seeds = per_seed(table[table[by].isin(group)], ["arm"])
+        values = seeds.pivot(index="seed", columns="arm", values="value")
+        gains[name] = values.sub(values[baseline], axis=0)
+    rows = [
+        {"arm": arm, "by": by}
+        | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
+        | _difference((gains["here"] - gains["there"])[arm].to_numpy())
+        for arm in arms
+        if arm != baseline
+    ]
+    out = pd.DataFrame(rows)
+    return out.assign(p_holm=holm(out["p"]), baseline=baseline)
+
+
 def _difference(values: np.ndarray) -> dict[str, float]:
     count = len(values)
     low, high = t_interval(values)

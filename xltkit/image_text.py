@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xltkit.phases import Part, Phase, portions_of
 from xltkit.tasks import Portion, get
@@ -58,6 +58,12 @@ class ImageText(Phase):
                 f"queue is {self.queue} and tower {self.tower!r}, locked={self.locked}: a queue "
                 "is 0 or longer, and plain pixels have nothing to train."
             )
+
+    @property
+    def plain(self) -> ImageText:
+        """The phase with its own pictures: its seeds are those of its controls."""
+        own = tuple(replace(p, shuffled=False) for p in self.captions)
+        return replace(self, captions=own, against="image")
 
     @property
     def portions(self) -> tuple[Portion, ...]:  # noqa: D102

@@ -117,8 +117,8 @@ def _xm3600() -> Task:
         licence="CC BY 4.0 (captions), CC BY 2.0 (pictures of Open Images)",
         citation="Thapliyal et al. 2022",
         note="3,600 pictures, two captions or so in each of 36 languages, written and not "
-        "translated; no training set; quz is qu here and fil tl; no is Norwegian without saying which. Not loaded by us: columns, "
-        "splits and commit are those in mteb's code",
+        "translated; no training set; quz is qu here and fil tl; no is Norwegian without saying "
+        "which. Not loaded by us: columns, splits and commit are those in mteb's code",
         test=replace(test, others=tuple(renamed)),
     )
 

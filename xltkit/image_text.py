@@ -75,10 +75,10 @@ class ImageText(Phase):
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the tower."""
+        """The fingerprint of the tower; a paraphrase's space is as wide as its features."""
         from xltkit import vision
 
-        return {"tower": vision.fingerprint(self.tower)} if self.finds_pictures else {}
+        return {"tower": vision.fingerprint(self.tower)}
 
 
 @dataclass(frozen=True)

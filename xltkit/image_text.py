@@ -92,14 +92,13 @@ class Distil(Phase):
 
     Attributes:
         texts: rows of a task of the kind ``captions`` or ``text``.
-        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id.
+        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id. Of a stage
+            whose tower was locked the student learns the texts, and finds no pictures.
     """
 
     texts: tuple[Portion, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
     teacher: str = "micro-clip"
-
-    finds_pictures = True  # those of its teacher
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,6 +116,13 @@ class Distil(Phase):
 
     def weights(self, sizes: list[int]) -> list[float]:  # noqa: D102
         return [n / sum(sizes) for n in sizes]
+
+    @property
+    def finds_pictures(self) -> bool:
+        """True; raises ValueError if there are none in its teacher's space."""
+        from xltkit import vision
+
+        return bool(vision.tower_of(self.teacher))
 
     def trained_as(self, portion: Portion) -> str:  # noqa: D102
         return "lessons"

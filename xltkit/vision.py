@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from xltkit.keys import digest, file_digest
 
 MICRO_CLIP = Path(__file__).parent / "microworld" / "micro-clip"
 TOWER = "tower"  # where a stage that trained its tower keeps it
+HEADS = "heads.safetensors"
 # Known by a short name: what ships with the kit.
 SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
@@ -53,17 +55,27 @@ def fingerprint(name: str) -> str:
     where = locate(name)
     more = [
         file_digest(file)
-        for file in (Path(where, "heads.safetensors"), Path(where, "preprocessor_config.json"))
+        for file in (Path(where, HEADS), Path(where, "preprocessor_config.json"))
         if file.is_file()
     ]
     return "+".join([models.fingerprint(where), *(d[:16] for d in more)])
 
 
 def tower_of(teacher: str) -> str:
-    """The image tower whose space the text vectors of a teacher are in."""
+    """The image tower whose space the text vectors of a teacher are in.
+
+    Raises:
+        ValueError: for a stage without one: its texts went to the features of a locked tower, which
+            a linear layer took to their space, or to no pictures at all.
+    """
     if teacher == "micro-clip":
         return "micro-vision"
     beside = Path(teacher, TOWER)
+    if Path(teacher, HEADS).is_file() and not beside.is_dir():
+        raise ValueError(
+            f"No pictures lie in the space of {teacher!r}: it trained no tower of its own. "
+            "Score captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
+        )
     return str(beside) if beside.is_dir() else teacher
 
 
@@ -201,8 +213,8 @@ def _teacher(name: str) -> tuple[Callable[..., Tensor], Any]:
 
 
 def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:
-    """The text side of what ``ImageText`` trained: the encoder's mean state and a linear layer."""
-    heads = folder / "heads.safetensors"
+    """The text side of what ``ImageText`` trained: the encoder's pooled state, a linear layer."""
+    heads, record = folder / HEADS, folder / "signature.json"
     weights = load_file(heads) if heads.is_file() else {}
     text = {k.rpartition(".")[2]: v for k, v in weights.items() if ".text." in k}
     if not text:
@@ -211,9 +223,12 @@ def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[.
             "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
 
+    known = json.loads(record.read_text())["signature"] if record.is_file() else {}
+    first = known.get("pooling") == "first"
+
     def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        pooled = mean_pool(hidden, attention_mask)
+        pooled = hidden[:, 0] if first else mean_pool(hidden, attention_mask)
         return nn.functional.linear(pooled, text["weight"].to(pooled), text["bias"].to(pooled))
 
     return vectors_of

@@ -189,9 +189,9 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
     def compute(chosen: Sequence[int]) -> np.ndarray:
         if not loaded:
             loaded.extend(_teacher(teacher))
-        network, tokenizer = loaded
-        encoded = tokenizer([texts[i] for i in chosen], padding=True, truncation=True,
-                            return_tensors="pt").to(runtime.device())  # fmt: skip
+        network, tokenizer, options = loaded
+        encoded = tokenizer([texts[i] for i in chosen], truncation=True, return_tensors="pt",
+                            **options).to(runtime.device())  # fmt: skip
         with torch.inference_mode():
             return network(**encoded).float().cpu().numpy()
 
@@ -199,17 +199,22 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
     return vectors.kept(folder, [digest_of(text.encode()) for text in texts], compute)
 
 
-def _teacher(name: str) -> tuple[Callable[..., Tensor], Any]:
-    """A function from tokens to vectors, and the tokenizer."""
+def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
+    """A function from tokens to vectors, the tokenizer, and how it is to pad."""
     where, revision = models.locate(locate(name))
     pin = {} if revision is None else {"revision": revision}
     with models.explained(name):
         tokenizer = AutoTokenizer.from_pretrained(where, **pin)
         network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
     network = network.to(runtime.device()).eval()
-    if hasattr(network, "get_text_features"):
-        return lambda **inputs: network.get_text_features(**inputs).pooler_output, tokenizer
-    return _stage_as_teacher(name, Path(where), network), tokenizer
+    if not hasattr(network, "get_text_features"):
+        return _stage_as_teacher(name, Path(where), network), tokenizer, {"padding": True}
+    options: dict[str, Any] = {"padding": True}
+    if network.config.model_type.startswith("siglip"):
+        # Its vector is the state of the last position, padding or not, of texts of one length.
+        length = network.config.text_config.max_position_embeddings
+        options = {"padding": "max_length", "max_length": length}
+    return lambda **inputs: network.get_text_features(**inputs).pooler_output, tokenizer, options
 
 
 def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:

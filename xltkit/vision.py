@@ -203,18 +203,25 @@ def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
     """A function from tokens to vectors, the tokenizer, and how it is to pad."""
     where, revision = models.locate(locate(name))
     pin = {} if revision is None else {"revision": revision}
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     with models.explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
         network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
     network = network.to(runtime.device()).eval()
-    if not hasattr(network, "get_text_features"):
-        return _stage_as_teacher(name, Path(where), network), tokenizer, {"padding": True}
+
+    def of_two(**inputs: Tensor) -> Tensor:
+        return network.get_text_features(**inputs).pooler_output
+
+    dual = hasattr(network, "get_text_features")
+    read = of_two if dual else _stage_as_teacher(name, Path(where), network)
+    with models.explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
     options: dict[str, Any] = {"padding": True}
     if network.config.model_type.startswith("siglip"):
         # Its vector is the state of the last position, padding or not, of texts of one length.
         length = network.config.text_config.max_position_embeddings
         options = {"padding": "max_length", "max_length": length}
-    return lambda **inputs: network.get_text_features(**inputs).pooler_output, tokenizer, options
+    return read, tokenizer, options
 
 
 def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:

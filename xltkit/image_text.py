@@ -81,10 +81,10 @@ class ImageText(Phase):
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the tower."""
+        """The fingerprint of the tower; a paraphrase's space is as wide as its features."""
         from xltkit import vision
 
-        return {"tower": vision.fingerprint(self.tower)} if self.finds_pictures else {}
+        return {"tower": vision.fingerprint(self.tower)}
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,13 @@ class Distil(Phase):
 
     Attributes:
         texts: rows of a task of the kind ``captions`` or ``text``.
-        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id.
+        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id. Of a stage
+            whose tower was locked the student learns the texts, and finds no pictures.
     """
 
     texts: tuple[Portion, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
     teacher: str = "micro-clip"
-
-    finds_pictures = True  # those of its teacher
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +122,13 @@ class Distil(Phase):
 
     def weights(self, sizes: list[int]) -> list[float]:  # noqa: D102
         return [n / sum(sizes) for n in sizes]
+
+    @property
+    def finds_pictures(self) -> bool:
+        """True; raises ValueError if there are none in its teacher's space."""
+        from xltkit import vision
+
+        return bool(vision.tower_of(self.teacher))
 
     def trained_as(self, portion: Portion) -> str:  # noqa: D102
         return "lessons"

@@ -23,7 +23,7 @@ from xltkit.evaluation.predict import predict
 from xltkit.evaluation.search import mine, rank
 from xltkit.image_text import Distil, ImageText
 from xltkit.keys import derive, digest
-from xltkit.phases import Evaluate, Intermediate, Phase, Pretrain, signature
+from xltkit.phases import Evaluate, Intermediate, Phase, Pretrain, nameless, signature
 from xltkit.stages import Stage
 from xltkit.store import Store
 from xltkit.tasks import Portion, Task, get
@@ -131,7 +131,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     phase = stage.phase
     # The seed of a phase depends neither on what came before nor on robust training: arms that
     # share a phase share its heads, its order and its dropout, and so differ in nothing else.
-    seed = derive(stage.seed, digest(signature(phase.plain)))
+    seed = derive(stage.seed, digest(nameless(signature(phase.plain))))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     tokenizer = models.load_tokenizer(stage.encoder)
     encoded = _encoded_rows(stage)

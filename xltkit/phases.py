@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # torch is loaded when something is trained
     from xltkit.training.robust import RandomPerturbation, Robust
 
 Part = str | Portion
+# Names of weights, which play no part in a key or a seed: ``sources`` has their fingerprints.
+NAMES = ("encoder", "tower", "teacher")
 # Fields that are off play no part in a key: what was trained before there were any stays valid.
 OFF = {
     "robust": None, "effort": 1.0, "align": None, "attack": None, "mixed": False,
@@ -271,8 +273,13 @@ class Evaluate:
     version = 2  # the scores of all labels are kept
 
 
+def nameless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature without what weights are called: a folder that is moved has the same weights."""
+    return {key: value for key, value in values.items() if key not in NAMES}
+
+
 def signature(phase: Phase | Evaluate) -> dict[str, Any]:
-    """A phase as plain types: what its key is a hash of."""
+    """A phase as plain types: what its key is a hash of, and the names of weights."""
     values = asdict(phase)
     for name, off in OFF.items():
         value = getattr(phase, name, off)

@@ -9,7 +9,7 @@ from typing import Any
 from xltkit import data, models
 from xltkit.evaluation.mixed import FIRST
 from xltkit.keys import digest
-from xltkit.phases import Evaluate, Phase, signature
+from xltkit.phases import Evaluate, Phase, nameless, signature
 from xltkit.recipe import Recipe
 from xltkit.tasks import Source, Task, get
 from xltkit.tasks.kinds import KINDS
@@ -34,12 +34,12 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The name of the stage in the store; what an encoder's folder is called plays no part."""
-        return digest({k: v for k, v in self.signature.items() if k != "encoder"})
+        """The name of the stage in the store; what folders of weights are called plays no part."""
+        return digest(nameless(self.signature))
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What the key is a hash of, readable, and the name the encoder was given by."""
+        """What the key is a hash of, readable, and the names that weights were given by."""
         return {
             "encoder": self.encoder,
             "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),

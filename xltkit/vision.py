@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from xltkit.keys import digest, file_digest
 
 MICRO_CLIP = Path(__file__).parent / "microworld" / "micro-clip"
 TOWER = "tower"  # where a stage that trained its tower keeps it
+HEADS = "heads.safetensors"
 # Known by a short name: what ships with the kit.
 SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
@@ -53,17 +55,27 @@ def fingerprint(name: str) -> str:
     where = locate(name)
     more = [
         file_digest(file)
-        for file in (Path(where, "heads.safetensors"), Path(where, "preprocessor_config.json"))
+        for file in (Path(where, HEADS), Path(where, "preprocessor_config.json"))
         if file.is_file()
     ]
     return "+".join([models.fingerprint(where), *(d[:16] for d in more)])
 
 
 def tower_of(teacher: str) -> str:
-    """The image tower whose space the text vectors of a teacher are in."""
+    """The image tower whose space the text vectors of a teacher are in.
+
+    Raises:
+        ValueError: for a stage without one: its texts went to the features of a locked tower, which
+            a linear layer took to their space, or to no pictures at all.
+    """
     if teacher == "micro-clip":
         return "micro-vision"
     beside = Path(teacher, TOWER)
+    if Path(teacher, HEADS).is_file() and not beside.is_dir():
+        raise ValueError(
+            f"No pictures lie in the space of {teacher!r}: it trained no tower of its own. "
+            "Score captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
+        )
     return str(beside) if beside.is_dir() else teacher
 
 
@@ -177,9 +189,9 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
     def compute(chosen: Sequence[int]) -> np.ndarray:
         if not loaded:
             loaded.extend(_teacher(teacher))
-        network, tokenizer = loaded
-        encoded = tokenizer([texts[i] for i in chosen], padding=True, truncation=True,
-                            return_tensors="pt").to(runtime.device())  # fmt: skip
+        network, tokenizer, options = loaded
+        encoded = tokenizer([texts[i] for i in chosen], truncation=True, return_tensors="pt",
+                            **options).to(runtime.device())  # fmt: skip
         with torch.inference_mode():
             return network(**encoded).float().cpu().numpy()
 
@@ -187,22 +199,34 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
     return vectors.kept(folder, [digest_of(text.encode()) for text in texts], compute)
 
 
-def _teacher(name: str) -> tuple[Callable[..., Tensor], Any]:
-    """A function from tokens to vectors, and the tokenizer."""
+def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
+    """A function from tokens to vectors, the tokenizer, and how it is to pad."""
     where, revision = models.locate(locate(name))
     pin = {} if revision is None else {"revision": revision}
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     with models.explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
         network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
     network = network.to(runtime.device()).eval()
-    if hasattr(network, "get_text_features"):
-        return lambda **inputs: network.get_text_features(**inputs).pooler_output, tokenizer
-    return _stage_as_teacher(name, Path(where), network), tokenizer
+
+    def of_two(**inputs: Tensor) -> Tensor:
+        return network.get_text_features(**inputs).pooler_output
+
+    dual = hasattr(network, "get_text_features")
+    read = of_two if dual else _stage_as_teacher(name, Path(where), network)
+    with models.explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
+    options: dict[str, Any] = {"padding": True}
+    if network.config.model_type.startswith("siglip"):
+        # Its vector is the state of the last position, padding or not, of texts of one length.
+        length = network.config.text_config.max_position_embeddings
+        options = {"padding": "max_length", "max_length": length}
+    return read, tokenizer, options
 
 
 def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:
-    """The text side of what ``ImageText`` trained: the encoder's mean state and a linear layer."""
-    heads = folder / "heads.safetensors"
+    """The text side of what ``ImageText`` trained: the encoder's pooled state, a linear layer."""
+    heads, record = folder / HEADS, folder / "signature.json"
     weights = load_file(heads) if heads.is_file() else {}
     text = {k.rpartition(".")[2]: v for k, v in weights.items() if ".text." in k}
     if not text:
@@ -211,9 +235,12 @@ def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[.
             "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
 
+    known = json.loads(record.read_text())["signature"] if record.is_file() else {}
+    first = known.get("pooling") == "first"
+
     def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        pooled = mean_pool(hidden, attention_mask)
+        pooled = hidden[:, 0] if first else mean_pool(hidden, attention_mask)
         return nn.functional.linear(pooled, text["weight"].to(pooled), text["bias"].to(pooled))
 
     return vectors_of

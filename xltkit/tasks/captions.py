@@ -108,10 +108,11 @@ class Captions(Kind):
 def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row the rank of its best right column, and its best column of all.
 
-    What scores as much as the right one stands before it: vectors that are all alike find nothing.
+    What scores as much as the right one stands before it: vectors that are all alike find nothing,
+    and neither do vectors that are no numbers.
     """
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
-    rank = 1 + ((scores >= best) & ~right).sum(1)
+    rank = 1 + (~(scores < best) & ~right).sum(1)
     return rank, np.where(rank == 1, np.where(right, scores, -np.inf).argmax(1),
                           np.where(right, -np.inf, scores).argmax(1))  # fmt: skip
 

@@ -16,7 +16,7 @@ from xltkit import vision
 from xltkit.image_text import Distil, ImageText
 from xltkit.models import Model
 from xltkit.tasks.captions import as_text
-from xltkit.tasks.kind import Head
+from xltkit.tasks.kind import IGNORED, Head
 from xltkit.training.loop import Batch
 from xltkit.training.supervised import Supervised
 
@@ -181,6 +181,8 @@ class Distillation(Supervised):
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""
-        wanted = torch.from_numpy(self.wanted[batch.portion][batch.labels.cpu().numpy()])
+        there = batch.labels != IGNORED  # a part without examples repeats one
+        at = batch.labels.clamp(min=0).cpu().numpy()
+        wanted = torch.from_numpy(self.wanted[batch.portion][at])
         given = model(self.portions[0].task.name, **batch.inputs).float()
-        return (given - wanted.to(given)).square().mean(1).sum()
+        return ((given - wanted.to(given)).square().mean(1) * there).sum()

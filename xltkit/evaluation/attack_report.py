@@ -63,10 +63,10 @@ def _table(name: str, results: Results) -> pd.DataFrame:
     """The rows of one attack, as it was in every cell."""
     attacks = pd.DataFrame([_about(name, cell) for cell in results.study.cells])
     scores = results.scores
-    about = [*CELL, "is_source", "family"]
+    about = [*CELL, "is_source", "family", "resource"]
     wide = scores.pivot(index=CELL, columns="metric", values="value")
     main = results.main.set_index(CELL)
-    table = main[["is_source", "family", "value", "n"]].join(wide[["clean", *COSTS]])
+    table = main[["is_source", "family", "resource", "value", "n"]].join(wide[["clean", *COSTS]])
     table = table.reset_index().merge(attacks, on=["arm", "seed", "task"], validate="many_to_one")
     which = ["attack", "access", "strength", "beam", "settings"]
     return table[[*about, *which, "value", "clean", *COSTS, "n"]]

@@ -14,7 +14,7 @@ from datasets import Dataset, Features, Image, List, Value
 
 from xltkit import check, cli, data, stages
 from xltkit.phases import Evaluate
-from xltkit.tasks import COLUMNS, Portion, caption_readers, get
+from xltkit.tasks import COLUMNS, SUITES, Portion, caption_readers, get
 from xltkit.tasks.captions_table import EMOJI, TASKS, XM3600, XM3600_NAMES
 
 TEXT = Value("string")
@@ -166,7 +166,15 @@ def test_rows_have_the_kind_and_the_metric_of_captions():
     assert {(task.kind, task.metric) for task in TASKS.values()} == {("captions", "r@1")}
     assert get("flickr30k").test is None and get("flickr30k").validation is None
     assert len(EMOJI) == 20 and len(get("xm3600").test.languages) == 36
-    assert get(get("xm3600").train_on).train is not None
+
+
+@pytest.mark.parametrize("name", [name for name, made in SUITES.items() if made.images])
+def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
+    images = SUITES[name].images
+    trained, tested = get(images.captions), get(images.tested)
+    assert trained.kind == tested.kind == "captions"
+    assert trained.train is not None and "en" in trained.train
+    assert tested.test is not None and len(tested.test.languages) > 10
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,11 @@ def test_all_pictures_differ():
     assert len({row["image"].tobytes() for row in rows}) == len(
         set(map(str, tasks.items("captions", "test", 300)))
     )
+    seen = {pictures.render(i[0]).tobytes() for i in tasks.items("captions", "train", 2000)}
+    assert len(seen) == 2000  # nor is a picture in two splits, however it is told
+    assert not seen & {
+        pictures.render(i[0]).tobytes() for i in tasks.items("captions", "test", 300)
+    }
     sheet = contact_sheet(rows.select(range(5)), columns=3)
     shown = [axis for axis in sheet.axes if axis.images]
     assert len(shown) == 5 and shown[0].get_title().endswith(".")

@@ -51,6 +51,8 @@ class ImageText(Phase):
             )
         if self.against not in AGAINST:
             raise ValueError(f"against is {self.against!r}; it can be {' or '.join(AGAINST)}.")
+        if self.tower == "micro-clip":  # its own image tower, as with the Hub id of a CLIP
+            object.__setattr__(self, "tower", "micro-vision")
         if self.accumulation > 1:
             raise ValueError("ImageText takes its negatives from the batch: leave accumulation 1.")
         if self.queue < 0 or (self.tower == "pixels" and not self.locked):
@@ -114,6 +116,11 @@ class Distil(Phase):
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
                 "Distil(['captions'])."
+            )
+        if self.teacher in ("pixels", "micro-vision"):
+            raise ValueError(
+                f"{self.teacher!r} is no teacher, for it reads no text; give 'micro-clip', the "
+                "folder of a stage of ImageText, or a Hub id of a CLIP."
             )
 
     @property

@@ -70,6 +70,9 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     stages: list[Stage] = []
     for phase in recipe.phases:
         sizes = [len(training_rows(p)) for p in phase.portions]
+        for p in phase.portions:
+            if phase.trained_as(p) == "captions" and not phase.finds_pictures:
+                KINDS["captions"].head(get(p.task))  # raises the error that says what to type
         align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
         fingerprints = (
             {

@@ -9,12 +9,12 @@ group in front lower, and drawn over the other where they meet.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 from PIL import Image, ImageDraw
 
-from xltkit.microworld.lexicon import COLOURS
+from xltkit.microworld.lexicon import COLOURS, CONVERSES
 from xltkit.microworld.scenes import Fact
 
 if TYPE_CHECKING:
@@ -170,6 +170,18 @@ def render(scene: Fact) -> Image.Image:
             )
             picture.paste(sprite, corner, sprite)
     return picture
+
+
+def look(scene: Fact) -> tuple[Any, ...]:
+    """What can be seen of a fact of the kind ``view``: equal for scenes whose pictures are equal.
+
+    Words that mean the same look the same, and so do a ball over a cup and a cup under a ball.
+    """
+    first, relation, second = scene.about
+    if relation in ("under", "behind"):
+        first, relation, second = second, CONVERSES[relation], first
+    seen = [(n, PIXELS[size], _BASE.get(c, c), thing) for n, size, c, thing in (first, second)]
+    return relation, *seen
 
 
 def contact_sheet(rows: Dataset, *others: Dataset, columns: int = 4) -> Figure:

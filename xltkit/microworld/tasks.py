@@ -162,8 +162,10 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
     while True:
         item = maker(Random(f"{task}/{stream}/{number}"))
         number += 1
-        if _split(item) == split and item not in seen:
-            seen.add(item)
+        # Two scenes may be one picture: no picture is in two splits, or twice in one.
+        same = pictures.look(item[0]) if maker is make.picture else item
+        if _split(same) == split and same not in seen:
+            seen.add(same)
             yield item
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from xltkit.evaluation.diagnostics import ATTRIBUTES
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.languages import CLASSES
 from xltkit.results import Results
 from xltkit.stats import by_layer, compare, t_interval
 
@@ -164,7 +165,8 @@ def differences(
     table = compare(results, baseline, by)
     table = table[table["languages"] == "transfer"]
     arms = [a for a in results.study.arms if a != baseline]
-    groups = list(dict.fromkeys(table[by]))
+    rank = {level: i for i, level in enumerate(CLASSES)}  # from much text to little
+    groups = sorted(dict.fromkeys(table[by]), key=lambda group: rank.get(group, 0))
     ax = _axes(ax, 7, 0.9 + 0.19 * len(groups) * (len(arms) + 1))
     style = _style(list(results.study.arms), baseline)
     for g, group in enumerate(groups):

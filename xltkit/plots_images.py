@@ -64,7 +64,7 @@ def _line(axes: Sequence[Axes], rows: Sequence[Dataset], one: pd.Series) -> None
     """A caption, its picture and the picture it found, on three axes."""
     where = {name: i for i, name in enumerate(rows[0]["id"][:])}
     name, _, number = one["example_id"].rpartition("/")
-    said = [table[where[name]]["texts"][: int(number) + 1][-1] for table in rows]
+    said = [t[where[name]]["texts"][: int(number) + 1][-1].replace(" .", ".") for t in rows]
     axes[0].text(0, 0.5, "\n".join(textwrap.fill(s, 52) for s in said), va="center", fontsize=9)
     axes[0].set_axis_off()
     titles = ("its picture", f"found (its own: place {one['rank']:.0f})")

@@ -139,7 +139,7 @@ def test_votes_are_counted():
 @pytest.mark.parametrize(
     ("task", "change", "named"),
     [
-        ("pos", {"mixed": True}, "mixed is for classification, span, choice"),
+        ("pos", {"mixed": True}, "mixed is for classification, choice, span"),
         ("retrieval", {"attack": Typos()}, "attack is for classification"),
         ("retrieval", {"smoothing": RandomPerturbation()}, "smoothing is for classification"),
         ("nli", {"attack": Typos(), "mixed": True}, "one way at a time"),

@@ -10,9 +10,8 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from xltkit.keys import digest, known_digest
 from xltkit.places import CONVERTED, MissingData, Place, place
 
 if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
-    from xltkit.tasks.table import Portion, Reader, Source, Task
+    from xltkit.tasks.table import Reader, Source, Task
 
 PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
 SPLITS = ("train", "validation", "test", "candidates")
@@ -245,20 +244,6 @@ def available(
         first = next(iter(absent.values()))
         warn_once(f"{task.name} ({split}) is not to be had in {', '.join(absent)}. {first}")
     return [code for code in codes if code not in absent], list(absent)
-
-
-def to_be_had(portions: Iterable[Portion], stand_ins: Iterable[str] = ()) -> list[Portion]:
-    """The portions whose training rows are to be had; the others are told in a warning.
-
-    Args:
-        portions: what is wanted.
-        stand_ins: ``"mnli<-sick"`` takes SICK where MNLI is wanted.
-    """
-    from xltkit.tasks import get, replacements
-
-    names = replacements(stand_ins)
-    wanted = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in portions)
-    return [p for p in wanted if available(get(p.task), "train", [p.language])[0]]
 
 
 def _assert_there(task: Task, split: str, language: str) -> None:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 from xltkit import data, models
-from xltkit.evaluation.mixed import FIRST
 from xltkit.keys import digest
 from xltkit.phases import Evaluate, Phase, nameless, signature
 from xltkit.recipe import Recipe
@@ -127,7 +126,8 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
-    fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": tuple(FIRST)}
+    two = tuple(name for name, its in KINDS.items() if its.first)
+    fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": two}
     if asked and kind not in fit[asked[0]]:
         raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")
     align = parent and getattr(parent.phase, "align", None)

@@ -8,10 +8,8 @@ from itertools import product
 import pandas as pd
 from datasets import Dataset
 
+from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Task
-
-# What the first language says of an example; the rest is the second's.
-FIRST = {"classification": "text_a", "span": "question", "choice": "premise"}
 
 
 def predict(
@@ -27,10 +25,11 @@ def predict(
     Raises:
         ValueError: for a task of one text, or one that is not parallel.
     """
-    if task.kind not in FIRST:
+    column = KINDS[task.kind].first
+    if not column:
+        have = ", ".join(name for name, kind in KINDS.items() if kind.first)
         raise ValueError(
-            f"{task.name} is {task.kind} and has no two texts; mixed=True is for "
-            f"{', '.join(FIRST)}."
+            f"{task.name} is {task.kind} and has no two texts; mixed=True is for {have}."
         )
     places = {code: {key: i for i, key in enumerate(r["id"][:])} for code, r in rows.items()}
     first = next(iter(places.values()))
@@ -38,7 +37,6 @@ def predict(
     if not shared:
         raise ValueError(f"{task.name} is not parallel: no item is in all of {list(rows)}.")
     same = {code: r.select([places[code][key] for key in shared]) for code, r in rows.items()}
-    column = FIRST[task.kind]
     joined = {
         f"{a}+{b}": same[b]
         .remove_columns(column)

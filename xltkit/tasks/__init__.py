@@ -26,6 +26,7 @@ __all__ = [
     "replacements",
     "suite",
     "table_of_tasks",
+    "to_be_had",
 ]
 
 TASKS: dict[str, Task] = (
@@ -71,6 +72,18 @@ def replacements(stand_ins: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{entry!r} is no stand-in; write 'mnli<-sick' to train on SICK.")
         pairs[get(old.strip()).name] = get(new.strip()).name
     return pairs
+
+
+def to_be_had(portions: Iterable[Portion], stand_ins: Iterable[str] = ()) -> list[Portion]:
+    """The portions whose training rows are to be had; the others are told in a warning.
+
+    Args:
+        portions: what is wanted.
+        stand_ins: ``"mnli<-sick"`` takes SICK where MNLI is wanted.
+    """
+    names = replacements(stand_ins)
+    wanted = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in portions)
+    return [p for p in wanted if data.available(get(p.task), "train", [p.language])[0]]
 
 
 def suite(name: str) -> Suite:

@@ -65,6 +65,7 @@ class Kind:
     name: str
     frozen = False  # scored on hidden states, without any training
     whole_batch = False  # the loss is one of the batch: it cannot be computed in parts
+    first = ""  # the column of the first of two texts, if it may be in another language
     also_reads = ""  # the split that is read beside the tested one
     unit_weight = 1.0  # of one distribution in the loss
 

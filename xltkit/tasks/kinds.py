@@ -24,6 +24,7 @@ class Classification(Kind):
     """Two texts, one label: inference, paraphrase."""
 
     name = "classification"
+    first = "text_a"
 
     def head(self, task: Task) -> Head:  # noqa: D102
         return Head("sequence", len(task.labels))
@@ -72,6 +73,7 @@ class Choice(Classification):
     """A premise and two or more alternatives, of which one is right."""
 
     name = "choice"
+    first = "premise"
 
     def head(self, task: Task) -> Head:  # noqa: D102
         return Head("sequence", 1)

@@ -38,6 +38,7 @@ class Span(Kind):
     """
 
     name = "span"
+    first = "question"
     unit_weight = 0.5
 
     def head(self, task: Task) -> Head:  # noqa: D102

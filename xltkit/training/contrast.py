@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xltkit import vision
-from xltkit.image_text import Distil, ImageText
 from xltkit.models import Model
 from xltkit.tasks.captions import as_text
 from xltkit.tasks.kind import IGNORED, Head
 from xltkit.training.loop import Batch
 from xltkit.training.supervised import Supervised
+
+if TYPE_CHECKING:  # phases know what trains them, not the other way round
+    from xltkit.image_text import Distil, ImageText
 
 
 def info_nce(
@@ -156,7 +158,7 @@ class Contrast(Supervised):
 
 def joint_head(phase: ImageText | Distil, width: int) -> Head:
     """The head of a phase: features of a locked tower have a linear layer of their own."""
-    return Head("joint", width, image_layer=isinstance(phase, ImageText) and phase.locked)
+    return Head("joint", width, image_layer=getattr(phase, "locked", False))
 
 
 class Distillation(Supervised):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset, Image
 
 from xltkit import data
+from xltkit.image_text import ImageText
 from xltkit.making import _encoded_rows, make
 from xltkit.phases import Intermediate, Pretrain, Target
 from xltkit.recipe import Recipe
 from xltkit.stages import training_stages
 from xltkit.studies import study
 from xltkit.tasks import Portion, get
-from xltkit.tasks.captions import as_text
+from xltkit.tasks.captions import as_text, check_paraphrases
 from xltkit.tasks.kind import Feature
 from xltkit.tasks.kinds import KINDS
+from xltkit.training.batches import Plan
+from xltkit.training.contrast import Contrast
 from xltkit.training.rows import training_rows
+from xltkit.training.supervised import Encoded
 
 CAPTIONS = get("captions")
 WAYS = ("text to image", "image to text")
@@ -124,7 +129,7 @@ def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
     assert [f.target for f in features] == [0, 0, 0, 1, 1]
     alone = Dataset.from_dict({"id": ["a", "b", "c"], "texts": [["x", "y"], ["z"], ["w"]]})
     with pytest.raises(ValueError, match=r"2 of 3 pictures of captions have one caption only"):
-        KINDS["paraphrases"].encode(CAPTIONS, alone, tokenizer, 96, training=True)
+        check_paraphrases(alone, "captions")
 
 
 def test_captions_are_plain_text_one_a_row(blind):
@@ -148,13 +153,23 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
     assert not (store.folder / "vectors").exists()
 
 
-def test_shuffled_pictures_get_the_captions_of_others():
-    plain, dealt = (training_rows(Portion("captions", "en", 40, s)) for s in (False, True))
-    pictures = [r.cast_column("image", Image(decode=False))["image"][:] for r in (plain, dealt)]
-    assert pictures[0] == pictures[1] and plain["id"][:] == dealt["id"][:]
-    said = [list(map(tuple, r["texts"][:])) for r in (plain, dealt)]
-    assert sorted(said[0]) == sorted(said[1])
-    assert sum(a == b for a, b in zip(*said, strict=True)) < 5
+def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenizer, tmp_path):
+    made = []
+    for shuffled in (False, True):
+        portion = Portion("captions", "en", 40, shuffled)
+        rows, phase = training_rows(portion), ImageText(portion, tower="pixels")
+        features = KINDS["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+        plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
+        about = ([Encoded(CAPTIONS, features)], plan, tokenizer, 0)
+        (batch,) = Contrast(*about, phase=phase, rows=[rows], store=tmp_path).batches(0, 1)
+        made.append(batch.inputs)
+    plain, dealt = made
+    assert torch.equal(plain["input_ids"], dealt["input_ids"])
+    moved = (plain["numbers"] != dealt["numbers"]).float().mean()
+    assert moved > 0.8 and sorted(plain["numbers"]) == sorted(dealt["numbers"])
+    assert not torch.equal(plain["pictures"], dealt["pictures"])
+    at = [int((dealt["numbers"] == n).nonzero()[0]) for n in plain["numbers"]]
+    assert torch.equal(plain["pictures"], dealt["pictures"][at])  # a number goes with its picture
 
 
 @pytest.mark.parametrize("phase", [Intermediate(["captions"], steps=2), Target("captions")])

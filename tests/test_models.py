@@ -129,3 +129,14 @@ def test_an_unknown_encoder_is_refused_with_the_remedy(name):
 
 def test_the_protocol_layer_is_that_of_the_reference_scripts():
     assert [protocol_layer(d) for d in (12, 24, 6, 3, 1)] == [8, 14, 4, 2, 1]
+
+
+def test_a_fingerprint_follows_weights_in_several_files(tmp_path, tiny):
+    model, found = AutoModel.from_pretrained(tiny), []
+    for change in (0.0, 1.0):
+        with torch.no_grad():
+            next(model.parameters()).add_(change)
+        model.save_pretrained(tmp_path / str(change), max_shard_size="50KB")
+        assert not (tmp_path / str(change) / "model.safetensors").exists()
+        found.append(models.fingerprint(str(tmp_path / str(change))))
+    assert found[0] != found[1]

@@ -69,6 +69,12 @@ def test_an_interaction_is_a_difference_of_gains():
         interaction(Table(VALUES), "none", "family", ["English"], ["Alvic"])
 
 
+def test_an_interaction_leaves_out_tasks_of_one_side():
+    values = VALUES | {(arm, "pos", "qad"): [60, 60, 60] for arm in ("none", "text")}
+    both = interaction(Table(values), "none", "family", ["Beric"], ["Alvic"])
+    assert both.iloc[0]["difference"] == pytest.approx(-4 / 3)
+
+
 def test_the_source_is_apart_from_the_transfer_mean():
     row = summary(Table(VALUES)).set_index("arm").loc["none"]
     assert row["source"] == pytest.approx(91)

@@ -241,3 +241,8 @@ def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
     command = [sys.executable, str(script), tiny, str(tmp_path / "store")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode != 0 and "Diverged" in ended.stderr
+
+
+def test_invented_tasks_are_no_targets_of_a_real_suite(tiny):
+    with pytest.raises(ValueError, match=r"\['qa-small'\] are of the microworld.*whose targets"):
+        xlt.study({"none": Recipe(tiny)}, ["qa-small"], [0], suite="xtreme-r")

@@ -149,11 +149,11 @@ def test_features_are_the_means_of_what_the_network_gives_in_evaluation(rows, tm
     tower = vision.Tower("micro-vision").eval()
     with torch.inference_mode():
         hidden = tower.network(pixel_values=tower.pixels(rows["image"][:])).last_hidden_state
-    assert hidden.shape[1] == tower.width == vision.width("micro-vision") == 128
+    assert hidden.shape[1] == vision.width(tower) == vision.width("micro-vision") == 128
     expected = hidden.mean((2, 3)).numpy()
     assert np.allclose(vision.features("micro-vision", rows, tmp_path), expected, atol=5e-3)
     tower.train()
-    assert tower.width == 128 and tower.training
+    assert vision.width(tower) == 128 and tower.training
 
 
 def test_pixels_are_seen_without_a_network(rows, tmp_path, looked):

@@ -71,7 +71,8 @@ class Joint(nn.Module):
     Features of a locked image tower pass a linear layer of their own (``image_layer``); a tower
     that is trained, and the tower of a teacher, are in that space already. The logarithm of the
     learned scale of cosines starts at ln(1/0.07) and is kept in [0, ln 100] (Radford et al. 2021,
-    section 2.5; open_clip).
+    section 2.5; open_clip). It has the learning rate of all weights, by which a step of Adam moves
+    it at most: in short training it stays near its start.
     """
 
     def __init__(self, width: int, size: int, pooling: str, image_layer: bool):

@@ -71,9 +71,6 @@ class ImageText(Phase):
     def portions(self) -> tuple[Portion, ...]:  # noqa: D102
         return self.captions
 
-    def weights(self, sizes: list[int]) -> list[float]:  # noqa: D102
-        return [n / sum(sizes) for n in sizes]
-
     @property
     def finds_pictures(self) -> bool:
         """Whether its texts lie in a space with pictures."""
@@ -83,10 +80,10 @@ class ImageText(Phase):
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the tower; a paraphrase's space is as wide as its features."""
+        """The fingerprint of the tower, which says how wide a paraphrase's space is, too."""
         from xltkit import vision
 
-        return {"tower": vision.fingerprint(self.tower)}
+        return {"tower": vision.tower_fingerprint(self.tower)}
 
 
 @dataclass(frozen=True)
@@ -126,9 +123,6 @@ class Distil(Phase):
     @property
     def portions(self) -> tuple[Portion, ...]:  # noqa: D102
         return self.texts
-
-    def weights(self, sizes: list[int]) -> list[float]:  # noqa: D102
-        return [n / sum(sizes) for n in sizes]
 
     @property
     def finds_pictures(self) -> bool:

@@ -68,6 +68,7 @@ def fingerprint(name: str) -> str:
         return f"{where}@{_commit(where, revision)}"
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     files = [Path(where) / n for n in names if (Path(where) / n).is_file()]
+    files += sorted(Path(where).glob("model-*-of-*.safetensors"))
     return digest({f.name: known_digest(f) for f in files})
 
 

@@ -68,7 +68,7 @@ class Phase:
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         """The share of the steps that each portion gets, given the sizes of the portions."""
-        return [1.0]
+        return [n / sum(sizes) for n in sizes]
 
     def trained_as(self, portion: Portion) -> str:
         """The kind that the rows of a portion are encoded as: as a rule that of their task."""

@@ -62,14 +62,18 @@ def found(
 
 def _line(axes: Sequence[Axes], rows: Sequence[Dataset], one: pd.Series) -> None:
     """A caption, its picture and the picture it found, on three axes."""
-    where = {name: i for i, name in enumerate(rows[0]["id"][:])}
     name, _, number = one["example_id"].rpartition("/")
-    said = [t[where[name]]["texts"][: int(number) + 1][-1].replace(" .", ".") for t in rows]
+    places = [{row: i for i, row in enumerate(table["id"][:])} for table in rows]
+    said = [
+        table[where[name]]["texts"][: int(number) + 1][-1].replace(" .", ".")
+        for table, where in zip(rows, places, strict=True)
+        if name in where
+    ]
     axes[0].text(0, 0.5, "\n".join(textwrap.fill(s, 52) for s in said), va="center", fontsize=9)
     axes[0].set_axis_off()
     titles = ("its picture", f"found (its own: place {one['rank']:.0f})")
     for axis, name, title in zip(axes[1:], (one["gold"], one["pred"]), titles, strict=True):
-        axis.imshow(rows[0][where[name]]["image"], interpolation="nearest")
+        axis.imshow(rows[0][places[0][name]]["image"], interpolation="nearest")
         axis.set_title(title, fontsize=8, color=RIGHT if one["rank"] == 1 else WRONG)
         axis.set_xticks([])
         axis.set_yticks([])

@@ -60,7 +60,7 @@ class Results:
             if self.study.by_arm
             else scores["language"],
             main=scores["metric"] == task.metric,
-            chance=task.chance,
+            chance=100 / scores["n"] if task.kind in ("captions", "retrieval") else task.chance,
             selection_rule="last checkpoint",
             encoder=stage.encoder,
             steps=sum(c["steps"] for c in costs),

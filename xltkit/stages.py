@@ -11,6 +11,7 @@ from xltkit.keys import digest
 from xltkit.phases import Evaluate, Phase, nameless, signature
 from xltkit.recipe import Recipe
 from xltkit.tasks import Source, Task, get
+from xltkit.tasks.captions import check_paraphrases
 from xltkit.tasks.kinds import KINDS
 from xltkit.training.rows import source_of, training_rows
 
@@ -72,6 +73,8 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
         for p in phase.portions:
             if phase.trained_as(p) == "captions" and not phase.finds_pictures:
                 KINDS["captions"].head(get(p.task))  # raises the error that says what to type
+            if phase.trained_as(p) == "paraphrases":
+                check_paraphrases(training_rows(p), p.task)
         align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
         fingerprints = (
             {

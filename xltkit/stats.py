@@ -131,7 +131,7 @@ def compare(results: Results, baseline: str, by: str | Sequence[str] = "task") -
     counts = examples.groupby(groups, observed=True)["n"].sum()
     rows = [
         dict(zip(groups, name, strict=True))
-        | _difference(group["difference"].to_numpy())
+        | difference(group["difference"].to_numpy())
         | {"n_examples": int(counts[name])}
         for name, group in seeds.groupby(groups, observed=True, sort=False)
     ]
@@ -146,7 +146,8 @@ def interaction(
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
     A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
-    the groups ``there``; the source language plays no part.
+    the groups ``there``, task by task, then averaged; the source language plays no part, nor does
+    a task that has languages in one of the two only.
 
     Args:
         results: of a study.
@@ -171,15 +172,19 @@ def interaction(
                 f"baseline is {baseline!r} and a group {group}: arms are {arms}, and {by} of the "
                 f"transfer languages can be {sorted(table[by].unique())}."
             )
-    gains = {}
-    for name, group in groups.items():
-        seeds = per_seed(table[table[by].isin(group)], ["arm"])
-        values = seeds.pivot(index="seed", columns="arm", values="value")
-        gains[name] = values.sub(values[baseline], axis=0)
+    means = {
+        name: table[table[by].isin(group)].groupby(["seed", "task", "arm"])["value"].mean()
+        for name, group in groups.items()
+    }
+    # A task that only one of the two groups has would be taken for a difference of the groups.
+    both = pd.concat(means, axis=1).dropna().unstack("arm")
+    gains = {
+        name: both[name].sub(both[name][baseline], axis=0).groupby("seed").mean() for name in means
+    }
     rows = [
         {"arm": arm, "by": by}
         | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
-        | _difference((gains["here"] - gains["there"])[arm].to_numpy())
+        | difference((gains["here"] - gains["there"])[arm].to_numpy())
         for arm in arms
         if arm != baseline
     ]
@@ -187,7 +192,9 @@ def interaction(
     return out.assign(p_holm=holm(out["p"]), baseline=baseline)
 
 
-def _difference(values: np.ndarray) -> dict[str, float]:
+def difference(values: Sequence[float]) -> dict[str, float]:
+    """The mean of paired differences, one a seed: its t interval, p value and smallest effect."""
+    values = np.asarray(values, dtype=float)
     count = len(values)
     low, high = t_interval(values)
     varies = not np.isnan(low)

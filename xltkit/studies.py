@@ -154,6 +154,7 @@ def study(
             f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
             "as in Pretrain(text=(Portion('text'),))."
         )
+    _check_worlds(suite, tasks)
     by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
     if set(by_arm) != set(arms):
         raise ValueError(
@@ -184,6 +185,16 @@ def study(
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
                 cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
     return Study(dict(arms), tuple(cells), suite, source, missing, isinstance(languages, Mapping))
+
+
+def _check_worlds(suite: str, tasks: Sequence[Task]) -> None:
+    """A mean over real tasks and invented ones would look like a result."""
+    invented = [t.name for t in tasks if (t.test or t.validation).hub == "microworld"]
+    if invented and not find_suite(suite).is_microworld:
+        raise ValueError(
+            f"{invented} are of the microworld, and the suite is {suite!r}, whose targets are "
+            f"{', '.join(find_suite(suite).targets)}."
+        )
 
 
 def _of_benchmark(suite: str, task: Task) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xltkit.keys import digest
@@ -43,8 +43,8 @@ def kept(
             made = np.concatenate([compute(part) for part in parts]).astype(np.float16)
             if not np.isfinite(made).all():
                 raise ValueError(
-                    f"A vector of {folder.name} does not fit half precision: the largest value is "
-                    f"above {np.finfo(np.float16).max:.0f}, or is no number."
+                    f"A vector does not fit half precision: a value is above "
+                    f"{np.finfo(np.float16).max:.0f}, or is no number. Take another tower."
                 )
             _write(folder, [contents[i] for i in shard], made)
             known |= {contents[i]: row for i, row in zip(shard, made, strict=True)}
@@ -68,6 +68,6 @@ def _read(folder: Path, wanted: set[str]) -> dict[str, np.ndarray]:
                 if mine := [i for i, key in enumerate(keys) if key in wanted and key not in found]:
                     vectors = shard.get_tensor("vectors")
                     found |= {keys[i]: vectors[i] for i in mine}
-        except Exception:  # safetensors raises a type of its own that is not exported
+        except SafetensorError:
             path.unlink()
     return found

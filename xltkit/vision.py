@@ -23,11 +23,12 @@ from xltkit.keys import digest, file_digest
 
 MICRO_CLIP = Path(__file__).parent / "microworld" / "micro-clip"
 TOWER = "tower"  # where a stage that trained its tower keeps it
-HEADS = "heads.safetensors"
+HEADS, PROCESSOR = "heads.safetensors", "preprocessor_config.json"
 # Known by a short name: what ships with the kit.
 SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
 PIXELS_SIDE = 16
+VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
 
 
 def locate(name: str) -> str:
@@ -54,11 +55,27 @@ def fingerprint(name: str) -> str:
         return f"{PIXELS}/{PIXELS_SIDE}"
     where = locate(name)
     more = [
-        file_digest(file)
-        for file in (Path(where, HEADS), Path(where, "preprocessor_config.json"))
-        if file.is_file()
+        file_digest(file) for file in (Path(where, HEADS), Path(where, PROCESSOR)) if file.is_file()
     ]
-    return "+".join([models.fingerprint(where), *(d[:16] for d in more)])
+    first = ["first"] if _reads_first(Path(where)) else []
+    return "+".join([models.fingerprint(where), *(d[:16] for d in more), *first])
+
+
+def _reads_first(folder: Path) -> bool:
+    """Whether a stage pools by its first token."""
+    record = folder / "signature.json"
+    return record.is_file() and json.loads(record.read_text())["signature"]["pooling"] == "first"
+
+
+def tower_fingerprint(name: str) -> str:
+    """The same of an image tower. Raises ValueError for a folder that holds none."""
+    where = locate(name) if name != PIXELS else ""
+    if Path(where).is_dir() and where and not Path(where, PROCESSOR).is_file():
+        raise ValueError(
+            f"{name!r} is no image tower: its folder has no {PROCESSOR}. Save the tower's image "
+            "processor beside it with save_pretrained()."
+        )
+    return fingerprint(name)
 
 
 def tower_of(teacher: str) -> str:
@@ -96,6 +113,11 @@ class Tower(nn.Module):
             # Without torchvision, which the kit does not need for anything else.
             self.processor = AutoImageProcessor.from_pretrained(where, backend="pil", **pin)
             self.network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
+        if self.network.config.model_type == "siglip2":
+            raise ValueError(
+                f"{name!r} takes pictures of any shape (NaFlex), which the kit does not. Take one "
+                "of fixed size, such as 'google/siglip2-base-patch16-224'."
+            )
 
     def pixels(self, images: Sequence[Any]) -> Tensor:
         """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
@@ -107,11 +129,6 @@ class Tower(nn.Module):
             return self.network.get_image_features(pixel_values=pixels).pooler_output
         hidden = self.network(pixel_values=pixels).last_hidden_state
         return hidden.mean((2, 3)) if hidden.ndim == 4 else hidden.mean(1)
-
-    @property
-    def width(self) -> int:
-        """The number of features."""
-        return width(self)
 
     def save(self, folder: Path) -> None:
         """Write the tower as an ordinary checkpoint folder."""
@@ -133,11 +150,19 @@ def width(tower: str | Tower) -> int:
 
 def contents(rows: Dataset) -> list[str]:
     """A digest of the bytes of each picture: equal pictures have equal ones."""
-    raw = rows.select_columns(["image"]).cast_column("image", Image(decode=False))[:]["image"]
-    return [
-        digest_of(picture["bytes"]) if picture["bytes"] else file_digest(Path(picture["path"]))[:32]
-        for picture in raw
-    ]
+    if rows._fingerprint not in _known:
+        raw = rows.select_columns(["image"]).cast_column("image", Image(decode=False))
+        _known[rows._fingerprint] = [
+            digest_of(picture["bytes"])
+            if picture["bytes"]
+            else file_digest(Path(picture["path"]))[:32]
+            for at in range(0, len(raw), vectors.AT_ONCE)  # never all pictures in memory
+            for picture in raw[at : at + vectors.AT_ONCE]["image"]
+        ]
+    return _known[rows._fingerprint]
+
+
+_known: dict[str, list[str]] = {}  # by what datasets calls the rows: digests of their pictures
 
 
 def digest_of(content: bytes) -> str:
@@ -168,7 +193,7 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
         with torch.inference_mode():
             return loaded[0](loaded[0].pixels(images).to(runtime.device())).float().cpu().numpy()
 
-    folder = store / vectors.FOLDER / digest(fingerprint(name))
+    folder = store / vectors.FOLDER / digest([fingerprint(name), VERSION])
     return vectors.kept(folder, contents(rows), compute)
 
 
@@ -195,7 +220,7 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
         with torch.inference_mode():
             return network(**encoded).float().cpu().numpy()
 
-    folder = store / vectors.FOLDER / digest([fingerprint(teacher), "text"])
+    folder = store / vectors.FOLDER / digest([fingerprint(teacher), "text", VERSION])
     return vectors.kept(folder, [digest_of(text.encode()) for text in texts], compute)
 
 
@@ -220,13 +245,13 @@ def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
     if network.config.model_type.startswith("siglip"):
         # Its vector is the state of the last position, padding or not, of texts of one length.
         length = network.config.text_config.max_position_embeddings
-        options = {"padding": "max_length", "max_length": length}
+        options = {"padding": "max_length", "max_length": length, "return_attention_mask": False}
     return read, tokenizer, options
 
 
 def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:
     """The text side of what ``ImageText`` trained: the encoder's pooled state, a linear layer."""
-    heads, record = folder / HEADS, folder / "signature.json"
+    heads = folder / HEADS
     weights = load_file(heads) if heads.is_file() else {}
     text = {k.rpartition(".")[2]: v for k, v in weights.items() if ".text." in k}
     if not text:
@@ -235,8 +260,7 @@ def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[.
             "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
 
-    known = json.loads(record.read_text())["signature"] if record.is_file() else {}
-    first = known.get("pooling") == "first"
+    first = _reads_first(folder)
 
     def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state

@@ -29,6 +29,16 @@ def as_text(rows: Dataset) -> Dataset:
     return Dataset.from_dict({"id": ids, "text": texts})
 
 
+def check_paraphrases(rows: Dataset, task: str) -> None:
+    """Raise ValueError unless every picture has two captions or more."""
+    counts = [len(texts) for texts in rows.select_columns(["texts"])[:]["texts"]]
+    if alone := sum(count < 2 for count in counts):
+        raise ValueError(
+            f"{alone} of {len(counts)} pictures of {task} have one caption only; "
+            "ImageText(against='paraphrase') needs two or more of each."
+        )
+
+
 class Captions(Kind):
     """A picture finds its captions, and a caption its picture, by cosine.
 
@@ -130,11 +140,6 @@ class Paraphrases(Captions):
         groups: dict[int, list[Feature]] = {}
         for feature in single:
             groups.setdefault(feature.example, []).append(feature)
-        if alone := sum(len(group) < 2 for group in groups.values()):
-            raise ValueError(
-                f"{alone} of {len(groups)} pictures of {task.name} have one caption only; "
-                "ImageText(against='paraphrase') needs two or more of each."
-            )
         return [
             Feature(one.example, one.sequences + two.sequences, one.types + two.types, one.target)
             for group in groups.values()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xltkit import vision
+from xltkit.keys import derive
 from xltkit.models import Model
 from xltkit.tasks.captions import as_text
 from xltkit.tasks.kind import IGNORED, Head
@@ -102,6 +103,13 @@ class Contrast(Supervised):
         self.numbers = [torch.tensor([numbers[d] for d in own]) for own in digests]
         self.seen = phase.against == "image"
         self.tower = None if phase.locked or not self.seen else vision.Tower(phase.tower)
+        # Shuffled, every row has the picture of another; its captions and their order stay.
+        self.at = [
+            np.random.default_rng(derive("shuffle", p.task)).permutation(len(r))
+            if p.shuffled and self.seen
+            else np.arange(len(r))
+            for p, r in zip(phase.portions, rows, strict=True)
+        ]
         self.features: list[np.ndarray] = []
         if self.seen and phase.locked:
             self.features = [vision.features(phase.tower, r, store) for r in rows]
@@ -111,9 +119,8 @@ class Contrast(Supervised):
         """The width of the space that texts and pictures share."""
         if self.features:
             return self.features[0].shape[1]
-        if self.tower is None:  # the paraphrase's space is as wide as the pictures' would be
-            return vision.width(self.phase.tower)
-        return self.tower.width
+        # The paraphrase's space is as wide as the pictures' would be.
+        return vision.width(self.tower or self.phase.tower)
 
     def heads(self) -> Mapping[str, Head]:
         """One head for the phase, whatever the number of its languages."""
@@ -129,10 +136,10 @@ class Contrast(Supervised):
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The captions of a step with the features, or the pixels, of their pictures."""
         (batch,) = super().batches(step, parts)
-        at = batch.labels
+        at = self.at[batch.portion][batch.labels.numpy()]
         more = {"numbers": self.numbers[batch.portion][at]}
         if self.features:
-            more["pictures"] = torch.from_numpy(self.features[batch.portion][at.numpy()]).float()
+            more["pictures"] = torch.from_numpy(self.features[batch.portion][at]).float()
         elif self.tower is not None:
             images = self.rows[batch.portion].select(at.tolist())["image"][:]
             more["pictures"] = self.tower.pixels(images)

@@ -45,11 +45,13 @@ def _training_rows(portion: Portion, state: str) -> Dataset:
     if portion.examples and portion.examples < len(rows):
         order = np.random.default_rng(derive("subset", portion.task)).permutation(len(rows))
         rows = rows.select(order[: portion.examples])
-    return _shuffled(rows, portion.task) if portion.shuffled else rows
+    # Pictures are dealt out where they are looked up (``Contrast``): their rows are not copied.
+    deal = portion.shuffled and get(portion.task).kind != "captions"
+    return _shuffled(rows, portion.task) if deal else rows
 
 
 # What a shuffle deals out anew, where it is no label.
-_DEALT = {"span": "question", "tagging": "tags", "ranking": "query", "captions": "texts"}
+_DEALT = {"span": "question", "tagging": "tags", "ranking": "query"}
 
 
 def _shuffled(rows: Dataset, task: str) -> Dataset:

@@ -98,10 +98,11 @@ def check_encoder(name: str) -> None:
     """Raise ValueError, with the remedy, unless the encoder's configuration can be loaded."""
     where, revision = locate(name)
     with explained(name):
-        AutoConfig.from_pretrained(where, **_pin(revision))
+        AutoConfig.from_pretrained(where, **pin(revision))
 
 
-def _pin(revision: str | None) -> dict[str, str]:
+def pin(revision: str | None) -> dict[str, str]:
+    """The revision as ``from_pretrained`` takes it; a folder has none."""
     return {} if revision is None else {"revision": revision}
 
 
@@ -109,7 +110,7 @@ def load_tokenizer(name: str) -> Any:
     """The tokenizer of an encoder."""
     where, revision = locate(name)
     with explained(name):
-        return AutoTokenizer.from_pretrained(where, **_pin(revision))
+        return AutoTokenizer.from_pretrained(where, **pin(revision))
 
 
 class Model(nn.Module):
@@ -137,10 +138,10 @@ class Model(nn.Module):
         options = {"dtype": torch.float32, "attn_implementation": attention or None}
         with explained(name):
             if scratch:
-                config = AutoConfig.from_pretrained(where, **_pin(revision))
+                config = AutoConfig.from_pretrained(where, **pin(revision))
                 loaded = _untrained(loader.from_config(config, **options))
             else:
-                loaded = loader.from_pretrained(where, **options, **_pin(revision))
+                loaded = loader.from_pretrained(where, **options, **pin(revision))
         self.turn: dict[str, Tensor] = {}
         self.tower: nn.Module | None = None  # of images, if one is trained
         self.memory: nn.Module | None = None  # of earlier steps, if an objective has any

@@ -106,7 +106,7 @@ class Tower(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         where, revision = models.locate(locate(name))
-        pin = {} if revision is None else {"revision": revision}
+        pin = models.pin(revision)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         with models.explained(name):
@@ -227,7 +227,7 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
 def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
     """A function from tokens to vectors, the tokenizer, and how it is to pad."""
     where, revision = models.locate(locate(name))
-    pin = {} if revision is None else {"revision": revision}
+    pin = models.pin(revision)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     with models.explained(name):

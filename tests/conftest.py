@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLTKIT_BATCH"] = "1"  # no progress bars
@@ -16,6 +17,30 @@ import torch
 def one_thread():
     """Tests of bit-identity need one thread count, and two cores are shared with other jobs."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """``with killed_at(3): ...``: training inside has to reach step 3, and dies there."""
+    from xltkit.training import loop
+
+    class Killed(BaseException):
+        pass
+
+    real = loop._backward
+
+    @contextmanager
+    def until(stop: int):
+        def dies(*args):
+            if args[-1] == stop:
+                raise Killed
+            return real(*args)
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(loop, "_backward", dies)
+            yield
+
+    return until
 
 
 @pytest.fixture

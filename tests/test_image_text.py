@@ -23,7 +23,6 @@ from xltkit.recipe import Recipe
 from xltkit.stages import evaluation_stage, training_stages
 from xltkit.store import Store
 from xltkit.tasks import Portion
-from xltkit.training import loop
 
 FEW = Portion("captions", "qas", 40)
 QUICK = {"steps": 3, "batch_size": 8}
@@ -50,25 +49,13 @@ KILLED = {
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, name, monkeypatch):
-    phase, real = KILLED[name], loop._backward
+def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, name, killed_at):
+    phase = KILLED[name]
     whole = trained(phase, store, tiny)
-
-    class Killed(BaseException):
-        pass
-
     cut = Store(tmp_path / "cut")
     for stop in (3, 6):
-
-        def killed_at(*args, stop=stop):
-            if args[-1] == stop:
-                raise Killed
-            return real(*args)
-
-        monkeypatch.setattr(loop, "_backward", killed_at)
-        with pytest.raises(Killed):
+        with killed_at(stop):
             trained(phase, cut, tiny, checkpoint_seconds=0)
-    monkeypatch.setattr(loop, "_backward", real)
     again = trained(phase, cut, tiny, checkpoint_seconds=0)
     files = ["model.safetensors", "heads.safetensors"]
     files += ["tower/model.safetensors"] if name == "tower" else []

@@ -80,28 +80,18 @@ def test_an_empty_part_counts_for_nothing(tiny, tokenizer):
 
 
 @pytest.mark.parametrize("names", [("nli",), ("text",), ("nli", "qa", "pos", "text")])
-def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, tokenizer, tmp_path, names, monkeypatch):
+def test_a_killed_run_ends_like_an_uninterrupted_one(
+    tiny, tokenizer, tmp_path, names, monkeypatch, killed_at
+):
     made = objective(tokenizer, *names)
     whole = weights(run(tiny, made, tmp_path / "whole"))
-
-    class Killed(BaseException):
-        pass
-
-    real = loop._backward
     for stop in (4, 9):
-
-        def killed_at(*args, stop=stop):
-            if args[-1] == stop:
-                raise Killed
-            return real(*args)
-
-        monkeypatch.setattr(loop, "_backward", killed_at)
-        with pytest.raises(Killed):
+        with killed_at(stop):
             run(tiny, objective(tokenizer, *names), tmp_path / "cut", checkpoint_seconds=0)
         assert list((tmp_path / "cut").glob("checkpoint-*")) == [
             tmp_path / "cut" / f"checkpoint-{stop}"
         ]
-    taken = []
+    taken, real = [], loop._backward
     monkeypatch.setattr(loop, "_backward", lambda *a: taken.append(a[-1]) or real(*a))
     resumed = run(tiny, objective(tokenizer, *names), tmp_path / "cut", checkpoint_seconds=0)
     assert taken == [9, 10, 11]

@@ -11,6 +11,8 @@ from transformers import AutoModelForMaskedLM
 
 from xltkit.models import Model
 
+HEADS, TOWER = "heads.safetensors", "tower"  # beside the encoder: heads, and a trained image tower
+
 
 def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
     """Write the encoder as an ordinary checkpoint folder, and the heads beside it.
@@ -26,10 +28,10 @@ def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
     whole.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if model.tower is not None:
-        model.tower.save(folder / "tower")
+        model.tower.save(folder / TOWER)
     heads = {k: v.contiguous() for k, v in model.heads.state_dict().items()}
     if heads:
-        save_file(heads, folder / "heads.safetensors")
+        save_file(heads, folder / HEADS)
 
 
 def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
@@ -43,4 +45,4 @@ def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
 
 def load_heads(model: Model, folder: Path) -> None:
     """Put the trained heads of a stage back on a model that was made with the same heads."""
-    model.heads.load_state_dict(load_file(folder / "heads.safetensors"))
+    model.heads.load_state_dict(load_file(folder / HEADS))

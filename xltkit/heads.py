@@ -24,8 +24,7 @@ class Pooled(nn.Module):
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """What the scores are a linear function of (batch, width)."""
-        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
-        return torch.tanh(self.dense(self.dropout(pooled)))
+        return torch.tanh(self.dense(self.dropout(pool(hidden, mask, self.pooling))))
 
 
 class PerToken(nn.Module):
@@ -60,8 +59,8 @@ class Vector(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to vectors (batch, width)."""
-        pooled = hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask)
-        direction = nn.functional.normalize(torch.tanh(self.dense(pooled)).float(), dim=-1)
+        pooled = self.dense(pool(hidden, mask, self.pooling))
+        direction = nn.functional.normalize(torch.tanh(pooled).float(), dim=-1)
         return direction * self.scale.clamp(min=1.0).sqrt()
 
 
@@ -84,13 +83,18 @@ class Joint(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to vectors (batch, size), of any length."""
-        return self.text(hidden[:, 0] if self.pooling == "first" else mean_pool(hidden, mask))
+        return self.text(pool(hidden, mask, self.pooling))
 
     def scale(self) -> Tensor:
         """What cosines are multiplied by, 1 to 100."""
         with torch.no_grad():  # the weight itself is clamped: a clamped output has no gradient
             self.log_scale.clamp_(0.0, math.log(100.0))
         return self.log_scale.exp()
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """The vector of a sequence: the state of its ``first`` token, or the ``mean`` of all."""
+    return hidden[:, 0] if pooling == "first" else mean_pool(hidden, mask)
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 
 from xltkit import data, models, runtime
-from xltkit.checkpoints import load_heads, save_encoder
+from xltkit.checkpoints import HEADS, load_heads, save_encoder
 from xltkit.evaluation import mixed
 from xltkit.evaluation.attack import attacked
 from xltkit.evaluation.image_search import search, tower_for
@@ -234,7 +234,7 @@ def _head(stage: Stage, task: Task, start: Path) -> Head:
     """The head that a stage is scored with; of one with pictures as wide as it was trained."""
     if task.kind != "captions":
         return KINDS[task.kind].head(task)
-    weights = load_file(start / "heads.safetensors")
+    weights = load_file(start / HEADS)
     (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
     return joint_head(stage.parent.phase, width)
 

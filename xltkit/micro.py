@@ -32,6 +32,7 @@ from xltkit.tasks import Portion
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}
 PAIRS = {"high": 3000, "mid": 500, "low": 75}
 SPECIAL = "<s> <pad> </s> <unk> <mask>".split()  # ids 0 to 4, as XLM-R but for <mask>
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 LAYERS, WIDTH, VOCABULARY, STEPS = 3, 128, 3000, 16000
 
 
@@ -125,14 +126,30 @@ def pretraining(text: tuple[Portion, ...], pairs: tuple[Portion, ...], steps: in
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Build the encoder and copy it to where the package looks for it."""
-    parser = argparse.ArgumentParser(prog="xltkit micro", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=MICRO, help="folder to write the encoder to")
-    parser.add_argument("--steps", type=int, default=STEPS)
+def asked_of_builder(
+    arguments: list[str] | None, name: str, about: str, out: Path, steps: int
+) -> argparse.Namespace:
+    """The options of a command that builds what ships with the kit; threads are set."""
+    parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=about.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=out, help="folder to write to")
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
+    return asked
+
+
+def ship(trained: Path, out: Path, names: Iterable[str]) -> None:
+    """Copy files of a stage to where the package looks for them, and print what identifies them."""
+    for name in names:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained / name, out / name)
+    print(f"{out}: model.safetensors {file_digest(out / 'model.safetensors')[:16]}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build the encoder and copy it to where the package looks for it."""
+    asked = asked_of_builder(arguments, "micro", __doc__, MICRO, STEPS)
     store = Store()
     blank = store.folder / "micro-blank"
     write_blank(blank, LANGUAGES.values())
@@ -143,11 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     recipe = Recipe(str(blank), (pretraining(text, pairs, asked.steps),))
     (stage,) = training_stages(recipe, seed=0)
-    trained = make(stage, store)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(trained / name, asked.out / name)
-    print(f"{asked.out}: model.safetensors {file_digest(asked.out / 'model.safetensors')[:16]}")
+    ship(make(stage, store), asked.out, FILES)
 
 
 if __name__ == "__main__":

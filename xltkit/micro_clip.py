@@ -6,29 +6,28 @@ trained by the kit's ``ImageText`` phase on scenes of the microworld and their E
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil, XLMRobertaModel
 
+from xltkit.checkpoints import HEADS, TOWER
 from xltkit.image_text import ImageText
-from xltkit.keys import file_digest
 from xltkit.making import make
+from xltkit.micro import FILES as ENCODER_FILES
+from xltkit.micro import asked_of_builder, ship
 from xltkit.microworld.pictures import SIDE
 from xltkit.models import MICRO, load_tokenizer
 from xltkit.recipe import Recipe
 from xltkit.stages import training_stages
 from xltkit.store import Store
 from xltkit.tasks import Portion
-from xltkit.vision import MICRO_CLIP, TOWER
+from xltkit.vision import MICRO_CLIP, PROCESSOR
 
 SCENES, STEPS, LAYERS = 20000, 1500, 2
 FILES = (
-    "config.json", "model.safetensors", "heads.safetensors", "tokenizer.json",
-    "tokenizer_config.json", f"{TOWER}/config.json", f"{TOWER}/model.safetensors",
-    f"{TOWER}/preprocessor_config.json",
+    *ENCODER_FILES, HEADS, f"{TOWER}/config.json", f"{TOWER}/model.safetensors",
+    f"{TOWER}/{PROCESSOR}",
 )  # fmt: skip
 
 
@@ -49,12 +48,7 @@ def write_blank(folder: Path, seed: int = 0) -> Path:
 
 def main(arguments: list[str] | None = None) -> None:
     """Build both towers and copy them to where the package looks for them."""
-    parser = argparse.ArgumentParser(prog="xltkit micro-clip", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=MICRO_CLIP, help="folder to write them to")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(asked.threads)
+    asked = asked_of_builder(arguments, "micro-clip", __doc__, MICRO_CLIP, STEPS)
     store = Store()
     blank = write_blank(store.folder / "micro-clip-blank")
     phase = ImageText(
@@ -62,11 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         steps=asked.steps, batch_size=96, learning_rate=2e-3,
     )  # fmt: skip
     (stage,) = training_stages(Recipe(str(blank), (phase,)), seed=0)
-    trained = make(stage, store)
-    for name in FILES:
-        (asked.out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained / name, asked.out / name)
-    print(f"{asked.out}: model.safetensors {file_digest(asked.out / 'model.safetensors')[:16]}")
+    ship(make(stage, store), asked.out, FILES)
 
 
 if __name__ == "__main__":

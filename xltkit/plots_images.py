@@ -53,17 +53,19 @@ def found(
     split = next(c.stage.phase.split for c in results.study.cells if c.task == task)
     rows = [data.load(get(task), split, code) for code in dict.fromkeys((language, "en"))
             if code in getattr(get(task), split)]  # fmt: skip
+    places = [{name: i for i, name in enumerate(table["id"][:])} for table in rows]
     figure = Figure(figsize=(8.0, 1.45 * len(shown)), layout="constrained")
     axes = figure.subplots(len(shown), 3, squeeze=False, width_ratios=(3.2, 1, 1))
     for line, (_, one) in zip(axes, shown.iterrows(), strict=True):
-        _line(line, rows, one)
+        _line(line, rows, places, one)
     return figure
 
 
-def _line(axes: Sequence[Axes], rows: Sequence[Dataset], one: pd.Series) -> None:
+def _line(
+    axes: Sequence[Axes], rows: Sequence[Dataset], places: Sequence[dict[str, int]], one: pd.Series
+) -> None:
     """A caption, its picture and the picture it found, on three axes."""
     name, _, number = one["example_id"].rpartition("/")
-    places = [{row: i for i, row in enumerate(table["id"][:])} for table in rows]
     said = [
         table[where[name]]["texts"][: int(number) + 1][-1].replace(" .", ".")
         for table, where in zip(rows, places, strict=True)

@@ -14,16 +14,16 @@ import torch
 from datasets import Dataset, Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoImageProcessor, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from xltkit import models, runtime, vectors
-from xltkit.heads import mean_pool
-from xltkit.keys import digest, file_digest
+from xltkit.checkpoints import HEADS, TOWER
+from xltkit.heads import pool
+from xltkit.keys import digest, file_digest, known_digest
 
 MICRO_CLIP = Path(__file__).parent / "microworld" / "micro-clip"
-TOWER = "tower"  # where a stage that trained its tower keeps it
-HEADS, PROCESSOR = "heads.safetensors", "preprocessor_config.json"
+PROCESSOR = "preprocessor_config.json"
 # Known by a short name: what ships with the kit.
 SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
@@ -54,17 +54,25 @@ def fingerprint(name: str) -> str:
     if name == PIXELS:
         return f"{PIXELS}/{PIXELS_SIDE}"
     where = locate(name)
-    more = [
-        file_digest(file) for file in (Path(where, HEADS), Path(where, PROCESSOR)) if file.is_file()
-    ]
-    first = ["first"] if _reads_first(Path(where)) else []
-    return "+".join([models.fingerprint(where), *(d[:16] for d in more), *first])
+    files = [Path(where, name) for name in (HEADS, PROCESSOR)]
+    more = [known_digest(file)[:16] for file in files if file.is_file()]
+    pooling = _pooling(Path(where))
+    return "+".join([models.fingerprint(where), *more, *([pooling] if pooling != "mean" else [])])
 
 
-def _reads_first(folder: Path) -> bool:
-    """Whether a stage pools by its first token."""
+def _pooling(folder: Path) -> str:
+    """How a stage pools; ``mean`` if the folder is none."""
     record = folder / "signature.json"
-    return record.is_file() and json.loads(record.read_text())["signature"]["pooling"] == "first"
+    return json.loads(record.read_text())["signature"]["pooling"] if record.is_file() else "mean"
+
+
+def _network(name: str) -> nn.Module:
+    """The weights of a tower or of a teacher, in fp32."""
+    where, revision = models.locate(locate(name))
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    with models.explained(name):
+        return AutoModel.from_pretrained(where, dtype=torch.float32, **models.pin(revision))
 
 
 def tower_fingerprint(name: str) -> str:
@@ -106,13 +114,12 @@ class Tower(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         where, revision = models.locate(locate(name))
-        pin = models.pin(revision)
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
         with models.explained(name):
             # Without torchvision, which the kit does not need for anything else.
-            self.processor = AutoImageProcessor.from_pretrained(where, backend="pil", **pin)
-            self.network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
+            self.processor = AutoImageProcessor.from_pretrained(
+                where, backend="pil", **models.pin(revision)
+            )
+        self.network = _network(name)
         if self.network.config.model_type == "siglip2":
             raise ValueError(
                 f"{name!r} takes pictures of any shape (NaFlex), which the kit does not. Take one "
@@ -226,21 +233,14 @@ def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
 
 def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
     """A function from tokens to vectors, the tokenizer, and how it is to pad."""
-    where, revision = models.locate(locate(name))
-    pin = models.pin(revision)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with models.explained(name):
-        network = AutoModel.from_pretrained(where, dtype=torch.float32, **pin)
-    network = network.to(runtime.device()).eval()
+    network = _network(name).to(runtime.device()).eval()
 
     def of_two(**inputs: Tensor) -> Tensor:
         return network.get_text_features(**inputs).pooler_output
 
     dual = hasattr(network, "get_text_features")
-    read = of_two if dual else _stage_as_teacher(name, Path(where), network)
-    with models.explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(where, **pin)
+    read = of_two if dual else _stage_as_teacher(name, Path(locate(name)), network)
+    tokenizer = models.load_tokenizer(locate(name))
     options: dict[str, Any] = {"padding": True}
     if network.config.model_type.startswith("siglip"):
         # Its vector is the state of the last position, padding or not, of texts of one length.
@@ -260,11 +260,11 @@ def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[.
             "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
 
-    first = _reads_first(folder)
+    pooling = _pooling(folder)
 
     def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        pooled = hidden[:, 0] if first else mean_pool(hidden, attention_mask)
+        pooled = pool(hidden, attention_mask, pooling)
         return nn.functional.linear(pooled, text["weight"].to(pooled), text["bias"].to(pooled))
 
     return vectors_of

@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import nn
 
 from xltkit import runtime, vision
+from xltkit.checkpoints import TOWER
 from xltkit.evaluation.predict import outputs
 from xltkit.image_text import Distil, ImageText
 from xltkit.models import Model
@@ -24,7 +25,7 @@ def tower_for(phase: ImageText | Distil, trained: Path) -> str:
     """The image tower whose pictures the captions of a trained phase can find."""
     if isinstance(phase, Distil):
         return vision.tower_of(phase.teacher)
-    return phase.tower if phase.locked else str(trained / vision.TOWER)
+    return phase.tower if phase.locked else str(trained / TOWER)
 
 
 @torch.inference_mode()

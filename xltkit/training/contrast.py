@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class Contrast(Supervised):
         if self.seen and phase.locked:
             self.features = [vision.features(phase.tower, r, store) for r in rows]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The width of the space that texts and pictures share."""
         if self.features:

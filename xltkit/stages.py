@@ -12,10 +12,8 @@ from xltkit.phases import Evaluate, Phase, nameless, signature
 from xltkit.recipe import Recipe
 from xltkit.tasks import Source, Task, get
 from xltkit.tasks.captions import check_paraphrases
-from xltkit.tasks.kinds import KINDS
+from xltkit.tasks.kinds import JUDGED, KINDS
 from xltkit.training.rows import source_of, training_rows
-
-JUDGED = ("classification", "choice", "tagging", "span")  # kinds that predict each item by itself
 
 
 @dataclass(frozen=True)

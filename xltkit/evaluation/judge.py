@@ -11,12 +11,11 @@ from datasets import Dataset
 from xltkit.evaluation.predict import outputs
 from xltkit.models import Model
 from xltkit.tasks.kind import Feature
-from xltkit.tasks.kinds import KINDS
+from xltkit.tasks.kinds import JUDGED, KINDS
 from xltkit.tasks.table import Task
 from xltkit.words import FIELDS
 
 Row = Mapping[str, Any]
-ATTACKED = ("classification", "choice", "tagging", "span")  # kinds
 ROWS = 4096  # encoded at a time
 
 
@@ -54,9 +53,9 @@ class Judge:
     """
 
     def __init__(self, model: Model, task: Task, head: str, tokenizer: Any):
-        if task.kind not in ATTACKED:
+        if task.kind not in JUDGED:
             raise ValueError(
-                f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(ATTACKED)}."
+                f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(JUDGED)}."
             )
         self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
         self.kind = KINDS[task.kind]

@@ -245,3 +245,5 @@ KINDS: dict[str, Kind] = {
         Captions(), Paraphrases(), Lessons(),
     )
 }  # fmt: skip
+# Kinds that predict each item by itself: they can be attacked, and asked under noise.
+JUDGED = ("classification", "choice", "tagging", "span")

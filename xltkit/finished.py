@@ -1,0 +1,186 @@
+"""What finished runs left behind: their answers, their scores in one table, their comparisons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the batch looks at results before it knows whether it needs pandas
+    import pandas as pd
+
+KEYS = {"run_id": str, "answer": str, "parameters": dict, "tables": dict, "smoke": bool}
+TIDY = ("arm", "task", "language", "metric")  # one row of the joint table
+SCORES = (*TIDY, "value", "seed", "n", "chance", "is_source", "main", "family")
+OVER_SEEDS = ("seeds", "mean", "low", "high", "n", "chance", "main")
+JOINT = ("run", "suite", *TIDY, "languages", "family", *OVER_SEEDS)
+AGAINST = ("baseline", "against")  # what an arm is compared with
+COMPARED = ("difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples")
+
+
+class ResultError(ValueError):
+    """A result that is not there, not whole, or of the other kind (smoke or full)."""
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record of a finished run, its tables checked. Raises ResultError."""
+    path = folder / "result.json"
+    if not path.exists():
+        raise ResultError("there is no result")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if wrong := [key for key, kind in KEYS.items() if not isinstance(record[key], kind)]:
+            raise TypeError(f"{wrong[0]} is of the wrong type")
+        for table in record["tables"].values():
+            file = folder / Path(table["file"]).name  # nothing outside of the run's own folder
+            if hashlib.sha256(file.read_bytes()).hexdigest() != table["sha256"]:
+                raise ResultError(f"{file.name} is damaged")
+    except ResultError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultError(f"the result is damaged ({type(error).__name__}: {error})") from error
+    return record
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done: its name, its folder, what ``result.json`` says."""
+
+    name: str
+    folder: Path
+    record: dict[str, Any]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of its tables."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / Path(self.record["tables"][name]["file"]).name)
+
+    @cached_property
+    def suite(self) -> str:
+        """What its tasks are from; a notebook that does not declare it says so in its scores."""
+        if suite := self.record["parameters"].get("suite"):
+            return str(suite)
+        table = self.table("scores") if "scores" in self.record["tables"] else {}
+        return str(table["suite"].iloc[0]) if "suite" in table and len(table) else ""
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All of its tables by name."""
+        return {name: self.table(name) for name in self.record["tables"]}
+
+
+def load(folder: Path) -> Finished:
+    """A finished run. Raises ResultError if it is not whole, or lies among runs of the other kind.
+
+    Smoke runs measure nothing: they lie in a folder of their own, ``smoke``, and stay there.
+    """
+    record = read(folder)
+    if record["smoke"] != (folder.parent.name == "smoke"):
+        kind = "smoke run among full runs" if record["smoke"] else "full run among smoke runs"
+        raise ResultError(f"it is a {kind} and left out: delete {folder}, then run it again")
+    return Finished(folder.name, folder, record)
+
+
+def scores(runs: Iterable[Finished]) -> pd.DataFrame:
+    """The scores of all runs: one row per run, arm, task, language and metric.
+
+    ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``, in points, as ``chance``
+    is; ``n`` test items. ``languages`` is ``source``, ``transfer`` or, for a row more per run, arm
+    and task in the task's own metric, ``transfer mean``: the mean over all languages but the
+    source. Its interval is that over seeds of this mean, its ``n`` all their items.
+    """
+    import pandas as pd
+
+    found = []
+    for run in runs:
+        tables = [table for table in run.tables.values() if {*SCORES} <= {*table.columns}]
+        if tables:
+            table = pd.concat(tables, ignore_index=True).drop_duplicates([*TIDY, "seed"])
+            found.append(_over_seeds(table).assign(run=run.name, suite=run.suite))
+    if not found:
+        return pd.DataFrame(columns=list(JOINT))
+    return pd.concat(found, ignore_index=True)[list(JOINT)]
+
+
+def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Means and intervals over seeds of one run's scores, and of its means over languages."""
+    import pandas as pd
+
+    table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
+    transfer = table[~table["is_source"] & table["main"]]
+    means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
+        value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean")
+    )
+    means = means.assign(language="", family="", languages="transfer mean", main=True)
+    table = pd.concat([means, table], ignore_index=True)
+    groups = table.groupby([*TIDY, "languages"], sort=False, dropna=False)
+    joint = groups.agg(
+        family=("family", "first"),
+        seeds=("seed", "nunique"),
+        mean=("value", "mean"),
+        error=("value", "sem"),
+        most=("value", "max"),
+        least=("value", "min"),
+        n=("n", "first"),
+        chance=("chance", "first"),
+        main=("main", "first"),
+    ).reset_index()
+    # Values that are all the same say nothing about how much they could vary.
+    half = joint["seeds"].map(_quantile) * joint["error"].where(joint["most"] > joint["least"])
+    return joint.assign(low=joint["mean"] - half, high=joint["mean"] + half)
+
+
+@cache
+def _quantile(seeds: int) -> float:
+    """By how many standard errors a t interval over so many seeds reaches to each side."""
+    from scipy.stats import t
+
+    from xltkit.stats import LEVEL
+
+    return float(t.ppf((1 + LEVEL) / 2, seeds - 1)) if seeds > 1 else float("nan")
+
+
+def comparisons(runs: Iterable[Finished]) -> pd.DataFrame:
+    """Every difference with an interval that a run has stored, in any of its tables.
+
+    ``what`` names the rest: task, family, setting, whatever that table is split by.
+    """
+    import pandas as pd
+
+    found = []
+    for run in runs:
+        for name, table in run.tables.items():
+            named = [level for level in table.index.names if level]
+            table = table.reset_index(named) if named else table
+            if "difference" not in table.columns:
+                table = table.rename(columns={"gain": "difference"})
+            if {"difference", "low", "high"} <= {*table.columns} and len(table):
+                found.append(_compared(table).assign(run=run.name, suite=run.suite, table=name))
+    columns = ["run", "suite", "table", "arm", "against", "what", "languages", *COMPARED]
+    if not found:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(found, ignore_index=True).reindex(columns=columns)
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of differences in the columns that all of them share."""
+    words = [c for c in table.columns if not _numeric(table[c])]
+    against = next((c for c in AGAINST if c in words), "")
+    own = {"arm", "languages", "method", "suite", against}
+    rest = [c for c in words if c not in own]
+    out = table.reindex(columns=["arm", "languages", *COMPARED])
+    rows = table[rest].itertuples(index=False)
+    what = [", ".join(str(v) for v in row if v == v and v is not None) for row in rows]
+    return out.assign(what=what, against=table[against] if against else "")
+
+
+def _numeric(column: pd.Series) -> bool:
+    """Whether a column holds numbers."""
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(column)

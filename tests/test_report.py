@@ -196,6 +196,9 @@ def test_the_command_makes_all_pages_anew_and_runs_nothing(copied, monkeypatch, 
     assert not any("partial" in name for name in names)
     assert (outputs / "01_invented" / "result.json").read_bytes() == record
     assert 'href="index.html"' in (outputs / "01_invented.html").read_text()
+    failed = (outputs / "03_failed.failed.html").read_text()
+    assert "This run failed: the kernel died &lt;/script&gt;" in failed
+    assert "<img src=x" not in failed
 
 
 def test_a_folder_without_any_run_has_an_index(copied):

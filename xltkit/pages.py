@@ -22,7 +22,9 @@ PAGE = """
 {%- block html_head_css -%}
 <style>
   body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem; }
-  nav.back { margin: 0 0 1rem; }
+  nav.back, .why, summary { font-family: sans-serif; }
+  nav.back a { color: #0b57a4; text-decoration: underline; }
+  .why { border-left: 5px solid #8c1d18; background: #fdeceb; padding: .7rem 1rem; }
   details.code > summary { cursor: pointer; color: #595959; font-size: 0.8rem; }
   figure { margin: 0; } figure img { max-width: 100%; } figcaption { color: #424242; }
 </style>
@@ -30,6 +32,8 @@ PAGE = """
 {%- block body_header -%}
 {{ super() }}
 <nav class="back" aria-label="Report"><a href="index.html">All runs and results</a></nav>
+{%- set failed = nb.metadata.get('xltkit', {}).get('failed') -%}
+{%- if failed %}<p class="why">This run failed: {{ failed | escape_html }}</p>{% endif %}
 {%- endblock -%}
 {%- block input -%}
 <details class="code" open><summary>code</summary>{{ super() }}</details>

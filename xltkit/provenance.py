@@ -8,7 +8,7 @@ from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
-# Stages of all studies of this process: asked for before sharing, shared, there already, made.
+# Stages of all studies of this process: asked for, after sharing, there already, made.
 tally: Counter[str] = Counter()
 
 

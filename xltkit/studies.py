@@ -99,8 +99,8 @@ class Study:
             f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
             f"store, {len(self.stages) - there} to make."
         )
-        tally.update({"asked": self.asked, "shared": len(self.stages)})
-        tally.update({"there": there, "made": len(self.stages) - there})
+        tally.update({"asked for": self.asked, "after sharing": len(self.stages)})
+        tally.update({"there already": there, "made": len(self.stages) - there})
         with track(len(self.stages), "study", unit="stage") as bar:
             make_all(self.stages, store, workers, lambda stage: bar.update(stage=stage.title))
         return Results(self, store)

@@ -105,8 +105,8 @@ def copied(world, tmp_path):
     return shutil.copytree(world, tmp_path / "root")
 
 
-def runs_of(root: Path, *names: str) -> list[finished.Finished]:
-    return [finished.load(root / "outputs" / name) for name in names]
+def runs_of(root: Path, *names: str) -> list[finished.Saved]:
+    return [finished.read_apart(root / "outputs" / name) for name in names]
 
 
 def test_the_joint_table_is_right(world):
@@ -148,7 +148,7 @@ def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
 def test_smoke_runs_are_never_among_full_runs(world):
     outputs = world / "outputs"
     with pytest.raises(ResultError, match="smoke run among full runs"):
-        finished.load(outputs / "05_mixed")
+        finished.read_apart(outputs / "05_mixed")
     full, smoke = ((outputs / name).read_text() for name in ("index.html", "smoke/index.html"))
     assert "smoked" not in full and "smoke run among full runs" in full
     assert "smoked" in smoke and "measure nothing" in smoke and "A gain of" not in smoke
@@ -170,7 +170,7 @@ def test_hostile_text_stays_text(world):
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda f: (f / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet is damaged"),
+        (lambda f: (f / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet was changed"),
         (lambda f: (f / "result.json").write_text("{}"), "the result is damaged"),
         (lambda f: (f / "result.json").write_text("[1]"), "the result is damaged"),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xltkit import pages, report
-from xltkit.execute import Crew, execute
+from xltkit.execute import Crew, below, execute, kill
 from xltkit.plan import BatchError, Planned, damage, plan
 from xltkit.progress import Board
 from xltkit.provenance import root as root_folder
@@ -104,7 +104,7 @@ def _run_all(planned: Sequence[Planned], jobs: int, crew: Crew) -> list[Outcome]
                 crew.stop()
                 _await(futures, crew)
             except KeyboardInterrupt:
-                crew.kill()
+                kill(below(os.getpid()))
                 os._exit(130)  # an orderly end would wait for the threads
         return [future.result() for future in futures]
 

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tasks(given.names)
     if given.command == "data":
         return _check(given.names, given.first)
+    if given.command == "publish":
+        return _publish(given.names)
     return _report() if given.command == "report" else _run(given)
 
 
@@ -79,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("names", nargs="*", metavar="TASK", help="none: all that are not generated")
     check.add_argument("--first", action="store_true", help="one language of each split only")
     commands.add_parser("report", help="write all pages and the index of outputs/ anew")
+    keep = commands.add_parser(
+        "publish", help="keep the results of finished runs in outputs/published, for git"
+    )
+    keep.add_argument("names", nargs="*", metavar="NAME", help="runs; none: all that are finished")
     for name, (_, about) in BUILT.items():
         commands.add_parser(name, help=about, add_help=False)
     return parser
@@ -113,6 +119,17 @@ def _report() -> int:
     try:
         print("\n".join(map(str, build(root() / "outputs", root()))))
     except BatchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _publish(names: Sequence[str]) -> int:
+    from xltkit.published import publish
+
+    try:
+        print("\n".join(map(str, publish(names))))
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the batch looks at results before it knows whether it needs pandas
     import pandas as pd
 
-KEYS = {"run_id": str, "answer": str, "parameters": dict, "tables": dict, "smoke": bool}
+KEYS = {"parameters": dict, "tables": dict, "smoke": bool}  # what every result says
 TIDY = ("arm", "task", "language", "metric")  # one row of the joint table
 SCORES = (*TIDY, "value", "seed", "n", "chance", "is_source", "main", "family")
 OVER_SEEDS = ("seeds", "mean", "low", "high", "n", "chance", "main")
@@ -26,67 +27,98 @@ class ResultError(ValueError):
     """A result that is not there, not whole, or of the other kind (smoke or full)."""
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """The record of a finished run, its tables checked. Raises ResultError."""
+def record(folder: Path) -> dict[str, Any]:
+    """What ``result.json`` of a finished run says, its tables checked. Raises ResultError."""
     path = folder / "result.json"
     if not path.exists():
         raise ResultError("there is no result")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if wrong := [key for key, kind in KEYS.items() if not isinstance(record[key], kind)]:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if wrong := [key for key, kind in KEYS.items() if not isinstance(found[key], kind)]:
             raise TypeError(f"{wrong[0]} is of the wrong type")
-        for table in record["tables"].values():
+        for table in found["tables"].values():
             file = folder / Path(table["file"]).name  # nothing outside of the run's own folder
             if hashlib.sha256(file.read_bytes()).hexdigest() != table["sha256"]:
-                raise ResultError(f"{file.name} is damaged")
+                raise ResultError(f"{file.name} was changed after it was written")
     except ResultError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(f"the result is damaged ({type(error).__name__}: {error})") from error
-    return record
+    return found
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A run that is done: its name, its folder, what ``result.json`` says."""
+class Saved:
+    """The results of a finished run; ``compare`` and ``summary`` take it like any others.
+
+    Attributes:
+        name: of the run, as in ``runs.toml``.
+        record: its ``result.json``: answer, parameters, versions.
+        tables: what the notebook wrote, by name.
+    """
 
     name: str
-    folder: Path
-    record: dict[str, Any]
+    record: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
 
-    def table(self, name: str) -> pd.DataFrame:
-        """One of its tables."""
-        import pandas as pd
-
-        return pd.read_parquet(self.folder / Path(self.record["tables"][name]["file"]).name)
-
-    @cached_property
+    @property
     def suite(self) -> str:
-        """What its tasks are from; a notebook that does not declare it says so in its scores."""
-        if suite := self.record["parameters"].get("suite"):
-            return str(suite)
-        table = self.table("scores") if "scores" in self.record["tables"] else {}
-        return str(table["suite"].iloc[0]) if "suite" in table and len(table) else ""
+        """The suite it ran on; a notebook without that parameter is of the microworld."""
+        return self.record["parameters"].get("suite", "microworld")
 
     @cached_property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """All of its tables by name."""
-        return {name: self.table(name) for name in self.record["tables"]}
+    def main(self) -> pd.DataFrame:
+        """The scores in the tasks' own metrics."""
+        scores = self.tables["scores"]
+        return scores[scores["main"]] if "main" in scores else scores
+
+    @property
+    def study(self) -> SimpleNamespace:
+        """The arms, by name."""
+        return SimpleNamespace(arms=dict.fromkeys(self.main["arm"]))
 
 
-def load(folder: Path) -> Finished:
-    """A finished run. Raises ResultError if it is not whole, or lies among runs of the other kind.
+def read(folder: Path) -> Saved:
+    """The results in a run's folder.
+
+    Raises:
+        ResultError: if there are none, or a table is not the one that was written.
+    """
+    try:
+        found = record(folder)
+    except ResultError as error:
+        raise ResultError(
+            f"{folder} holds no whole result ({error}). Run the notebook again: "
+            f"python -m xltkit run {folder.name}"
+        ) from error
+    return _saved(folder, found)
+
+
+def read_apart(folder: Path) -> Saved:
+    """The results in a run's folder, which has to lie among runs of its own kind.
 
     Smoke runs measure nothing: they lie in a folder of their own, ``smoke``, and stay there.
+    Raises ResultError.
     """
-    record = read(folder)
-    if record["smoke"] != (folder.parent.name == "smoke"):
-        kind = "smoke run among full runs" if record["smoke"] else "full run among smoke runs"
+    found = record(folder)
+    if found["smoke"] != (folder.parent.name == "smoke"):
+        kind = "smoke run among full runs" if found["smoke"] else "full run among smoke runs"
         raise ResultError(f"it is a {kind} and left out: delete {folder}, then run it again")
-    return Finished(folder.name, folder, record)
+    return _saved(folder, found)
 
 
-def scores(runs: Iterable[Finished]) -> pd.DataFrame:
+def _saved(folder: Path, found: dict[str, Any]) -> Saved:
+    import pandas as pd
+
+    tables = {}
+    for name, about in found["tables"].items():
+        file = folder / Path(about["file"]).name
+        reader = pd.read_csv if file.suffix == ".csv" else pd.read_parquet
+        tables[name] = reader(file)
+    return Saved(folder.name, found, tables)
+
+
+def scores(runs: Iterable[Saved]) -> pd.DataFrame:
     """The scores of all runs: one row per run, arm, task, language and metric.
 
     ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``, in points, as ``chance``
@@ -145,7 +177,7 @@ def _quantile(seeds: int) -> float:
     return float(t.ppf((1 + LEVEL) / 2, seeds - 1)) if seeds > 1 else float("nan")
 
 
-def comparisons(runs: Iterable[Finished]) -> pd.DataFrame:
+def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
     """Every difference with an interval that a run has stored, in any of its tables.
 
     ``what`` names the rest: task, family, setting, whatever that table is split by.

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from xltkit import parameters as rules
-from xltkit.finished import ResultError, read
+from xltkit.finished import ResultError, record
 from xltkit.keys import digest
 from xltkit.provenance import root as root_folder
 from xltkit.provenance import versions
@@ -241,10 +241,10 @@ def damage(run: Planned, *, keep: bool = False) -> str:
     With ``keep`` it may be the result of an earlier notebook or kit.
     """
     try:
-        result = read(run.folder)
+        result = record(run.folder)
     except ResultError as error:
         return str(error)
-    if result["run_id"] == run.run_id or keep:
+    if result.get("run_id") == run.run_id or keep:
         return ""
     old, new = result["parameters"], run.values
     names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))

@@ -92,21 +92,22 @@ def _check(numbers: Mapping[str, tuple[int, int]], limits: Mapping[str, float | 
 
 def _run_all(planned: Sequence[Planned], jobs: int, crew: Crew) -> list[Outcome]:
     """Bring all runs to their ends, the longest first: a batch then ends together."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [
-            pool.submit(_settle, run, crew) for run in sorted(planned, key=lambda r: -r.minutes)
-        ]
+    pool = ThreadPoolExecutor(jobs)
+    try:  # around the handler, too: a second interrupt may come at any moment of the first
+        longest = sorted(planned, key=lambda run: -run.minutes)
+        futures = [pool.submit(_settle, run, crew) for run in longest]
         try:
             _await(futures, crew)
         except KeyboardInterrupt:
             print("\nstopping: what is finished is kept (Ctrl-C again: end at once)", flush=True)
-            try:
-                crew.stop()
-                _await(futures, crew)
-            except KeyboardInterrupt:
-                kill(below(os.getpid()))
-                os._exit(130)  # an orderly end would wait for the threads
-        return [future.result() for future in futures]
+            crew.stop()
+            _await(futures, crew)
+    except KeyboardInterrupt:
+        crew.stopping.set()  # a thread that sees its process die must not start it again
+        kill(below(os.getpid()))
+        os._exit(130)  # an orderly end would wait for the threads
+    pool.shutdown()
+    return [future.result() for future in futures]
 
 
 def _await(futures: Sequence[Future], crew: Crew) -> None:

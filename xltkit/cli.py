@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, metavar="MINUTES", help="end a run that takes longer, 0: never"
     )
     run.add_argument(
-        "--memory", type=float, metavar="GIB", help="end a run whose processes hold more, 0: never"
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="end a run whose own processes (kernel, what it starts) hold more, 0: never",
     )
     run.add_argument(
         "--retries", type=int, default=1, metavar="N", help="new starts after a dead kernel (1)"

@@ -103,7 +103,7 @@ def read_apart(folder: Path) -> Saved:
     found = record(folder)
     if found["smoke"] != (folder.parent.name == "smoke"):
         kind = "smoke run among full runs" if found["smoke"] else "full run among smoke runs"
-        raise ResultError(f"it is a {kind} and left out: delete {folder}, then run it again")
+        raise ResultError(f"it is a {kind} and left out: delete {folder.name}/ and run it again")
     return _saved(folder, found)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,8 @@ def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Means and intervals over seeds of one run's scores, and of its means over languages."""
     import pandas as pd
 
+    from xltkit.stats import t_interval
+
     table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
     transfer = table[~table["is_source"] & table["main"]]
     means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
@@ -155,26 +157,12 @@ def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
         family=("family", "first"),
         seeds=("seed", "nunique"),
         mean=("value", "mean"),
-        error=("value", "sem"),
-        most=("value", "max"),
-        least=("value", "min"),
         n=("n", "first"),
         chance=("chance", "first"),
         main=("main", "first"),
     ).reset_index()
-    # Values that are all the same say nothing about how much they could vary.
-    half = joint["seeds"].map(_quantile) * joint["error"].where(joint["most"] > joint["least"])
-    return joint.assign(low=joint["mean"] - half, high=joint["mean"] + half)
-
-
-@cache
-def _quantile(seeds: int) -> float:
-    """By how many standard errors a t interval over so many seeds reaches to each side."""
-    from scipy.stats import t
-
-    from xltkit.stats import LEVEL
-
-    return float(t.ppf((1 + LEVEL) / 2, seeds - 1)) if seeds > 1 else float("nan")
+    joint[["low", "high"]] = [t_interval(values) for _, values in groups["value"]]
+    return joint
 
 
 def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:

@@ -15,8 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xltkit import batch, cli
+from xltkit import batch, cli, execute
 from xltkit.plan import BatchError, damage, plan
+from xltkit.progress import Board
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -35,7 +36,12 @@ FINISH = """
 import pandas
 table = pandas.DataFrame({"seed": run.seeds})
 run.finish({"scores": table}, f"There are {len(table)} seeds & <no> surprise.")"""
-HANG = 'import os, time\nopen("pid", "w").write(str(os.getpid()))\nwhile True: time.sleep(0.05)'
+HANG = """
+import os, time
+open("pid.new", "w").write(str(os.getpid()))
+os.replace("pid.new", "pid")
+while not os.path.exists("go"): time.sleep(0.05)"""
+DEAF = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)"
 
 NOTEBOOKS = {
     "good": [FIGURE, FINISH],
@@ -73,7 +79,7 @@ def world(tmp_path_factory):
     """All the notebooks, run once; the exit code and what was printed."""
     root = make_root(tmp_path_factory.mktemp("root"), NOTEBOOKS)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = batch.run_batch(root=root, jobs=2)
+        code = batch.run_batch(root=root, jobs=2, retries=0)
     return root, code, printed.getvalue()
 
 
@@ -82,7 +88,7 @@ def no_kernel(monkeypatch):
     def refuse(*_):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(batch, "_execute", refuse)
+    monkeypatch.setattr(batch, "execute", refuse)
 
 
 def test_a_good_run_ends_with_notebook_page_and_result(world):
@@ -119,7 +125,7 @@ def test_the_console_says_why(world):
             lines[name].append(text)
     text = {name: "\n".join(of) for name, of in lines.items()}
     assert "RuntimeError: the reason" in text["raises"]
-    assert "DeadKernelError" in text["dies"]
+    assert "DeadKernelError" in text["dies"] and "starts again" not in text["dies"]
     assert "stopped before its cell 4" in text["leaves"]
     assert "run.finish(tables, answer)" in text["forgets"]
     assert "stopped before its cell 5" in text["leaves_late"]
@@ -139,8 +145,10 @@ def test_the_index_lists_question_answer_and_status(world):
     page = (world[0] / "outputs" / "index.html").read_text()
     assert "Is good &lt;so&gt;?" in page
     assert "There are 1 seeds &amp; &lt;no&gt; surprise." in page
-    assert page.count("failed</td>") == len(BAD)
-    assert 'href="dies.failed.ipynb"' in page
+    assert page.count("Its last attempt failed: ") == len(BAD)
+    assert 'href="dies.failed.html"' in page
+    failed = (world[0] / "outputs" / "raises.failed.html").read_text()
+    assert "RuntimeError: the reason" in re.sub(r"<[^>]*>", "", failed)
 
 
 def tear(folder, ending=b""):
@@ -183,13 +191,136 @@ def test_parameters_and_sources_belong_to_what_is_done(world):
     assert changed.todo == "not run yet" and changed.name.startswith("good-")
     # A default that is typed out is the same run.
     assert plan(["good"], root=root, overrides={"seeds": [0]})[0].todo == ""
-    assert plan(["good"], root=root, overwrite=True)[0].todo == "asked to overwrite"
+    assert plan(["good"], root=root, overwrite="always")[0].todo == "asked to overwrite"
 
 
 def test_an_edited_notebook_is_run_again(world, tmp_path):
     root = shutil.copytree(world[0], tmp_path / "root")
     write_notebook(root / "notebooks" / "good.ipynb", [FIGURE, FINISH, "2 + 2"])
     assert "the notebook or the kit" in plan(["good"], root=root)[0].todo
+    # Kept if that is what was asked for, as long as it is whole.
+    assert plan(["good"], root=root, overwrite="never")[0].todo == ""
+    assert plan(["raises"], root=root, overwrite="never")[0].todo == "failed before"
+    tear(root / "outputs" / "good")
+    assert "damaged" in plan(["good"], root=root, overwrite="never")[0].todo
+
+
+def test_only_failed_leaves_out_what_did_not_fail(world, no_kernel, capsys):
+    assert {run.name for run in plan(root=world[0], only_failed=True)} == set(BAD)
+    assert batch.run_batch(["good"], root=world[0], only_failed=True) == 0
+    assert "No run has failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"overwrite": "sometimes"}, "missing, never, always"),
+        ({"retries": -1}, "--retries 0"),
+        ({"timeout": -1.0}, "from 0 (no limit) on"),
+        ({"memory": float("nan")}, "from 0 (no limit) on"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_starts(world, no_kernel, options, says):
+    with pytest.raises(BatchError) as error:
+        batch.run_batch(root=world[0], **options)
+    assert says in str(error.value)
+
+
+def test_limits_are_those_of_the_block_unless_asked_for_others(tmp_path):
+    block = '[tight]\nnotebook = "good"\nquestion = "?"\ntimeout = 5\nmemory = 2.5\n'
+    root = make_root(tmp_path, {"good": []}, block)
+    limits = lambda **asked: [  # noqa: E731
+        (run.timeout, run.memory) for run in plan(["tight", "good"], root=root, limits=asked)
+    ]
+    assert limits() == [(5, 2.5), (0, 0)]
+    assert limits(timeout=7.0, memory=None) == [(7, 2.5), (7, 0)]
+    assert limits(timeout=0.0, memory=0.0) == [(0, 0), (0, 0)]
+
+
+def test_a_run_that_passes_a_limit_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    fat = HANG.replace("import os", 'fat = b"x" * 2**30\nimport os').replace("pid", "fat")
+    root = make_root(tmp_path, {"good": [FINISH], "hangs": [HANG], "fat": [fat]})
+    passed = execute._passed
+
+    def passed_at_work(run, child, _):
+        """The time is up when the kernel is at work, however long it takes to start here."""
+        up = run.name == "hangs" and (root / "pid").exists()
+        return passed(run, child, 0 if up else float("inf"))
+
+    monkeypatch.setattr(execute, "_passed", passed_at_work)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        options = {"memory": 1.0, "timeout": 60.0, "jobs": 3}
+        assert batch.run_batch(["hangs", "fat", "good"], root=root, **options) == 1
+    said = printed.getvalue()
+    assert "hangs | FAILED: it took longer than 60 minutes, its --timeout" in said
+    assert re.search(r"fat \| FAILED: it held 1\.\d+ GiB of memory, more than its --mem", said)
+    assert "starts again" not in said
+    assert re.search(r"^good +done", said, re.MULTILINE)
+    for name, cell in {"hangs": "while not", "fat": "fat = "}.items():
+        assert cell in (root / "outputs" / f"{name}.failed.ipynb").read_text()
+        assert (root / "outputs" / f"{name}.failed.html").exists()
+    assert not alive(int((root / "pid").read_text()))
+    index = (root / "outputs" / "index.html").read_text()
+    assert "it took longer than 60 minutes" in index
+
+
+def test_only_a_dead_kernel_is_started_again(tmp_path):
+    count = 'import os\nopen("NAME", "a").write("x")'
+    once = f'{count}\nif os.path.getsize("NAME") == 1: os.kill(os.getpid(), 9)'
+    cells = {
+        "once": [once.replace("NAME", "once"), FINISH],
+        "raises": [count.replace("NAME", "raises"), "1 / 0"],
+    }
+    root = make_root(tmp_path, cells)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert batch.run_batch(root=root, jobs=2) == 1
+    assert "the kernel died" in printed.getvalue()
+    assert "starts again (1 of 1)" in printed.getvalue()
+    assert (root / "once").read_text() == "xx" and (root / "raises").read_text() == "x"
+    assert plan(["once"], root=root)[0].todo == ""
+
+
+def test_the_longest_run_starts_first(tmp_path, monkeypatch):
+    root = make_root(tmp_path, {"a": [], "b": [], "c": []})
+    text = (root / "notebooks" / "runs.toml").read_text()
+    for name, minutes in {"a": 2, "b": 30}.items():
+        text = text.replace(f'Is {name} <so>?"\nminutes = 1', f'?"\nminutes = {minutes}')
+    (root / "notebooks" / "runs.toml").write_text(text)
+    begun = []
+    done = lambda run, _: begun.append(run.name) or batch.Outcome(run, "done")  # noqa: E731
+    monkeypatch.setattr(batch, "_settle", done)
+    assert batch.run_batch(root=root) == 0
+    assert begun == ["b", "a", "c"]
+
+
+def test_a_log_has_no_control_characters(capsys):
+    board = Board(2)
+    board.started("a", "starts")
+    board.line("a", "\x1b[31mred\x1b[0m and 10%\r\x1b[K20%\x07")
+    board.refresh()
+    board.ended("a", "the reason")
+    board.close()
+    assert capsys.readouterr().out == "a | starts\na | 20%\na | FAILED: the reason\n"
+
+
+def test_a_terminal_has_one_line_that_says_where_all_runs_are(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    board = Board(3, live=True)
+    board.started("a", "starts")
+    board.started("b", "starts")
+    board.line("a", "step 3")
+    board.line("b", "a long line " * 9)
+    capsys.readouterr()
+    board.refresh()
+    line = capsys.readouterr().out
+    assert "0 done, 2 running, 1 waiting, 0.0 min" in line
+    assert "a: step 3" in line and "b: a lo" in line
+    assert "\n" not in line and len(line.removeprefix("\r\x1b[2K")) < 60
+    board.ended("a", "the reason")
+    told = capsys.readouterr().out
+    # What went wrong stays, with the lines before it; the line below is drawn anew.
+    assert "a | step 3\n" in told and "a | FAILED: the reason\n" in told
+    assert "1 done, 1 running, 1 waiting" in told
 
 
 def test_smoke_runs_lie_apart(world):
@@ -296,6 +427,8 @@ def test_exit_codes_of_the_command_line(world, no_kernel, monkeypatch, capsys):
     assert cli.main(["run", "gud"]) == 2
     assert cli.main(["run", "good", "-p", "seeds", "0"]) == 2
     assert cli.main(["run", "good", "--jobs", "0"]) == 2
+    assert cli.main(["run", "good", "--retries", "-1"]) == 2
+    assert cli.main(["run", "good", "--only-failed", "--timeout", "5", "--memory", "4"]) == 0
     capsys.readouterr()
     assert cli.main(["run", "good", "-p", "seeds", "[0]"]) == 0
 
@@ -331,21 +464,41 @@ def alive(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_no_kernel_outlives_its_batch(tmp_path, how):
-    root = make_root(tmp_path, {"hangs": [HANG]})
-    command = [sys.executable, "-m", "xltkit", "run"]
-    parent = subprocess.Popen(
-        command,
+def start_batch(root: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xltkit", "run"],
         cwd=root,
         env=environment(),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
         # Started in the background, a shell makes its children deaf to an interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    pid = root / "pid"
-    assert wait_for(lambda: pid.exists() and pid.read_text())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_kernel_outlives_its_batch(tmp_path, how):
+    root = make_root(tmp_path, {"hangs": [HANG, FINISH]})
+    parent, pid = start_batch(root), root / "pid"
+    assert wait_for(pid.exists)
     parent.send_signal(how)
-    assert parent.wait(60) == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    parent.communicate(timeout=60)
+    assert parent.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert wait_for(lambda: not alive(int(pid.read_text())))
     assert plan(root=root)[0].todo == "interrupted before its end"
+    if how == signal.SIGINT:
+        (root / "go").touch()
+        assert batch.run_batch(root=root) == 0
+
+
+def test_a_second_interrupt_ends_the_batch_at_once(tmp_path):
+    root = make_root(tmp_path, {"deaf": [DEAF, HANG]})
+    parent, pid = start_batch(root), root / "pid"
+    assert wait_for(pid.exists)
+    parent.send_signal(signal.SIGINT)
+    assert any("end at once" in line for line in parent.stdout)
+    parent.send_signal(signal.SIGINT)
+    rest, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert "minutes  where" not in rest  # it did not wait to sum up
+    assert wait_for(lambda: not alive(int(pid.read_text())))

@@ -1,27 +1,23 @@
-"""Run notebooks without a person: each in its own process, then rendered and listed."""
+"""Run notebooks without a person: several at a time, then rendered and listed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xltkit import report
-from xltkit.plan import BatchError, Planned, damage, plan, read_runs
+from xltkit import pages, report
+from xltkit.execute import Crew, below, execute, kill
+from xltkit.plan import BatchError, Planned, damage, plan
+from xltkit.progress import Board
 from xltkit.provenance import root as root_folder
-
-LAST_LINES = 15  # of an error, on the console; the notebook has it all
 
 
 @dataclass(frozen=True)
@@ -34,26 +30,6 @@ class Outcome:
     note: str = ""
 
 
-@dataclass
-class Crew:
-    """The processes that are at work, so that they can be stopped together."""
-
-    root: Path
-    environment: dict[str, str]
-    stopping: threading.Event = field(default_factory=threading.Event)
-    children: list[subprocess.Popen] = field(default_factory=list)
-
-    def stop(self) -> None:
-        """Interrupt every child, which saves its notebook; end those that do not listen."""
-        self.stopping.set()
-        for end in (signal.SIGINT, signal.SIGKILL):
-            for child in [c for c in self.children if c.poll() is None]:
-                os.killpg(child.pid, end)
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline and any(c.poll() is None for c in self.children):
-                time.sleep(0.05)
-
-
 def run_batch(
     names: Sequence[str] = (),
     *,
@@ -61,38 +37,82 @@ def run_batch(
     overrides: Mapping[str, Any] | None = None,
     jobs: int = 1,
     workers: int = 1,
-    overwrite: bool = False,
+    retries: int = 1,
+    timeout: float | None = None,
+    memory: float | None = None,
+    overwrite: str = "missing",
+    only_failed: bool = False,
     root: Path | None = None,
     outputs: Path | None = None,
 ) -> int:
     """Run the named runs (all of them by default), ``jobs`` at a time; the exit code.
 
-    Each trains in ``workers`` processes. Everything is checked before anything starts; what is
-    done already is not done again.
+    Each trains in ``workers`` processes, may take ``timeout`` minutes and ``memory`` GiB (0: no
+    limit; None: what its block says), and is started again ``retries`` times if its kernel dies.
+    Everything is checked before anything starts; what is done is not done again, unless
+    ``overwrite`` (a word of ``plan.OVERWRITE``) says so.
     """
-    if jobs < 1:
-        raise BatchError(f"jobs is {jobs}; at least one notebook has to run. Type --jobs 1.")
-    if workers < 1:
-        raise BatchError(f"workers is {workers}; at least one has to train. Type --workers 1.")
+    limits = {"timeout": timeout, "memory": memory}
+    _check({"jobs": (jobs, 1), "workers": (workers, 1), "retries": (retries, 0)}, limits)
     root = (root or root_folder()).resolve()
-    options = {"smoke": smoke, "overrides": overrides, "overwrite": overwrite}
-    planned = plan(names, root=root, outputs=outputs, **options)
-    crew = Crew(root, _environment(root, outputs or root / "outputs", jobs, workers))
-    outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(_settle, run, crew) for run in planned]
-        try:
-            outcomes += [future.result() for future in as_completed(waiting)]
-        except KeyboardInterrupt:
-            print("stopping: what is finished is kept", flush=True)
-            crew.stop()
-            outcomes = [future.result() for future in waiting]
+    planned = plan(
+        names,
+        smoke=smoke,
+        overrides=overrides,
+        overwrite=overwrite,
+        only_failed=only_failed,
+        limits=limits,
+        root=root,
+        outputs=outputs,
+    )
+    if only_failed and not planned:
+        print("No run has failed: there is nothing to do.", flush=True)
+    outputs = outputs or root / "outputs"
+    board = Board(len(planned))
+    crew = Crew(root, _environment(root, outputs, jobs, workers), board, retries)
+    outcomes = _run_all(planned, jobs, crew)
+    board.close()
     for base in {run.base for run in planned}:
-        _write_index(base, root, smoke=base.name == "smoke")
+        report.write_index(base, root)
     _summarise(outcomes)
     if crew.stopping.is_set():
         return 130
     return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _check(numbers: Mapping[str, tuple[int, int]], limits: Mapping[str, float | None]) -> None:
+    """Raise a BatchError for a number that cannot be."""
+    for name, (given, least) in numbers.items():
+        if given < least:
+            raise BatchError(f"{name} is {given}, the least is {least}. Type --{name} {least}.")
+    for name, limit in limits.items():
+        if limit is not None and not 0 <= limit < float("inf"):
+            raise BatchError(f"{name} is {limit}; type a number from 0 (no limit) on.")
+
+
+def _run_all(planned: Sequence[Planned], jobs: int, crew: Crew) -> list[Outcome]:
+    """Bring all runs to their ends, the longest first: a batch then ends together."""
+    pool = ThreadPoolExecutor(jobs)
+    try:  # around the handler, too: a second interrupt may come at any moment of the first
+        longest = sorted(planned, key=lambda run: -run.minutes)
+        futures = [pool.submit(_settle, run, crew) for run in longest]
+        try:
+            _await(futures, crew)
+        except KeyboardInterrupt:
+            print("\nstopping: what is finished is kept (Ctrl-C again: end at once)", flush=True)
+            crew.stop()
+            _await(futures, crew)
+    except KeyboardInterrupt:
+        crew.stopping.set()  # a thread that sees its process die must not start it again
+        kill(below(os.getpid()))
+        os._exit(130)  # an orderly end would wait for the threads
+    pool.shutdown()
+    return [future.result() for future in futures]
+
+
+def _await(futures: Sequence[Future], crew: Crew) -> None:
+    while wait(futures, timeout=0.5).not_done:
+        crew.board.refresh()
 
 
 def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str, str]:
@@ -118,53 +138,28 @@ def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str
 
 def _settle(run: Planned, crew: Crew) -> Outcome:
     """Bring one run to its end, whatever happens: the other runs go on."""
-    began = time.monotonic()
+    began, problem = time.monotonic(), ""
     try:
         if crew.stopping.is_set():
             return Outcome(run, "stopped")
         if not run.todo:
-            print(f"{run.name} | done before, not run again", flush=True)
+            crew.board.event(run.name, "done before, not run again")
             if not run.file(".html").exists():
-                report.write_page(run.file(".ipynb"), run.file(".html"))
+                pages.write_page(run.file(".ipynb"), run.file(".html"))
             return Outcome(run, "was done")
         about = f", about {run.minutes:g} min" if run.minutes else ""
-        print(f"{run.name} | starts{about} ({run.todo})", flush=True)
-        problem = _execute(run, crew) or _pending(run) or _unwritten(run)
+        crew.board.started(run.name, f"starts{about} ({run.todo})")
+        problem = execute(run, crew) or _pending(run) or _unwritten(run)
         if problem and crew.stopping.is_set():
+            problem = ""  # it was stopped, and did not fail
             return Outcome(run, "stopped", time.monotonic() - began)
         _keep(run, problem)
     except Exception as error:  # a full disk, a missing renderer: this run failed, and says why
         problem = f"{type(error).__name__}: {error}"
+    finally:
+        crew.board.ended(run.name, problem)
     seconds = time.monotonic() - began
-    if problem:
-        print(f"{run.name} | FAILED: {problem}", flush=True)
-        return Outcome(run, "failed", seconds, problem)
-    return Outcome(run, "done", seconds)
-
-
-def _execute(run: Planned, crew: Crew) -> str:
-    """Execute the notebook in a process of its own; what went wrong, if anything."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "result.json").unlink(missing_ok=True)  # a run that fails has no result
-    task = {"from": str(run.notebook), "to": str(run.file(".partial.ipynb"))}
-    task |= {"parameters": run.given}
-    own = {"XLTKIT_RUN": run.name, "XLTKIT_RUN_ID": run.run_id}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "xltkit.batch", json.dumps(task)],
-        stdin=subprocess.PIPE,  # its end tells the child that this process is gone
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        cwd=crew.root,
-        env=crew.environment | own | {"XLTKIT_RUN_FOLDER": str(run.folder)},
-        start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
-    )
-    crew.children.append(child)
-    for line in child.stdout:
-        print(f"{run.name} | {line.rstrip()}", flush=True)
-    code = child.wait()
-    return f"the process ended with code {code}, see above" if code else ""
+    return Outcome(run, "failed" if problem else "done", seconds, problem)
 
 
 def _pending(run: Planned) -> str:
@@ -185,36 +180,21 @@ def _unwritten(run: Planned) -> str:
 
 def _keep(run: Planned, problem: str) -> None:
     """Give the executed notebook its name: the run's own, or that of a failure."""
-    partial = run.file(".partial.ipynb")
+    partial, failed = run.file(".partial.ipynb"), run.file(".failed.ipynb")
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
         if partial.exists():
-            os.replace(partial, run.file(".failed.ipynb"))
+            os.replace(partial, failed)
+        else:  # it ended before it began
+            shutil.copyfile(run.notebook, failed)
+        with contextlib.suppress(Exception):  # the run's own problem is the one to tell
+            pages.mark_failed(failed, problem)
+            pages.write_page(failed, run.file(".failed.html"))
         return
-    report.write_page(partial, run.file(".html"))
-    run.file(".failed.ipynb").unlink(missing_ok=True)
+    pages.write_page(partial, run.file(".html"))
+    failed.unlink(missing_ok=True)
+    run.file(".failed.html").unlink(missing_ok=True)
     os.replace(partial, run.file(".ipynb"))
-
-
-def _write_index(base: Path, root: Path, smoke: bool) -> None:
-    base.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for name, block in read_runs(root).items():
-        variants = sorted(path.name for path in base.glob(f"{name}-??????") if path.is_dir())
-        rows += [_row(base, each, block["question"]) for each in (name, *variants)]
-    report.write_index(base / "index.html", rows, smoke=smoke)
-
-
-def _row(base: Path, name: str, question: str) -> report.Row:
-    """What the index says of a run."""
-    try:
-        result = json.loads((base / name / "result.json").read_text(encoding="utf-8"))
-        minutes = f"{result['seconds'] / 60:.1f}"
-        return report.Row(name, question, result["answer"], minutes, "done", f"{name}.html")
-    except (OSError, ValueError, KeyError):
-        failed = f"{name}.failed.ipynb"
-        ended = ("failed", failed) if (base / failed).exists() else ("not run", "")
-        return report.Row(name, question, "", "", *ended)
 
 
 def _summarise(outcomes: Sequence[Outcome]) -> None:
@@ -222,48 +202,6 @@ def _summarise(outcomes: Sequence[Outcome]) -> None:
     print(f"\n{'run':<{width}}  {'status':<8}  minutes  where")
     for outcome in sorted(outcomes, key=lambda each: each.run.name):
         run, minutes = outcome.run, f"{outcome.seconds / 60:7.1f}"
-        page = run.file(".failed.ipynb" if outcome.status == "failed" else ".html")
+        page = run.file(".failed.html" if outcome.status == "failed" else ".html")
         where = page if page.exists() and outcome.status != "stopped" else outcome.note
         print(f"{run.name:<{width}}  {outcome.status:<8}  {minutes}  {where}")
-
-
-def _child(task: Mapping[str, Any]) -> int:
-    """Execute one notebook in this process; 0 when papermill met no error."""
-    from jupyter_client.manager import AsyncKernelManager
-    from papermill import execute_notebook
-
-    notebook, partial = (task[key].replace("{", "{{").replace("}", "}}") for key in ("from", "to"))
-    with tempfile.TemporaryDirectory(prefix="xlt-") as folder:
-
-        class PrivateKernel(AsyncKernelManager):
-            # Files of its own, not network ports: no clash between kernels, nobody else reads it.
-            transport, ip = "ipc", os.path.join(folder, "kernel")
-
-        # The kernel is told to be silent because it reports its own orderly end as an error.
-        options: dict[str, Any] = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
-        if len(folder) < 80:  # longer names of sockets are refused by the system: then ports
-            options["kernel_manager_class"] = PrivateKernel
-        live = {"progress_bar": False, "stdout_file": sys.stdout, "stderr_file": sys.stderr}
-        try:
-            execute_notebook(notebook, partial, task["parameters"], **live, **options)
-        except Exception as error:
-            text = re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {error}")
-            print("\n".join(text.strip().splitlines()[-LAST_LINES:]), flush=True)
-            if type(error).__name__ == "DeadKernelError":
-                print("Most often the memory was too small: try fewer --jobs.", flush=True)
-            return 1
-    return 0
-
-
-def _end_with_parent() -> None:
-    """End this process when the batch is gone, however it died; the kernel follows by itself."""
-    os.read(0, 1)
-    os._exit(3)
-
-
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        sys.exit(_child(json.loads(sys.argv[1])))
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(given.names, given.first)
     if given.command == "publish":
         return _publish(given.names)
-    return _run(given)
+    return _report() if given.command == "report" else _run(given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,7 +43,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes a notebook trains in (1)"
     )
-    run.add_argument("--overwrite", action="store_true", help="run again what is done, too")
+    run.add_argument(
+        "--overwrite",
+        choices=("missing", "never", "always"),
+        default="missing",
+        help="missing (usual): run what is not done or has changed since; never: keep every "
+        "result that is there; always: run again what is done, too",
+    )
+    run.add_argument(
+        "--only-failed", action="store_true", help="leave out runs whose last attempt did not fail"
+    )
+    run.add_argument(
+        "--timeout", type=float, metavar="MINUTES", help="end a run that takes longer, 0: never"
+    )
+    run.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="end a run whose own processes (kernel, what it starts) hold more, 0: never",
+    )
+    run.add_argument(
+        "--retries", type=int, default=1, metavar="N", help="new starts after a dead kernel (1)"
+    )
     run.add_argument(
         "-p",
         nargs=2,
@@ -62,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("names", nargs="*", metavar="TASK", help="none: all that are not generated")
     check.add_argument("--first", action="store_true", help="one language of each split only")
+    commands.add_parser("report", help="write all pages and the index of outputs/ anew")
     keep = commands.add_parser(
         "publish", help="keep the results of finished runs in outputs/published, for git"
     )
@@ -92,6 +114,19 @@ def _check(names: Sequence[str], first: bool) -> int:
         return 2
 
 
+def _report() -> int:
+    from xltkit.plan import BatchError
+    from xltkit.provenance import root
+    from xltkit.report import build
+
+    try:
+        print("\n".join(map(str, build(root() / "outputs", root()))))
+    except BatchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 def _publish(names: Sequence[str]) -> int:
     from xltkit.published import publish
 
@@ -114,11 +149,11 @@ def _run(given: argparse.Namespace) -> int:
             overrides[name] = parse(name, text)
         except ParameterError as error:
             problems.append(str(error))
-    options = {name: getattr(given, name) for name in ("smoke", "jobs", "workers", "overwrite")}
+    asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
     try:
         if problems:
             raise BatchError("Nothing was started.\n" + "\n".join(problems))
-        return run_batch(given.names, overrides=overrides, **options)
+        return run_batch(given.names, overrides=overrides, **asked)
     except BatchError as error:
         print(error, file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xltkit.provenance import commit, root, versions
+from xltkit.provenance import commit, root, tally, versions
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a batch run checks without it
     import pandas
@@ -195,6 +195,8 @@ class Run:
         """
         if not isinstance(answer, str) or not answer.strip():
             raise ValueError(f"answer is {answer!r}; type the answer to the question, a sentence.")
+        from xltkit.runtime import describe  # imports torch
+
         self.folder.mkdir(parents=True, exist_ok=True)
         tables = {name: _write_table(self.folder, name, t) for name, t in results_tables.items()}
         record = {
@@ -207,6 +209,9 @@ class Run:
             "seconds": round(time.time() - self.began, 1),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
+            "commit": commit(),
+            "device": describe(),
+            "stages": dict(tally),
         }
         partial = self.folder / "result.json.partial"
         partial.write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -266,6 +271,7 @@ def start(namespace: dict[str, Any]) -> Run:
     name, run_id = (os.environ.get(key, "") for key in ("XLTKIT_RUN", "XLTKIT_RUN_ID"))
     run = Run(_smaller(normalise(given)), name, run_id, folder, time.time())
     namespace[STARTED] = True
+    tally.clear()
     os.environ["XLTKIT_SMOKE"] = "1" if run.smoke else ""  # figures then carry a mark
     _announce(run)
     return run

@@ -1,7 +1,8 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
-One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``. A run is done
-when its own ``result.json`` is whole and belongs to this notebook, these parameters and this kit.
+One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``, ``timeout``,
+``memory``. A run is done when its own ``result.json`` is whole and belongs to this notebook, these
+parameters and this kit.
 What papermill writes into a notebook is never asked: after a dead kernel it says that every cell
 was completed.
 """
@@ -11,15 +12,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from xltkit import parameters as rules
+from xltkit.finished import ResultError, record
 from xltkit.keys import digest
 from xltkit.provenance import root as root_folder
 from xltkit.provenance import versions
@@ -30,6 +33,13 @@ FIELDS = {
     "minutes": (int, float),
     "parameters": dict,
     "long": bool,  # left out of a full run of everything unless it is named
+    "timeout": (int, float),  # minutes that it may take; 0: as many as it likes
+    "memory": (int, float),  # GiB that its processes may hold together; 0: as many as there are
+}
+OVERWRITE = {
+    "missing": "run what is not done, or not with this notebook, these parameters and this kit",
+    "never": "keep every result that is there and whole, whatever has changed since",
+    "always": "run again what is done, too",
 }
 RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
@@ -49,6 +59,8 @@ class Planned:
     values: dict[str, Any]  # all parameters, with the notebook's own defaults
     run_id: str
     base: Path  # outputs, or outputs/smoke: results of the two kinds never mix
+    timeout: float = 0  # minutes; 0: none
+    memory: float = 0  # GiB; 0: no limit
     todo: str = ""
 
     @property
@@ -83,8 +95,11 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
             if not block.get(field):
                 problems.append(f'[{name}] has no {field}. Type for example {field} = "...".')
         for field in FIELDS.keys() & block.keys():
-            if not isinstance(block[field], FIELDS[field]):
-                problems.append(f"[{name}] {field} is {block[field]!r}, of the wrong type.")
+            value = block[field]
+            if not isinstance(value, FIELDS[field]):
+                problems.append(f"[{name}] {field} is {value!r}, of the wrong type.")
+            elif FIELDS[field] == (int, float) and not 0 <= value < math.inf:
+                problems.append(f"[{name}] {field} is {value!r}; type a number from 0 on.")
     if problems:
         raise BatchError(f"{path}:\n" + "\n".join(problems))
     return runs
@@ -103,36 +118,65 @@ def plan(
     *,
     smoke: bool = False,
     overrides: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
+    overwrite: str = "missing",
+    only_failed: bool = False,
+    limits: Mapping[str, float | None] | None = None,
     root: Path | None = None,
     outputs: Path | None = None,
 ) -> list[Planned]:
     """Check everything about the chosen runs, and say which have to run and why.
+
+    ``overwrite`` is a word of ``OVERWRITE``; with ``only_failed`` runs whose last attempt did not
+    fail are left out; ``limits`` (``timeout``, ``memory``) replace those of the blocks.
 
     Raises one ``BatchError`` that lists every problem of every run.
     """
     root = root or root_folder()
     runs = read_runs(root)
     planned, problems = [], []
+    if overwrite not in OVERWRITE:
+        problems.append(rules.unknown(str(overwrite), OVERWRITE, "way to overwrite called"))
     for name in select(names, runs, smoke):
-        given = {**runs[name].get("parameters", {}), **(overrides or {})}
-        given |= {"smoke": True} if smoke else {}
-        notebook = root / "notebooks" / f"{runs[name]['notebook']}.ipynb"
-        values, found = _values(notebook, given)
+        run, found = _planned(name, runs[name], dict(overrides or {}), smoke, root, outputs)
         problems += [f"[{name}] {problem}" for problem in found]
-        if not found:
-            base = (outputs or root / "outputs").resolve()
-            base = base / "smoke" if values.get("smoke") else base
-            run_id = digest([_cells(notebook), values, kit_fingerprint()], 64)
-            minutes = runs[name].get("minutes", 0)
-            usual, _ = _values(notebook, runs[name].get("parameters", {}))
-            named = _variant(name, {k: values[k] for k in overrides or {}}, usual)
-            entry = (named, notebook, minutes, given, values, run_id, base)
-            todo = "asked to overwrite" if overwrite else unfinished(Planned(*entry))
-            planned.append(Planned(*entry, todo))
+        if run and not problems:
+            todo = "asked to overwrite" if overwrite == "always" else ""
+            limit = {k: v for k, v in (limits or {}).items() if v is not None}
+            todo = todo or unfinished(run, keep=overwrite == "never")
+            planned.append(replace(run, todo=todo, **limit))
     if problems:
         raise BatchError("Nothing was started.\n" + "\n".join(problems))
-    return planned
+    return [run for run in planned if run.file(".failed.ipynb").exists() or not only_failed]
+
+
+def _planned(
+    name: str,
+    block: Mapping[str, Any],
+    overrides: dict[str, Any],
+    smoke: bool,
+    root: Path,
+    outputs: Path | None,
+) -> tuple[Planned | None, list[str]]:
+    """One run of the list with everything settled but what is to do, and every problem with it."""
+    given = {**block.get("parameters", {}), **overrides, **({"smoke": True} if smoke else {})}
+    notebook = root / "notebooks" / f"{block['notebook']}.ipynb"
+    values, problems = _values(notebook, given)
+    if problems:
+        return None, problems
+    usual, _ = _values(notebook, block.get("parameters", {}))
+    base = (outputs or root / "outputs").resolve()
+    run = Planned(
+        name=_variant(name, {k: values[k] for k in overrides}, usual),
+        notebook=notebook,
+        minutes=block.get("minutes", 0),
+        given=given,
+        values=values,
+        run_id=digest([_cells(notebook), values, kit_fingerprint()], 64),
+        base=base / "smoke" if values.get("smoke") else base,
+        timeout=block.get("timeout", 0),
+        memory=block.get("memory", 0),
+    )
+    return run, []
 
 
 def _variant(name: str, asked: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
@@ -191,28 +235,24 @@ def kit_fingerprint() -> str:
     return f"{versions()['xltkit']} {whole.hexdigest()}"
 
 
-def damage(run: Planned) -> str:
-    """Why ``result.json`` is not the whole result of this very run; empty when it is."""
-    path = run.folder / "result.json"
-    if not path.exists():
-        return "there is no result"
+def damage(run: Planned, *, keep: bool = False) -> str:
+    """Why ``result.json`` is not the whole result of this very run; empty when it is.
+
+    With ``keep`` it may be the result of an earlier notebook or kit.
+    """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if result["run_id"] != run.run_id:
-            old, new = result["parameters"], run.values
-            names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-            return f"changed since: {', '.join(names) or 'the notebook or the kit'}"
-        for table in result["tables"].values():
-            content = (run.folder / table["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != table["sha256"]:
-                return f"{table['file']} is damaged"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"the result is damaged ({type(error).__name__}: {error})"
-    return ""
+        result = record(run.folder)
+    except ResultError as error:
+        return str(error)
+    if result.get("run_id") == run.run_id or keep:
+        return ""
+    old, new = result["parameters"], run.values
+    names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    return f"changed since: {', '.join(names) or 'the notebook or the kit'}"
 
 
-def unfinished(run: Planned) -> str:
-    """Why a run has to run, in words; empty when it is done."""
+def unfinished(run: Planned, *, keep: bool = False) -> str:
+    """Why a run has to run, in words; empty when it is done (``keep``: see ``damage``)."""
     # A result is written before the last cells run; only after them is the notebook given its
     # name. A partial notebook that is still there was left by a batch that was killed.
     if run.file(".partial.ipynb").exists():
@@ -221,4 +261,4 @@ def unfinished(run: Planned) -> str:
         return "failed before"
     if not run.file(".ipynb").exists():
         return "not run yet"
-    return damage(run)
+    return damage(run, keep=keep)

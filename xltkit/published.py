@@ -1,4 +1,4 @@
-"""Finished runs read back from their folders, and kept in git as small tables.
+"""Finished runs kept in git as small tables.
 
 ``outputs/<run>/`` and ``outputs/published/<run>/`` have the same form: ``result.json`` and the
 tables that it names. What is published keeps the scores in the tasks' own metrics, in CSV, so that
@@ -10,15 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import pandas as pd
-
+from xltkit.finished import Saved, read
 from xltkit.provenance import root
 
 # Of the scores; what they leave out is the same for a whole run and stands in result.json.
@@ -26,60 +21,6 @@ KEPT = ["arm", "seed", "task", "language", "counterpart", "is_source", "family",
         "metric", "value", "n", "chance"]  # fmt: skip
 DECIMALS = 4
 LARGEST = 1000  # rows of a table beside the scores; a larger one is for the machine that made it
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The results of a finished run; ``compare`` and ``summary`` take it like any others.
-
-    Attributes:
-        name: of the run, as in ``runs.toml``.
-        record: its ``result.json``: answer, parameters, versions.
-        tables: what the notebook wrote, by name.
-    """
-
-    name: str
-    record: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame]
-
-    @property
-    def suite(self) -> str:
-        """The suite it ran on; a notebook without that parameter is of the microworld."""
-        return self.record["parameters"].get("suite", "microworld")
-
-    @cached_property
-    def main(self) -> pd.DataFrame:
-        """The scores in the tasks' own metrics."""
-        scores = self.tables["scores"]
-        return scores[scores["main"]] if "main" in scores else scores
-
-    @property
-    def study(self) -> SimpleNamespace:
-        """The arms, by name."""
-        return SimpleNamespace(arms=dict.fromkeys(self.main["arm"]))
-
-
-def read(folder: Path) -> Saved:
-    """The results in a run's folder.
-
-    Raises:
-        ValueError: if there are none, or a table is not the one that was written.
-    """
-    tables = {}
-    try:
-        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        for name, about in record["tables"].items():
-            content = (folder / about["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != about["sha256"]:
-                raise ValueError(f"{about['file']} was changed after it was written")
-            reader = pd.read_csv if about["file"].endswith(".csv") else pd.read_parquet
-            tables[name] = reader(folder / about["file"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{folder} holds no whole result ({error}). Run the notebook again: "
-            f"python -m xltkit run {folder.name}"
-        ) from error
-    return Saved(folder.name, record, tables)
 
 
 def read_all(folder: Path | str = "") -> dict[str, Saved]:

@@ -1,150 +1,193 @@
-"""Executed notebooks as pages that open anywhere: no network, images described, code foldable."""
+"""The index of a folder of runs: questions and answers, one table of all results, provenance."""
 
 from __future__ import annotations
 
-import os
+import json
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import nbformat
+from xltkit import finished, pages
+from xltkit.finished import ResultError, Saved
+from xltkit.plan import read_runs
 
-# Widgets live only in a kernel; the result is for programs. Neither can be drawn on a page.
-UNDRAWN = {"application/vnd.jupyter.widget-view+json", "application/vnd.xlt.result+json"}
+if TYPE_CHECKING:
+    import pandas as pd
 
-# nbconvert's own template drops the descriptions of images, and asks for scripts from the network.
-PAGE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_css -%}
-<style>
-  body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem; }
-  details.code > summary { cursor: pointer; color: #595959; font-size: 0.8rem; }
-  figure { margin: 0; } figure img { max-width: 100%; } figcaption { color: #424242; }
-</style>
-{%- endblock -%}
-{%- block input -%}
-<details class="code" open><summary>code</summary>{{ super() }}</details>
-{%- endblock -%}
-{%- macro figure(output, type, source) -%}
-{%- set about = output.metadata.get(type, {}) -%}
-{%- set alt = about.get('alt') or output.metadata.get('alt') -%}
-{%- set caption = about.get('caption') or output.metadata.get('caption') -%}
-<figure class="jp-RenderedImage jp-OutputArea-output">
-<img src="data:{{ type }};base64,{{ source }}"
-{%- if alt %} alt="{{ alt | escape_html }}"{% endif %}
-{%- if about.get('width') %} width="{{ about.width | int }}"{% endif %}>
-{%- if caption %}<figcaption>{{ caption | escape_html }}</figcaption>{% endif %}
-</figure>
-{%- endmacro -%}
-{%- block data_png -%}
-{{ figure(output, 'image/png', output.data['image/png'] | replace('\\n', '')) }}
-{%- endblock -%}
-{%- block data_jpg -%}
-{{ figure(output, 'image/jpeg', output.data['image/jpeg'] | replace('\\n', '')) }}
-{%- endblock -%}
-{%- block data_svg -%}
-{{ figure(output, 'image/svg+xml', output.data['image/svg+xml'] | text_base64) }}
-{%- endblock -%}
-"""
-INDEX = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-  body {{ font-family: sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-  table {{ border-collapse: collapse; }} caption {{ text-align: left; margin-bottom: 1rem; }}
-  th, td {{ text-align: left; vertical-align: top; padding: .5rem .8rem; }}
-  tr {{ border-bottom: 1px solid #bbb; }}
-</style></head><body><main><h1>{title}</h1>
-<table><caption>{caption}</caption>
-<thead><tr><th scope="col">Run</th><th scope="col">Question</th><th scope="col">Answer</th>
-<th scope="col">Minutes</th><th scope="col">Status</th></tr></thead>
-<tbody>{rows}
-</tbody></table></main></body></html>
-"""
+VARIANT = r"-[0-9a-f]{6}"  # after the name of a run, where parameters were set by hand
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run in the index; ``link`` is the page to read, seen from the index."""
+    """One run in the index; ``status`` is ``done``, ``failed`` or ``not run``."""
 
     name: str
     question: str
-    answer: str
-    minutes: str
     status: str
-    link: str
+    link: str = ""  # the page to read, seen from the index
+    note: str = ""  # why it failed
+    answer: str = ""
+    minutes: str = ""
+    microworld: bool = False
+    details: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def write_page(notebook: Path, page: Path) -> None:
-    """Write an executed notebook as one HTML file that needs nothing else."""
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
+@dataclass(frozen=True)
+class Column:
+    """A column of a table that the reader can sort: ``digits`` makes it one of numbers."""
 
-    node = nbformat.read(notebook, as_version=4)
-    node.metadata.pop("widgets", None)
-    formulas = Formulas()
-    for cell in node.cells:
-        if cell.cell_type == "markdown":
-            cell["source"] = formulas.take(cell["source"])
-        outputs = cell.get("outputs", [])
-        cell["outputs"] = [o for o in outputs if UNDRAWN.isdisjoint(o.get("data", {}))]
-    exporter = HTMLExporter(
-        template_name="lab",
-        template_file="report.html.j2",
-        extra_loaders=[DictLoader({"report.html.j2": PAGE})],
-        embed_images=True,
-    )
-    about = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
-    _write(page, formulas.put(exporter.from_notebook_node(node, about)[0]))
+    key: str
+    label: str
+    digits: int | None = None
+    filter: bool = False
+    first: str = ""  # what the filter is set to when the page is opened
+    graph: str = ""  # drawn as an interval: a share of 0 to 100, or a difference from 0
 
 
-class Formulas:
-    """TeX formulas as MathML, which browsers draw without a script from the network.
+SCORES = (
+    Column("run", "Run", filter=True),
+    Column("arm", "Arm", filter=True),
+    Column("task", "Task", filter=True),
+    Column("metric", "Metric", filter=True),
+    Column("languages", "Languages", filter=True, first="transfer mean"),
+    Column("language", "Language", filter=True),
+    Column("family", "Family", filter=True),
+    Column("mean", "Mean", 1),
+    Column("low", "Low", 1),
+    Column("high", "High", 1, graph="share"),
+    Column("chance", "Chance", 1),
+    Column("seeds", "Seeds", 0),
+    Column("n", "Items", 0),
+    Column("suite", "Suite", filter=True),
+)
+COMPARISONS = (
+    Column("run", "Run", filter=True),
+    Column("arm", "Arm", filter=True),
+    Column("against", "Against", filter=True),
+    Column("what", "Where"),
+    Column("languages", "Languages", filter=True),
+    Column("difference", "Difference", 1),
+    Column("low", "Low", 1),
+    Column("high", "High", 1, graph="difference"),
+    Column("p_holm", "Corrected p", 3),
+    Column("smallest_effect", "Smallest effect", 1),
+    Column("n_seeds", "Seeds", 0),
+    Column("n_examples", "Items", 0),
+    Column("table", "Table", filter=True),
+    Column("suite", "Suite", filter=True),
+)
 
-    They are taken out of the text before it is converted, which would break their tags, and put
-    in afterwards.
+
+def build(outputs: Path, root: Path) -> list[Path]:
+    """Write all pages and indexes anew from what lies in ``outputs``; the indexes.
+
+    Nothing is run. Smoke runs have an index of their own, in ``outputs/smoke``.
     """
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def take(self, markdown: str) -> str:
-        """The text with a mark in the place of each formula."""
-        markdown = re.sub(r"\$\$(.+?)\$\$", self._mark, markdown, flags=re.DOTALL)
-        return re.sub(r"\$([^$\n]+)\$", self._mark, markdown)
-
-    def put(self, page: str) -> str:
-        """The page with the formulas in their places."""
-        return re.sub(r"xltformula(\d+)x", lambda mark: self.found[int(mark[1])], page)
-
-    def _mark(self, formula: re.Match) -> str:
-        from latex2mathml.converter import convert
-
-        display = "block" if formula[0].startswith("$$") else "inline"
-        self.found.append(convert(formula[1].strip(), display=display))
-        return f"xltformula{len(self.found) - 1}x"
+    bases = [base for base in (outputs, outputs / "smoke") if base == outputs or base.is_dir()]
+    for base in bases:
+        for notebook in sorted(base.glob("*.ipynb")):
+            if not notebook.name.endswith(".partial.ipynb"):
+                pages.write_page(notebook, notebook.with_suffix(".html"))
+    return [write_index(base, root) for base in bases]
 
 
-def write_index(page: Path, rows: Sequence[Row], *, smoke: bool) -> None:
-    """Write the page that lists the runs: question, answer, minutes, status, link."""
-    caption = "Smoke runs: they show that everything works, and measure nothing." if smoke else ""
-    lines = []
-    for row in rows:
-        link = f'<a href="{escape(row.link)}">{escape(row.name)}</a>'
-        name = link if row.link else escape(row.name)
-        rest = (escape(t) for t in (row.question, row.answer, row.minutes, row.status))
-        lines.append(f'<tr><th scope="row">{name}</th><td>{"</td><td>".join(rest)}</td></tr>')
-    texts = {"title": "xltkit: runs and answers", "caption": caption, "rows": "\n".join(lines)}
-    _write(page, INDEX.format(**texts))
+def write_index(base: Path, root: Path) -> Path:
+    """Write ``index.html`` for the runs that lie in a folder: ``outputs`` or ``outputs/smoke``."""
+    from jinja2 import Environment, PackageLoader
+
+    base.mkdir(parents=True, exist_ok=True)
+    rows, runs = [], []
+    for name, block in sorted(read_runs(root).items()):
+        variants = [path.name for path in base.glob(f"{name}-*") if path.is_dir()]
+        # Of the many runs that a laptop cannot do, those that were done.
+        own = [] if block.get("real") and not (base / name).is_dir() else [name]
+        for each in own + sorted(v for v in variants if re.fullmatch(name + VARIANT, v)):
+            row, run = _row(base, each, block["question"])
+            rows.append(row)
+            runs += [run] if run else []
+    environment = Environment(loader=PackageLoader("xltkit", "."), autoescape=True)
+    html = environment.get_template("index.html.j2").render(
+        rows=rows,
+        smoke=base.name == "smoke",
+        scores=_table(finished.scores(runs), SCORES),
+        comparisons=_table(finished.comparisons(runs), COMPARISONS),
+    )
+    pages.write(base / "index.html", html)
+    return base / "index.html"
 
 
-def _write(page: Path, html: str) -> None:
-    partial = page.with_name(page.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    os.replace(partial, page)
+def _row(base: Path, name: str, question: str) -> tuple[Row, Saved | None]:
+    """What the index says of a run, and the run itself if it is done."""
+    failed = base / f"{name}.failed.ipynb"
+    if failed.exists():
+        page = failed.with_suffix(".html")
+        link = (page if page.exists() else failed).name
+        return Row(name, question, "failed", link, pages.failure(failed)), None
+    try:
+        run = finished.read_apart(base / name)
+    except ResultError as error:
+        there = (base / name / "result.json").exists()
+        return Row(name, question, "failed" if there else "not run", note=str(error)), None
+    page = base / f"{name}.html"
+    row = Row(
+        name,
+        question,
+        "done",
+        link=page.name if page.exists() else "",
+        answer=str(run.record.get("answer", "")),
+        minutes=f"{run.record.get('seconds', 0) / 60:.1f}",
+        microworld=run.suite == "microworld",
+        details=_details(run.record),
+    )
+    return row, run
+
+
+def _details(record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Where a result comes from, in groups of names and texts."""
+    cost = {
+        "minutes": f"{record.get('seconds', 0) / 60:.1f}",
+        "device": record.get("device", ""),
+        "finished (UTC)": record.get("created_utc", ""),
+    }
+    stages = {f"stages {k}": f"{v:,}" for k, v in record.get("stages", {}).items()}
+    source = {"commit": record.get("commit", ""), **record.get("versions", {})}
+    tables = {k: f"{t.get('rows', '?')} rows, {t['file']}" for k, t in record["tables"].items()}
+    groups = {
+        "Cost": cost | stages,
+        "Versions": source,
+        "Parameters": {k: _text(v) for k, v in record["parameters"].items()},
+        "Tables": tables,
+    }
+    return {name: {k: str(v) for k, v in g.items() if v != ""} for name, g in groups.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "(empty)"
+    return json.dumps(value, ensure_ascii=False) if value in ("", True, False) else str(value)
+
+
+def _table(table: pd.DataFrame, columns: Iterable[Column]) -> dict[str, Any]:
+    """A table as the page keeps it: texts by number, since most of them come many times."""
+    texts: dict[str, int] = {}
+    packed = []
+    for column in columns:
+        values = table[column.key].tolist()
+        if column.digits is None:
+            words = ["" if v is None or v != v else str(v) for v in values]
+            packed.append([texts.setdefault(word, len(texts)) for word in words])
+        else:
+            packed.append([_number(v, column.digits) for v in values])
+    main = [int(bool(v)) for v in table["main"]] if "main" in table else []
+    about = [asdict(column) for column in columns]
+    return {"about": about, "texts": list(texts), "cells": packed, "main": main}
+
+
+def _number(value: Any, digits: int) -> float | int | None:
+    """A number as short as it is shown; none if it is missing."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits) if digits else round(value)

@@ -12,6 +12,7 @@ from xltkit import data
 from xltkit.languages import language as find_language
 from xltkit.phases import Evaluate
 from xltkit.progress import track
+from xltkit.provenance import tally
 from xltkit.recipe import Recipe
 from xltkit.results import Results
 from xltkit.stages import Stage, evaluation_stage, training_stages
@@ -98,6 +99,8 @@ class Study:
             f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
             f"store, {len(self.stages) - there} to make."
         )
+        tally.update({"asked for": self.asked, "after sharing": len(self.stages)})
+        tally.update({"there already": there, "made": len(self.stages) - there})
         with track(len(self.stages), "study", unit="stage") as bar:
             make_all(self.stages, store, workers, lambda stage: bar.update(stage=stage.title))
         return Results(self, store)

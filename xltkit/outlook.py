@@ -1,0 +1,220 @@
+"""The plan of a batch, before anything runs: what is shared, what is there, and what it takes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from xltkit import models, rates
+from xltkit.absent import Wanted, here
+from xltkit.forecast import Foreseen, foresee
+from xltkit.phases import Evaluate
+from xltkit.plan import BatchError, Planned, plan
+from xltkit.sizes import CONFIGS
+from xltkit.stages import Stage
+from xltkit.store import Store
+
+GIB = 2**30
+
+
+def main(
+    names: Sequence[str], *, smoke: bool, overrides: Mapping[str, Any], workers: int,
+    picture: str | None,
+) -> int:  # fmt: skip
+    """Print the plan of some runs, and draw it; the exit code (1: a run cannot be planned)."""
+    if workers < 1:
+        raise BatchError(f"workers is {workers}; at least one has to train. Type --workers 1.")
+    runs = foresee_all(plan(names, smoke=smoke, overrides=overrides))
+    store = Store()
+    stages = table(runs, store, workers)
+    print(describe(runs, stages, workers, rates.rates(store).accelerator))
+    if picture:
+        from xltkit import plots_plan
+
+        plots_plan.graph(stages).figure.savefig(picture, bbox_inches="tight")
+        print(f"The stages are drawn in {picture}.")
+    return int(any(run.problem for run in runs))
+
+
+def foresee_all(planned: Sequence[Planned]) -> list[Foreseen]:
+    """What each run of a batch will make (``forecast.foresee``)."""
+    return [foresee(run.name, run.notebook, run.values) for run in planned]
+
+
+def table(runs: Sequence[Foreseen], store: Store, workers: int = 1) -> pd.DataFrame:
+    """One row per stage of all runs, each once, parents before children.
+
+    Columns: ``key``, ``parent`` (its key, or empty), ``stage`` in words, ``phase``, ``seed``,
+    ``steps``, ``there``, ``runs`` and ``arms`` (tuples) that share it, ``seconds`` (missing: nobody
+    knows), ``basis`` (where that figure comes from), ``accelerator`` (whether it is of a GPU), and
+    ``gib`` that its weights take on disk (missing: not known).
+    """
+    stages: dict[str, Stage] = {key: s for run in runs for key, s in run.stages.items()}
+    known = rates.rates(store, workers)
+    rows = []
+    for key, stage in stages.items():
+        sharing = [run for run in runs if key in run.stages]
+        arms = dict.fromkeys(arm for run in sharing for arm in sorted(run.arms.get(key, ())))
+        rows.append(
+            _about(stage, known)
+            | {"there": store.has(key), "runs": tuple(run.name for run in sharing)}
+            | {"arms": tuple(arms)}
+        )
+    return pd.DataFrame(rows)
+
+
+def _about(stage: Stage, known: rates.Rates) -> dict[str, Any]:
+    """What is known of a stage by itself."""
+    found = known.estimate(stage.signature)
+    size = rates.network(stage.encoder)
+    trained = not isinstance(stage.phase, Evaluate)
+    return {
+        "key": stage.key,
+        "parent": stage.parent.key if stage.parent else "",
+        "stage": stage.title,
+        "phase": type(stage.phase).__name__,
+        "seed": stage.seed,
+        "steps": getattr(stage.phase, "steps", 0),
+        "seconds": found.seconds,
+        "basis": found.basis,
+        "accelerator": found.accelerator,
+        "gib": (4 * size.weights / GIB if trained else 0.0) if size else None,
+    }
+
+
+def overview(runs: Sequence[Foreseen], stages: pd.DataFrame) -> pd.DataFrame:
+    """One row per run and one in all: stages asked for, distinct, there, to train, and the time.
+
+    What several runs share is counted in each of them, and once in all.
+    """
+    rows = {
+        run.name: {"asked for": run.asked} | _counts(stages[stages["key"].isin(run.stages)])
+        for run in runs
+    }
+    rows["all"] = {"asked for": sum(run.asked for run in runs)} | _counts(stages)
+    return pd.DataFrame(rows).T.rename_axis("run")
+
+
+def _counts(stages: pd.DataFrame) -> dict[str, Any]:
+    left = stages[~stages["there"]]
+    slow = left["accelerator"]
+    return {
+        "distinct": len(stages),
+        "there": int(stages["there"].sum()),
+        "to make": len(left),
+        "minutes": left.loc[~slow, "seconds"].sum() / 60,
+        "GPU hours": left.loc[slow, "seconds"].sum() / 3600,
+        "GiB kept": left["gib"].sum(),
+    }
+
+
+def minutes(stages: pd.DataFrame, workers: int) -> float:
+    """Minutes until all that is left is made, so many stages at a time, parents first."""
+    left = stages[~stages["there"]].set_index("key")
+    ends: dict[str, float] = {}
+    free = [0.0] * workers
+    children: dict[str, list[str]] = {}
+    for key, parent in left["parent"].items():
+        children.setdefault(parent if parent in left.index else "", []).append(key)
+    seconds = left["seconds"].fillna(0.0)
+    ready = [(0.0, i, key) for i, key in enumerate(children.get("", ()))]
+    number = len(ready)
+    heapq.heapify(ready)
+    while ready:
+        since, _, key = heapq.heappop(ready)
+        ends[key] = max(since, heapq.heappop(free)) + seconds[key]
+        heapq.heappush(free, ends[key])
+        for child in children.get(key, ()):
+            heapq.heappush(ready, (ends[key], number := number + 1, child))
+    return max(ends.values(), default=0.0) / 60
+
+
+def needs(wanted: Wanted) -> pd.DataFrame:
+    """One row per data set: how much of it is here, and which languages are to be fetched."""
+    rows: dict[str, dict[str, Any]] = {}
+    for there, codes in wanted.places.items():
+        row = rows.setdefault(there.hub, {"here": 0, "bytes": 0, "missing": set(), "from": ""})
+        size = here(there)
+        row["here"] += bool(size)
+        row["bytes"] += size
+        if not size:
+            row["missing"] |= codes
+            row["from"] = "the Hub" if there.on_hub else there.url or there.origin
+    for row in rows.values():
+        row["missing"] = " ".join(sorted(row["missing"]))
+    return pd.DataFrame(rows).T.rename_axis("data").sort_index()
+
+
+def describe(
+    runs: Sequence[Foreseen], stages: pd.DataFrame, workers: int, known: Mapping[str, Any]
+) -> str:
+    """The plan as text; ``known`` is the accelerator that GPU hours are of."""
+    shown = overview(runs, stages)
+    formats = dict.fromkeys(("minutes", "GPU hours", "GiB kept"), "{:,.1f}".format)
+    shown = shown.loc[:, [c for c in shown if c not in formats or shown[c].any()]]
+    text = [shown.to_string(formatters=formats, float_format="{:,.0f}".format)]
+    left = stages[~stages["there"]]
+    text += _times(left, stages, workers, known)
+    wanted = Wanted()
+    for run in runs:
+        wanted.merge(run.wanted)
+    text += _fetched(wanted)
+    for run in runs:
+        if run.problem:
+            text.append(f"{run.name}: NOT PLANNED TO ITS END: {run.problem}")
+        if run.unseen:
+            text.append(
+                f"{run.name}: {len(run.unseen)} statements that make stages need results first; "
+                "their stages come on top."
+            )
+    return "\n".join(text)
+
+
+def _times(
+    left: pd.DataFrame, stages: pd.DataFrame, workers: int, known: Mapping[str, Any]
+) -> list[str]:
+    lines = []
+    if unknown := int(left["seconds"].isna().sum()):
+        lines.append(f"No time is known for {unknown} stages: the size of their encoder is not.")
+    own = left[~left["accelerator"]]
+    if len(own):
+        count = own.groupby("basis").size()
+        told = ", ".join(f"{n} stages {basis}" for basis, n in count.items())
+        took = minutes(stages[~stages["accelerator"]], workers)
+        lines.append(f"Minutes are of stages alone ({told}); {took:.1f} with {workers} at a time.")
+    if left["accelerator"].any():
+        basis = left.loc[left["accelerator"], "basis"].iloc[0]
+        lines.append(
+            f"GPU hours are {basis}: {known['device']}. Measure yours: python benchmarks/rates.py"
+        )
+        most = left["gib"].max()
+        lines.append(
+            f"Disk: what is kept, and while a stage trains 3 times its weights more "
+            f"(up to {3 * most:.1f} GiB for each worker)."
+        )
+    return lines
+
+
+def _fetched(wanted: Wanted) -> list[str]:
+    lines = []
+    found = needs(wanted)
+    for hub, row in found.iterrows():
+        about = f"{row['here']} parts here ({row['bytes'] / 1e6:,.1f} MB)"
+        if row["missing"]:
+            about += f"; to fetch, size unknown, from {row['from']}: {row['missing']}"
+        lines.append(f"data {hub}: {about}")
+    for name in sorted(wanted.weights):
+        lines.append(f"weights {name.partition('@')[0]}: {_weight(name)}")
+    lines += [f"file {name}: not here, to fetch by hand" for name in sorted(wanted.files)]
+    if wanted.guessed:
+        lines.append(f"Nobody told how many rows these have: {', '.join(sorted(wanted.guessed))}.")
+    return lines
+
+
+def _weight(name: str) -> str:
+    where = name.partition("@")[0]
+    size = rates.network(where) if where in CONFIGS or models.locate(name)[1] is None else None
+    return f"about {4 * size.weights / 1e9:.1f} GB (from its configuration)" if size else "unknown"

@@ -24,6 +24,7 @@ from unittest.mock import patch
 from xltkit import studies
 from xltkit.absent import NotRun, Wanted, as_if_there
 from xltkit.evaluation import again
+from xltkit.rates import Work, work
 from xltkit.results import Results
 from xltkit.stages import Stage
 from xltkit.store import Store
@@ -41,7 +42,6 @@ class Foreseen:
         name: of the run.
         stages: each once, by key, parents before children.
         asked: their number if nothing were shared, not even between arms, tasks and seeds.
-        arms: for each key, the arms whose chains hold it.
         passed: statements passed over because they need results.
         unseen: those of them that would have made stages: a plan without them is too small.
         wanted: data and weights it takes.
@@ -52,6 +52,7 @@ class Foreseen:
     stages: dict[str, Stage] = field(default_factory=dict)
     asked: int = 0
     arms: dict[str, set[str]] = field(default_factory=dict)
+    works: dict[str, Work | None] = field(default_factory=dict)
     passed: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     wanted: Wanted = field(default_factory=Wanted)
@@ -59,7 +60,10 @@ class Foreseen:
 
     def note(self, study: Study, again: bool = False) -> None:
         """Add a study that is run, or models that are scored once more."""
-        self.stages |= {stage.key: stage for stage in study.stages}
+        for stage in study.stages:
+            self.stages[stage.key] = stage
+            if stage.key not in self.works:  # a folder that the notebook wrote is gone later
+                self.works[stage.key] = work(stage.signature)
         self.asked += len(study.cells) if again else study.asked
         for cell in study.cells:
             stage: Stage | None = cell.stage

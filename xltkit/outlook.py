@@ -53,23 +53,23 @@ def table(runs: Sequence[Foreseen], store: Store, workers: int = 1) -> pd.DataFr
     ``gib`` that its weights take on disk (missing: not known).
     """
     stages: dict[str, Stage] = {key: s for run in runs for key, s in run.stages.items()}
+    works = {key: done for run in runs for key, done in run.works.items()}
     known = rates.rates(store, workers)
     rows = []
     for key, stage in stages.items():
         sharing = [run for run in runs if key in run.stages]
         arms = dict.fromkeys(arm for run in sharing for arm in sorted(run.arms.get(key, ())))
         rows.append(
-            _about(stage, known)
+            _about(stage, works[key], known)
             | {"there": store.has(key), "runs": tuple(run.name for run in sharing)}
             | {"arms": tuple(arms)}
         )
     return pd.DataFrame(rows)
 
 
-def _about(stage: Stage, known: rates.Rates) -> dict[str, Any]:
+def _about(stage: Stage, done: rates.Work | None, known: rates.Rates) -> dict[str, Any]:
     """What is known of a stage by itself."""
-    found = known.estimate(stage.signature)
-    size = rates.network(stage.encoder)
+    found = known.estimate(done)
     trained = not isinstance(stage.phase, Evaluate)
     return {
         "key": stage.key,
@@ -81,7 +81,7 @@ def _about(stage: Stage, known: rates.Rates) -> dict[str, Any]:
         "seconds": found.seconds,
         "basis": found.basis,
         "accelerator": found.accelerator,
-        "gib": (4 * size.weights / GIB if trained else 0.0) if size else None,
+        "gib": (4 * done.weights / GIB if trained else 0.0) if done else None,
     }
 
 
@@ -133,19 +133,21 @@ def minutes(stages: pd.DataFrame, workers: int) -> float:
 
 
 def needs(wanted: Wanted) -> pd.DataFrame:
-    """One row per data set: how much of it is here, and which languages are to be fetched."""
-    rows: dict[str, dict[str, Any]] = {}
+    """One row per data set and split: the languages that are here, and those to be fetched."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for there, codes in wanted.places.items():
-        row = rows.setdefault(there.hub, {"here": 0, "bytes": 0, "missing": set(), "from": ""})
+        split = "all" if len(codes) == 1 and there.split in codes else there.split
+        empty = {"here": set(), "bytes": 0, "missing": set(), "from": ""}
+        row = rows.setdefault((there.hub, split), empty)
         size = here(there)
-        row["here"] += bool(size)
         row["bytes"] += size
+        row["here" if size else "missing"] |= codes
         if not size:
-            row["missing"] |= codes
-            row["from"] = "the Hub" if there.on_hub else there.url or there.origin
+            row["from"] = "the Hub" if there.on_hub else there.url or f"by hand: {there.origin}"
     for row in rows.values():
-        row["missing"] = " ".join(sorted(row["missing"]))
-    return pd.DataFrame(rows).T.rename_axis("data").sort_index()
+        row |= {name: " ".join(sorted(row[name])) for name in ("here", "missing")}
+    table = pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows)) if rows else None
+    return pd.DataFrame() if table is None else table.rename_axis(["data", "split"]).sort_index()
 
 
 def describe(
@@ -192,8 +194,8 @@ def _times(
         )
         most = left["gib"].max()
         lines.append(
-            f"Disk: what is kept, and while a stage trains 3 times its weights more "
-            f"(up to {3 * most:.1f} GiB for each worker)."
+            "Disk: what is kept, and while a stage trains two checkpoints of weights and optimiser "
+            f"(up to {6 * most:.1f} GiB for each worker); predictions and vectors are small."
         )
     return lines
 
@@ -201,11 +203,12 @@ def _times(
 def _fetched(wanted: Wanted) -> list[str]:
     lines = []
     found = needs(wanted)
-    for hub, row in found.iterrows():
-        about = f"{row['here']} parts here ({row['bytes'] / 1e6:,.1f} MB)"
+    for (hub, split), row in found.iterrows():
+        lines.append(f"data {hub}, {split}:")
+        if row["here"]:
+            lines.append(f"    here, {row['bytes'] / 1e6:,.1f} MB: {row['here']}")
         if row["missing"]:
-            about += f"; to fetch, size unknown, from {row['from']}: {row['missing']}"
-        lines.append(f"data {hub}: {about}")
+            lines.append(f"    to fetch, size unknown: {row['missing']} ({row['from']})")
     for name in sorted(wanted.weights):
         lines.append(f"weights {name.partition('@')[0]}: {_weight(name)}")
     lines += [f"file {name}: not here, to fetch by hand" for name in sorted(wanted.files)]

@@ -1,6 +1,7 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
-One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``. A run is done
+One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``. The block
+``real`` stands for many runs, of every question with every encoder. A run is done
 when its own ``result.json`` is whole and belongs to this notebook, these parameters and this kit.
 What papermill writes into a notebook is never asked: after a dead kernel it says that every cell
 was completed.
@@ -15,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,9 @@ FIELDS = {
     "minutes": (int, float),
     "parameters": dict,
     "long": bool,  # left out of a full run of everything unless it is named
+    "real": bool,  # made of the block [real]; never started unless it is named
 }
-RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
+RESERVED = ("real", "index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
 
 class BatchError(ValueError):
@@ -66,6 +69,7 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
     path = root / "notebooks" / "runs.toml"
     try:
         runs = tomllib.loads(path.read_text(encoding="utf-8"))
+        runs |= _real(runs.pop("real", {}), runs)
     except FileNotFoundError:
         raise BatchError(f"{path} is missing; run this inside the repository.") from None
     except tomllib.TOMLDecodeError as error:
@@ -90,12 +94,39 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
+def _real(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The runs that ``[real]`` stands for: each question, with each encoder, on each suite."""
+    try:
+        made = {}
+        for name, suites in block.get("questions", {}).items():
+            of = {key: runs[name][key] for key in ("notebook", "question")}
+            for short, encoder in block["encoders"].items():
+                for suite, given in suites.items():
+                    values = {"suite": suite, "encoder": encoder, **block["parameters"], **given}
+                    run = of | {"parameters": values, "real": True}
+                    made[f"{name}-{short}-{suite}"] = run
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BatchError(
+            f"[real] of runs.toml is not whole ({type(error).__name__}: {error}). It has encoders, "
+            "parameters, and for each run of questions the parameters by suite."
+        ) from error
+    return made
+
+
 def select(names: Sequence[str], runs: Mapping[str, Any], smoke: bool = False) -> list[str]:
-    """The runs with these names, each once; without a name all that do not take long."""
-    if problems := [rules.unknown(name, runs, "run") for name in names if name not in runs]:
+    """The runs with these names, each once; without a name all that are not long, nor real.
+
+    A name may be a pattern, such as ``10_*-xtreme``; ``real`` stands for all real runs.
+    """
+    found: list[str] = []
+    for name in names:
+        real = [n for n, block in runs.items() if block.get("real") and name == "real"]
+        found += real or [n for n in runs if fnmatchcase(n, name)] or [name]
+    if problems := [rules.unknown(name, runs, "run") for name in found if name not in runs]:
         raise BatchError("\n".join(problems))
-    every = [name for name, block in runs.items() if smoke or not block.get("long")]
-    return list(dict.fromkeys(names)) or every
+    usual = [name for name, block in runs.items() if not block.get("real")]
+    every = [name for name in usual if smoke or not runs[name].get("long")]
+    return list(dict.fromkeys(found)) or every
 
 
 def plan(

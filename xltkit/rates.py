@@ -30,8 +30,13 @@ from xltkit.tasks import get
 from xltkit.tasks.kinds import KINDS
 
 SHIPPED = Path(__file__).parent / "rates.json"
-# Nobody has measured a GPU yet: 30 % of what one A100 can do in bf16 (312 TFLOP/s, its data sheet).
-ASSUMED = {"device": "one A100, 30 % of 312 TFLOP/s bf16", "flops": 0.3 * 312e12}
+# Nobody has measured a GPU yet: 30 % of what an A100 can do in bf16 (312 TFLOP/s, its data sheet),
+# and of each step a part that does not shrink with the batch: to start the kernels of a layer.
+ASSUMED = {
+    "device": "one A100 at 30 % of 312 TFLOP/s bf16, and 4 ms for each step and layer",
+    "flops": 0.3 * 312e12,
+    "step": 0.004,
+}
 ENOUGH = 20  # records of like threads, before those of other numbers are left aside
 SAMPLE = 32  # rows that are encoded to learn how long rows are
 PARTS = ("tasks", "text", "pairs", "captions", "texts")  # fields of phases that hold portions
@@ -39,11 +44,12 @@ MEASURED, ELSEWHERE, GUESSED = "measured here", "measured elsewhere", "assumed"
 
 
 class Network(NamedTuple):
-    """How large an encoder is: all weights, those that every token passes, layers x width."""
+    """How large an encoder is: all weights, those that every token passes, layers and width."""
 
     weights: int
     active: int
-    attention: int
+    depth: int
+    width: int
 
 
 @lru_cache(maxsize=64)
@@ -63,8 +69,8 @@ def network(encoder: str) -> Network | None:
     made.pooler = None
     weights = sum(p.numel() for p in made.parameters())
     tables = sum(p.numel() for n, p in made.named_parameters() if "_embeddings." in n)
-    depth = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
-    return Network(weights, weights - tables, depth)
+    shape = (getattr(config, name, 0) for name in ("num_hidden_layers", "hidden_size"))
+    return Network(weights, weights - tables, *shape)
 
 
 @lru_cache(maxsize=512)
@@ -100,11 +106,8 @@ def portions(signature: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [part for name in PARTS for part in signature.get(name, ())]
 
 
-def work(signature: Mapping[str, Any]) -> float | None:
-    """Floating-point operations of the encoder in a stage; None if its size is not known."""
-    size = network(signature["encoder"])
-    if size is None:
-        return None
+def _operations(signature: Mapping[str, Any], size: Network) -> float:
+    """Floating-point operations of the encoder in a stage."""
     trains = signature["phase"] != "Evaluate"
     split = "train" if trains else signature["split"]
     parts = portions(signature)
@@ -115,7 +118,7 @@ def work(signature: Mapping[str, Any]) -> float | None:
     else:
         rows, passes = _scored(signature) * len(signature["languages"]), 1
     read = min(length, signature["max_length"] or length)
-    return passes * rows * length * (2.0 * size.active + 4.0 * size.attention * read)
+    return passes * rows * length * (2.0 * size.active + 4.0 * size.depth * size.width * read)
 
 
 def _scored(signature: Mapping[str, Any]) -> int:
@@ -147,19 +150,39 @@ def _settings(value: Any) -> Any:
     return {k: v for k, v in value.items() if k not in dropped} if isinstance(value, dict) else 1
 
 
-def likes(signature: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the groups of like stages that a stage belongs to, from near to far."""
+class Work(NamedTuple):
+    """What a stage has to do, and what it is like.
+
+    ``flops`` of its encoder; ``layers`` that are passed in all steps of training; ``likes``, the
+    groups of like stages it belongs to, from near to far; ``phase`` and ``way``; ``weights`` of
+    the encoder, trained or only read.
+    """
+
+    flops: float
+    layers: int
+    likes: tuple[str, ...]
+    phase: str
+    way: str
+    weights: int
+
+
+def work(signature: Mapping[str, Any]) -> Work | None:
+    """What a stage with this signature has to do; None if the size of its encoder is unknown."""
     size = network(signature["encoder"])
-    millions = f"{size.active / 1e6:.1f}M" if size else signature["encoder"]
-    phase, names = signature["phase"], sorted({p["task"] for p in portions(signature)})
+    if size is None:
+        return None
+    phase, ways = signature["phase"], way(signature, whole=False)
+    names = sorted({p["task"] for p in portions(signature)})
     kinds = sorted({get(name).kind for name in names})
     near = (
         (phase, "+".join(names), way(signature)),
-        (phase, "+".join(kinds), way(signature, whole=False)),
-        (phase, way(signature, whole=False)),
+        (phase, "+".join(kinds), ways),
+        (phase, ways),
         ("Evaluate" if phase == "Evaluate" else "train",),
     )
-    return tuple(" | ".join((*parts, millions)) for parts in near)
+    likes = tuple(" | ".join((*parts, f"{size.active / 1e6:.1f}M")) for parts in near)
+    layers = signature.get("steps", 0) * size.depth
+    return Work(_operations(signature, size), layers, likes, phase, ways, size.weights)
 
 
 class Estimate(NamedTuple):
@@ -206,11 +229,10 @@ def fits(records: Iterable[Mapping[str, Any]]) -> dict[str, Fit]:
         signature, seconds = record["signature"], record["cost"]["wall_s"]
         try:
             done = work(signature)
-            names = likes(signature) if done else ()
         except (ValueError, KeyError, AttributeError):  # a task that this session does not know
             continue
-        for name in names:
-            points[name].append((done, seconds))
+        for name in done.likes if done else ():
+            points[name].append((done.flops, seconds))
     far = {name: fit(of) for name, of in points.items() if name.count(" | ") == 1}
     begins = {name.split(" | ")[0]: f.start for name, f in far.items()}
     return far | {
@@ -228,31 +250,33 @@ class Rates:
     elsewhere: Mapping[str, Fit]
     accelerator: Mapping[str, Any]
 
-    def estimate(self, signature: Mapping[str, Any]) -> Estimate:
+    def estimate(self, done: Work | None) -> Estimate:
         """How long a stage takes: as like stages of this machine, of another, or by its work."""
-        done = work(signature)
         if done is None:
             return Estimate(None, "unknown")
-        names = likes(signature)
-        for known, basis in ((self.here, MEASURED), (self.elsewhere, ELSEWHERE)):
-            for name in names:
-                if name in known:
-                    return Estimate(known[name].start + known[name].per_work * done, basis)
+        *near, far = done.likes
+        tables = ((self.here, MEASURED), (self.elsewhere, ELSEWHERE))
+        for known, basis in tables:
+            for name in (n for n in near if n in known):
+                return Estimate(known[name].start + known[name].per_work * done.flops, basis)
+        slower = self.slowness(done)
+        for known, basis in (t for t in tables if far in t[0]):
+            return Estimate(known[far].start + known[far].per_work * done.flops * slower, basis)
         basis = GUESSED if self.accelerator is ASSUMED else MEASURED
-        seconds = done * self.slowness(signature) / self.accelerator["flops"]
-        return Estimate(seconds, basis, accelerator=True)
+        seconds = done.flops / self.accelerator["flops"] + done.layers * self.accelerator["step"]
+        return Estimate(seconds * slower, basis, accelerator=True)
 
-    def slowness(self, signature: Mapping[str, Any]) -> float:
+    def slowness(self, done: Work) -> float:
         """How much longer a way of training or scoring takes than the plain one, on any encoder."""
-        phase, ways = signature["phase"], way(signature, whole=False)
         for known in (self.here, self.elsewhere):
             slopes = {
-                tuple(name.split(" | ")[:2]): f.per_work
-                for name, f in known.items()
+                tuple(name.split(" | ")[:2]): of.per_work
+                for name, of in known.items()
                 if name.count(" | ") == 2
             }
-            if (phase, ways) in slopes and slopes.get((phase, "plain")):
-                return max(1.0, slopes[phase, ways] / slopes[phase, "plain"])
+            plain = slopes.get((done.phase, "plain"))
+            if plain and (done.phase, done.way) in slopes:
+                return max(1.0, slopes[done.phase, done.way] / plain)
         return 1.0
 
 

@@ -47,10 +47,11 @@ def foresee_all(planned: Sequence[Planned]) -> list[Foreseen]:
 def table(runs: Sequence[Foreseen], store: Store, workers: int = 1) -> pd.DataFrame:
     """One row per stage of all runs, each once, parents before children.
 
-    Columns: ``key``, ``parent`` (its key, or empty), ``stage`` in words, ``phase``, ``seed``,
-    ``steps``, ``there``, ``runs`` and ``arms`` (tuples) that share it, ``seconds`` (missing: nobody
-    knows), ``basis`` (where that figure comes from), ``accelerator`` (whether it is of a GPU), and
-    ``gib`` that its weights take on disk (missing: not known).
+    Columns: ``key``, ``parent`` (its key, or empty), ``stage`` in words, ``phase``, ``tasks``,
+    ``note`` (what is special about it), ``encoder``, ``seed``, ``steps``, ``there``, ``runs`` and
+    ``arms`` (tuples) that share it, ``seconds`` (missing: nobody knows), ``basis`` (where that
+    figure comes from), ``accelerator`` (whether it is of the accelerator in ``rates.ASSUMED``, or
+    of one that was measured), and ``gib`` that its weights take on disk (missing: not known).
     """
     stages: dict[str, Stage] = {key: s for run in runs for key, s in run.stages.items()}
     works = {key: done for run in runs for key, done in run.works.items()}
@@ -76,6 +77,11 @@ def _about(stage: Stage, done: rates.Work | None, known: rates.Rates) -> dict[st
         "parent": stage.parent.key if stage.parent else "",
         "stage": stage.title,
         "phase": type(stage.phase).__name__,
+        "tasks": tuple(dict.fromkeys(p.task for p in stage.phase.portions))
+        if trained
+        else (stage.phase.task,),
+        "note": _note(stage),
+        "encoder": stage.encoder,
         "seed": stage.seed,
         "steps": getattr(stage.phase, "steps", 0),
         "seconds": found.seconds,
@@ -83,6 +89,28 @@ def _about(stage: Stage, done: rates.Work | None, known: rates.Rates) -> dict[st
         "accelerator": found.accelerator,
         "gib": (4 * done.weights / GIB if trained else 0.0) if done else None,
     }
+
+
+def _note(stage: Stage) -> str:
+    """What is special about a phase, in a few words."""
+    phase = stage.phase
+    if isinstance(phase, Evaluate):
+        ways = {"mixed": phase.mixed, "smoothed": phase.smoothing, "every layer": phase.sweep}
+        attack = [f"attacked: {phase.attack.name}"] if phase.attack else []
+        return ", ".join(attack + [name for name, on in ways.items() if on])
+    parts = phase.portions
+    languages = list(dict.fromkeys(p.language for p in parts))
+    found = {
+        "shuffled": any(p.shuffled for p in parts),
+        "against paraphrases": getattr(phase, "against", "") == "paraphrase",
+        f"{getattr(phase, 'mlm', 0):.0%} MLM": getattr(phase, "mlm", 0),
+        f"{getattr(phase, 'effort', 1):g} x the steps": getattr(phase, "effort", 1) != 1,
+        f"{len(languages)} languages": len(languages) > 1,
+        languages[0]: languages not in (["en"], []) and len(languages) == 1,
+        f"{parts[0].examples:,} rows each": parts[0].examples,
+    }
+    ways = [type(w).__name__ for n in ("robust", "align") if (w := getattr(phase, n, None))]
+    return ", ".join(ways + [text for text, holds in found.items() if holds])
 
 
 def overview(runs: Sequence[Foreseen], stages: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +134,7 @@ def _counts(stages: pd.DataFrame) -> dict[str, Any]:
         "there": int(stages["there"].sum()),
         "to make": len(left),
         "minutes": left.loc[~slow, "seconds"].sum() / 60,
-        "GPU hours": left.loc[slow, "seconds"].sum() / 3600,
+        "hours": left.loc[slow, "seconds"].sum() / 3600,
         "GiB kept": left["gib"].sum(),
     }
 
@@ -155,7 +183,7 @@ def describe(
 ) -> str:
     """The plan as text; ``known`` is the accelerator that GPU hours are of."""
     shown = overview(runs, stages)
-    formats = dict.fromkeys(("minutes", "GPU hours", "GiB kept"), "{:,.1f}".format)
+    formats = dict.fromkeys(("minutes", "hours", "GiB kept"), "{:,.1f}".format)
     shown = shown.loc[:, [c for c in shown if c not in formats or shown[c].any()]]
     text = [shown.to_string(formatters=formats, float_format="{:,.0f}".format)]
     left = stages[~stages["there"]]
@@ -168,10 +196,11 @@ def describe(
         if run.problem:
             text.append(f"{run.name}: NOT PLANNED TO ITS END: {run.problem}")
         if run.unseen:
-            text.append(
-                f"{run.name}: {len(run.unseen)} statements that make stages need results first; "
-                "their stages come on top."
+            count = len(run.unseen)
+            depend = (
+                "depends on results, and comes" if count == 1 else "depend on results, and come"
             )
+            text.append(f"{run.name}: {count} of its studies {depend} on top.")
     return "\n".join(text)
 
 
@@ -190,7 +219,7 @@ def _times(
     if left["accelerator"].any():
         basis = left.loc[left["accelerator"], "basis"].iloc[0]
         lines.append(
-            f"GPU hours are {basis}: {known['device']}. Measure yours: python benchmarks/rates.py"
+            f"Hours are {basis}: {known['device']}. To measure yours: python benchmarks/rates.py"
         )
         most = left["gib"].max()
         lines.append(

@@ -27,13 +27,12 @@ from xltkit.provenance import root
 from xltkit.sizes import CONFIGS, GUESS, SIZES
 from xltkit.store import Store
 from xltkit.tasks import get
-from xltkit.tasks.kinds import KINDS
 
 SHIPPED = Path(__file__).parent / "rates.json"
 # Nobody has measured a GPU yet: 30 % of what an A100 can do in bf16 (312 TFLOP/s, its data sheet),
 # and of each step a part that does not shrink with the batch: to start the kernels of a layer.
 ASSUMED = {
-    "device": "one A100 at 30 % of 312 TFLOP/s bf16, and 4 ms for each step and layer",
+    "device": "one GPU, an A100 at 30 % of 312 TFLOP/s bf16, and 4 ms for each step and layer",
     "flops": 0.3 * 312e12,
     "step": 0.004,
 }

@@ -177,9 +177,11 @@ def test_every_notebook_runs_and_its_result_can_be_read_back(tmp_path):
         assert not run.todo
         result = json.loads((run.folder / "result.json").read_text())
         assert result["smoke"] and result["answer"].startswith("On microworld")
-        scores = pd.read_parquet(run.folder / result["tables"]["scores"]["file"])
-        assert len(scores) == result["tables"]["scores"]["rows"] > 0
-        assert scores["value"].between(0, 100).all() and set(scores["seed"]) == {0, 1}
+        for about in result["tables"].values():
+            assert len(pd.read_parquet(run.folder / about["file"])) == about["rows"] > 0
+        if "seeds" in run.values:  # or it trains nothing
+            scores = pd.read_parquet(run.folder / result["tables"]["scores"]["file"])
+            assert scores["value"].between(0, 100).all() and set(scores["seed"]) == {0, 1}
         page = run.file(".html").read_text()
         figures = re.findall(r"<img[^>]*>", page)
         assert len(figures) >= 3 and all('alt="' in figure for figure in figures)

@@ -34,13 +34,16 @@ _HOMES = {
 }
 _MODULES = (
     "attacks",
+    "claims",
     "data",
     "languages",
     "microworld",
     "plots",
     "plots_attack",
+    "plots_claims",
     "plots_images",
     "plots_matrix",
+    "published",
     "stats",
     "tasks",
 )

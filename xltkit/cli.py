@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(given.names, given.first)
     if given.command == "plan":
         return _plan(given)
+    if given.command == "publish":
+        return _publish(given.names)
     return _run(given)
 
 
@@ -75,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("names", nargs="*", metavar="TASK", help="none: all that are not generated")
     check.add_argument("--first", action="store_true", help="one language of each split only")
+    keep = commands.add_parser(
+        "publish", help="keep the results of finished runs in outputs/published, for git"
+    )
+    keep.add_argument("names", nargs="*", metavar="NAME", help="runs; none: all that are finished")
     for name, (_, about) in BUILT.items():
         commands.add_parser(name, help=about, add_help=False)
     return parser
@@ -99,6 +105,17 @@ def _check(names: Sequence[str], first: bool) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _publish(names: Sequence[str]) -> int:
+    from xltkit.published import publish
+
+    try:
+        print("\n".join(map(str, publish(names))))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def _run(given: argparse.Namespace) -> int:

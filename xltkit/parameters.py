@@ -70,6 +70,9 @@ PARAMETERS: dict[str, Parameter] = {
     "published": Parameter(
         "str", "an encoder to start one more arm from, or none", "xlm-roberta-base"
     ),
+    "evidence": Parameter(
+        "str", "folder of results that claims are held against", "outputs", filled=True
+    ),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", filled=True),
     "smoke": Parameter("bool", "tiny run that shows that it works, and measures nothing", False),
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
         raise BatchError(f"{path} is missing; run this inside the repository.") from None
     except tomllib.TOMLDecodeError as error:
         raise BatchError(f"{path} is not valid TOML: {error}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BatchError(
+            f"{path}: [real] has encoders, parameters and questions, whose blocks are named like "
+            f"runs and hold parameters by suite; here: {type(error).__name__} {error}."
+        ) from error
     problems = []
     for name, block in runs.items():
         if not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED or not isinstance(block, dict):
@@ -103,37 +109,27 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
 
 def _real(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The runs that ``[real]`` stands for: each question, with each encoder, on each suite."""
-    try:
-        made = {}
-        for name, suites in block.get("questions", {}).items():
-            of = {key: runs[name][key] for key in ("notebook", "question")}
-            for short, encoder in block["encoders"].items():
-                for suite, given in suites.items():
-                    values = {"suite": suite, "encoder": encoder, **block["parameters"], **given}
-                    run = of | {"parameters": values, "real": True}
-                    made[f"{name}-{short}-{suite}"] = run
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BatchError(
-            f"[real] of runs.toml is not whole ({type(error).__name__}: {error}). It has encoders, "
-            "parameters, and for each run of questions the parameters by suite."
-        ) from error
+    made = {}
+    for name, suites in block.get("questions", {}).items():
+        of = {key: runs[name][key] for key in ("notebook", "question")}
+        for (short, encoder), (suite, own) in product(block["encoders"].items(), suites.items()):
+            given = {"suite": suite, "encoder": encoder, **block["parameters"], **own}
+            made[f"{name}-{short}-{suite}"] = of | {"parameters": given, "real": True}
     return made
 
 
 def select(names: Sequence[str], runs: Mapping[str, Any], smoke: bool = False) -> list[str]:
-    """The runs with these names, each once; without a name all that are not long, nor real.
+    """The runs with these names, each once; without a name all that are neither long nor real.
 
-    A name may be a pattern, such as ``10_*-xtreme``; ``real`` stands for all real runs.
+    A name may be a pattern (``10_*-xtreme``); ``real`` stands for all real runs.
     """
-    found: list[str] = []
-    for name in names:
-        real = [n for n, block in runs.items() if block.get("real") and name == "real"]
-        found += real or [n for n in runs if fnmatchcase(n, name)] or [name]
-    if problems := [rules.unknown(name, runs, "run") for name in found if name not in runs]:
+    real = [name for name, block in runs.items() if block.get("real")]
+    found = [real if n == "real" else [r for r in runs if fnmatchcase(r, n)] or [n] for n in names]
+    chosen = list(dict.fromkeys(name for each in found for name in each))
+    if problems := [rules.unknown(name, runs, "run") for name in chosen if name not in runs]:
         raise BatchError("\n".join(problems))
-    usual = [name for name, block in runs.items() if not block.get("real")]
-    every = [name for name in usual if smoke or not runs[name].get("long")]
-    return list(dict.fromkeys(found)) or every
+    every = [n for n, block in runs.items() if smoke or not block.get("long")]
+    return chosen or [name for name in every if name not in real]
 
 
 def plan(

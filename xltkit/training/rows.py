@@ -51,13 +51,15 @@ def _training_rows(portion: Portion, state: str) -> Dataset:
 
 
 # What a shuffle deals out anew, where it is no label.
-_DEALT = {"span": "question", "tagging": "tags", "ranking": "query"}
+_DEALT = {"span": "question", "tagging": "tags", "ranking": "query", "text": "translation"}
 
 
 def _shuffled(rows: Dataset, task: str) -> Dataset:
-    """The same rows with labels, tags or questions dealt out at random."""
+    """The same rows with labels, tags, questions or translations dealt out at random."""
     random = np.random.default_rng(derive("shuffle", task))
     column = _DEALT.get(get(task).kind, "label")
+    if column not in rows.column_names:
+        raise ValueError(f"{task} has no {column} to shuffle; shuffle a task with labels or pairs.")
     values = rows[column][:]
     if column == "tags":  # over all words, so that every sentence keeps its length
         ends = np.cumsum([len(tags) for tags in values])[:-1]

@@ -111,10 +111,12 @@ def test_planned_keys_are_those_of_a_run_which_a_plan_leaves_no_trace_of(tmp_pat
 
 
 def test_a_problem_of_a_notebook_is_told_and_stops_no_other(tmp_path):
-    broken = write(tmp_path / "broken.ipynb", START, STUDY, "xlt.encoder('no such encoder')")
-    found = forecast.foresee("broken", broken, {})
+    last = "xlt.encoder('no such encoder')"
+    found = forecast.foresee("a", write(tmp_path / "a.ipynb", START, STUDY, last, STUDY), {})
     assert "is no encoder" in found.problem
     assert found.stages  # what came before
+    # What fails after the last study takes nothing from the plan.
+    assert not forecast.foresee("b", write(tmp_path / "b.ipynb", START, STUDY, last), {}).problem
 
 
 def test_notebooks_share_stages_in_the_total(tmp_path, seen):

@@ -85,11 +85,14 @@ def foresee(name: str, notebook: Path, values: Mapping[str, Any]) -> Foreseen:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     with planning(seen), redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for cell in (c for c in cells if c["cell_type"] == "code"):
+        cells = [cell for cell in cells if cell["cell_type"] == "code"]
+        for i, cell in enumerate(cells):
             try:
                 _execute(ast.parse("".join(cell["source"])).body, namespace, seen)
             except (Exception, SystemExit) as error:  # a notebook may do anything
-                seen.problem = f"{type(error).__name__}: {error}"
+                # One that makes nothing from here on, and reads what others made, has its plan.
+                if any(_makes(ast.parse("".join(c["source"]))) for c in cells[i:]):
+                    seen.problem = f"{type(error).__name__}: {error}"
                 break
             if "parameters" in cell["metadata"].get("tags", []):
                 namespace |= values
@@ -152,12 +155,17 @@ def _execute(statements: Sequence[ast.stmt], namespace: dict[str, Any], seen: Fo
 def _pass_over(statement: ast.stmt, namespace: dict[str, Any], seen: Foreseen) -> None:
     """Forget what a statement would have set: to use it is to need results, too."""
     seen.passed.append(ast.unparse(statement))
-    calls = [n.func for n in ast.walk(statement) if isinstance(n, ast.Call)]
-    if any(getattr(f, "attr", getattr(f, "id", "")) in MAKES for f in calls):
+    if _makes(statement):
         seen.unseen.append(ast.unparse(statement))
     for name in _changed(statement, namespace):
         namespace.pop(name, None)
         namespace.setdefault("_unknown", set()).add(name)
+
+
+def _makes(code: ast.AST) -> bool:
+    """Whether code builds a study, or scores one once more."""
+    calls = [node.func for node in ast.walk(code) if isinstance(node, ast.Call)]
+    return any(getattr(f, "attr", getattr(f, "id", "")) in MAKES for f in calls)
 
 
 def _changed(statement: ast.stmt, namespace: Mapping[str, Any]) -> Iterator[str]:

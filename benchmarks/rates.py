@@ -27,7 +27,8 @@ from xltkit.provenance import root
 from xltkit.sizes import CONFIGS
 from xltkit.store import Store
 
-SHAPES = ((8, 64), (32, 128), (64, 256))  # sequences, tokens
+# Sequences and tokens of a batch; those of a CPU take a second or so.
+SHAPES = {"cpu": ((2, 32), (4, 64), (8, 64)), "cuda": ((8, 64), (32, 128), (64, 256))}
 
 
 def step_seconds(model: torch.nn.Module, shape: tuple[int, int], seconds: float) -> float:
@@ -36,7 +37,7 @@ def step_seconds(model: torch.nn.Module, shape: tuple[int, int], seconds: float)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     ids = torch.randint(5, 1000, shape, device=device)
     took, until = [], time.monotonic() + seconds
-    while len(took) < 3 or time.monotonic() < until:
+    while len(took) < 2 or time.monotonic() < until:
         began = time.monotonic()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = model(ids).last_hidden_state.float().pow(2).mean()
@@ -56,10 +57,11 @@ def measure(encoder: str, seconds: float) -> dict[str, object]:
     model = AutoModel.from_config(config, add_pooling_layer=False).to(runtime.device()).train()
     size = rates.network(encoder)
     work, took = [], []
-    for rows, length in SHAPES:
+    shapes = SHAPES.get(runtime.device().type, SHAPES["cpu"])
+    for rows, length in shapes:
         per_token = 2.0 * size.active + 4.0 * size.depth * size.width * length
         work.append(3 * rows * length * per_token)
-        took.append(step_seconds(model, (rows, length), seconds / len(SHAPES)))
+        took.append(step_seconds(model, (rows, length), seconds / len(shapes)))
         speed = work[-1] / took[-1] / 1e12
         print(f"{rows} x {length} tokens: {took[-1]:.3f} s a step, {speed:.3g} TFLOP/s", flush=True)
     fitted = rates.fit(list(zip(work, took, strict=True)))

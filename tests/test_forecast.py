@@ -97,11 +97,13 @@ def test_planned_keys_are_those_of_a_run_which_a_plan_leaves_no_trace_of(tmp_pat
     before = outlook.overview([planned], outlook.table([planned], store))
     assert before.loc["all", "there"] == 0
 
-    exec(START + STUDY, {})
+    made_by: dict = {}
+    exec(START + STUDY, made_by)
     made = {path.parent.name for path in store.folder.glob("*/signature.json")}
     assert made == planned.stages.keys()
     after = outlook.table([planned], store)
     assert after["there"].all()
+    assert set(outlook.of(made_by["results"].study, store)["key"]) == made
     took = {r["key"]: r["cost"]["wall_s"] for r in rates.recorded(store)}
     # The rates of these very stages give their total, and those of their groups.
     known = rates.Rates(rates.fits(rates.recorded(store)), {}, rates.ASSUMED)

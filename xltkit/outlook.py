@@ -16,6 +16,7 @@ from xltkit.plan import BatchError, Planned, plan
 from xltkit.sizes import CONFIGS
 from xltkit.stages import Stage
 from xltkit.store import Store
+from xltkit.studies import Study
 
 GIB = 2**30
 
@@ -66,6 +67,13 @@ def table(runs: Sequence[Foreseen], store: Store, workers: int = 1) -> pd.DataFr
             | {"arms": tuple(arms)}
         )
     return pd.DataFrame(rows)
+
+
+def of(study: Study, store: Store | None = None, workers: int = 1) -> pd.DataFrame:
+    """The same table of one study: ``xlt.plots_plan.graph(xlt.outlook.of(study))``."""
+    seen = Foreseen("this notebook")
+    seen.note(study)
+    return table([seen], store or Store(), workers)
 
 
 def _about(stage: Stage, done: rates.Work | None, known: rates.Rates) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """How long stages take: the work they do, and how fast like stages were before.
 
-The work of a stage is the number of floating-point operations of its encoder: 2 for each weight
-and token of a forward pass, and twice as many again of a backward pass (Kaplan et al. 2020,
-section 2.1), and those of attention. Seconds are ``start + work / speed``; both are fitted to the
-records of stages that are as much like it as there are any.
+The work of a stage is the number of operations of its encoder: 2 for each weight and token of a
+forward pass, 4 of a backward pass (Kaplan et al. 2020, section 2.1), and those of attention.
+Seconds are ``start + work / speed``, fitted to the records of the stages most like it.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -152,9 +152,8 @@ def _settings(value: Any) -> Any:
 class Work(NamedTuple):
     """What a stage has to do, and what it is like.
 
-    ``flops`` of its encoder; ``layers`` that are passed in all steps of training; ``likes``, the
-    groups of like stages it belongs to, from near to far; ``phase`` and ``way``; ``weights`` of
-    the encoder, trained or only read.
+    ``flops`` of its encoder, and its ``weights``; ``layers`` passed in all steps of training;
+    ``likes``, the groups of like stages it belongs to, from near to far; ``phase`` and ``way``.
     """
 
     flops: float
@@ -175,7 +174,7 @@ def work(signature: Mapping[str, Any]) -> Work | None:
     kinds = sorted({get(name).kind for name in names})
     near = (
         (phase, "+".join(names), way(signature)),
-        (phase, "+".join(kinds), ways),
+        (phase, f"all {'+'.join(kinds)}", ways),
         (phase, ways),
         ("Evaluate" if phase == "Evaluate" else "train",),
     )
@@ -268,11 +267,8 @@ class Rates:
     def slowness(self, done: Work) -> float:
         """How much longer a way of training or scoring takes than the plain one, on any encoder."""
         for known in (self.here, self.elsewhere):
-            slopes = {
-                tuple(name.split(" | ")[:2]): of.per_work
-                for name, of in known.items()
-                if name.count(" | ") == 2
-            }
+            middle = [[*name.split(" | "), of.per_work] for name, of in known.items()]
+            slopes = {(n[0], n[1]): n[3] for n in middle if len(n) == 4}
             plain = slopes.get((done.phase, "plain"))
             if plain and (done.phase, done.way) in slopes:
                 return max(1.0, slopes[done.phase, done.way] / plain)
@@ -283,8 +279,7 @@ def rates(store: Store, workers: int = 1) -> Rates:
     """The rates that plans use: of the store's own records, of the kit's, and of a GPU.
 
     The last are in ``outputs/rates.json`` once ``benchmarks/rates.py`` has measured them. Records
-    count if their stages ran on a device of the sort that is here; those with as many threads as
-    each of the workers will have, if there are enough of them.
+    count if made on a device of this sort; if enough are, those with a worker's number of threads.
     """
     threads = max(1, torch.get_num_threads() // workers)
     records = [r for r in recorded(store) if r["cost"]["device"] == str(runtime.device())]
@@ -297,6 +292,9 @@ def rates(store: Store, workers: int = 1) -> Rates:
 
 
 def recorded(store: Store) -> list[dict[str, Any]]:
-    """The records of all finished stages of a store."""
-    paths = sorted(store.folder.glob("?" * 16 + "/signature.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    """The records of the finished stages of a store; a damaged one teaches nothing."""
+    found = []
+    for path in sorted(store.folder.glob("?" * 16 + "/signature.json")):
+        with suppress(OSError, ValueError, KeyError):
+            found.append(store.record(path.parent.name))
+    return [record for record in found if {"signature", "cost"} <= record.keys()]

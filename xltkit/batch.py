@@ -201,8 +201,7 @@ def _write_index(base: Path, root: Path, smoke: bool) -> None:
     rows = []
     for name, block in read_runs(root).items():
         variants = sorted(path.name for path in base.glob(f"{name}-??????") if path.is_dir())
-        own = [] if block.get("real") and not (base / name).is_dir() else [name]
-        rows += [_row(base, each, block["question"]) for each in (*own, *variants)]
+        rows += [_row(base, each, block["question"]) for each in (name, *variants)]
     report.write_index(base / "index.html", rows, smoke=smoke)
 
 

@@ -35,14 +35,7 @@ FIELDS = {
     "long": bool,  # left out of a full run of everything unless it is named
     "real": bool,  # made of the block [real]; never started unless it is named
 }
-RESERVED = (
-    "real",
-    "index",
-    "interactive",
-    "published",
-    "smoke",
-    "store",
-)  # other things in outputs/
+RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
 
 class BatchError(ValueError):

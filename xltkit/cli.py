@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 # What ships with the kit is built by modules whose own options follow, --help too.
 BUILT = {
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tasks(given.names)
     if given.command == "data":
         return _check(given.names, given.first)
+    if given.command == "plan":
+        return _plan(given)
     if given.command == "publish":
         return _publish(given.names)
     return _report() if given.command == "report" else _run(given)
@@ -65,14 +68,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--retries", type=int, default=1, metavar="N", help="new starts after a dead kernel (1)"
     )
-    run.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("PARAMETER", "VALUE"),
-        help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
+    plan = commands.add_parser(
+        "plan",
+        help="say what runs would make, before anything runs: stages asked for, shared, there and "
+        "to make, minutes, data to fetch, disk",
     )
+    plan.add_argument("names", nargs="*", metavar="NAME", help="as of run; real: all real runs")
+    plan.add_argument("--smoke", action="store_true", help="of tiny runs")
+    plan.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="stages made at a time (1)"
+    )
+    plan.add_argument("--picture", metavar="FILE", help="draw the stages, too, as plan.png or .svg")
+    for command in (run, plan):
+        command.add_argument(
+            "-p",
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("PARAMETER", "VALUE"),
+            help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
+        )
     tasks = commands.add_parser("tasks", help="print the table of tasks, or all of some tasks")
     tasks.add_argument("names", nargs="*", metavar="NAME", help="tasks to print whole")
     about = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
@@ -140,6 +155,35 @@ def _publish(names: Sequence[str]) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     from xltkit.batch import run_batch
+    from xltkit.plan import BatchError
+
+    asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
+    try:
+        return run_batch(given.names, overrides=_overrides(given), **asked)
+    except BatchError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _plan(given: argparse.Namespace) -> int:
+    from xltkit import outlook
+    from xltkit.plan import BatchError
+
+    try:
+        return outlook.main(
+            given.names,
+            smoke=given.smoke,
+            overrides=_overrides(given),
+            workers=given.workers,
+            picture=given.picture,
+        )
+    except BatchError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _overrides(given: argparse.Namespace) -> dict[str, Any]:
+    """The parameters typed with ``-p``; raises BatchError, which lists every problem."""
     from xltkit.parameters import ParameterError, parse
     from xltkit.plan import BatchError
 
@@ -149,11 +193,6 @@ def _run(given: argparse.Namespace) -> int:
             overrides[name] = parse(name, text)
         except ParameterError as error:
             problems.append(str(error))
-    asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
-    try:
-        if problems:
-            raise BatchError("Nothing was started.\n" + "\n".join(problems))
-        return run_batch(given.names, overrides=overrides, **asked)
-    except BatchError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if problems:
+        raise BatchError("Nothing was started.\n" + "\n".join(problems))
+    return overrides

@@ -1,8 +1,9 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
 One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``, ``timeout``,
-``memory``. A run is done when its own ``result.json`` is whole and belongs to this notebook, these
-parameters and this kit.
+``memory``. The block ``real`` stands for many runs, of every question with every encoder. A run is
+done when its own ``result.json`` is whole and belongs to this notebook, these parameters and this
+kit.
 What papermill writes into a notebook is never asked: after a dead kernel it says that every cell
 was completed.
 """
@@ -17,7 +18,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ FIELDS = {
     "long": bool,  # left out of a full run of everything unless it is named
     "timeout": (int, float),  # minutes that it may take; 0: as many as it likes
     "memory": (int, float),  # GiB that its processes may hold together; 0: as many as there are
+    "real": bool,  # made of the block [real]; never started unless it is named
 }
 OVERWRITE = {
     "missing": "run what is not done, or not with this notebook, these parameters and this kit",
@@ -78,10 +82,16 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
     path = root / "notebooks" / "runs.toml"
     try:
         runs = tomllib.loads(path.read_text(encoding="utf-8"))
+        runs |= _real(runs.pop("real", {}), runs)
     except FileNotFoundError:
         raise BatchError(f"{path} is missing; run this inside the repository.") from None
     except tomllib.TOMLDecodeError as error:
         raise BatchError(f"{path} is not valid TOML: {error}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BatchError(
+            f"{path}: [real] has encoders, parameters and questions, whose blocks are named like "
+            f"runs and hold parameters by suite; here: {type(error).__name__} {error}."
+        ) from error
     problems = []
     for name, block in runs.items():
         if not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED or not isinstance(block, dict):
@@ -105,12 +115,29 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
+def _real(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The runs that ``[real]`` stands for: each question, with each encoder, on each suite."""
+    made = {}
+    for name, suites in block.get("questions", {}).items():
+        of = {key: runs[name][key] for key in ("notebook", "question")}
+        for (short, encoder), (suite, own) in product(block["encoders"].items(), suites.items()):
+            given = {"suite": suite, "encoder": encoder, **block["parameters"], **own}
+            made[f"{name}-{short}-{suite}"] = of | {"parameters": given, "real": True}
+    return made
+
+
 def select(names: Sequence[str], runs: Mapping[str, Any], smoke: bool = False) -> list[str]:
-    """The runs with these names, each once; without a name all that do not take long."""
-    if problems := [rules.unknown(name, runs, "run") for name in names if name not in runs]:
+    """The runs with these names, each once; without a name all that are neither long nor real.
+
+    A name may be a pattern (``10_*-xtreme``); ``real`` stands for all real runs.
+    """
+    real = [name for name, block in runs.items() if block.get("real")]
+    found = [real if n == "real" else [r for r in runs if fnmatchcase(r, n)] or [n] for n in names]
+    chosen = list(dict.fromkeys(name for each in found for name in each))
+    if problems := [rules.unknown(name, runs, "run") for name in chosen if name not in runs]:
         raise BatchError("\n".join(problems))
-    every = [name for name, block in runs.items() if smoke or not block.get("long")]
-    return list(dict.fromkeys(names)) or every
+    every = [n for n, block in runs.items() if smoke or not block.get("long")]
+    return chosen or [name for name in every if name not in real]
 
 
 def plan(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xltkit import report
+from xltkit import cluster, report
 from xltkit.plan import BatchError, Planned, damage, plan, read_runs
 from xltkit.provenance import root as root_folder
 
@@ -61,14 +61,15 @@ def run_batch(
     overrides: Mapping[str, Any] | None = None,
     jobs: int = 1,
     workers: int = 1,
+    scheduler: str = "",
     overwrite: bool = False,
     root: Path | None = None,
     outputs: Path | None = None,
 ) -> int:
     """Run the named runs (all of them by default), ``jobs`` at a time; the exit code.
 
-    Each trains in ``workers`` processes. Everything is checked before anything starts; what is
-    done already is not done again.
+    All train in the same ``workers`` processes, or on those of a Dask ``scheduler``. Everything
+    is checked before anything starts; what is done already is not done again.
     """
     if jobs < 1:
         raise BatchError(f"jobs is {jobs}; at least one notebook has to run. Type --jobs 1.")
@@ -77,9 +78,14 @@ def run_batch(
     root = (root or root_folder()).resolve()
     options = {"smoke": smoke, "overrides": overrides, "overwrite": overwrite}
     planned = plan(names, root=root, outputs=outputs, **options)
-    crew = Crew(root, _environment(root, outputs or root / "outputs", jobs, workers))
+    environment = _environment(root, outputs or root / "outputs", jobs, workers)
+    todo = any(run.todo for run in planned)
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(jobs) as pool:
+    with (
+        cluster.serving(workers if todo else 1, scheduler, environment) as given,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        crew = Crew(root, given)
         waiting = [pool.submit(_settle, run, crew) for run in planned]
         try:
             outcomes += [future.result() for future in as_completed(waiting)]
@@ -101,7 +107,8 @@ def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str
     # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
     # must compute with as many threads as before to end with the same bits.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max(1, (cores or 1) // (jobs * workers))
+    # With workers of their own the notebooks leave the work to them.
+    threads = max(1, (cores or 1) // (jobs if workers == 1 else workers))
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     named = {"XLTKIT_STORE": str(outputs / "store"), "XLTKIT_HUB": ""}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tqdm.auto
 import tqdm.std
 
 silent = False  # a worker's progress is told by the process that started it
+check: Callable[[], None] | None = None  # called at every step; it may raise, to end the work
 
 
 def interactive() -> bool:
@@ -52,6 +53,8 @@ class track:
 
     def update(self, n: int = 1, **values: Any) -> None:
         """Count ``n`` more units as done; ``values`` (loss=..., ...) are shown beside them."""
+        if check is not None:
+            check()
         self.done += n
         self.values |= values
         if self.bar is not None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["crew", "distributed", "xltkit.making", "xltkit.cluster"])
-PATIENCE = 100.0  # seconds until a test gives up; none of them waits so long when it passes
+FORKS.set_forkserver_preload(["crew", "distributed", "warm"])
+PATIENCE = 280.0  # seconds until a test gives up; none of them waits so long when it passes
 
 
 def free_port() -> int:
@@ -38,15 +38,12 @@ def _quiet(log: Path) -> None:
     """A process of its own: what it says goes to a file, and every step is a checkpoint."""
     import torch
 
-    from xltkit.training import loop
-
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout = sys.stderr = os.fdopen(file, "w", buffering=1)
-    os.environ |= {"XLTKIT_BATCH": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "XLTKIT_CHECKPOINT_SECONDS": "0"}
     torch.set_num_threads(1)
-    loop.train.__kwdefaults__["checkpoint_seconds"] = 0
 
 
 def serve(log: Path, port: int) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from crew import Crew, ask, wait_for
 
 import xltkit as xlt
-from xltkit import cluster
 from xltkit.recipe import Recipe
-from xltkit.store import Store
-from xltkit.tasks import TASKS, get
 
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad"]}
 

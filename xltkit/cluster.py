@@ -109,7 +109,7 @@ def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Ite
 
 @contextmanager
 def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluster]:
-    """A scheduler and workers on this machine, one stage at a time each; they end when this process does.
+    """A scheduler and workers on this machine, for as long as this process lives.
 
     Whoever reaches a scheduler can run code as its user: this one wants a certificate that is
     made for it, and kept in memory.
@@ -301,8 +301,9 @@ def _become(session: bytes) -> None:
 def _stop_if_unwanted() -> None:
     """Leave a stage that nobody waits for any more; Dask itself would let it run to its end."""
     from distributed import get_worker
-    from distributed.worker import thread_state
+    from distributed.worker import WORKER_ANY_RUNNING, thread_state
 
-    state = get_worker().state.tasks.get(thread_state.key)
-    if state is None or state.state == "cancelled":
+    worker = get_worker()
+    state = worker.state.tasks.get(thread_state.key)
+    if worker.status not in WORKER_ANY_RUNNING or state is None or state.state == "cancelled":
         raise Stopped("Nobody waits for this stage any more.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
 import warnings
@@ -13,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from xltkit.files import flush, to_disk
 from xltkit.keys import file_digest
 from xltkit.provenance import root
 
@@ -82,10 +86,13 @@ class Store:
             (partial / SIGNATURE).write_text(text)
             to_disk(partial)
             os.replace(partial, self.path(key))
-            _flush(self.folder)
-        except OSError as error:
+            flush(self.folder)
+        except (OSError, SafetensorError) as error:
+            number = getattr(error, "errno", None) or _number(str(error))
+            if not number:
+                raise
             raise OSError(
-                error.errno,
+                number,
                 f"The stage {key} could not be written to {self.folder}: {error}. Finished "
                 "stages are safe. Make room, or name another folder with XLTKIT_STORE, and run "
                 "again: training goes on from its last checkpoint.",
@@ -153,18 +160,10 @@ class Store:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def to_disk(folder: Path) -> None:
-    """Let the system write a folder out: after a power cut it is as it was, or not there."""
-    for path in (*(p for p in folder.rglob("*") if p.is_file()), folder):
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+def _number(error: str) -> int:
+    """The system's number of an error that safetensors tells in words only."""
+    found = re.search(r"\(os error (\d+)\)", error)
+    return int(found[1]) if found else 0
 
 
 def _clean(partial: Path) -> None:

@@ -9,9 +9,11 @@ import contextlib
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -234,3 +236,106 @@ def test_twenty_kills(tiny, tmp_path, crew):
     wait_for(lambda: crew.ended("alone") == 0)
     assert numbers(store) == numbers(tmp_path / "alone")
     print(f"all {len(study.stages)} stages complete, each once; numbers as of a run without kills")
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("harm", [flip_a_bit, truncate, Path.unlink])
+def test_a_damaged_stage_is_made_again_and_no_other(undisturbed, tmp_path, harm, workers):
+    """Of two processes only what is to be made is handed out; one is then done here."""
+    study, before, expected = undisturbed
+    store = Store(shutil.copytree(before, tmp_path / "store"))
+    seen = identities(store.folder)
+    harmed = study.stages[0].key
+    harm(store.path(harmed) / "model.safetensors")
+    with pytest.warns(UserWarning, match="damaged"):
+        study.run(store, workers=workers)
+    now = identities(store.folder)
+    assert {key for key in seen if seen[key] != now[key]} == {harmed}
+    assert numbers(store.folder) == expected
+    assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [harmed]
+
+
+def test_two_runs_on_one_store_make_each_stage_once(undisturbed, tmp_path, crew):
+    study, _, expected = undisturbed
+    watch = Watch(tmp_path / "store", study)
+    for name in ("one", "other"):
+        crew.start(name, ask, study, watch.folder, {"workers": 1})
+    ended = ("one", "other")
+    wait_for(lambda: watch.look() and None not in [crew.ended(name) for name in ended])
+    assert [crew.ended(name) for name in ended] == [0, 0]
+    assert_nothing_left(watch.folder, study)
+    assert numbers(watch.folder) == expected
+
+
+def jumping_clock(log: Path, study, folder: Path) -> None:
+    """Every look at the clock finds another year."""
+    years = random.Random(1)
+    time.time = lambda: years.uniform(0, 4e9)
+    time.time_ns = lambda: years.randrange(4 * 10**18)
+    ask(log, study, folder, {"workers": 1})
+
+
+def test_a_clock_that_jumps_changes_nothing(undisturbed, tmp_path, crew):
+    study, _, expected = undisturbed
+    watch = Watch(tmp_path / "store", study)
+    crew.start("jumps", jumping_clock, study, watch.folder)
+    wait_for(lambda: watch.look() > 3)
+    crew.kill("jumps")
+    crew.start("jumps")
+    wait_for(lambda: crew.ended("jumps") is not None)
+    assert crew.ended("jumps") == 0, crew.log("jumps").read_text()
+    assert watch.look() and numbers(watch.folder) == expected
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """``mounted("size=1m")``: a file system of its own, for those who may mount one."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a small disk cannot be mounted here")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def test_a_full_disk_costs_what_is_not_finished(undisturbed, mounted):
+    """First too small for any stage, then for some of them."""
+    study, before, expected = undisturbed
+    whole = sum(p.stat().st_size for p in before.rglob("*") if p.is_file())
+    disk = mounted(f"size={whole // 2}")
+    with pytest.raises(OSError, match="Make room, or name another folder") as caught:
+        study.run(Store(disk))
+    assert caught.value.errno == 28
+    seen = identities(disk)
+    assert len(seen) < len(study.stages)
+    subprocess.run(["mount", "-o", f"remount,size={whole * 4}", str(disk)], check=True)
+    study.run(Store(disk))
+    assert seen.items() <= identities(disk).items()
+    assert_nothing_left(disk, study)
+    assert numbers(disk) == expected
+
+
+def test_a_store_that_is_read_only_serves_what_it_has(undisturbed, tiny, mounted):
+    study, before, expected = undisturbed
+    folder = shutil.copytree(before, mounted("size=64m") / "store")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder.parent)], check=True)
+    for workers in (1, 2):
+        again = study.run(Store(folder), workers=workers)
+        assert len(again.predictions) and numbers(folder) == expected
+    with pytest.raises(OSError, match=r"What is there can be read.*XLTKIT_STORE"):
+        small(tiny, ("retrieval",)).run(Store(folder))

@@ -169,7 +169,10 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
 def _share(
     stages: Sequence[Stage], store: Store, client: Client, done: Callable[[Stage], None]
 ) -> None:
-    """Make stages on the workers of a scheduler, each after its parent."""
+    """Make stages on the workers of a scheduler, each after its parent.
+
+    Stages are given as bytes: the scheduler, which reads what it is given, needs no torch.
+    """
     import cloudpickle
     from distributed import as_completed
 
@@ -182,7 +185,7 @@ def _share(
         for stage in stages:
             parent = futures.get(stage.parent.key) if stage.parent else None
             futures[stage.key] = client.submit(
-                _make, stage, folder, session, asking, parent,
+                _make, cloudpickle.dumps(stage), folder, session, asking, parent,
                 key=_name(stage, folder), priority=below[stage.key],
             )  # fmt: skip
         named = {futures[stage.key].key: stage for stage in stages}
@@ -258,12 +261,15 @@ _last = b""  # whose tasks this worker knows
 _HUB = os.environ.get("XLTKIT_HUB", "")
 
 
-def _make(stage: Stage, folder: Path, session: bytes, asking: str, parent: str | None) -> str:
+def _make(pickled: bytes, folder: Path, session: bytes, asking: str, parent: str | None) -> str:
     """Make a stage in a worker, as the session that asks for it would."""
+    import cloudpickle
+
     from xltkit.making import make
 
     with _alone:
         _become(session)
+        stage: Stage = cloudpickle.loads(pickled)
         progress.silent, progress.check = True, _stop_if_unwanted
         try:
             make(stage, Store(folder))

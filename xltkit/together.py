@@ -14,6 +14,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from xltkit import runtime
 from xltkit.store import Store
 
 # The others wait while the first one scores, writes, or waits for another run's stage.
@@ -37,7 +38,7 @@ def get(
     Args:
         alone: the first process needs no help to make it.
     """
-    state = PartialState(timeout=PATIENCE)
+    state = PartialState(cpu=runtime.device().type == "cpu", timeout=PATIENCE)
     if not state.is_main_process:
         while folder := _told(""):
             make(Path(folder))

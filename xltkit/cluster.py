@@ -191,39 +191,38 @@ def _share(
         named = {futures[stage.key].key: stage for stage in stages}
         ended, again = as_completed(list(futures.values())), set()
         for future in ended:
-            if (error := future.exception()) is None:
+            if future.status == "finished":
                 done(named[future.key])
-            elif _to_repeat(error, asking, future.key in again):
+            elif _to_repeat(future, asking, future.key in again):
                 again.add(future.key)
                 future.retry()
                 ended.add(future)
             else:
-                _fail(named[future.key], error, future)
+                _fail(named[future.key], future)
     except BaseException:
-        client.cancel(list(futures.values()))  # what others wait for, too, goes on
+        if client.status == "running":
+            client.cancel(list(futures.values()))  # what others wait for, too, goes on
         raise
 
 
-def _to_repeat(error: BaseException, asking: str, repeated: bool) -> bool:
+def _to_repeat(future: Future, asking: str, repeated: bool) -> bool:
     """Whether an error is not ours: a scheduler remembers those of earlier attempts."""
-    from distributed.client import FutureCancelledError
-
-    if isinstance(error, FutureCancelledError):
+    if future.cancelled():
         return False
+    error = future.exception()
     return isinstance(error, Stopped) or not (repeated or getattr(error, "asking", None) == asking)
 
 
-def _fail(stage: Stage, error: BaseException, future: Future) -> None:
+def _fail(stage: Stage, future: Future) -> None:
     """Raise what a stage ended with, in words of this kit if they are Dask's."""
     from distributed import KilledWorker
-    from distributed.client import FutureCancelledError
 
-    if isinstance(error, FutureCancelledError):
+    if future.cancelled():
         raise ConnectionError(
             "The scheduler is gone. Finished stages are kept: start it and run again, and what "
             "was under way goes on from its last checkpoint."
-        ) from error
-    if isinstance(error, KilledWorker):
+        )
+    if isinstance(error := future.exception(), KilledWorker):
         raise RuntimeError(
             f"Several workers ended while they made {stage.title} ({stage.key}): most often the "
             "memory was too small. Type fewer --workers, or give a smaller batch_size with more "

@@ -13,11 +13,22 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
+
+import pytest
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["crew", "distributed", "warm"])
 PATIENCE = 600.0  # seconds until a test gives up; none of them waits so long when it passes
+
+
+def _warm_up() -> None:
+    """Start the process that all are forked from; it finds modules by its environment only."""
+    here = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(here))
+        forkserver.ensure_running()
 
 
 def free_port() -> int:
@@ -103,6 +114,7 @@ class Crew:
         if target is not None:
             self.orders[name] = (target, given)
         target, given = self.orders[name]
+        _warm_up()
         self.running[name] = FORKS.Process(target=target, args=(self.log(name), *given))
         self.running[name].start()
 

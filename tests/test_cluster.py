@@ -137,7 +137,7 @@ def test_a_stage_that_ends_its_workers_is_given_up(tiny, tmp_path, crew):
     assert "memory was too small" in crew.log("asks").read_text()
 
 
-def test_our_own_scheduler_asks_for_a_certificate(monkeypatch):
+def test_our_own_scheduler_asks_for_a_certificate():
     import dask
     from distributed import Client
 
@@ -146,10 +146,12 @@ def test_our_own_scheduler_asks_for_a_certificate(monkeypatch):
         assert address.startswith("tls://127.0.0.1") and given["HERE"] == "1"
         with pytest.raises((OSError, TypeError)):
             Client(address, timeout=2)
-        with dask.config.set(dask.config.collect_env(given)), Client(address) as client:
+        told = dask.config.merge(dask.config.config, dask.config.collect_env(env=given))
+        with dask.config.set(told), Client(address) as client:
             assert client.submit(os.getenv, "HERE").result() == "1"
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
-    assert set(cluster.serving(1, "", {}).__enter__()) == set()
+    with cluster.serving(1, "", {}) as given:
+        assert given == {}
     with cluster.serving(2, "tcp://there:1", {}) as given:
         assert given == {"XLTKIT_SCHEDULER": "tcp://there:1"}
 

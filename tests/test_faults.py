@@ -216,7 +216,7 @@ def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict) -> None:
 
 def test_twenty_kills(tiny, tmp_path, crew):
     """Kernel, runner, workers, schedulers, notebooks, at random moments of the work."""
-    options = {"seeds": (0, 1), "steps": 100}
+    options = {"seeds": (0, 1), "steps": 60}
     study = small(tiny, ("pos", "nli"), **options)
     notebooks = {
         "first": small(tiny, ("pos",), **options),
@@ -310,7 +310,7 @@ def mounted(tmp_path):
         return folder
 
     yield mount
-    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
 
 
 def test_a_full_disk_costs_what_is_not_finished(undisturbed, mounted):

@@ -8,6 +8,7 @@ side by side share stages without knowing of each other.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from xltkit.keys import digest
 from xltkit.store import Store
 
 if TYPE_CHECKING:  # Dask, and torch, are imported by those who use them
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, Future, LocalCluster, Worker
 
     from xltkit.stages import Stage
 
@@ -137,10 +138,16 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             protocol="tls://",
             security=Security.temporary(),
             silence_logs="CRITICAL",
+            preload=[__name__],  # see dask_setup
             env={**environment, "OMP_NUM_THREADS": threads},
         ) as cluster,
     ):
         yield cluster
+
+
+def dask_setup(worker: Worker) -> None:
+    """Called by Dask in a worker of ours: Ctrl-C is for who started it, and will end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

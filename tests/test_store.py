@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
 import time
 
 import pytest
+from safetensors import SafetensorError
 
 from xltkit.store import Store
 
@@ -130,3 +132,110 @@ def test_the_lock_of_a_killed_process_is_free(store):
     process.kill()
     process.join()
     assert store.get(KEY, {}, fill) == store.path(KEY)
+
+
+def sneak_pickle(folder, outside):
+    (folder / "optimizer.bin").write_bytes(b"cos\nsystem")
+
+
+def sneak_listed_pickle(folder, outside):
+    (folder / "weights.pt").write_bytes(b"")
+    relist(folder, "weights.pt", hashlib.sha256(b"").hexdigest())
+
+
+def sneak_unlisted(folder, outside):
+    (folder / "more.json").write_text("{}")
+
+
+def sneak_link(folder, outside):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(outside)
+
+
+def sneak_folder_link(folder, outside):
+    (folder / "more").symlink_to(outside.parent)
+
+
+def sneak_stage_link(folder, outside):
+    folder.rename(outside.parent / "elsewhere")
+    folder.symlink_to(outside.parent / "elsewhere")
+
+
+def sneak_absolute(folder, outside):
+    relist(folder, str(outside), hashlib.sha256(outside.read_bytes()).hexdigest())
+
+
+def sneak_upwards(folder, outside):
+    (folder.parent / "up.json").write_bytes(b"")
+    relist(folder, "../up.json", hashlib.sha256(b"").hexdigest())
+
+
+def sneak_depth(folder, outside):
+    (folder / "signature.json").write_text("[" * 100_000)
+
+
+def relist(folder, name, sha):
+    """Make the list of a stage's files name one more."""
+    record = json.loads((folder / "signature.json").read_text())
+    record["files"][name] = sha
+    (folder / "signature.json").write_text(json.dumps(record))
+
+
+SNEAKS = [sneak_pickle, sneak_listed_pickle, sneak_unlisted, sneak_link, sneak_folder_link]
+SNEAKS += [sneak_stage_link, sneak_absolute, sneak_upwards, sneak_depth]
+
+
+@pytest.mark.parametrize("sneak", SNEAKS)
+def test_an_entry_that_somebody_slipped_in_is_never_used(store, tmp_path, sneak):
+    outside = tmp_path / "outside" / "secret.safetensors"
+    outside.parent.mkdir()
+    outside.write_bytes(b"weights")
+    sneak(store.get(KEY, {}, fill), outside)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert not store.ready(KEY)
+    made = []
+    folder = store.get(KEY, {}, counted(made))
+    assert made == [1] and not folder.is_symlink() and store.ready(KEY)
+    names = {p.name for p in folder.rglob("*") if p.is_file()}
+    assert names == {"model.safetensors", "scores.parquet", "signature.json"}
+    assert outside.read_bytes() == b"weights"
+
+
+def test_what_is_left_of_an_attempt_is_kept_only_if_it_is_ours(store, tmp_path):
+    partial = store.folder / f"{KEY}.partial"
+    partial.mkdir(parents=True)
+    (partial / "log.json").symlink_to(tmp_path / "target")
+    with pytest.warns(UserWarning, match="earlier attempt is deleted"):
+        store.get(KEY, {}, fill)
+    assert not (store.path(KEY) / "log.json").is_symlink()
+
+
+def test_a_lock_is_never_a_link(store, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    store.folder.mkdir()
+    (store.folder / f"{KEY}.lock").symlink_to(precious)
+    with pytest.raises(OSError, match="cannot be made there"):
+        store.get(KEY, {}, fill)
+    assert precious.read_text() == "mine"
+
+
+def test_a_full_disk_that_safetensors_met_is_told_as_one(store):
+    def full(folder):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="Make room") as caught:
+        store.get(KEY, {}, full)
+    assert caught.value.errno == 28
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_folder_without_permission_says_what_to_do(store):
+    store.get("f" * 16, {}, fill)
+    store.folder.chmod(0o500)
+    try:
+        assert store.ready("f" * 16)
+        with pytest.raises(PermissionError, match="XLTKIT_STORE"):
+            store.get(KEY, {}, fill)
+    finally:
+        store.folder.chmod(0o700)

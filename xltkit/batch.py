@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xltkit import pages, report
+from xltkit import cluster, pages, report
 from xltkit.execute import Crew, below, execute, kill
 from xltkit.plan import BatchError, Planned, damage, plan
 from xltkit.progress import Board
@@ -37,6 +37,7 @@ def run_batch(
     overrides: Mapping[str, Any] | None = None,
     jobs: int = 1,
     workers: int = 1,
+    scheduler: str = "",
     retries: int = 1,
     timeout: float | None = None,
     memory: float | None = None,
@@ -47,10 +48,10 @@ def run_batch(
 ) -> int:
     """Run the named runs (all of them by default), ``jobs`` at a time; the exit code.
 
-    Each trains in ``workers`` processes, may take ``timeout`` minutes and ``memory`` GiB (0: no
-    limit; None: what its block says), and is started again ``retries`` times if its kernel dies.
-    Everything is checked before anything starts; what is done is not done again, unless
-    ``overwrite`` (a word of ``plan.OVERWRITE``) says so.
+    All train in the same ``workers`` processes, or on those of a Dask ``scheduler``. A run may take
+    ``timeout`` minutes and ``memory`` GiB (0: no limit; None: what its block says), and is started
+    again ``retries`` times if its kernel dies. Everything is checked before anything starts; what
+    is done is not done again, unless ``overwrite`` (a word of ``plan.OVERWRITE``) says so.
     """
     limits = {"timeout": timeout, "memory": memory}
     _check({"jobs": (jobs, 1), "workers": (workers, 1), "retries": (retries, 0)}, limits)
@@ -69,8 +70,12 @@ def run_batch(
         print("No run has failed: there is nothing to do.", flush=True)
     outputs = outputs or root / "outputs"
     board = Board(len(planned))
-    crew = Crew(root, _environment(root, outputs, jobs, workers), board, retries)
-    outcomes = _run_all(planned, jobs, crew)
+    # What is done needs no workers: they take seconds to start.
+    workers = workers if any(run.todo for run in planned) else 1
+    environment = _environment(root, outputs, jobs, workers)
+    with cluster.serving(workers, scheduler, environment) as given:
+        crew = Crew(root, given, board, retries)
+        outcomes = _run_all(planned, jobs, crew)
     board.close()
     for base in {run.base for run in planned}:
         report.write_index(base, root)
@@ -121,7 +126,8 @@ def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str
     # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
     # must compute with as many threads as before to end with the same bits.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max(1, (cores or 1) // (jobs * workers))
+    # With workers of their own the notebooks leave the work to them.
+    threads = max(1, (cores or 1) // (jobs if workers == 1 else workers))
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     named = {"XLTKIT_STORE": str(outputs / "store"), "XLTKIT_HUB": ""}

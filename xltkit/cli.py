@@ -44,8 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--smoke", action="store_true", help="tiny runs, kept in outputs/smoke")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (1)")
     run.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes a notebook trains in (1)"
+        "--workers", type=int, default=1, metavar="N", help="processes that all train in (1)"
     )
+    run.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="train on the workers of this Dask "
+        "scheduler, such as tcp://10.0.0.5:8786; XLTKIT_SCHEDULER unless given",
+    )  # fmt: skip
     run.add_argument(
         "--overwrite",
         choices=("missing", "never", "always"),

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from xltkit import data, models, runtime
+from xltkit import data, models, runtime, together
 from xltkit.checkpoints import HEADS, load_heads, save_encoder
 from xltkit.evaluation import mixed
 from xltkit.evaluation.attack import attacked
@@ -67,6 +68,9 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "peak_gib": runtime.peak_gib(),
         }
 
+    if together.several():
+        scores = isinstance(stage.phase, Evaluate)
+        return together.get(store, stage.key, stage.signature, fill, alone=scores)
     return store.get(stage.key, stage.signature, fill)
 
 
@@ -157,6 +161,8 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     )
     about = {"seed": seed, "folder": folder, "title": stage.title} | options
     trained = train(model, objective, batches, schedule, **about)
+    if together.several() and not PartialState().is_main_process:
+        return
     save_encoder(trained, tokenizer, folder)
     if way and way.method == "rotation":
         align.save(align.rotations(trained, pairs, tokenizer), folder)

@@ -206,7 +206,7 @@ class Run:
             "parameters": dict(self.parameters),
             "tables": tables,
             "smoke": self.smoke,
-            "seconds": round(time.time() - self.began, 1),
+            "seconds": round(time.monotonic() - self.began, 1),
             "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             "commit": commit(),
@@ -269,7 +269,7 @@ def start(namespace: dict[str, Any]) -> Run:
         raise ParameterError("\n".join(problems))
     folder = Path(os.environ.get("XLTKIT_RUN_FOLDER") or root() / "outputs" / "interactive")
     name, run_id = (os.environ.get(key, "") for key in ("XLTKIT_RUN", "XLTKIT_RUN_ID"))
-    run = Run(_smaller(normalise(given)), name, run_id, folder, time.time())
+    run = Run(_smaller(normalise(given)), name, run_id, folder, time.monotonic())
     namespace[STARTED] = True
     tally.clear()
     os.environ["XLTKIT_SMOKE"] = "1" if run.smoke else ""  # figures then carry a mark

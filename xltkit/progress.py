@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tqdm.auto
@@ -19,6 +19,7 @@ from tqdm.utils import disp_trim
 CLEAR = "\r\x1b[2K"  # the line that the cursor is in
 LAST_LINES = 15  # of an error, on the console; the notebook has it all
 silent = False  # a worker's progress is told by the process that started it
+check: Callable[[], None] | None = None  # called at every step; it may raise, to end the work
 
 
 def interactive() -> bool:
@@ -59,6 +60,8 @@ class track:
 
     def update(self, n: int = 1, **values: Any) -> None:
         """Count ``n`` more units as done; ``values`` (loss=..., ...) are shown beside them."""
+        if check is not None:
+            check()
         self.done += n
         self.values |= values
         if self.bar is not None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from xltkit import data
+from xltkit.cluster import make_all
 from xltkit.languages import language as find_language
 from xltkit.phases import Evaluate
 from xltkit.progress import track
@@ -21,7 +22,6 @@ from xltkit.tasks import Task, get, replacements
 from xltkit.tasks import suite as find_suite
 from xltkit.tasks.benchmarks import BENCHMARKS
 from xltkit.tasks.kinds import KINDS
-from xltkit.workers import make_all, number
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Study:
         ]
         return pd.DataFrame(rows)
 
-    def run(self, store: Store | None = None, workers: int | None = None) -> Results:
+    def run(
+        self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
+    ) -> Results:
         """Make every stage that is not there yet, and read the results.
 
         Killed at any point and started again, it goes on where it was, and ends with the same
@@ -92,8 +94,10 @@ class Study:
         Args:
             store: where stages are kept.
             workers: processes that make stages; ``XLTKIT_WORKERS``, or one, unless given.
+            scheduler: the address of a Dask scheduler, whose workers make them instead;
+                ``XLTKIT_SCHEDULER`` unless given.
         """
-        store, workers = store or Store(), number(workers)
+        store = store or Store()
         there = sum(store.has(s.key) for s in self.stages)
         print(
             f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
@@ -102,7 +106,7 @@ class Study:
         tally.update({"asked for": self.asked, "after sharing": len(self.stages)})
         tally.update({"there already": there, "made": len(self.stages) - there})
         with track(len(self.stages), "study", unit="stage") as bar:
-            make_all(self.stages, store, workers, lambda stage: bar.update(stage=stage.title))
+            make_all(self.stages, store, lambda s: bar.update(stage=s.title), workers, scheduler)
         return Results(self, store)
 
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from xltkit.cluster import make_all
 from xltkit.progress import track
 from xltkit.recipe import Recipe
 from xltkit.results import Results
 from xltkit.stages import Stage, evaluation_stage
 from xltkit.studies import Cell
-from xltkit.workers import make_all, number
 
 
 def again(
     results: Results, changes: Mapping[str, Mapping[str, Any]], tasks: Sequence[str] = (),
-    workers: int | None = None,
+    workers: int | None = None, scheduler: str | None = None,
 ) -> dict[str, Results]:  # fmt: skip
     """The models of a study, scored in other ways; nothing is trained.
 
@@ -25,7 +25,7 @@ def again(
         changes: by name, what is other in ``Evaluate``: ``{"mixed": {"mixed": True}}`` or
             ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``.
         tasks: which; empty means all the study scored.
-        workers: as in ``Study.run``.
+        workers: as in ``Study.run``; so is ``scheduler``.
 
     Returns:
         Results by name, of the same arms and seeds; whatever reads results reads these.
@@ -46,7 +46,7 @@ def again(
     left = sum(not results.store.has(stage.key) for stage in stages)
     print(f"{len(stages)} stages, {len(stages) - left} already in the store, {left} to make.")
     with track(len(stages), "again", unit="stage") as bar:
-        make_all(stages, results.store, number(workers), lambda s: bar.update(stage=s.title))
+        make_all(stages, results.store, lambda s: bar.update(stage=s.title), workers, scheduler)
     return {name: Results(study, results.store) for name, study in studies.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +15,13 @@ from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from xltkit import runtime
+from xltkit.files import to_disk
 from xltkit.keys import derive
 from xltkit.progress import track
 
@@ -71,7 +75,7 @@ def train(
     seed: int,
     folder: Path,
     title: str = "training",
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float | None = None,
 ) -> nn.Module:
     """Train a model in place and return it.
 
@@ -87,17 +91,24 @@ def train(
         seed: of dropout and whatever else the objective draws.
         folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written.
         title: what the progress bar says.
-        checkpoint_seconds: how much work a kill may cost.
+        checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
+            unless given.
 
     Raises:
         Diverged: if the loss or the gradient is not finite.
     """
-    accelerator = Accelerator(mixed_precision=runtime.precision())
+    if checkpoint_seconds is None:
+        checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
+    # A part of a step may be of one task, and leave the heads of others without a gradient.
+    several = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=runtime.precision(), kwargs_handlers=[several])
     optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
     model.train()
     start, log = _resume(plain, optimizer.optimizer, folder)
+    if not accelerator.is_main_process:
+        log = Log(Path(os.devnull))
     saved = time.monotonic()
     with track(schedule.steps, title, done=start) as bar:
         for step in range(start, schedule.steps):
@@ -120,8 +131,9 @@ def train(
                 _checkpoint(plain, optimizer.optimizer, folder, step + 1, log)
                 saved = time.monotonic()
     log.close()
-    for old in folder.glob("checkpoint-*"):
-        shutil.rmtree(old)
+    if accelerator.is_main_process:
+        for old in folder.glob("checkpoint-*"):
+            shutil.rmtree(old)
     return plain
 
 
@@ -235,6 +247,7 @@ def _checkpoint(
         for key, value in optimizer.state.get(parameter, {}).items()
     }
     save_file(state, where / "optimizer.safetensors")
+    to_disk(where)  # a power cut must not leave state.json without the others
     (where / "state.json").write_text(
         json.dumps({"step": step, "lines": log.lines, "sums": log.sums})
     )
@@ -245,16 +258,19 @@ def _checkpoint(
 
 def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> tuple[int, Log]:
     """Put the last whole checkpoint back, if there is one; returns the step to go on with."""
-    whole = [c for c in folder.glob("checkpoint-*") if (c / "state.json").is_file()]
-    if not whole:
+    for where in sorted(folder.glob("checkpoint-*"), key=lambda c: -int(c.name.split("-")[1])):
+        try:
+            state = json.loads((where / "state.json").read_text())
+            weights = load_file(where / "model.safetensors")
+            moments = load_file(where / "optimizer.safetensors")
+            break
+        except (OSError, ValueError, SafetensorError):
+            continue  # it was being written, or is damaged
+    else:
         return 0, Log(folder / "log.jsonl")
-    where = max(whole, key=lambda c: int(c.name.split("-")[1]))
-    state = json.loads((where / "state.json").read_text())
-    weights = load_file(where / "model.safetensors")
     with torch.no_grad():
         for name, value in _state(model):
             value.copy_(weights[name])
-    moments = load_file(where / "optimizer.safetensors")
     for name, parameter in _parameters(optimizer):
         mine = {k.rsplit(".", 1)[1]: v for k, v in moments.items() if k.rsplit(".", 1)[0] == name}
         if mine:

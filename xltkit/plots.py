@@ -17,9 +17,10 @@ from PIL import Image
 
 from xltkit.evaluation.diagnostics import ATTRIBUTES
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.intervals import t_interval
 from xltkit.languages import CLASSES
 from xltkit.results import Results
-from xltkit.stats import by_layer, compare, t_interval
+from xltkit.stats import by_layer, compare
 
 BASELINE = "#333333"  # the baseline arm is the same dark grey in every figure
 MARKERS = "osD^vPX*"

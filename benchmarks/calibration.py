@@ -74,7 +74,7 @@ def chunks(random: np.random.Generator, studies: int, seeds: int, items: int, **
 
 
 STRUCTURES: dict[str, Callable[..., Arrays]] = {
-    "seeds matter most": partial(normal, by_seed=1.5, by_item=2, alone=12),
+    "seeds matter most": partial(normal, by_seed=5, by_item=2, alone=10),
     "items matter most": partial(normal, by_seed=0.1, by_item=20, alone=12),
     "both alike": partial(normal, by_seed=1.4, by_item=20, alone=12),
     "neither (chance)": partial(normal, by_seed=0, by_item=0, alone=20),
@@ -186,3 +186,62 @@ def table(named: dict[str, Items], methods: tuple[str, ...]) -> pd.DataFrame:
         for method in methods
     ]
     return pd.DataFrame(rows)
+
+
+def runs(task: str, steps: int, count: int) -> Arrays:
+    """Real runs of one recipe in the microworld: sums over the transfer languages (runs, items)."""
+    import xltkit as xlt
+
+    found = xlt.study({"one": xlt.encoder("micro")}, [task], range(count), steps=steps).run().items
+    (block,) = found.blocks  # the microworld is parallel
+    transfer = [language != "en" for _, language in block.cells]
+    return tuple(x[0][:, transfer].sum(1) for x in (block.top, block.bottom))
+
+
+def two_recipes(task: str, steps: int, count: int) -> dict[str, float]:
+    """The components of a difference of two recipes, with and without an intermediate task."""
+    import xltkit as xlt
+
+    base = xlt.encoder("micro")
+    between = xlt.Intermediate(["choice"], steps=60, batch_size=16, learning_rate=5e-4)
+    arms = {"none": base, "text": base.then(between)}
+    (block,) = xlt.study(arms, [task], range(count), steps=steps).run().items.blocks
+    transfer = [language != "en" for _, language in block.cells]
+    return components(study(*(x[:, :, transfer].sum(2) for x in (block.top, block.bottom))))
+
+
+RUNS = {"ner": 60, "choice": 80}  # tasks and their steps
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 10])
+    parser.add_argument("--real", type=int, default=0, metavar="RUNS", help="of one recipe, say 24")
+    parser.add_argument("--save", type=Path, help="file for what the runs scored, item by item")
+    options = parser.parse_args()
+    named = {f"{s} {n}": simulated(n, s, options.studies) for s in options.seeds for n in STRUCTURES}
+    print(table(named, tuple(METHODS)).round(1).to_string(index=False))
+    if not options.real:
+        return
+    found = {task: runs(task, steps, options.real) for task, steps in RUNS.items()}
+    for task, arrays in found.items():
+        halves = study(*(x[: options.real // 2 * 2].reshape(2, -1, x.shape[1]) for x in arrays))
+        print(f"{task}, one recipe against itself: {components(halves)}")
+    print(f"ner, two recipes: {two_recipes('ner', RUNS['ner'], 5)}")
+    cut = {
+        f"{task}, {items or 'the same'} items": same_recipe(*arrays, seeds, options.studies, items)
+        for task, arrays in found.items()
+        for seeds in (3, 5)
+        for items in (0, 200)
+    }
+    print(table(cut, ("seeds", "both", "two-level percentile")).round(1).to_string(index=False))
+    if options.save:
+        arrays = {f"{t}_{n}": a.astype(np.uint16) for t, two in found.items()
+                  for n, a in zip(("top", "bottom"), two, strict=True)}  # fmt: skip
+        np.savez_compressed(options.save, **arrays)
+
+
+if __name__ == "__main__":
+    main()

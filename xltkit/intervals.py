@@ -45,12 +45,13 @@ def difference(values: Sequence[float], examples: float = 0.0) -> dict[str, floa
     Args:
         values: one a seed.
         examples: what other test items would add to the variance of the mean. The degrees of
-            freedom are then those of a sum of two variances, of which the second is known well
-            (Satterthwaite 1946): seeds - 1 if seeds are all that varies, and more, the less they
-            matter.
+            freedom grow with it, from those of the seeds, for it is known well: seeds - 1, times
+            the whole variance over that of seeds. (Satterthwaite 1946 squares this ratio. With
+            two degrees of freedom the ratio is itself too uncertain: so squared, intervals of
+            three seeds covered 93 to 94.5 %, and as it is 94.5 to 96.7 %.)
     """
     seeds, mean = of_mean(values), float(np.mean(values))
-    freedom = (len(values) - 1) * ((seeds + examples) / seeds) ** 2 if seeds else np.inf
+    freedom = (len(values) - 1) * (seeds + examples) / seeds if seeds else np.inf
     found = student(mean, seeds + examples, freedom)
     return {"difference": mean} | found | {"n_seeds": len(values)}
 

@@ -221,7 +221,9 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=0, metavar="RUNS", help="of one recipe, say 24")
     parser.add_argument("--save", type=Path, help="file for what the runs scored, item by item")
     options = parser.parse_args()
-    named = {f"{s} {n}": simulated(n, s, options.studies) for s in options.seeds for n in STRUCTURES}
+    named = {
+        f"{s} {n}": simulated(n, s, options.studies) for s in options.seeds for n in STRUCTURES
+    }
     print(table(named, tuple(METHODS)).round(1).to_string(index=False))
     if not options.real:
         return

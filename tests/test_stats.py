@@ -109,7 +109,7 @@ def test_groups_and_bad_input():
         compare(Table(VALUES), "nonne")
     with pytest.raises(ValueError, match="language"):
         compare(Table(VALUES), "none", by="langauge")
-    with pytest.raises(ValueError, match="bootstrap.*seeds, both"):
+    with pytest.raises(ValueError, match=r"bootstrap.*seeds, both"):
         compare(Table(VALUES), "none", method="bootstrap")
 
 

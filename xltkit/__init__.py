@@ -41,6 +41,7 @@ _MODULES = (
     "plots_attack",
     "plots_images",
     "plots_matrix",
+    "plots_runs",
     "stats",
     "tasks",
 )

@@ -9,7 +9,7 @@ a data set that is not parallel has the language in its ids (``tasks.table``).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -218,17 +218,12 @@ def items(results: Results) -> Items:
     Raises:
         ValueError: if a score of the study is not what its predictions say.
     """
-    main, study = results.main, results.study
-    arms, seeds = tuple(study.arms), tuple(dict.fromkeys(main["seed"]))
-    table = _terms(results).assign(
-        arm=lambda t: pd.Index(arms).get_indexer(t["arm"]),
-        seed=lambda t: pd.Index(seeds).get_indexer(t["seed"]),
-    )
+    arms, seeds = tuple(results.study.arms), tuple(dict.fromkeys(results.main["seed"]))
     blocks = []
-    for _, mine in table.groupby("task", sort=False):
-        for cells in _sharing(mine):
-            part = mine[mine["cell"].isin(cells)]
-            at, columns = pd.factorize(pd.MultiIndex.from_frame(part[["cell", "part"]]))
+    for task, table in _terms(results, arms, seeds).items():
+        for languages in _sharing(table):
+            part = table[table["counterpart"].isin(languages)]
+            at, columns = pd.factorize(part["counterpart"] + "\n" + part["part"])
             unit, units = pd.factorize(part["item"])
             where = (part["arm"].to_numpy(), part["seed"].to_numpy(), at, unit)
             arrays = []
@@ -236,40 +231,43 @@ def items(results: Results) -> Items:
                 array = np.zeros((len(arms), len(seeds), len(columns), len(units)))
                 np.add.at(array, where, part[name].to_numpy())
                 arrays.append(array)
-            blocks.append(Block(tuple(cell for cell, _ in columns), *arrays))
+            cells = tuple((task, column.partition("\n")[0]) for column in columns)
+            blocks.append(Block(cells, *arrays))
     return Items(arms, seeds, tuple(blocks))
 
 
-def _terms(results: Results) -> pd.DataFrame:
-    """``Kind.terms`` of every arm, seed, task and language, with the ``cell`` it belongs to."""
+def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """``Kind.terms`` of each task, with the number of ``arm`` and ``seed``, and ``counterpart``."""
     keys = ["arm", "seed", "task", "language"]
     scored = results.main.set_index(keys)[["counterpart", "value"]]
-    tables = []
-    for key, group in results.predictions.groupby(keys, sort=False):
-        task, (counterpart, value) = get(key[2]), scored.loc[key]
-        table = KINDS[task.kind].terms(task, group, key[3])
-        sums = table.groupby("part")[["top", "bottom"]].sum()
-        found = _over(sums["top"].to_numpy(), sums["bottom"].to_numpy()).mean()
-        if abs(found - value) > 1e-3:
+    needed = results.predictions.drop(columns="scores", errors="ignore")
+    found: dict[str, list[pd.DataFrame]] = {}
+    for (arm, seed, task, language), group in needed.groupby(keys, sort=False):
+        counterpart, value = scored.loc[(arm, seed, task, language)]
+        table = KINDS[get(task).kind].terms(get(task), group, language)
+        at, parts = pd.factorize(table["part"])
+        sums = (np.bincount(at, table[name], len(parts)) for name in ("top", "bottom"))
+        if abs(_over(*sums).mean() - value) > 1e-3:
             raise ValueError(
-                f"{key} scored {value:.3f}, and its predictions give a {task.metric} of "
-                f"{found:.3f}: they are not of this score, and their items cannot be drawn again. "
+                f"{task} in {language} scored {value:.3f} (arm {arm!r}, seed {seed}), which is not "
+                f"the {get(task).metric} of its predictions: their items cannot be drawn again. "
                 "Type compare(..., method='seeds')."
             )
-        cell = [(key[2], counterpart)] * len(table)
-        tables.append(table.assign(arm=key[0], seed=key[1], task=key[2], cell=cell))
-    return pd.concat(tables, ignore_index=True)
+        table["arm"], table["seed"] = arms.index(arm), seeds.index(seed)
+        table["counterpart"] = np.full(len(table), counterpart, dtype=object)
+        found.setdefault(task, []).append(table)
+    return {task: pd.concat(tables, ignore_index=True) for task, tables in found.items()}
 
 
-def _sharing(table: pd.DataFrame) -> list[set[Hashable]]:
-    """Cells in groups that have items in common."""
+def _sharing(table: pd.DataFrame) -> list[set[str]]:
+    """Languages in groups that have items in common."""
     groups: list[tuple[set, set]] = []
-    for cell, found in table.groupby("cell", sort=False)["item"]:
-        cells, names, apart = {cell}, set(found), []
+    for language, found in table.groupby("counterpart", sort=False)["item"]:
+        languages, names, apart = {language}, set(found), []
         for group in groups:
             if group[1] & names:
-                cells, names = cells | group[0], names | group[1]
+                languages, names = languages | group[0], names | group[1]
             else:
                 apart.append(group)
-        groups = [*apart, (cells, names)]
-    return [cells for cells, _ in groups]
+        groups = [*apart, (languages, names)]
+    return [languages for languages, _ in groups]

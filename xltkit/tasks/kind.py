@@ -194,8 +194,13 @@ def terms_table(
     part: Sequence[str] | str = "",
 ) -> pd.DataFrame:  # fmt: skip
     """The table of ``Kind.terms``; several rows of one item and part count together."""
-    table = pd.DataFrame({"item": list(item), "top": list(top)})
-    # As lists: predictions of one language keep the index of the whole table.
-    table["bottom"] = bottom if isinstance(bottom, float) else list(bottom)
-    table["part"] = part if isinstance(part, str) else list(part)
-    return table
+    # As plain arrays: predictions of one language keep the index of the whole table.
+    columns = {
+        "item": np.asarray(item, dtype=object),
+        "part": np.full(len(item), part, dtype=object)
+        if isinstance(part, str)
+        else np.asarray(part, object),
+        "top": np.asarray(top, dtype=float),
+        "bottom": np.broadcast_to(np.asarray(bottom, dtype=float), len(item)),
+    }
+    return pd.DataFrame(columns)

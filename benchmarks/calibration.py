@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from xltkit.intervals import difference, of_mean, student
-from xltkit.resample import RESAMPLES, Block, Items, shares
+from xltkit.resample import Block, Items, shares
 
 CELL = ("task", "language")
 WEIGHTS = {CELL: 1.0}
@@ -91,35 +91,37 @@ def study(top: np.ndarray, bottom: np.ndarray) -> Items:
     return Items(tuple(map(str, range(len(top)))), tuple(range(top.shape[1])), (block,))
 
 
-def by_kit(items: Items, arm: int, method: str) -> dict[str, float]:
-    """What ``compare`` would say."""
-    a, b = str(arm), str(arm + 1)
-    seeds = items.values(a, WEIGHTS) - items.values(b, WEIGHTS)
-    if method == "seeds":
-        return difference(seeds)
-    alone, beside = items.variance(a, b, WEIGHTS)
-    if method == "examples" or not of_mean(seeds):
-        return student(seeds.mean(), alone, np.inf) | {"difference": seeds.mean()}
-    return difference(seeds, beside)
+def by_kit(items: Items, method: str) -> pd.DataFrame:
+    """What ``compare`` would say of every study."""
+    rows = []
+    for a, b in zip(items.arms[::2], items.arms[1::2], strict=True):
+        seeds = items.values(a, WEIGHTS) - items.values(b, WEIGHTS)
+        if method == "seeds":
+            rows.append(difference(seeds))
+            continue
+        alone, beside = items.variance(a, b, WEIGHTS)
+        some = method == "both" and of_mean(seeds)
+        rows.append(difference(seeds, beside) if some else student(seeds.mean(), alone, np.inf))
+    return pd.DataFrame(rows)
 
 
-def naive(items: Items, arm: int) -> dict[str, float]:
-    """The percentile interval of a bootstrap that draws seeds and items with replacement."""
+def naive(items: Items) -> pd.DataFrame:
+    """The percentile intervals of a bootstrap that draws seeds and items with replacement."""
     (block,) = items.blocks
-    random, count = np.random.default_rng(arm), block.top.shape[-1]
-    drawn = shares(random, RESAMPLES, count)
-    sides = []
-    for at in (arm, arm + 1):
-        top, bottom = (x[at, :, 0] @ drawn.T for x in (block.top, block.bottom))
-        sides.append(top / np.where(bottom, bottom, 1))
-    runs = shares(random, RESAMPLES, len(items.seeds))
-    means = np.einsum("bs,sb->b", runs, sides[0] - sides[1])
-    low, high = np.quantile(means, [0.025, 0.975])
-    p = min(1.0, 2 * min((means <= 0).mean(), (means >= 0).mean()))
-    return {"low": low, "high": high, "p": p}
+    random, count = np.random.default_rng(0), block.top.shape[-1]
+    found, draws = [], 500
+    weights, runs = shares(random, draws, count), shares(random, draws, len(items.seeds))
+    for first in range(0, len(items.arms), 200):
+        top, bottom = (x[first : first + 200, :, 0] @ weights.T for x in (block.top, block.bottom))
+        ratios = top / np.where(bottom, bottom, 1)
+        means = np.einsum("bs,asb->ab", runs, ratios[::2] - ratios[1::2])
+        low, high = np.quantile(means, [0.025, 0.975], axis=1)
+        p = 2 * np.minimum((means <= 0).mean(1), (means >= 0).mean(1))
+        found.append(pd.DataFrame({"low": low, "high": high, "p": np.minimum(p, 1)}))
+    return pd.concat(found)
 
 
-METHODS: dict[str, Callable[[Items, int], dict[str, float]]] = {
+METHODS: dict[str, Callable[[Items], pd.DataFrame]] = {
     "seeds": partial(by_kit, method="seeds"),
     "both": partial(by_kit, method="both"),
     "examples": partial(by_kit, method="examples"),
@@ -129,12 +131,11 @@ METHODS: dict[str, Callable[[Items, int], dict[str, float]]] = {
 
 def judged(items: Items, method: str) -> dict[str, float]:
     """How often 0 is in the interval, how often p < 0.05 (both in %), and the mean width."""
-    found = pd.DataFrame([METHODS[method](items, arm) for arm in range(0, len(items.arms), 2)])
+    found = METHODS[method](items)
     return {
         "coverage": 100 * ((found["low"] <= 0) & (found["high"] >= 0)).mean(),
         "size": 100 * (found["p"] < 0.05).mean(),
         "width": (found["high"] - found["low"]).mean(),
-        "studies": len(found),
     }
 
 
@@ -179,13 +180,15 @@ def components(items: Items, arm: int = 0) -> dict[str, float]:
     return {name: float(np.sqrt(max(0.0, value))) for name, value in roots.items()}
 
 
-def table(named: dict[str, Items], methods: tuple[str, ...]) -> pd.DataFrame:
-    rows = [
-        {"structure": name, "seeds": len(items.seeds), "method": method} | judged(items, method)
-        for name, items in named.items()
-        for method in methods
-    ]
-    return pd.DataFrame(rows)
+def show(name: str, items: Items) -> None:
+    """A row of the table for each method, as soon as it is known."""
+    for method in METHODS:
+        found = judged(items, method)
+        print(
+            f"{name:24} {len(items.seeds):5}  {method:21}"
+            f"{found['coverage']:8.1f} {found['size']:6.1f} {found['width']:7.2f}",
+            flush=True,
+        )
 
 
 def runs(task: str, steps: int, count: int) -> Arrays:
@@ -221,28 +224,26 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=0, metavar="RUNS", help="of one recipe, say 24")
     parser.add_argument("--save", type=Path, help="file for what the runs scored, item by item")
     options = parser.parse_args()
-    named = {
-        f"{s} {n}": simulated(n, s, options.studies) for s in options.seeds for n in STRUCTURES
-    }
-    print(table(named, tuple(METHODS)).round(1).to_string(index=False))
+    print(f"{'structure':24} seeds  {'method':21}coverage   size   width")
+    for seeds in options.seeds:
+        for name in STRUCTURES:
+            show(name, simulated(name, seeds, options.studies))
     if not options.real:
         return
     found = {task: runs(task, steps, options.real) for task, steps in RUNS.items()}
-    for task, arrays in found.items():
-        halves = study(*(x[: options.real // 2 * 2].reshape(2, -1, x.shape[1]) for x in arrays))
-        print(f"{task}, one recipe against itself: {components(halves)}")
-    print(f"ner, two recipes: {two_recipes('ner', RUNS['ner'], 5)}")
-    cut = {
-        f"{task}, {items or 'the same'} items": same_recipe(*arrays, seeds, options.studies, items)
-        for task, arrays in found.items()
-        for seeds in (3, 5)
-        for items in (0, 200)
-    }
-    print(table(cut, ("seeds", "both", "two-level percentile")).round(1).to_string(index=False))
     if options.save:
         arrays = {f"{t}_{n}": a.astype(np.uint16) for t, two in found.items()
                   for n, a in zip(("top", "bottom"), two, strict=True)}  # fmt: skip
         np.savez_compressed(options.save, **arrays)
+    for task, arrays in found.items():
+        halves = study(*(x[: options.real // 2 * 2].reshape(2, -1, x.shape[1]) for x in arrays))
+        print(f"{task}, one recipe against itself: {components(halves)}")
+    print(f"ner, two recipes: {two_recipes('ner', RUNS['ner'], 5)}")
+    for task, arrays in found.items():
+        for seeds in (3, 5):
+            for items in (0, 200):
+                cut = same_recipe(*arrays, seeds, options.studies, items)
+                show(f"{task}, {items or 'the same'} items", cut)
 
 
 if __name__ == "__main__":

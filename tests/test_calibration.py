@@ -30,10 +30,9 @@ def calibration():
 
 
 @pytest.fixture(autouse=True)
-def few_resamples(calibration, monkeypatch):
+def few_resamples(monkeypatch):
     """400 draws know a standard error to 4 %, and are quicker than 2,000."""
     monkeypatch.setattr(resample, "RESAMPLES", 400)
-    monkeypatch.setattr(calibration, "RESAMPLES", 400)
 
 
 def calibrated(found: dict[str, float]) -> bool:

@@ -16,6 +16,7 @@ from xltkit.results import Results
 from xltkit.stats import per_seed
 
 LINES = ("-", "-", "-", "--", ":", "-.")  # from the fourth arm on not by colour alone
+LEVELS = {level: level for level in CLASSES} | {"not known": ""}
 FEWEST = 3  # seeds for an interval; with fewer every run is drawn
 
 
@@ -139,16 +140,16 @@ def _name_sizes(ax: Axes, table: pd.DataFrame, place: dict[str, float]) -> None:
 def _classes(table: pd.DataFrame) -> dict[str, float]:
     """Languages side by side in their class, in the order of the table."""
     place = {}
-    for at, level in enumerate(CLASSES):
-        codes = list(dict.fromkeys(table.loc[table["resource"] == level, "language"]))
-        spread = np.linspace(-0.3, 0.3, len(codes)) if len(codes) > 1 else [0.0]
-        place |= dict(zip(codes, at + np.asarray(spread), strict=True))
+    for at, level in enumerate(LEVELS):
+        codes = table.loc[table["resource"] == LEVELS[level], "language"].unique()
+        spread = np.linspace(-0.3, 0.3, len(codes)) if len(codes) > 1 else np.zeros(len(codes))
+        place |= dict(zip(codes, at + spread, strict=True))
     return place
 
 
 def _name_classes(ax: Axes, place: dict[str, float]) -> None:
-    ax.set_xticks(range(len(CLASSES)), list(CLASSES))
-    ax.set_xlim(-0.5, len(CLASSES) - 0.5)
+    ax.set_xticks(range(len(LEVELS)), list(LEVELS))
+    ax.set_xlim(-0.5, len(CLASSES) - 0.5 + (max(place.values()) > len(CLASSES) - 0.5))
     ax.grid(axis="x", visible=False)
     ax.set_xlabel("text in pretraining (class)")
 

@@ -73,9 +73,9 @@ def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibrat
 def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task, seeds, items):
     saved = np.load(HERE / "data" / "same_recipe.npz", allow_pickle=False)
     cut = calibration.same_recipe(saved[f"{task}_top"], saved[f"{task}_bottom"], seeds, 600, items)
+    luck = 3 * 100 * np.sqrt(0.05 * 0.95 / 600)
     for method in ("seeds", "both"):
         found = calibration.judged(cut, method)
-        assert 93 <= found["coverage"] <= 97, (method, found)
-        assert abs(found["size"] - 5) <= 3 * 100 * np.sqrt(0.05 * 0.95 / 600), (method, found)
-    alone = calibration.judged(cut, "examples")
-    assert alone["coverage"] < 93, alone
+        assert abs(found["size"] - 5) <= luck, (method, found)
+    # Two runs of one recipe are two models: over items alone they differ far more often.
+    assert calibration.judged(cut, "examples")["size"] > 5 + luck

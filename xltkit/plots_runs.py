@@ -100,12 +100,13 @@ def gap(
     place = _sizes(others) if known else _classes(others)
     ax = _axes(ax, 7, 4)
     style = _style(arms, arms[0])
+    pale = 0.35 if len(place) > 25 else 1.0  # the bars of fifty languages would hide their names
     for a, arm in enumerate(arms):
         mine = others[others["arm"] == arm]
         for code, values in mine.groupby("language"):
             each = values.groupby("seed")["gap"].mean()
             x = place[code] + (a - (len(arms) - 1) / 2) * 0.04
-            ax.plot([x, x], _bar(each), color=style[arm]["color"], linewidth=1.2)
+            ax.plot([x, x], _bar(each), color=style[arm]["color"], linewidth=1.2, alpha=pale)
             ax.plot(x, each.mean(), linestyle="", markersize=6, **style[arm])
             if a == len(arms) - 1:
                 ax.annotate(code, (x, each.mean()), xytext=(6, 3), textcoords="offset points",

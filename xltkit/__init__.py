@@ -45,6 +45,7 @@ _MODULES = (
     "plots_images",
     "plots_matrix",
     "plots_plan",
+    "plots_runs",
     "published",
     "stats",
     "tasks",

@@ -17,9 +17,10 @@ from PIL import Image
 
 from xltkit.evaluation.diagnostics import ATTRIBUTES
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.intervals import t_interval
 from xltkit.languages import CLASSES
 from xltkit.results import Results
-from xltkit.stats import by_layer, compare, t_interval
+from xltkit.stats import by_layer, compare
 
 BASELINE = "#333333"  # the baseline arm is the same dark grey in every figure
 MARKERS = "osD^vPX*"
@@ -77,9 +78,17 @@ def _named(table: pd.DataFrame) -> pd.Series:
     return table["language"] + " " + table["language_name"]
 
 
-def bars(results: Results) -> str:
-    """What a dot and a bar stand for, for captions: it depends on the number of seeds."""
+def bars(results: Results, method: str = "") -> str:
+    """What a dot and a bar stand for, for captions: it depends on the number of seeds.
+
+    With the ``method`` of a comparison, what they stand for in ``differences``.
+    """
     seeds = results.main["seed"].nunique()
+    if method:
+        over = {"both": "seeds and examples", "examples": "examples"}.get(method, "seeds")
+        return (
+            f"dot: mean of {seeds} seeds; bar: 95 % interval of the paired difference over {over}"
+        )
     if seeds < 3:
         return f"each dot is one of {seeds} runs; no interval, for there are fewer than 3 seeds"
     return f"dot: mean of {seeds} seeds; bar: 95 % t interval over seeds"
@@ -155,14 +164,15 @@ def _separate(ax: Axes, table: pd.DataFrame, order: Sequence[str]) -> None:
 
 
 def differences(
-    results: Results, baseline: str, *, by: str = "task", ax: Axes | None = None
-) -> Axes:
+    results: Results, baseline: str, *, by: str = "task", method: str = "seeds",
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
     """Each arm minus the baseline in the transfer languages, by group.
 
-    The bar is the 95 % t interval over seeds of the paired difference; a bar that crosses the
-    line at 0 says that the design cannot tell.
+    The bar is the 95 % interval of the paired difference, by the ``method`` of ``compare`` (over
+    seeds, unless named); one that crosses the line at 0 says that the design cannot tell.
     """
-    table = compare(results, baseline, by)
+    table = compare(results, baseline, by, method)
     table = table[table["languages"] == "transfer"]
     arms = [a for a in results.study.arms if a != baseline]
     rank = {level: i for i, level in enumerate(CLASSES)}  # from much text to little

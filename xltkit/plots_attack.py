@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xltkit.intervals import t_interval
 from xltkit.plots import BASELINE, _axes, _style
-from xltkit.stats import per_seed, t_interval
+from xltkit.stats import per_seed
 from xltkit.tasks import get
 
 # What strength is, and the factor to its unit, where it is no share of words.

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from xltkit.failures import failures
 from xltkit.languages import columns
+from xltkit.resample import Items, items
 from xltkit.store import Store
 from xltkit.tasks import get
 
@@ -85,6 +87,16 @@ class Results:
             table = pd.read_parquet(path)
             tables.append(table.assign(arm=cell.arm, seed=cell.seed, task=cell.task))
         return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        """One row per arm, seed and task: whether the run ``failed``, and ``why``."""
+        return failures(self.main, self.scores, self.predictions)
+
+    @cached_property
+    def items(self) -> Items:
+        """The test items and what each adds to each score: what resampling needs."""
+        return items(self)
 
     @property
     def main(self) -> pd.DataFrame:

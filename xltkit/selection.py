@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from xltkit.intervals import t_interval
 from xltkit.results import Results
-from xltkit.stats import t_interval
 from xltkit.tasks import get
 from xltkit.tasks.kinds import KINDS
 

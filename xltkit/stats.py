@@ -1,42 +1,27 @@
-"""Comparing arms: differences with intervals, paired by seed."""
+"""Comparing arms: differences with intervals, paired by seed and, if asked for, by example."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
 
+from xltkit.intervals import difference, holm, t_interval
+from xltkit.resample import METHODS, tested
 from xltkit.results import Results
 
-LEVEL = 0.95
-POWER = 0.8
-
-
-def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """The t interval of the mean. (A bootstrap over five seeds covers the truth 84 % of the time.)
-
-    Not a number with fewer than two values, or if they are all the same: repeating a number that
-    does not depend on the seed says nothing about how much it could vary.
-    """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float("nan"), float("nan")
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    half = scipy_stats.t.ppf((1 + level) / 2, len(values) - 1) * error
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p values corrected for their number (Holm 1979); missing ones stay missing."""
-    p = np.asarray(p_values, dtype=float)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known])]
-    corrected = np.full(len(p), np.nan)
-    steps = p[order] * (len(order) - np.arange(len(order)))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
-    return corrected
+__all__ = [
+    "best_layer",
+    "by_layer",
+    "compare",
+    "difference",
+    "holm",
+    "interaction",
+    "per_seed",
+    "summary",
+    "t_interval",
+]
 
 
 def _by(by: str | Sequence[str]) -> list[str]:
@@ -61,11 +46,18 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
     return inside.groupby(groups, observed=True).mean().reset_index()
 
 
+def _failed(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
+    """The number of failed runs of these arms on these tasks."""
+    runs = results.failed
+    return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "failed"].sum())
+
+
 def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.DataFrame:
     """Scores by group: the source language, the mean of the others, the gap, the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
-    the t interval of ``transfer`` over seeds.
+    the t interval of ``transfer`` over seeds. ``failed`` runs (``Results.failed``) are counted,
+    and are in all means.
     """
     table, by = results.main, _by(by)
     _checked(table, by)
@@ -87,33 +79,53 @@ def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.D
                 "worst five": others[:5].mean(),
                 "worst": ", ".join(others.index[:5]),
                 "seeds": group["seed"].nunique(),
+                "failed": _failed(results, group["arm"], group["task"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def compare(results: Results, baseline: str, by: str | Sequence[str] = "task") -> pd.DataFrame:
-    """Each arm minus the baseline, paired by seed, with t intervals over seeds.
+def compare(
+    results: Results, baseline: str, by: str | Sequence[str] = "task", method: str = "seeds"
+) -> pd.DataFrame:
+    """Each arm minus the baseline, paired by seed (and by example), with intervals.
+
+    ``method`` says what the interval and ``p`` are about:
+
+    - ``seeds``: would it hold with other seeds, on these test items? t over seeds.
+    - ``both``: with other seeds and other items of the same sort? A t interval too. To the variance
+      over seeds comes that of a bootstrap over items (paired, joint over parallel languages, corpus
+      metrics computed anew), less what each seed does with each item, which would count twice.
+      Drawing the few seeds with replacement as well would be too narrow: with three the interval
+      covers 78 % where seeds matter most (``benchmarks/calibration.py``). If there is one seed, or
+      all give the same, the interval is over the items alone, and the column ``method`` says so.
+    - ``examples``: would these very models differ on other items? Normal, with the bootstrap's
+      variance. It says nothing of retraining: two runs of one recipe may well differ.
+    - ``flip seeds``: ``p`` of the question of ``seeds`` without any assumption on how differences
+      are spread, exact; with n seeds never under 2 to the (1 - n), see the column ``smallest_p``.
+    - ``flip examples``: the same of the question of ``examples``. Flips give no interval.
 
     Args:
         results: of a study.
         baseline: the arm to subtract.
         by: columns of ``results.scores`` to group by: ``task``, ``family``, ``resource``,
             ``language``, or several.
+        method: a key of ``METHODS``.
 
     Returns:
         One row per arm and group, the source language apart. ``difference``, ``low`` and ``high``
-        in points; ``p`` of a paired t test; ``p_holm`` corrected over the whole table;
-        ``smallest_effect`` is the difference this number of seeds would have found four times
-        out of five. The interval covers retraining with other seeds, on these languages and
-        these test items; it does not cover other test items.
+        in points; ``p``, and ``p_holm`` corrected over the whole table; ``smallest_effect`` is the
+        difference this design would have found four times out of five; ``failed`` counts the runs
+        of both arms at chance or worse (``Results.failed``), which are not left out.
 
     Raises:
-        ValueError: if the baseline is no arm, or there is nothing to compare it with.
+        ValueError: if the baseline is no arm, there is nothing to compare it with, or the method
+            is unknown or needs predictions that the scores are not of.
     """
     arms = list(results.study.arms)
     if baseline not in arms or len(arms) < 2:
         raise ValueError(f"baseline is {baseline!r}; the study has the arms {arms} (two or more).")
+    _known(method, METHODS)
     by = _by(by)
     table = results.main
     _checked(table, by)
@@ -123,26 +135,45 @@ def compare(results: Results, baseline: str, by: str | Sequence[str] = "task") -
         reference, on=key, suffixes=("", "_baseline"), validate="many_to_one"
     )
     paired["difference"] = paired["value"] - paired["value_baseline"]
-    seeds = per_seed(paired, ["arm", *by], "difference")
+    paired["languages"] = np.where(paired["is_source"], "source", "transfer")
     groups = ["arm", *by, "languages"]
-    examples = paired.assign(
-        languages=np.where(paired["is_source"], "source", "transfer")
-    ).drop_duplicates([*groups, "task", "language"])
-    counts = examples.groupby(groups, observed=True)["n"].sum()
-    rows = [
-        dict(zip(groups, name, strict=True))
-        | difference(group["difference"].to_numpy())
-        | {"n_examples": int(counts[name])}
-        for name, group in seeds.groupby(groups, observed=True, sort=False)
-    ]
-    out = pd.DataFrame(rows)
-    out.insert(out.columns.get_loc("p") + 1, "p_holm", holm(out["p"]))
-    return out.assign(method="paired t over seeds", baseline=baseline)
+    rows = []
+    for name, group in paired.groupby(groups, observed=True, sort=False):
+        cells = group.drop_duplicates(["task", "language"])
+        seeds = per_seed(group, [], "difference")["difference"]
+        arm = group["arm"].iloc[0]
+        rows.append(
+            dict(zip(groups, name, strict=True))
+            | tested(results, (arm, baseline), _weights(cells), seeds.to_numpy(), method)
+            | {
+                "n_examples": int(cells["n"].sum()),
+                "failed": _failed(results, (arm, baseline), cells["task"]),
+            }
+        )
+    return _corrected(pd.DataFrame(rows), baseline)
+
+
+def _known(method: str, allowed: Iterable[str]) -> None:
+    if method not in allowed:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(allowed)}.")
+
+
+def _corrected(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """With p values corrected over the whole table, and the method and the baseline last."""
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
+    return table.assign(method=table.pop("method"), baseline=baseline)
+
+
+def _weights(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """The weight of each task and language in a mean over languages, then over tasks."""
+    sizes = cells.groupby("task")["task"].transform("size") * cells["task"].nunique()
+    return dict(zip(zip(cells["task"], cells["counterpart"], strict=True), 1 / sizes, strict=True))
 
 
 def interaction(
-    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str]
-) -> pd.DataFrame:
+    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str],
+    method: str = "seeds",
+) -> pd.DataFrame:  # fmt: skip
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
     A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
@@ -155,6 +186,7 @@ def interaction(
         by: a column of ``results.scores``, such as ``resource`` or ``family``.
         here: values of that column.
         there: other values of it.
+        method: as in ``compare``: ``seeds``, ``both`` or ``examples``.
 
     Returns:
         One row per arm: ``gain_here``, ``gain_there``, and of their difference the columns of
@@ -165,6 +197,7 @@ def interaction(
     """
     arms, table = list(results.study.arms), results.main[~results.main["is_source"]]
     _checked(table, [by])
+    _known(method, ("seeds", "both", "examples"))
     groups = {"here": list(here), "there": list(there)}
     for group in groups.values():
         if baseline not in arms or not table[by].isin(group).any():
@@ -172,42 +205,32 @@ def interaction(
                 f"baseline is {baseline!r} and a group {group}: arms are {arms}, and {by} of the "
                 f"transfer languages can be {sorted(table[by].unique())}."
             )
-    means = {
-        name: table[table[by].isin(group)].groupby(["seed", "task", "arm"])["value"].mean()
-        for name, group in groups.items()
-    }
+    sides = {name: table[table[by].isin(group)] for name, group in groups.items()}
     # A task that only one of the two groups has would be taken for a difference of the groups.
-    both = pd.concat(means, axis=1).dropna().unstack("arm")
-    gains = {
-        name: both[name].sub(both[name][baseline], axis=0).groupby("seed").mean() for name in means
+    tasks = set(sides["here"]["task"]) & set(sides["there"]["task"])
+    sides = {name: side[side["task"].isin(tasks)] for name, side in sides.items()}
+    means = {
+        name: side.groupby(["seed", "task", "arm"])["value"].mean().unstack("arm")
+        for name, side in sides.items()
     }
-    rows = [
-        {"arm": arm, "by": by}
-        | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
-        | difference((gains["here"] - gains["there"])[arm].to_numpy())
-        for arm in arms
-        if arm != baseline
-    ]
-    out = pd.DataFrame(rows)
-    return out.assign(p_holm=holm(out["p"]), baseline=baseline)
-
-
-def difference(values: Sequence[float]) -> dict[str, float]:
-    """The mean of paired differences, one a seed: its t interval, p value and smallest effect."""
-    values = np.asarray(values, dtype=float)
-    count = len(values)
-    low, high = t_interval(values)
-    varies = not np.isnan(low)
-    error = values.std(ddof=1) / np.sqrt(count) if varies else np.nan
-    quantiles = scipy_stats.t.ppf([(1 + LEVEL) / 2, POWER], count - 1) if varies else np.nan
-    return {
-        "difference": values.mean(),
-        "low": low,
-        "high": high,
-        "p": 2 * scipy_stats.t.sf(abs(values.mean()) / error, count - 1) if varies else np.nan,
-        "smallest_effect": float(np.sum(quantiles) * error) if varies else np.nan,
-        "n_seeds": count,
-    }
+    gains = {name: m.sub(m[baseline], axis=0).groupby("seed").mean() for name, m in means.items()}
+    rows = []
+    for arm in arms:
+        if arm == baseline:
+            continue
+        here_w, there_w = (
+            _weights(side[side["arm"] == arm].drop_duplicates(["task", "counterpart"]))
+            for side in sides.values()
+        )
+        weights = here_w | {cell: -weight for cell, weight in there_w.items()}
+        seeds = (gains["here"] - gains["there"])[arm].to_numpy()
+        rows.append(
+            {"arm": arm, "by": by}
+            | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
+            | tested(results, (arm, baseline), weights, seeds, method)
+            | {"failed": _failed(results, (arm, baseline), tasks)}
+        )
+    return _corrected(pd.DataFrame(rows), baseline)
 
 
 def by_layer(results: Results) -> pd.DataFrame:

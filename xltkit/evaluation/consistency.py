@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from xltkit.evaluation.parallel import COMPARABLE, agreement, parallel_tables
+from xltkit.intervals import t_interval
 from xltkit.results import Results
-from xltkit.stats import t_interval
 from xltkit.tasks import get
 
 WEIGHTS = ("softmax", "norm1", "norm2")

@@ -17,9 +17,9 @@ from scipy import stats as scipy_stats
 
 from xltkit import data
 from xltkit.evaluation.parallel import COMPARABLE, agreement, known_tasks, parallel_tables
+from xltkit.intervals import LEVEL
 from xltkit.languages import columns
 from xltkit.results import Results
-from xltkit.stats import LEVEL
 from xltkit.tasks import Task, get
 from xltkit.tasks.scorers import chunks
 

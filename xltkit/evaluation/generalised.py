@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xltkit.stats import LEVEL
+from xltkit.intervals import LEVEL
+from xltkit.resample import shares
 
 CELL = ["arm", "task", "language", "other"]
 STATISTICS = ("diagonal", "off_diagonal", "source_row", "source_column", "penalty")
@@ -51,7 +52,7 @@ def mixing(
     All cells of the matrix are of the same items, so a bootstrap draws items once for the whole
     matrix: cells drawn apart would give too narrow an interval for a mean, and too wide a one for
     a difference. Seeds are drawn as well, and both alike for all arms. (With few seeds such an
-    interval is too narrow; see ``stats.t_interval``. With one it says nothing of other seeds.)
+    interval is too narrow; see ``t_interval``. With one it says nothing of other seeds.)
 
     Args:
         predictions: as the module says, every arm, seed and cell of the same items.
@@ -147,13 +148,7 @@ def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     parts = []
     for start in range(0, resamples, step := max(1, _AT_ONCE // items)):
         count = min(step, resamples - start)
-        means = _shares(random, count, items) @ by_item
+        means = shares(random, count, items) @ by_item
         means = means.reshape(count, arms, seeds, statistics)
-        parts.append(np.einsum("bs,bask->bak", _shares(random, count, seeds), means))
+        parts.append(np.einsum("bs,bask->bak", shares(random, count, seeds), means))
     return np.concatenate(parts)
-
-
-def _shares(random: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """How large a part of each draw (count, size) every one of ``size`` things makes up."""
-    drawn = random.integers(size, size=(count, size)) + size * np.arange(count)[:, None]
-    return np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size) / size

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.kind import Feature, Head, Kind, features_of, frame
+from xltkit.tasks.kind import Feature, Head, Kind, features_of, frame, terms_table
 from xltkit.tasks.table import Task
 
 CUTS = (1, 5, 10)  # how far down the ranking a hit counts
@@ -113,6 +113,13 @@ class Captions(Kind):
         }
         both = {f"r@{k}": sum(recalls[way, k] for way in WAYS) / 2 for k in CUTS}
         return both | {f"{way} r@{k}": value for (way, k), value in recalls.items()}
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of pictures, with all their captions: hits in either way, one part each."""
+        way, names = predictions["direction"], predictions["example_id"]
+        picture = names.where(way != WAYS[0], names.str.rpartition("/")[0])
+        hits = 100.0 * (predictions["rank"] <= int(task.metric.removeprefix("r@")))
+        return terms_table(picture, hits, part=way)
 
 
 def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -152,6 +152,16 @@ class Kind:
         """The scores (0 to 100) of the predictions in one language."""
         raise NotImplementedError
 
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """What each item adds to the task's own metric, so that items can be drawn again.
+
+        Returns:
+            ``item``, ``part``, ``top`` and ``bottom``: the metric is the sum of ``top`` over the
+            sum of ``bottom``, and the mean of these ratios if there are several parts. Here: the
+            mean of the scores of the items.
+        """
+        return terms_table(predictions["example_id"], 100.0 * predictions["score"])
+
 
 def token_arrays(encoding: Any, row: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """One row of a tokenizer's output as an array of ids, and its token types if it has any."""
@@ -177,3 +187,20 @@ def frame(
     """Predictions as the table that every kind returns; ``scores`` are those of all candidates."""
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
     return table if scores is None else table.assign(scores=pd.Series(list(scores), dtype=object))
+
+
+def terms_table(
+    item: Sequence[str], top: Sequence[float], bottom: Sequence[float] | float = 1.0,
+    part: Sequence[str] | str = "",
+) -> pd.DataFrame:  # fmt: skip
+    """The table of ``Kind.terms``; several rows of one item and part count together."""
+    # As plain arrays: predictions of one language keep the index of the whole table.
+    columns = {
+        "item": np.asarray(item, dtype=object),
+        "part": np.full(len(item), part, dtype=object)
+        if isinstance(part, str)
+        else np.asarray(part, object),
+        "top": np.asarray(top, dtype=float),
+        "bottom": np.broadcast_to(np.asarray(bottom, dtype=float), len(item)),
+    }
+    return pd.DataFrame(columns)

@@ -14,7 +14,16 @@ from torch import Tensor
 from xltkit.keys import hashed_uniform
 from xltkit.tasks import scorers
 from xltkit.tasks.captions import Captions, Lessons, Paraphrases
-from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, frame, pad, token_arrays
+from xltkit.tasks.kind import (
+    IGNORED,
+    Feature,
+    Head,
+    Kind,
+    frame,
+    pad,
+    terms_table,
+    token_arrays,
+)
 from xltkit.tasks.search import Mining, Ranking, Retrieval
 from xltkit.tasks.span import Span
 from xltkit.tasks.table import Task
@@ -168,6 +177,18 @@ class Tagging(Kind):
             "accuracy": scorers.token_accuracy(gold, pred),
             "majority": scorers.majority_floor(gold),
         }
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of sentences: the numbers of chunks or of tags, of which the metric is made."""
+        gold, pred = predictions["gold"], predictions["pred"]
+        if task.metric == "accuracy":
+            sizes = gold.str.split().str.len()
+            return terms_table(
+                predictions["example_id"], 100.0 * predictions["score"] * sizes, sizes
+            )
+        found = [scorers.chunk_counts(g, p) for g, p in zip(gold, pred, strict=True)]
+        both, golds, preds = np.array(found).T
+        return terms_table(predictions["example_id"], 200.0 * both, golds + preds)
 
 
 def _tagged(example: int, ids: list[int], targets: list[int], first: int, last: int) -> Feature:

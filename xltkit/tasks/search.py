@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import search_scorers as scorers
-from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, features_of, frame
+from xltkit.tasks.kind import IGNORED, Feature, Head, Kind, features_of, frame, terms_table
 from xltkit.tasks.scorers import accuracy
 from xltkit.tasks.table import Task
 
@@ -108,6 +108,21 @@ class Mining(Kind):
         )  # fmt: skip
         return scorers.mining_f1(gold, pred)
 
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of foreign sentences that have a partner, gold or predicted: their pairs."""
+        pairs = [
+            predictions.loc[predictions[side] != "", ["example_id", side]].set_axis(
+                ["item", "other"], axis=1
+            )
+            for side in ("gold", "pred")
+        ]
+        gold, pred = (table.drop_duplicates() for table in pairs)
+        both = gold.merge(pred)
+        counts = {"gold": gold, "pred": pred, "both": both}
+        sizes = pd.concat({k: t.groupby("item").size() for k, t in counts.items()}, axis=1)
+        sizes = sizes.fillna(0)
+        return terms_table(sizes.index, 200.0 * sizes["both"], sizes["gold"] + sizes["pred"])
+
 
 class Ranking(Kind):
     """A query and a pool of candidates in many languages, of which one or more are right.
@@ -180,13 +195,22 @@ class Ranking(Kind):
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
-        gold = [set(json.loads(g)) for g in predictions["gold"]]
-        pred = [json.loads(p) for p in predictions["pred"]]
-        first = [
-            max(scorers.reciprocal_rank(one, p) for one in g)
-            for g, p in zip(gold, pred, strict=True)
-        ]
         return {
             "map@20": 100 * float(predictions["score"].mean()),
-            "mrr@20": float(np.mean(first)),
+            "mrr@20": float(np.mean(_first(predictions))),
         }
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of queries: average precision, or the reciprocal rank of the first right candidate."""
+        if task.metric == "map@20":
+            return super().terms(task, predictions, language)
+        return terms_table(predictions["example_id"], _first(predictions))
+
+
+def _first(predictions: pd.DataFrame) -> list[float]:
+    """100 over the rank of the first right candidate of each query."""
+    gold = [set(json.loads(g)) for g in predictions["gold"]]
+    pred = [json.loads(p) for p in predictions["pred"]]
+    return [
+        max(scorers.reciprocal_rank(one, p) for one in g) for g, p in zip(gold, pred, strict=True)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
-from xltkit.tasks.kind import Feature, Head, Kind, frame, token_arrays
+from xltkit.tasks.kind import Feature, Head, Kind, frame, terms_table, token_arrays
 from xltkit.tasks.table import Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
@@ -121,6 +122,15 @@ class Span(Kind):
         if task.name.startswith("mlqa"):
             return scorers.mlqa(golds, pred, language)
         return scorers.squad(golds, pred)
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of questions: the task's own metric, by its own rule."""
+        prefix = "mlqa" if task.name.startswith("mlqa") else "squad"
+        more = {"language": language} if prefix == "mlqa" else {}
+        score = partial(getattr(scorers, f"{prefix}_{task.metric}"), **more)
+        golds = map(json.loads, predictions["gold"])
+        top = [score(g, p) for g, p in zip(golds, predictions["pred"], strict=True)]
+        return terms_table(predictions["example_id"], top)
 
 
 def shortened(question: str, tokenizer: Any, limit: int = QUESTION_TOKENS) -> str:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # Dask, and torch, are imported by those who use them
     from xltkit.stages import Stage
 
 ANSWER_SECONDS = 30  # for a scheduler to answer
+GONE = (
+    "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
+    "way goes on from its last checkpoint."
+)
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
 
@@ -202,7 +206,7 @@ def _share(
                 done(named[future.key])
             elif _to_repeat(future, asking, future.key in again):
                 again.add(future.key)
-                future.retry()
+                _retry(future)
                 ended.add(future)
             else:
                 _fail(named[future.key], future)
@@ -220,15 +224,20 @@ def _to_repeat(future: Future, asking: str, repeated: bool) -> bool:
     return isinstance(error, Stopped) or not (repeated or getattr(error, "asking", None) == asking)
 
 
+def _retry(future: Future) -> None:
+    """Try a stage again; a scheduler that was started anew in between does not know it."""
+    try:
+        future.retry()
+    except (KeyError, OSError) as error:
+        raise ConnectionError(GONE) from error
+
+
 def _fail(stage: Stage, future: Future) -> None:
     """Raise what a stage ended with, in words of this kit if they are Dask's."""
     from distributed import KilledWorker
 
     if future.cancelled():
-        raise ConnectionError(
-            "The scheduler is gone. Finished stages are kept: start it and run again, and what "
-            "was under way goes on from its last checkpoint."
-        )
+        raise ConnectionError(GONE)
     if isinstance(error := future.exception(), KilledWorker):
         raise RuntimeError(
             f"Several workers ended while they made {stage.title} ({stage.key}): most often the "

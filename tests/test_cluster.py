@@ -10,7 +10,7 @@ import pytest
 from crew import Crew, ask, wait_for, work
 
 import xltkit as xlt
-from xltkit import cluster
+from xltkit import cluster, worker
 from xltkit.recipe import Recipe
 from xltkit.store import Store
 
@@ -81,7 +81,7 @@ def fails_once(mark: Path, *given):
     if not mark.exists():
         mark.touch()
         raise OSError(28, "an attempt of yesterday")
-    return cluster._make(*given)
+    return worker.make_there(*given)
 
 
 def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, crew):
@@ -146,7 +146,8 @@ def test_our_own_scheduler_asks_for_a_certificate():
         assert address.startswith("tls://127.0.0.1") and given["HERE"] == "1"
         with pytest.raises((OSError, TypeError)):
             Client(address, timeout=2)
-        told = dask.config.merge(dask.config.config, dask.config.collect_env(env=given))
+        tls = dask.config.collect_env(env=given)["distributed"]["comm"]["tls"]
+        told = {f"distributed.comm.tls.{name.replace('_', '-')}": tls[name] for name in tls}
         with dask.config.set(told), Client(address) as client:
             assert client.submit(os.getenv, "HERE").result() == "1"
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2

@@ -97,7 +97,7 @@ class Watch:
         return progress(self.folder, self.study)
 
     def next_moment(self) -> None:
-        self.aim = self.look() + self.random.randint(2, 10)
+        self.aim = self.look() + self.random.randint(5, 35)
 
     def killed(self, what: str) -> None:
         number, stages = len(self.lines) + 1, f"{len(self.seen)}/{len(self.study.stages)}"

@@ -8,29 +8,27 @@ side by side share stages without knowing of each other.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xltkit import progress
+from xltkit import worker
 from xltkit.keys import digest
 from xltkit.store import Store
 
 if TYPE_CHECKING:  # Dask, and torch, are imported by those who use them
-    from distributed import Client, Future, LocalCluster, Worker
+    from distributed import Client, Future, LocalCluster
 
     from xltkit.stages import Stage
 
 ANSWER_SECONDS = 30  # for a scheduler to answer
+GONE = (
+    "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
+    "way goes on from its last checkpoint."
+)
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
-
-
-class Stopped(Exception):
-    """Nobody waits for a stage any more: its worker leaves it at its last checkpoint."""
 
 
 def number(asked: int | None = None) -> int:
@@ -138,16 +136,11 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             protocol="tls://",
             security=Security.temporary(),
             silence_logs="CRITICAL",
-            preload=[__name__],  # see dask_setup
+            preload=[worker.__name__],  # see its dask_setup
             env={**environment, "OMP_NUM_THREADS": threads},
         ) as cluster,
     ):
         yield cluster
-
-
-def dask_setup(worker: Worker) -> None:
-    """Called by Dask in a worker of ours: Ctrl-C is for who started it, and will end it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -185,14 +178,14 @@ def _share(
 
     asking = uuid.uuid4().hex
     folder = store.folder.resolve()
-    session = cloudpickle.dumps((_registered(), os.environ.get("XLTKIT_HUB")))
+    session = cloudpickle.dumps((worker.registered(), os.environ.get("XLTKIT_HUB")))
     below = _steps_below(stages)
     futures: dict[str, Future] = {}
     try:
         for stage in stages:
             parent = futures.get(stage.parent.key) if stage.parent else None
             futures[stage.key] = client.submit(
-                _make, cloudpickle.dumps(stage), folder, session, asking, parent,
+                worker.make_there, cloudpickle.dumps(stage), folder, session, asking, parent,
                 key=_name(stage, folder), priority=below[stage.key],
             )  # fmt: skip
         named = {futures[stage.key].key: stage for stage in stages}
@@ -202,7 +195,7 @@ def _share(
                 done(named[future.key])
             elif _to_repeat(future, asking, future.key in again):
                 again.add(future.key)
-                future.retry()
+                _retry(future)
                 ended.add(future)
             else:
                 _fail(named[future.key], future)
@@ -217,7 +210,17 @@ def _to_repeat(future: Future, asking: str, repeated: bool) -> bool:
     if future.cancelled():
         return False
     error = future.exception()
-    return isinstance(error, Stopped) or not (repeated or getattr(error, "asking", None) == asking)
+    return isinstance(error, worker.Stopped) or not (
+        repeated or getattr(error, "asking", None) == asking
+    )
+
+
+def _retry(future: Future) -> None:
+    """Try a stage again; a scheduler that was started anew in between does not know it."""
+    try:
+        future.retry()
+    except (KeyError, OSError) as error:
+        raise ConnectionError(GONE) from error
 
 
 def _fail(stage: Stage, future: Future) -> None:
@@ -225,10 +228,7 @@ def _fail(stage: Stage, future: Future) -> None:
     from distributed import KilledWorker
 
     if future.cancelled():
-        raise ConnectionError(
-            "The scheduler is gone. Finished stages are kept: start it and run again, and what "
-            "was under way goes on from its last checkpoint."
-        )
+        raise ConnectionError(GONE)
     if isinstance(error := future.exception(), KilledWorker):
         raise RuntimeError(
             f"Several workers ended while they made {stage.title} ({stage.key}): most often the "
@@ -252,70 +252,3 @@ def _steps_below(stages: Sequence[Stage]) -> dict[str, int]:
             steps = own + getattr(stage.phase, "steps", 1)
             below[stage.parent.key] = max(below.get(stage.parent.key, 0), steps)
     return below
-
-
-def _registered() -> tuple[dict, dict]:
-    """The tasks and languages of this session, which a fresh process knows only in part."""
-    from xltkit.languages import LANGUAGES
-    from xltkit.tasks import TASKS
-
-    return TASKS, LANGUAGES
-
-
-_alone = threading.Lock()  # torch's random state is the process's: one stage at a time
-_last = b""  # whose tasks this worker knows
-_HUB = os.environ.get("XLTKIT_HUB", "")
-
-
-def _make(pickled: bytes, folder: Path, session: bytes, asking: str, parent: str | None) -> str:
-    """Make a stage in a worker, as the session that asks for it would."""
-    import cloudpickle
-
-    from xltkit.making import make
-
-    with _alone:
-        _become(session)
-        stage: Stage = cloudpickle.loads(pickled)
-        progress.silent, progress.check = True, _stop_if_unwanted
-        try:
-            make(stage, Store(folder))
-        except BaseException as error:
-            error.asking = asking
-            raise
-        finally:
-            progress.silent, progress.check = False, None
-    return stage.key
-
-
-def _become(session: bytes) -> None:
-    """Know what the session knows: its tasks and languages, where its data lies."""
-    global _last
-    import cloudpickle
-    import torch
-
-    from xltkit import making
-    from xltkit.training import rows
-
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(int(threads))
-    if session == _last:
-        return
-    known, hub = cloudpickle.loads(session)
-    for here, there in zip(_registered(), known, strict=True):
-        here.update(there)
-    os.environ["XLTKIT_HUB"] = hub or _HUB
-    # Another session may mean another task by the same name.
-    making._encoded.cache_clear()
-    rows._training_rows.cache_clear()
-    _last = session
-
-
-def _stop_if_unwanted() -> None:
-    """Leave a stage that nobody waits for any more; Dask itself would let it run to its end."""
-    from distributed import get_worker
-    from distributed.worker import WORKER_ANY_RUNNING, thread_state
-
-    worker = get_worker()
-    state = worker.state.tasks.get(thread_state.key)
-    if worker.status not in WORKER_ANY_RUNNING or state is None or state.state == "cancelled":
-        raise Stopped("Nobody waits for this stage any more.")

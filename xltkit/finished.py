@@ -49,7 +49,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Saved:
-    """The results of a finished run; ``compare`` and ``summary`` take it like any others.
+    """The results of a finished run, without its predictions.
 
     Attributes:
         name: of the run, as in ``runs.toml``.
@@ -143,7 +143,7 @@ def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Means and intervals over seeds of one run's scores, and of its means over languages."""
     import pandas as pd
 
-    from xltkit.stats import t_interval
+    from xltkit.intervals import t_interval
 
     table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
     transfer = table[~table["is_source"] & table["main"]]

@@ -4,6 +4,7 @@
 # Both install the kit into .venv first, once.
 
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
@@ -14,7 +15,7 @@ STRIP := $(BIN)/nbstripout --drop-tagged-cells injected-parameters --extra-keys 
 .PHONY: run test strip
 
 run: $(STAMP)
-	$(BIN)/python -m xltkit run --jobs 2 $(ARGS)
+	$(BIN)/python -m xltkit run --jobs 4 --workers $(WORKERS) $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/ruff check .

@@ -140,7 +140,8 @@ class Batch:
         environment |= {"XLTKIT_CHECKPOINT_SECONDS": "0", "XLTKIT_STORE": str(self.root / "store")}
         self.pid.unlink(missing_ok=True)
         self.runner = subprocess.Popen(
-            [sys.executable, "-m", "xltkit", "run", "--workers", str(workers)],
+            # No new start: here the test starts again what was killed.
+            [sys.executable, "-m", "xltkit", "run", "--workers", str(workers), "--retries", "0"],
             cwd=self.root,
             env=environment,
             stdout=(self.root / "batch.log").open("ab"),

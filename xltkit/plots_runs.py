@@ -194,7 +194,10 @@ def curve(
             ax.plot(grid.index, grid.mean(axis=1), linewidth=1.8, **look)
         ax.plot([], [], label=arm, linewidth=1.8, **look)
     ax.set_xlabel("step")
-    ax.set_ylabel(f"{phase} phase, {task}: loss (nats)")
+    named = (
+        f"{phase} phase, {task}" if phase == "target" else f"{phase} phase"
+    )  # all tasks share it
+    ax.set_ylabel(f"{named}: loss (nats)")
     _legend(ax)
     return ax
 

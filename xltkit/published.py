@@ -24,7 +24,9 @@ LARGEST = 1000  # rows of a table beside the scores; a larger one is for the mac
 
 
 def read_all(folder: Path | str = "") -> dict[str, Saved]:
-    """Every full run below a folder, by name; smoke runs measure nothing and are left out.
+    """Every full run below a folder that scored models, by name.
+
+    Smoke runs measure nothing, and notebooks that read what others scored are no evidence.
 
     Args:
         folder: seen from the repository; ``outputs/published`` unless given.
@@ -34,7 +36,11 @@ def read_all(folder: Path | str = "") -> dict[str, Saved]:
     """
     base = root() / (folder or Path("outputs", "published"))
     found = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
-    full = {saved.name: saved for saved in found if not saved.record["smoke"]}
+    full = {
+        saved.name: saved
+        for saved in found
+        if not saved.record["smoke"] and "scores" in saved.tables
+    }
     if not full:
         raise ValueError(
             f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "

@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     if given.store:
-        records = rates.recorded(Store(given.store))
+        records = Store(given.store).records()
         if given.check:
             return check(records)
         found = {name: tuple(of) for name, of in sorted(rates.fits(records).items())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -105,7 +106,7 @@ def outputs(tmp_path):
         tables = {}
         for table, rows in {"scores": scores(VALUES, 1.0), "extra": extra}.items():
             rows.to_parquet(folder / f"{table}.parquet")
-            digest = published.hashlib.sha256((folder / f"{table}.parquet").read_bytes())
+            digest = hashlib.sha256((folder / f"{table}.parquet").read_bytes())
             tables[table] = {"file": f"{table}.parquet", "sha256": digest.hexdigest()}
         record = {"smoke": smoke, "parameters": {}, "answer": "On microworld.", "tables": tables}
         (folder / "result.json").write_text(json.dumps(record))

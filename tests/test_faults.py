@@ -5,7 +5,6 @@ Nothing that was complete is lost or trained twice, and no half a stage is left 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import random
@@ -17,10 +16,12 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from crew import Crew, ask, wait_for
 
 import xltkit as xlt
+from xltkit.execute import below
 from xltkit.recipe import Recipe
 from xltkit.store import Store
 
@@ -150,30 +151,18 @@ class Batch:
 
     def kill_runner(self) -> None:
         """With it go the kernel, and the workers that it shares with others."""
-        below = children(self.runner.pid)
-        assert len(below) >= 4  # the notebook's process, its kernel, two workers
+        started = below(self.runner.pid)
+        assert len(started) >= 4  # the notebook's process, its kernel, two workers
         self.runner.kill()
         self.runner.wait()
-        wait_for(lambda: not any(map(alive, below)))
+        wait_for(lambda: not any(map(alive, started)))
 
 
-def alive(pid: int) -> bool:
+def alive(process: psutil.Process) -> bool:
     try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-
-
-def children(pid: int) -> list[int]:
-    """All processes below one."""
-    found, more = [], [pid]
-    while more:
-        one = more.pop()
-        found.append(one)
-        with contextlib.suppress(OSError):
-            for listed in Path(f"/proc/{one}/task").glob("*/children"):
-                more += map(int, listed.read_text().split())
-    return found[1:]
 
 
 def kill_in_a_batch(watch: Watch, batch: Batch) -> None:

@@ -104,9 +104,9 @@ def test_planned_keys_are_those_of_a_run_which_a_plan_leaves_no_trace_of(tmp_pat
     after = outlook.table([planned], store)
     assert after["there"].all()
     assert set(outlook.of(made_by["results"].study, store)["key"]) == made
-    took = {r["key"]: r["cost"]["wall_s"] for r in rates.recorded(store)}
+    took = {r["key"]: r["cost"]["wall_s"] for r in store.records()}
     # The rates of these very stages give their total, and those of their groups.
-    known = rates.Rates(rates.fits(rates.recorded(store)), {}, rates.ASSUMED)
+    known = rates.Rates(rates.fits(store.records()), {}, rates.ASSUMED)
     told = [known.estimate(done) for done in planned.works.values()]
     assert {estimate.basis for estimate in told} == {rates.MEASURED}
     assert sum(e.seconds for e in told) == pytest.approx(sum(took.values()), rel=0.01)

@@ -144,8 +144,8 @@ def logged(tmp_path):
             (tmp_path / name).mkdir()
             lines = [{"step": s, "loss": 2.0 + shift + seed - s / 40} for s in (20, 40)]
             (tmp_path / name / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
-            stage = SimpleNamespace(phase=Target("nli"), key=name, parent=None)
-            last = SimpleNamespace(phase=None, parent=stage)
+            stage = SimpleNamespace(phase=Target("nli"), key=name)
+            last = SimpleNamespace(chain=[None, stage])
             cells.append(SimpleNamespace(arm=arm, seed=seed, task="nli", stage=last))
     results.study.cells = tuple(cells)
     results.store = SimpleNamespace(path=lambda key: tmp_path / key)

@@ -125,9 +125,8 @@ def _environment(root: Path, outputs: Path, jobs: int, workers: int) -> dict[str
     environment = dict(os.environ)
     # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
     # must compute with as many threads as before to end with the same bits.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # With workers of their own the notebooks leave the work to them.
-    threads = max(1, (cores or 1) // (jobs if workers == 1 else workers))
+    threads = cluster.threads(jobs if workers == 1 else workers)
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     named = {"XLTKIT_STORE": str(outputs / "store"), "XLTKIT_HUB": ""}

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from xltkit.published import Saved
-from xltkit.stats import difference, holm, per_seed
+from xltkit.finished import Saved
+from xltkit.intervals import difference, holm
+from xltkit.stats import per_seed
 from xltkit.tasks import get
 
 VERDICTS = ("agrees", "disagrees", "cannot tell at this size", "not measured")
@@ -64,7 +65,7 @@ class Claim:
 
 def _there(saved: Saved, names: Sequence[str]) -> str:
     """The first of the arms that a run has: the real one, or what stands in for it."""
-    return next((name for name in names if name in saved.study.arms), "")
+    return next((name for name in names if name in saved.arms), "")
 
 
 def gain(
@@ -223,7 +224,7 @@ def dealt(saved: Saved, seed: int) -> Saved:
 
     No arm can then truly be better than another: a check of whatever compares them.
     """
-    random, arms = np.random.default_rng(seed), np.array(list(saved.study.arms))
+    random, arms = np.random.default_rng(seed), np.array(saved.arms)
     parts = []
     for _, part in saved.main.groupby(["seed", "task"]):
         names = dict(zip(arms, random.permutation(arms), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -112,25 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _code(work: Callable[[], int | None], wrong: type[Exception] = ValueError) -> int:
+    """The exit code of a command's work; 2, and what it says, if the command was wrong."""
+    try:
+        return work() or 0
+    except wrong as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
 def _tasks(names: Sequence[str]) -> int:
     from xltkit.tasks.describe import describe, overview
 
-    try:
-        print("\n\n".join(map(describe, names)) if names else overview())
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return _code(lambda: print("\n\n".join(map(describe, names)) if names else overview()))
 
 
 def _check(names: Sequence[str], first: bool) -> int:
     from xltkit.check import main as check
 
-    try:
-        return check(names, first)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return _code(lambda: check(names, first))
 
 
 def _report() -> int:
@@ -138,23 +138,13 @@ def _report() -> int:
     from xltkit.provenance import root
     from xltkit.report import build
 
-    try:
-        print("\n".join(map(str, build(root() / "outputs", root()))))
-    except BatchError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return _code(lambda: print("\n".join(map(str, build(root() / "outputs", root())))), BatchError)
 
 
 def _publish(names: Sequence[str]) -> int:
     from xltkit.published import publish
 
-    try:
-        print("\n".join(map(str, publish(names))))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return _code(lambda: print("\n".join(map(str, publish(names)))))
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -162,28 +152,17 @@ def _run(given: argparse.Namespace) -> int:
     from xltkit.plan import BatchError
 
     asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
-    try:
-        return run_batch(given.names, overrides=_overrides(given), **asked)
-    except BatchError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return _code(lambda: run_batch(given.names, overrides=_overrides(given), **asked), BatchError)
 
 
 def _plan(given: argparse.Namespace) -> int:
     from xltkit import outlook
     from xltkit.plan import BatchError
 
-    try:
-        return outlook.main(
-            given.names,
-            smoke=given.smoke,
-            overrides=_overrides(given),
-            workers=given.workers,
-            picture=given.picture,
-        )
-    except BatchError as error:
-        print(error, file=sys.stderr)
-        return 2
+    asked = {name: getattr(given, name) for name in ("smoke", "workers", "picture")}
+    return _code(
+        lambda: outlook.main(given.names, overrides=_overrides(given), **asked), BatchError
+    )
 
 
 def _overrides(given: argparse.Namespace) -> dict[str, Any]:

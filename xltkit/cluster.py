@@ -43,6 +43,12 @@ def number(asked: int | None = None) -> int:
     return int(given)
 
 
+def threads(processes: int) -> int:
+    """The threads of each of so many processes that share the cores of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // processes)
+
+
 def make_all(
     stages: Sequence[Stage],
     store: Store,
@@ -116,8 +122,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
     import dask
     from distributed import LocalCluster, Security
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = environment.get("OMP_NUM_THREADS") or str(max(1, (cores or 1) // workers))
+    own = environment.get("OMP_NUM_THREADS") or str(threads(workers))
     settings = {
         "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
         "distributed.scheduler.worker-ttl": None,  # a stage may be deaf for minutes
@@ -137,7 +142,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             security=Security.temporary(),
             silence_logs="CRITICAL",
             preload=[worker.__name__],  # see its dask_setup
-            env={**environment, "OMP_NUM_THREADS": threads},
+            env={**environment, "OMP_NUM_THREADS": own},
         ) as cluster,
     ):
         yield cluster

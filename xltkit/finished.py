@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from xltkit.keys import file_digest
 
 if TYPE_CHECKING:  # the batch looks at results before it knows whether it needs pandas
     import pandas as pd
@@ -38,7 +38,7 @@ def record(folder: Path) -> dict[str, Any]:
             raise TypeError(f"{wrong[0]} is of the wrong type")
         for table in found["tables"].values():
             file = folder / Path(table["file"]).name  # nothing outside of the run's own folder
-            if hashlib.sha256(file.read_bytes()).hexdigest() != table["sha256"]:
+            if file_digest(file) != table["sha256"]:
                 raise ResultError(f"{file.name} was changed after it was written")
     except ResultError:
         raise
@@ -73,9 +73,9 @@ class Saved:
         return scores[scores["main"]] if "main" in scores else scores
 
     @property
-    def study(self) -> SimpleNamespace:
-        """The arms, by name."""
-        return SimpleNamespace(arms=dict.fromkeys(self.main["arm"]))
+    def arms(self) -> list[str]:
+        """The names of the arms."""
+        return list(dict.fromkeys(self.main["arm"]))
 
 
 def read(folder: Path) -> Saved:

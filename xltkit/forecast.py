@@ -66,10 +66,8 @@ class Foreseen:
                 self.works[stage.key] = work(stage.signature)
         self.asked += len(study.cells) if again else study.asked
         for cell in study.cells:
-            stage: Stage | None = cell.stage
-            while stage is not None:
+            for stage in cell.stage.chain:
                 self.arms.setdefault(stage.key, set()).add(cell.arm)
-                stage = stage.parent
 
 
 def foresee(name: str, notebook: Path, values: Mapping[str, Any]) -> Foreseen:

@@ -31,7 +31,7 @@ def main(
     runs = foresee_all(plan(names, smoke=smoke, overrides=overrides))
     store = Store()
     stages = table(runs, store, workers)
-    print(describe(runs, stages, workers, rates.rates(store).accelerator))
+    print(describe(runs, stages, workers, rates.accelerator()))
     if picture:
         from xltkit import plots_plan
 
@@ -194,8 +194,7 @@ def describe(
     formats = dict.fromkeys(("minutes", "hours", "GiB kept"), "{:,.1f}".format)
     shown = shown.loc[:, [c for c in shown if c not in formats or shown[c].any()]]
     text = [shown.to_string(formatters=formats, float_format="{:,.0f}".format)]
-    left = stages[~stages["there"]]
-    text += _times(left, stages, workers, known)
+    text += _times(stages, workers, known)
     wanted = Wanted()
     for run in runs:
         wanted.merge(run.wanted)
@@ -212,10 +211,8 @@ def describe(
     return "\n".join(text)
 
 
-def _times(
-    left: pd.DataFrame, stages: pd.DataFrame, workers: int, known: Mapping[str, Any]
-) -> list[str]:
-    lines = []
+def _times(stages: pd.DataFrame, workers: int, known: Mapping[str, Any]) -> list[str]:
+    lines, left = [], stages[~stages["there"]]
     if unknown := int(left["seconds"].isna().sum()):
         lines.append(f"No time is known for {unknown} stages: the size of their encoder is not.")
     own = left[~left["accelerator"]]

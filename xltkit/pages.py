@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
 import nbformat
+
+from xltkit.files import write
 
 # Widgets live only in a kernel; the result is for programs. Neither can be drawn on a page.
 UNDRAWN = {"application/vnd.jupyter.widget-view+json", "application/vnd.xlt.result+json"}
@@ -109,13 +110,6 @@ class Formulas:
         display = "block" if formula[0].startswith("$$") else "inline"
         self.found.append(convert(formula[1].strip(), display=display))
         return f"xltformula{len(self.found) - 1}x"
-
-
-def write(page: Path, html: str) -> None:
-    """Write a file under a temporary name first: a page is whole, or the one from before."""
-    partial = page.with_name(page.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    os.replace(partial, page)
 
 
 def mark_failed(notebook: Path, problem: str) -> None:

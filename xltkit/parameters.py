@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xltkit.files import write
 from xltkit.provenance import commit, root, tally, versions
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a batch run checks without it
@@ -213,9 +214,7 @@ class Run:
             "device": describe(),
             "stages": dict(tally),
         }
-        partial = self.folder / "result.json.partial"
-        partial.write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
-        os.replace(partial, self.folder / "result.json")
+        write(self.folder / "result.json", json.dumps(record, indent=2, ensure_ascii=False))
         if (ipython := sys.modules.get("IPython")) and ipython.get_ipython():
             # No page draws this type: it travels inside the executed notebook, unseen.
             ipython.display.display({RESULT_TYPE: record}, raw=True)

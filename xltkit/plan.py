@@ -26,7 +26,7 @@ from typing import Any
 
 from xltkit import parameters as rules
 from xltkit.finished import ResultError, record
-from xltkit.keys import digest
+from xltkit.keys import digest, file_digest
 from xltkit.provenance import root as root_folder
 from xltkit.provenance import versions
 
@@ -258,7 +258,7 @@ def kit_fingerprint() -> str:
     for path in sorted(package.rglob("*")):
         name = path.relative_to(package).as_posix()
         if path.is_file() and not re.search(r"__pycache__|(^|/)\.", name):
-            whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            whole.update(f"{name} {file_digest(path)}\n".encode())
     return f"{versions()['xltkit']} {whole.hexdigest()}"
 
 

@@ -24,6 +24,7 @@ from xltkit.stats import by_layer, compare
 
 BASELINE = "#333333"  # the baseline arm is the same dark grey in every figure
 MARKERS = "osD^vPX*"
+FEWEST = 3  # seeds for an interval; with fewer every run is drawn
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
 plt.rcParams |= {"figure.dpi": 110, "savefig.dpi": 144}
 
@@ -71,6 +72,15 @@ def _style(arms: Sequence[str], baseline: str) -> dict[str, dict]:
         for i, a in enumerate(others)
     }
     return style | {baseline: {"color": BASELINE, "marker": MARKERS[0]}}
+
+
+def _bar(values: Sequence[float]) -> tuple[float, float]:
+    """The t interval over seeds; none with too few."""
+    return t_interval(values) if len(values) >= FEWEST else (np.nan, np.nan)
+
+
+def _legend(ax: Axes, title: str = "arm") -> None:
+    ax.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _named(table: pd.DataFrame) -> pd.Series:
@@ -127,8 +137,8 @@ def dots(results: Results, task: str, *, arms: Sequence[str] = (), ax: Axes | No
         mine = table[table["arm"] == arm]
         for y, label in enumerate(order):
             values = mine.loc[mine["label"] == label, "value"].to_numpy()
-            low, high = t_interval(values) if len(values) > 2 else (np.nan, np.nan)
-            shown = values if len(values) < 3 else [values.mean()]
+            low, high = _bar(values)
+            shown = values if len(values) < FEWEST else [values.mean()]
             ax.plot(shown, [y + offset] * len(shown), linestyle="", markersize=5, **style[arm])
             ax.plot([low, high], [y + offset] * 2, color=style[arm]["color"], linewidth=1.4)
         ax.plot([], [], linestyle="", label=arm, **style[arm])
@@ -198,7 +208,7 @@ def differences(
         ax.axhline(g - 0.5, color="#cccccc", linewidth=0.8)
     ax.set_xlabel(f"difference from {baseline!r} in the transfer languages (points)")
     ax.set_ylabel(by)
-    ax.legend(title="arm", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _legend(ax)
     return ax
 
 
@@ -285,5 +295,5 @@ def layers(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(sorted(table["layer"].unique()))
     ax.set_xlabel("layer")
     ax.set_ylabel(f"{table['task'].iloc[0]}: accuracy (points)")
-    ax.legend(title="arm", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _legend(ax)
     return ax

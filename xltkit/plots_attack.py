@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xltkit.intervals import t_interval
-from xltkit.plots import BASELINE, _axes, _style
+from xltkit.plots import BASELINE, FEWEST, _axes, _bar, _legend, _style
 from xltkit.stats import per_seed
 from xltkit.tasks import get
 
@@ -99,7 +98,7 @@ def plane(
     ax.set_xlabel(f"{task}: {get(task).metric} without attack (points)")
     ax.set_ylabel(f"{get(task).metric} under attack (points)")
     ax.set_title(f"{attack}; {label}: {unit * most:g}", loc="left", fontsize="medium")
-    ax.legend(title="arm", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _legend(ax)
     return ax
 
 
@@ -135,13 +134,8 @@ def _line(ax: Axes, table: pd.DataFrame, unit: float, aside: float, style: dict)
     for strength, values in table.groupby("strength")["value"]:
         x = unit * strength + aside
         xs, means = [*xs, x], [*means, values.mean()]
-        shown = values if len(values) < 3 else values[:0]
+        shown = values if len(values) < FEWEST else values[:0]
         ax.plot([x] * len(shown), shown, linestyle="", markersize=3.5, **style)
         ax.plot([x, x], _bar(values), color=style["color"], linewidth=1.4)
-    marks = style if len(table) >= 3 * len(xs) else style | {"marker": ""}
+    marks = style if len(table) >= FEWEST * len(xs) else style | {"marker": ""}
     ax.plot(xs, means, markersize=5, **marks)
-
-
-def _bar(values: pd.Series) -> tuple[float, float]:
-    """The t interval over seeds; none with fewer than three."""
-    return t_interval(values) if len(values) > 2 else (np.nan, np.nan)

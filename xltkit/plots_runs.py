@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from xltkit.intervals import t_interval
 from xltkit.languages import CLASSES
-from xltkit.plots import BASELINE, _axes, _style
+from xltkit.plots import BASELINE, FEWEST, _axes, _bar, _legend, _style
 from xltkit.results import Results
 from xltkit.stats import per_seed
 
 LINES = ("-", "-", "-", "--", ":", "-.")  # from the fourth arm on not by colour alone
 LEVELS = {level: level for level in CLASSES} | {"not known": ""}
-FEWEST = 3  # seeds for an interval; with fewer every run is drawn
 
 
 def _chosen(results: Results, task: str, arms: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -33,14 +31,6 @@ def _chosen(results: Results, task: str, arms: Sequence[str]) -> tuple[pd.DataFr
 def _points(table: pd.DataFrame, task: str) -> str:
     """What an axis of scores is called."""
     return f"{task}: {table['metric'].iloc[0]} (points" if task else "mean over tasks (points"
-
-
-def _bar(values: Sequence[float]) -> tuple[float, float]:
-    return t_interval(values) if len(values) >= FEWEST else (np.nan, np.nan)
-
-
-def _legend(ax: Axes, title: str = "arm") -> None:
-    ax.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def seeds(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
@@ -194,10 +184,8 @@ def curve(
             ax.plot(grid.index, grid.mean(axis=1), linewidth=1.8, **look)
         ax.plot([], [], label=arm, linewidth=1.8, **look)
     ax.set_xlabel("step")
-    named = (
-        f"{phase} phase, {task}" if phase == "target" else f"{phase} phase"
-    )  # all tasks share it
-    ax.set_ylabel(f"{named}: loss (nats)")
+    whose = f", {task}" if phase == "target" else ""  # all tasks share an earlier phase
+    ax.set_ylabel(f"{phase} phase{whose}: loss (nats)")
     _legend(ax)
     return ax
 
@@ -206,12 +194,11 @@ def _logs(results: Results, task: str, phase: str) -> pd.DataFrame:
     """The lines that stages of a kind wrote while they trained."""
     tables, kinds = [], set()
     for cell in results.study.cells:
-        stage = cell.stage.parent
-        kinds |= {type(cell.stage.phase).__name__.lower()} if stage is None else set()
-        while stage is not None and type(stage.phase).__name__.lower() != phase:
-            kinds.add(type(stage.phase).__name__.lower())
-            stage = stage.parent
-        if stage is None or task not in ("", cell.task):
+        if task not in ("", cell.task):
+            continue
+        named = {type(s.phase).__name__.lower(): s for s in reversed(cell.stage.chain[1:])}
+        kinds |= set(named)
+        if (stage := named.get(phase)) is None:
             continue
         lines = (results.store.path(stage.key) / "log.jsonl").read_text().splitlines()
         table = pd.DataFrame(map(json.loads, lines))[["step", "loss"]]
@@ -219,7 +206,7 @@ def _logs(results: Results, task: str, phase: str) -> pd.DataFrame:
     if not tables:
         raise ValueError(
             f"There is no phase {phase!r} in the runs of {task or 'any task'}; it has "
-            f"{', '.join(sorted(kinds - {'evaluate'})) or 'no training at all'}."
+            f"{', '.join(sorted(kinds)) or 'no training at all'}."
         )
     return pd.concat(tables, ignore_index=True)
 

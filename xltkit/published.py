@@ -7,13 +7,13 @@ a change of a result is seen as a change of a line.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from xltkit.files import write
 from xltkit.finished import Saved, read
+from xltkit.keys import file_digest
 from xltkit.provenance import root
 
 # Of the scores; what they leave out is the same for a whole run and stands in result.json.
@@ -56,8 +56,10 @@ def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path
         ValueError: if a run is not there, or not whole; nothing has been written then.
     """
     outputs = outputs or root() / "outputs"
-    own = [name for name in read_all(outputs) if name != "interactive"] if not names else names
-    chosen = [read(outputs / name) for name in own]
+    if names:
+        chosen = [read(outputs / name) for name in names]
+    else:
+        chosen = [saved for name, saved in read_all(outputs).items() if name != "interactive"]
     return [_keep(saved, outputs / "published" / saved.name) for saved in chosen]
 
 
@@ -69,12 +71,9 @@ def _keep(saved: Saved, folder: Path) -> Path:
     small = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
     written = {}
     for name, table in {**small, "scores": scores}.items():
-        text = table.round(DECIMALS).to_csv(index=False, lineterminator="\n")
-        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        written[name] = {"file": f"{name}.csv", "rows": len(table), "sha256": digest}
+        file = folder / f"{name}.csv"
+        table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
+        written[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
     record = json.dumps({**saved.record, "tables": written}, indent=2, ensure_ascii=False)
-    partial = folder / "result.json.partial"
-    partial.write_text(record + "\n", encoding="utf-8")
-    os.replace(partial, folder / "result.json")
+    write(folder / "result.json", record + "\n")
     return folder

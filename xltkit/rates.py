@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -275,6 +274,12 @@ class Rates:
         return 1.0
 
 
+def accelerator() -> Mapping[str, Any]:
+    """The GPU that was measured here, or the one that is assumed."""
+    own = root() / "outputs" / "rates.json"
+    return json.loads(own.read_text()) if own.is_file() else ASSUMED
+
+
 def rates(store: Store, workers: int = 1) -> Rates:
     """The rates that plans use: of the store's own records, of the kit's, and of a GPU.
 
@@ -282,19 +287,8 @@ def rates(store: Store, workers: int = 1) -> Rates:
     count if made on a device of this sort; if enough are, those with a worker's number of threads.
     """
     threads = max(1, torch.get_num_threads() // workers)
-    records = [r for r in recorded(store) if r["cost"]["device"] == str(runtime.device())]
+    records = [r for r in store.records() if r["cost"]["device"] == str(runtime.device())]
     same = [r for r in records if r["cost"]["threads"] == threads]
-    own = root() / "outputs" / "rates.json"
-    accelerator = json.loads(own.read_text()) if own.is_file() else ASSUMED
     table = json.loads(SHIPPED.read_text()) if SHIPPED.is_file() else {}
     elsewhere = {name: Fit(*values) for name, values in table.get("fits", {}).items()}
-    return Rates(fits(same if len(same) >= ENOUGH else records), elsewhere, accelerator)
-
-
-def recorded(store: Store) -> list[dict[str, Any]]:
-    """The records of the finished stages of a store; a damaged one teaches nothing."""
-    found = []
-    for path in sorted(store.folder.glob("?" * 16 + "/signature.json")):
-        with suppress(OSError, ValueError, KeyError):
-            found.append(store.record(path.parent.name))
-    return [record for record in found if {"signature", "cost"} <= record.keys()]
+    return Rates(fits(same if len(same) >= ENOUGH else records), elsewhere, accelerator())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xltkit import finished, pages
+from xltkit.files import write
 from xltkit.finished import ResultError, Saved
 from xltkit.plan import read_runs
 
@@ -115,7 +116,7 @@ def write_index(base: Path, root: Path) -> Path:
         scores=_table(finished.scores(runs), SCORES),
         comparisons=_table(finished.comparisons(runs), COMPARISONS),
     )
-    pages.write(base / "index.html", html)
+    write(base / "index.html", html)
     return base / "index.html"
 
 

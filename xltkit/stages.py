@@ -47,6 +47,11 @@ class Stage:
         }
 
     @property
+    def chain(self) -> list[Stage]:
+        """The stage and those that it comes after, the first one last."""
+        return [self, *(self.parent.chain if self.parent else ())]
+
+    @property
     def title(self) -> str:
         """The stage in a few words, for people."""
         if isinstance(self.phase, Evaluate):

@@ -47,6 +47,14 @@ class Store:
         """The signature and the cost of a finished stage."""
         return json.loads((self.path(key) / SIGNATURE).read_text())
 
+    def records(self) -> list[dict[str, Any]]:
+        """Those of all finished stages that tell both; a damaged one teaches nothing."""
+        found = []
+        for path in sorted(self.folder.glob(f"{'?' * 16}/{SIGNATURE}")):
+            with suppress(OSError, ValueError, KeyError):
+                found.append(self.record(path.parent.name))
+        return [record for record in found if {"signature", "cost"} <= record.keys()]
+
     def ready(self, key: str) -> bool:
         """Whether the stage is there and whole; one that is not is set aside, with a warning."""
         if not self._wrong(key):

@@ -51,23 +51,13 @@ class Study:
         """Every stage once, parents before children: what ``run`` makes."""
         ordered: dict[str, Stage] = {}
         for cell in self.cells:
-            chain = []
-            stage: Stage | None = cell.stage
-            while stage is not None:
-                chain.append(stage)
-                stage = stage.parent
-            ordered |= {s.key: s for s in reversed(chain)}
+            ordered |= {s.key: s for s in reversed(cell.stage.chain)}
         return list(ordered.values())
 
     @property
     def asked(self) -> int:
         """The number of stages if no two arms, tasks or seeds shared any."""
-        count = 0
-        for cell in self.cells:
-            stage: Stage | None = cell.stage
-            while stage is not None:
-                count, stage = count + 1, stage.parent
-        return count
+        return sum(len(cell.stage.chain) for cell in self.cells)
 
     def plan(self, store: Store | None = None) -> pd.DataFrame:
         """One row per stage: what it does, its steps, and whether the store has it already."""

@@ -10,7 +10,7 @@ from xltkit.cluster import make_all
 from xltkit.progress import track
 from xltkit.recipe import Recipe
 from xltkit.results import Results
-from xltkit.stages import Stage, evaluation_stage
+from xltkit.stages import evaluation_stage
 from xltkit.studies import Cell
 
 
@@ -52,11 +52,7 @@ def again(
 
 def _changed(cell: Cell, change: Mapping[str, Any]) -> Cell:
     """The same trained model under another ``Evaluate``."""
-    phases, stage = [], cell.stage.parent
-    while stage is not None:
-        phases.insert(0, stage.phase)
-        stage = stage.parent
-    old: Stage = cell.stage
+    old = cell.stage
     phase = replace(old.phase, **change)
-    recipe = Recipe(old.encoder, tuple(phases))
+    recipe = Recipe(old.encoder, tuple(s.phase for s in reversed(old.chain[1:])))
     return replace(cell, stage=evaluation_stage(recipe, cell.seed, old.parent, phase))

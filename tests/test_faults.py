@@ -5,6 +5,7 @@ Nothing that was complete is lost or trained twice, and no half a stage is left 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
@@ -34,10 +35,17 @@ def small(encoder: str, targets=("pos",), seeds=(0,), steps=6):
     return xlt.study(arms, targets, seeds, steps=steps, **OPTIONS)
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """What ``glob`` finds; it fails if a stage is given its final name while it looks inside."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return list(folder.glob(pattern))
+
+
 def identities(folder: Path) -> dict[str, tuple[int, int]]:
     """Which file says that a stage is complete, and when it was written: made twice, it differs."""
     found = {}
-    for path in folder.glob("*/signature.json"):
+    for path in listed(folder, "*/signature.json"):
         if not path.parent.name.endswith(".partial"):
             state = path.stat()
             found[path.parent.name] = (state.st_ino, state.st_mtime_ns)
@@ -59,7 +67,8 @@ def progress(folder: Path, study) -> int:
     done = identities(folder)
     steps = {s.key: getattr(s.phase, "steps", 0) for s in study.stages}
     finished = sum(1 + steps.get(key, 0) for key in done)
-    partial = [p for p in folder.glob("*.partial/checkpoint-*") if (p / "state.json").exists()]
+    checkpoints = listed(folder, "*.partial/checkpoint-*")
+    partial = [p for p in checkpoints if (p / "state.json").exists()]
     return finished + sum(int(p.name.split("-")[1]) for p in partial)
 
 

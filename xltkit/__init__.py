@@ -36,19 +36,23 @@ _MODULES = (
     "attacks",
     "claims",
     "data",
+    "embeddings",
     "languages",
     "microworld",
     "outlook",
     "plots",
     "plots_attack",
     "plots_claims",
+    "plots_diagnostics",
     "plots_images",
+    "plots_map",
     "plots_matrix",
     "plots_plan",
     "plots_runs",
     "published",
     "stats",
     "tasks",
+    "widgets",
 )
 
 __all__ = [*_HOMES, *_MODULES]

@@ -20,6 +20,7 @@ _HOMES = {
     "ImageText": "image_text",
     "Intermediate": "phases",
     "ParameterError": "parameters",
+    "Playground": "playground",
     "Portion": "tasks",
     "Pretrain": "phases",
     "RandomPerturbation": "training.robust",
@@ -49,10 +50,13 @@ _MODULES = (
     "plots_matrix",
     "plots_plan",
     "plots_runs",
+    "plots_subwords",
     "published",
     "stats",
+    "subwords",
     "tasks",
     "widgets",
+    "views",
 )
 
 __all__ = [*_HOMES, *_MODULES]

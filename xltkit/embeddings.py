@@ -110,3 +110,30 @@ def found(table: pd.DataFrame, source: str = "en") -> pd.Series:
     nearest = (unit(table[~own]) @ unit(table[own]).T).argmax(axis=1)
     right = pd.Series(nearest == table.loc[~own, "sentence"].to_numpy(), table[~own].index)
     return 100 * right.groupby(table.loc[~own, "language"], sort=False).mean()
+
+
+def nearest(
+    table: pd.DataFrame, language: str, sentence: int, *, source: str = "en", first: int = 3
+) -> pd.DataFrame:
+    """The sentences in the source language that are nearest to one in another.
+
+    Args:
+        table: of ``embed``.
+        language, sentence: which, as in the table.
+        source: where neighbours are looked for.
+        first: how many.
+
+    Returns:
+        ``near`` (the cosine) and whether it is the ``translation``, by text; the nearest first.
+
+    Raises:
+        ValueError: if the table does not have them.
+    """
+    own = table["language"] == source
+    query = (table["language"] == language) & (table["sentence"] == sentence)
+    if not own.any() or query.sum() != 1:
+        raise ValueError(f"The table has no {source!r}, or no sentence {sentence} in {language!r}.")
+    near = unit(table[own]) @ unit(table[query])[0]
+    best = table[own].assign(near=near, translation=table["sentence"] == sentence)
+    best = best.sort_values("near", ascending=False).head(first)
+    return best.set_index("text")[["near", "translation"]]

@@ -148,6 +148,29 @@ def _said(concept: str, endings: tuple[str, ...], code: str) -> str:
 
 
 @cache
+def meanings(code: str) -> Lexicon:
+    """Every word of a language of the microworld, and what it may mean, as in ``gloss``.
+
+    Empty for English, which needs none, and for languages that are not of the microworld.
+    """
+    from xltkit.microworld.glosses import label
+    from xltkit.microworld.languages import language
+
+    try:
+        spoken = language(code)
+    except ValueError:
+        return {}
+    if spoken.is_english:
+        return {}
+    table: dict[str, tuple[str, ...]] = {}
+    for concept, endings in _inflected():
+        kept = tuple(e for e in endings if spoken.marking or e not in CASES)
+        word, meaning = spoken.form(concept, kept), label(concept, kept)
+        table[word] = tuple(dict.fromkeys((*table.get(word, ()), meaning)))
+    return table
+
+
+@cache
 def _synonyms(code: str) -> Lexicon:
     from xltkit.microworld.lexicon import SYNONYMS
 

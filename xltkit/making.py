@@ -169,11 +169,29 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
-    phase: Evaluate = stage.phase
-    task = get(phase.task)
-    task = replace(task, budget=replace(task.budget, max_length=phase.max_length))
+    task, name, model, tokenizer = reader(stage, start)
+    rows = {code: test_rows(task, stage.phase, code) for code in stage.phase.languages}
+    tables = _predicted(stage, task, name, model, rows, tokenizer, Path(start))
+    result = folder / "result"
+    result.mkdir(exist_ok=True)
+    for table, what in zip(tables, ("predictions", "scores"), strict=True):
+        table.to_parquet(result / f"{what}.parquet", index=False)
+
+
+def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
+    """What reads the test rows of an evaluation.
+
+    Args:
+        stage: of an ``Evaluate``.
+        start: the folder of what it scores: of the stage before it, or the encoder itself.
+
+    Returns:
+        The task, with the length that is read, the name of the head, the model with that head as
+        it was trained, and the tokenizer.
+    """
+    task = get(stage.phase.task)
+    task = replace(task, budget=replace(task.budget, max_length=stage.phase.max_length))
     kind = KINDS[task.kind]
-    rows = {code: _test_rows(task, phase, code) for code in phase.languages}
     name, heads, pooling = "", {}, "mean"
     if not kind.frozen or kind.name == "captions":
         name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
@@ -181,12 +199,7 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     model = models.Model(start, heads, pooling)
     if heads:
         load_heads(model, Path(start))
-    tokenizer = models.load_tokenizer(stage.encoder)
-    tables = _predicted(stage, task, name, model, rows, tokenizer, Path(start))
-    result = folder / "result"
-    result.mkdir(exist_ok=True)
-    for table, what in zip(tables, ("predictions", "scores"), strict=True):
-        table.to_parquet(result / f"{what}.parquet", index=False)
+    return task, name, model, models.load_tokenizer(stage.encoder)
 
 
 def _predicted(
@@ -245,6 +258,7 @@ def _head(stage: Stage, task: Task, start: Path) -> Head:
     return joint_head(stage.parent.phase, width)
 
 
-def _test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
+def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
+    """The test rows of a language, as many as the phase scores."""
     rows = data.load(task, phase.split, code, phase.examples)
     return rows.select(range(min(phase.examples or len(rows), len(rows))))

@@ -1,145 +1,37 @@
-"""What a person turns and types in a notebook: controls around functions that work without them.
+"""What a person explores in a notebook: controls around functions that work without them.
 
 Where nobody sits, as in a batch run, each shows what its first choices give, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
-from typing import Any
 
 import pandas as pd
-from IPython.display import HTML, Javascript, clear_output, display
+from IPython.display import HTML, clear_output, display
 
-from xltkit import embeddings, outlook, plots, plots_map, plots_plan, studies
+from xltkit import (
+    embeddings,
+    outlook,
+    plots,
+    plots_map,
+    plots_plan,
+    studies,
+    subwords,
+    views,
+)
+from xltkit.attacks import CodeMixing, Typos
+from xltkit.controls import Chosen, Control, explore
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.image_text import ImageText
 from xltkit.phases import Intermediate, Pretrain, Target
-from xltkit.progress import interactive, track
+from xltkit.playground import Playground
+from xltkit.progress import track
 from xltkit.recipe import Recipe
 from xltkit.results import Results
 from xltkit.tasks import Portion
-
-Chosen = Mapping[str, Any]
-# JupyterLab takes the keys of a list for its own, such as the arrows (ipywidgets issue 3912),
-# unless what has the focus carries this mark.
-KEYS = """
-document.addEventListener("focusin", ({target}) => target.closest(".jupyter-widgets")
-    && target.setAttribute("data-lm-suppress-shortcuts", "true"));
-"""
-
-
-@dataclass(frozen=True)
-class Control:
-    """One choice of a person.
-
-    Attributes:
-        label: what it is called.
-        options: what there is to choose from, or a function of what else is chosen that says so; a
-            range is a number, none a text that is typed.
-        value: what is chosen at first, or a function of what else is chosen; the first option,
-            unless given. A tuple says that several can be chosen.
-        follows: names of controls above; when one of them is turned, this one starts anew.
-    """
-
-    label: str
-    options: Sequence[Any] | Callable[[Chosen], Sequence[Any]] = ()
-    value: Any = None
-    follows: tuple[str, ...] = ()
-
-    def start(self, chosen: Chosen) -> tuple[Sequence[Any], Any]:
-        """Options and value at first, given what else is chosen."""
-        options = self.options(chosen) if callable(self.options) else self.options
-        value = self.value(chosen) if callable(self.value) else self.value
-        return options, options[0] if value is None else value
-
-
-def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-    """Show what a function shows, again whenever a control is turned.
-
-    Args:
-        draw: displays something for one value of each control, in less than a second or with a
-            bar (``track``); what it raises as ValueError is shown in the place of the figure.
-        controls: by the name of the argument; those that follow others stand below them.
-    """
-    if not interactive():
-        chosen: dict[str, Any] = {}
-        for name, control in controls.items():
-            chosen[name] = control.start(chosen)[1]
-        draw(**chosen)
-        return
-    _Panel(draw, controls).show()
-
-
-class _Panel:
-    """Controls in a row, and below them what they show."""
-
-    def __init__(self, draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-        import ipywidgets
-
-        self.draw, self.controls, self.resting = draw, controls, False
-        self.boxes: dict[str, Any] = {}
-        for name, control in controls.items():
-            self.boxes[name] = _box(control, *control.start(self.chosen))
-            self.boxes[name].observe(partial(self.turned, name), "value")
-        self.out = ipywidgets.Output()
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return {name: box.value for name, box in self.boxes.items()}
-
-    def show(self) -> None:
-        import ipywidgets
-
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        display(ipywidgets.VBox([ipywidgets.Box(list(self.boxes.values()), layout=row), self.out]))
-        display(Javascript(KEYS))
-        self.redraw()
-
-    def turned(self, name: str, _change: Any) -> None:
-        if self.resting:  # a control that follows another starts anew without a figure of its own
-            return
-        self.resting, moved = True, {name}
-        try:
-            for other, control in self.controls.items():
-                if moved & set(control.follows):
-                    options, value = control.start(self.chosen)
-                    if options:
-                        self.boxes[other].options = options
-                    self.boxes[other].value = value
-                    moved.add(other)
-        finally:
-            self.resting = False
-        self.redraw()
-
-    def redraw(self) -> None:
-        with self.out:
-            clear_output(wait=True)
-            try:
-                self.draw(**self.chosen)
-            except ValueError as error:
-                display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
-
-
-def _box(control: Control, options: Sequence[Any], value: Any) -> Any:
-    """The widget of a control: all of them can be worked from the keyboard."""
-    import ipywidgets as kinds
-
-    about = {"description": control.label, "value": value}
-    about |= {"style": {"description_width": "initial"}}
-    if isinstance(options, range):
-        ends = {"min": options[0], "max": options[-1], "step": options.step}
-        return kinds.BoundedIntText(**about, **ends)
-    if not options:
-        return kinds.Textarea(**about, rows=2, layout=kinds.Layout(width="32rem"))
-    if len(options) == 1 and not callable(control.options):
-        about |= {"layout": kinds.Layout(display="none")}  # nothing to choose
-    if isinstance(value, tuple):
-        return kinds.SelectMultiple(**about, options=options, rows=min(6, len(options)))
-    return kinds.Dropdown(**about, options=options)
 
 
 def scores(results: Results) -> None:
@@ -176,6 +68,104 @@ def scores(results: Results) -> None:
             lambda chosen: of("language", chosen["task"]), ("task",),
         ),
         "colour": Control("colour by", ("arm", *plots.GROUPS)),
+    })  # fmt: skip
+
+
+def errors(results: Results, task: str = "", right: float = 1.0) -> None:
+    """The error browser (``views.errors``): task, two arms, language, outcome and page to choose.
+
+    ``task`` is chosen at first, if given; ``right`` is the score (0 to 1) that counts as right.
+    """
+    arms, page = list(results.study.arms), 5
+
+    def pair(one: str, other: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((one, other)))
+
+    def may(chosen: Chosen) -> views.Choices:
+        return views.choices(results, chosen["task"], pair(chosen["one"], chosen["other"]))
+
+    def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
+        shown = {"language": language, "seed": seed, "outcome": outcome, "right": right}
+        skip = page * (number - 1)
+        display(views.errors(results, task, pair(one, other), **shown, first=page, skip=skip))
+
+    tasks, all_but = views.choices(results).tasks, ("task", "one", "other")
+    explore(draw, {
+        "task": Control("task", tasks, task or tasks[0]),
+        "one": Control("arm", arms),
+        "other": Control("beside", arms, arms[min(1, len(arms) - 1)]),
+        "language": Control("language", lambda chosen: may(chosen).languages, follows=all_but),
+        "seed": Control("seed", lambda chosen: may(chosen).seeds, follows=all_but),
+        "outcome": Control("outcome", lambda chosen: may(chosen).outcomes, follows=all_but),
+        "number": Control("page", range(1, 1000), 1, (*all_but, "language", "seed", "outcome")),
+    })  # fmt: skip
+
+
+def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
+    """The token view (``subwords.tokens``): a sentence to choose or to type, languages to choose.
+
+    ``texts`` has by language the same sentences in the same order.
+    """
+    codes = list(texts)
+
+    def draw(number: int, languages: Sequence[str], typed: str) -> None:
+        shown = {code: texts[code][number - 1] for code in languages}
+        if typed.strip():
+            shown = {codes[0]: typed}
+        display(subwords.tokens(shown, encoder))
+
+    explore(draw, {
+        "number": Control("sentence", range(1, len(texts[codes[0]]) + 1), 1),
+        "languages": Control("languages", codes, tuple(codes)),
+        "typed": Control("or your own", value=""),
+    })  # fmt: skip
+
+
+NO_ATTACK = "none: type"
+ATTACKS = {
+    "typing errors": Typos(strength=0.2, beam=3),
+    "words of other languages": CodeMixing(strength=0.2, beam=3),
+}
+
+
+def ask(results: Results, task: str) -> None:
+    """The attack playground: a test example to choose, and to edit, and what the model says to it.
+
+    Or an attack of the kit edits it: the one that is found to hurt this very model.
+    """
+    made: dict[tuple, Playground] = {}
+    texts: dict[tuple, Mapping[str, str]] = {}
+    may = views.choices(results, task)
+
+    def at(arm: str, language: str, seed: int) -> Playground:
+        if (key := (arm, language, seed)) not in made:
+            with track(1, "loading the model", "model") as bar:
+                made[key] = Playground(results, task, arm, language=language, seed=seed)
+                bar.update()
+        return made[key]
+
+    def text(name: str, chosen: Chosen) -> str:
+        key = tuple(chosen[of] for of in follows)
+        if key not in texts:
+            *which, number, attack = key
+            with track(1, "editing", "text") as bar:
+                own, way = at(*which), ATTACKS.get(attack)
+                texts[key] = own.attacked(number - 1, way) if way else own.texts(number - 1)
+                bar.update()
+        return texts[key][name]
+
+    def draw(arm: str, language: str, seed: int, number: int, attack: str, **edits: str) -> None:
+        display(at(arm, language, seed).ask(number - 1, **edits))
+
+    follows = ("arm", "language", "seed", "number", "attack")
+    first = at(may.arms[0], may.languages[0], may.seeds[0])
+    explore(draw, {
+        "arm": Control("arm", may.arms),
+        "language": Control("language", may.languages),
+        "seed": Control("seed", may.seeds),
+        "number": Control("example", range(1, len(first.rows) + 1), 1),
+        "attack": Control("attack", (NO_ATTACK, *ATTACKS), follows=("number",)),
+        **{name: Control(name, (), partial(text, name), follows) for name in first.texts(0)},
     })  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def _language(
     ]
     some = np.flatnonzero(tried).tolist()
     if some:
-        for i, new in zip(some, _found(judge, rows, clean, some, code, attack), strict=True):
+        for i, new in zip(some, found_by(judge, rows, clean, some, code, attack), strict=True):
             found[i] = new
     table = pd.DataFrame([f.verdict.columns for f in found]).assign(
         clean_score=[v.score for v in clean],
@@ -94,7 +94,7 @@ def _language(
     return table, pd.DataFrame([v.columns for v in clean]), tried
 
 
-def _found(
+def found_by(
     judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], some: Sequence[int], code: str,
     attack: Attack | EmbeddingPGD,
 ) -> list[Found]:  # fmt: skip

@@ -31,12 +31,17 @@ def gloss(
     return HTML(f'<div style="overflow-x:auto"><table>{"".join(rows)}</table></div>')
 
 
+def label(concept: str, endings: Sequence[str]) -> str:
+    """A word as a gloss writes it, such as ``ball-PL``."""
+    return "-".join((concept, *(LABELS[e] for e in endings)))
+
+
 def _row(said: Said, lang: MicroLanguage) -> str:
     # Every script of the table is written from left to right; dir says so to a screen reader.
     tag = f'lang="{lang.code}" dir="ltr"'
     cells = "".join(
         f'<td style="{_CELL}"><span {tag}>{escape(lang.form(t.concept, t.endings))}</span><br>'
-        f"<small>{escape('-'.join((t.concept, *(LABELS[e] for e in t.endings))))}</small></td>"
+        f"<small>{escape(label(t.concept, t.endings))}</small></td>"
         for t in said.tokens(lang)
     )
     about = escape(f"{lang.family}, {lang.resource}" if not lang.is_english else "source")

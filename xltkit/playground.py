@@ -1,0 +1,243 @@
+"""The attack playground: a test row that a person edits, read by a trained model of a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from IPython.display import HTML
+
+from xltkit import markup
+from xltkit.attacks import Attack, Distractor, EmbeddingPGD
+from xltkit.evaluation.attack import found_by
+from xltkit.evaluation.judge import Judge, Row
+from xltkit.evaluation.reading import NAN, Reading, read
+from xltkit.examples import lines
+from xltkit.languages import language as find_language
+from xltkit.making import reader, test_rows
+from xltkit.markup import EDITED, GOLD
+from xltkit.results import Results
+from xltkit.stages import Stage
+from xltkit.tasks import Task, get
+from xltkit.tasks.kinds import JUDGED
+from xltkit.tasks.table import COLUMNS
+from xltkit.training import align
+from xltkit.views import choices, pick
+from xltkit.words import EMPTY, fresh, named, rewritten
+
+MODELS = 2  # kept in memory
+ANSWER = "probability of the answer"
+
+
+@lru_cache(maxsize=MODELS)
+def _judge(stage: Stage, folder: Path) -> tuple[Judge, Mapping[str, Any]]:
+    """The trained model that an evaluation reads, and its rotations; loaded once."""
+    task, head, model, tokenizer = reader(stage, str(folder))
+    model.eval()
+    return Judge(model, task, head, tokenizer), align.load(folder)
+
+
+class Playground:
+    """A trained model of a study and the test rows of a language, to be edited and read again.
+
+    Args:
+        results: of a study.
+        task: of the study; the first whose rows can be edited, unless named.
+        arm: the first, unless named.
+        language: a test language; the first transfer language, unless named.
+        seed: the first, unless named.
+
+    Attributes:
+        rows: the test rows, in canonical columns.
+
+    Raises:
+        ValueError: for a name that is not there; the message says which are.
+        FileNotFoundError: if the store has the scores but no longer the model.
+    """
+
+    def __init__(
+        self, results: Results, task: str = "", arm: str = "", *, language: str = "",
+        seed: int | None = None,
+    ):  # fmt: skip
+        cells = results.study.cells
+        fit = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in JUDGED]
+        if not fit:
+            raise ValueError(f"No task of this study has rows to edit; {', '.join(JUDGED)} have.")
+        self.task = get(pick("task", task, fit))
+        self.arm = pick("arm", arm, list(results.study.arms))
+        may = choices(results, self.task.name, [self.arm])
+        self.language = pick("language", language, may.languages)
+        self.seed = pick("seed", seed, may.seeds)
+        here = (self.task.name, self.arm, self.seed)
+        cell = next(c for c in cells if (c.task, c.arm, c.seed) == here)
+        if cell.stage.phase.smoothing:
+            raise ValueError(f"{cell.task} was scored under noise; give the study's own results.")
+        folder = results.store.path(cell.stage.parent.key)
+        if not results.store.has(cell.stage.parent.key):
+            raise FileNotFoundError(
+                f"The model of arm {cell.arm!r} for {cell.task} is gone from the store "
+                f"({folder}); results.study.run() trains it again."
+            )
+        self.rows = test_rows(self.task, cell.stage.phase, self.language)
+        self._judge, turns = _judge(cell.stage, folder)
+        self._turn = turns.get(self.language, {})
+
+    @cached_property
+    def _list(self) -> list[Row]:
+        return self.rows.select_columns(list(COLUMNS[self.task.kind])).to_list()
+
+    def place(self, example: int | str) -> int:
+        """The place of a row among the rows, given that or its id."""
+        ids = self.rows["id"][:]
+        if isinstance(example, int) and 0 <= example < len(ids):
+            return example
+        if example in ids:
+            return ids.index(example)
+        raise ValueError(
+            f"There is no example {example!r}: type 0 to {len(ids) - 1}, or an id as {ids[0]!r}."
+        )
+
+    def texts(self, example: int | str) -> dict[str, str]:
+        """What can be edited of a row, by name; the words of a sentence have spaces between."""
+        return named(self.task.kind, self._list[self.place(example)])
+
+    def edited(self, example: int | str, **edits: str) -> tuple[Row, str]:
+        """A row with some of its texts changed, and why it cannot be compared or read, if so."""
+        row = self._list[self.place(example)]
+        return rewritten(self.task.kind, row, edits)
+
+    def readings(self, example: int | str, **edits: str) -> tuple[Reading, Reading]:
+        """What the model makes of a row as it is, and of the row with some of its texts changed.
+
+        Args:
+            example: the place of the row, or its id.
+            edits: new texts, by the names of ``texts``.
+
+        Raises:
+            ValueError: for an unknown example or text.
+        """
+        new, problem = self.edited(example, **edits)
+        rows = [self._list[self.place(example)], new]
+        if empty := problem.startswith(EMPTY):
+            rows = rows[:1]
+        with self._judge.model.rotated(self._turn):
+            before, *after = read(self._judge, rows)
+        if empty:
+            return before, Reading(new, problem=problem)
+        if problem:  # what was right of the row is so no longer
+            return before, replace(after[0], score=NAN, gold=NAN, problem=problem)
+        return before, after[0]
+
+    def ask(self, example: int | str, **edits: str) -> HTML:
+        """The same as ``readings``, to look at: before, after, and how far it moved."""
+        before, after = self.readings(example, **edits)
+        name = find_language(self.language).name
+        caption = (
+            f"<b>{escape(self.task.name)}</b> {escape(before.row['id'])} in {escape(name)} "
+            f"({escape(self.language)}), read by arm {escape(self.arm)}, seed {self.seed}"
+        )
+        return shown(self.task, self.language, before, after, caption)
+
+    def attacked(self, example: int | str, attack: Attack, **edits: str) -> dict[str, str]:
+        """The texts of a row, edited first if wanted, after one of the kit's attacks on it.
+
+        Raises:
+            ValueError: for an attack that changes no text or needs another kind of task, or a row
+                that has nothing to compare with.
+        """
+        kind, at = self.task.kind, self.place(example)
+        if isinstance(attack, EmbeddingPGD) or (isinstance(attack, Distractor) and kind != "span"):
+            why = "needs a context" if isinstance(attack, Distractor) else "changes no text"
+            raise ValueError(f"{type(attack).__name__} {why}: try Typos() or CodeMixing().")
+        row, problem = self.edited(example, **edits)
+        if problem:
+            raise ValueError(problem)
+        rows = [*self._list[:at], row, *self._list[at + 1 :]]
+        with self._judge.model.rotated(self._turn):
+            clean = self._judge([row])
+            (found,) = found_by(self._judge, rows, clean * len(rows), [at], self.language, attack)
+        return named(kind, found.shown)
+
+
+def shown(task: Task, code: str, before: Reading, after: Reading, caption: str) -> HTML:
+    """Two readings of a row side by side, and how far the numbers moved."""
+    both = (before, after)
+    rows = [["input", *(_input(task, code, own, before) for own in both), ""]]
+    rows.append(["answer", *(_answer(task, code, own) for own in both), ""])
+    numbers = {}
+    for i, name in enumerate(before.labels):
+        said = f"{name} [{GOLD}]" if i == before.row["label"] else name
+        numbers[f"probability of {said}"] = [own.labels.get(name, NAN) for own in both]
+    if task.kind == "span":
+        numbers = {
+            ANSWER: [own.probability for own in both],
+            f"probability of {GOLD}": [own.gold for own in both],
+            "F1": [own.score for own in both],
+        }
+    if task.kind == "tagging":
+        numbers[f"mean probability of {GOLD} tags"] = [own.gold for own in both]
+    for name, (one, other) in numbers.items():
+        # Two different answers have each a probability of their own: nothing moved.
+        same = name != ANSWER or before.pred == after.pred
+        step = _step(other - one) if same else "another answer"
+        rows.append([escape(name), *map(_number, (one, other)), step])
+    heads = ["", "as it is", "edited", "moved"]
+    if before.row == after.row:
+        heads, rows = heads[:2], [row[:2] for row in rows]
+    note = f"<p><b>{markup.WRONG} {escape(after.problem)}</b></p>" if after.problem else ""
+    if len(heads) > 2 and not after.problem:
+        note = f"<p><small>{GOLD} is what was right before the edit; is it still?</small></p>"
+    return markup.view(markup.table(caption, heads, rows), note)
+
+
+def _step(value: float) -> str:
+    """How far a number moved."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{markup.bar(value)}{value:.2f}"
+
+
+def _answer(task: Task, code: str, own: Reading) -> str:
+    """What was answered, and whether that is right."""
+    if not own.pred:
+        return "–"
+    said = escape(own.pred)
+    if task.kind == "tagging":
+        count = len(own.row["tags"])
+        hits = "" if math.isnan(own.score) else f"{round(own.score * count)} of "
+        said = f"{hits}{count} tags"
+    if task.kind == "span":
+        said = markup.text(own.pred, code)
+    if math.isnan(own.score):
+        return f"{said}<br><small>nothing to compare with</small>"
+    part = "" if own.score in (0, 1) else f"score {own.score:.2f}"
+    return markup.verdict(said, own.score == 1, part)
+
+
+def _input(task: Task, code: str, own: Reading, before: Reading) -> str:
+    """The texts of a row, with what was edited, what is right, and the answer to it."""
+    row, right = own.row, not own.problem
+    if task.kind == "tagging":
+        gold = [task.labels[tag] for tag in row["tags"]] if right else []
+        return markup.tagged(row["tokens"], code, {GOLD: gold, "answer": own.pred.split()})
+    told, old = {}, named(task.kind, before.row)
+    picked = {GOLD: row["label"] + 1, "answer": int(own.pred or 0)} if task.kind == "choice" else {}
+    for name, text in named(task.kind, row).items():
+        marks = [(*place, EDITED) for place in fresh(old[name], text)]
+        if name == "context":
+            answers = zip(row["answers"], row["starts"], strict=True) if right else ()
+            marks += [(start, start + len(answer), GOLD) for answer, start in answers]
+            marks += [(*own.place, "answer")] if own.pred else []
+        said = markup.text(text, code, marks)
+        who = [one for one, number in picked.items() if name == f"choice_{number}"]
+        told[name] = markup.pointed(said, who) if who else said
+    return lines(told)

@@ -1,0 +1,254 @@
+"""What one looks at in a finished study: the answers of two arms to the same test examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from xltkit import markup
+from xltkit.examples import DRAWN
+from xltkit.languages import language as find_language
+from xltkit.making import test_rows
+from xltkit.markup import GOLD
+from xltkit.results import Results
+from xltkit.tasks import Task, get
+
+# What can be said of an example, by which of the arms are right; one place for these words.
+OUTCOMES: dict[int, dict[tuple[bool, ...], str]] = {
+    1: {(True,): "right", (False,): "wrong"},
+    2: {
+        (True, True): "both right",
+        (True, False): "only arm {0} right",
+        (False, True): "only arm {1} right",
+        (False, False): "both wrong",
+    },
+}
+ALL = "all"
+
+
+class Choices(NamedTuple):
+    """What may be asked for of a study and a task; the first of each is taken unless named."""
+
+    tasks: list[str]
+    arms: list[str]
+    languages: list[str]
+    seeds: list[int]
+    outcomes: list[str]
+
+
+class Answers(NamedTuple):
+    """The answers of some arms to the same examples.
+
+    ``table`` has one row an example, indexed by id: ``gold``, ``outcome``, and of each arm, as
+    ``right/<arm>`` and so on, whether it is ``right``, and its ``pred``, ``score`` and, of labels,
+    ``scores``. ``rows`` are the test rows.
+    """
+
+    task: Task
+    arms: tuple[str, ...]
+    language: str
+    seed: int
+    table: pd.DataFrame
+    rows: Any
+
+
+def choices(results: Results, task: str = "", arms: Sequence[str] = ()) -> Choices:
+    """What ``errors`` can be asked for.
+
+    Args:
+        results: of a study.
+        task: one of its tasks; the first that can be shown, unless named.
+        arms: one or two of its arms; the first two, unless named.
+
+    Raises:
+        ValueError: for a task or an arm that is not there, or cannot be shown.
+    """
+    cells = results.study.cells
+    tasks = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in DRAWN]
+    if not tasks:
+        raise ValueError(f"No task of this study can be shown; {', '.join(DRAWN)} can.")
+    if task and task not in tasks and task in (c.task for c in cells):
+        raise ValueError(
+            f"{task} is {get(task).kind}; tasks that can be shown are {', '.join(DRAWN)}, "
+            f"here {', '.join(tasks)}."
+        )
+    task = pick("task", task, tasks)
+    known = list(dict.fromkeys(c.arm for c in cells))
+    arms = _arms(arms, known)
+    mine = [c for c in cells if c.task == task and c.arm in arms]
+    check_plain(mine[0])
+    source = results.study.source
+    by_arm = [[x for c in mine if c.arm == arm for x in c.stage.phase.languages] for arm in arms]
+    shared = [x for x in dict.fromkeys(by_arm[0]) if all(x in codes for codes in by_arm)]
+    if not shared:
+        raise ValueError(f"{' and '.join(arms)} have no language in common; show one arm.")
+    shared.sort(key=lambda code: code == source)  # transfer languages first, in their order
+    seeds = list(dict.fromkeys(c.seed for c in mine))
+    return Choices(tasks, known, shared, seeds, [ALL, *_names(arms).values()])
+
+
+def pick(what: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """The value, or the first one that is allowed if none is given.
+
+    Raises:
+        ValueError: for one that is not, naming those that are.
+    """
+    if value in ("", None):
+        return allowed[0]
+    if value not in allowed:
+        raise ValueError(f"There is no {what} {value!r} here; type one of {list(allowed)}.")
+    return value
+
+
+def check_plain(cell: Any) -> None:
+    """Raise ValueError if a cell read other texts than those of the test set."""
+    phase = cell.stage.phase
+    if phase.attack or phase.mixed:
+        way = "under attack" if phase.attack else "in mixed languages"
+        raise ValueError(
+            f"{cell.task} was scored {way}; give the results of the study itself, not of again()."
+        )
+
+
+def _arms(arms: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    arms = (arms,) if isinstance(arms, str) else tuple(arms or known[:2])
+    for arm in arms:
+        pick("arm", arm, known)
+    if len(set(arms)) != len(arms) or len(arms) > 2:
+        raise ValueError(f"arms is {list(arms)}; give one or two different ones of {list(known)}.")
+    return arms
+
+
+def _names(arms: Sequence[str]) -> dict[tuple[bool, ...], str]:
+    return {key: name.format(*arms) for key, name in OUTCOMES[len(arms)].items()}
+
+
+def answers(
+    results: Results, task: str = "", arms: Sequence[str] = (), *, language: str = "",
+    seed: int | None = None, right: float = 1.0,
+) -> Answers:  # fmt: skip
+    """The answers of one arm or two to the test examples of a task in a language.
+
+    Args:
+        results: of a study.
+        task: of the study; the first that can be shown, unless named.
+        arms: one or two; the first two, unless named.
+        language: a test language; the first transfer language, unless named.
+        seed: of the study; the first, unless named.
+        right: the score (0 to 1) from which on an example counts as right. Labels score 0 or 1;
+            of spans (F1) and tags (share) only the perfect ones count unless this is lowered.
+
+    Raises:
+        ValueError: for a name that is not there; the message says which are.
+    """
+    may = choices(results, task, arms)
+    task, arms = pick("task", task, may.tasks), _arms(arms, may.arms)
+    language = pick("language", language, may.languages)
+    seed = pick("seed", seed, may.seeds)
+    said = results.predictions
+    said = said[(said["task"] == task) & (said["language"] == language) & (said["seed"] == seed)]
+    by_arm = {arm: said[said["arm"] == arm].set_index("example_id") for arm in arms}
+    table = by_arm[arms[0]][["gold"]].copy()
+    for arm, own in by_arm.items():
+        for column in ("pred", "score", "scores"):
+            if column in own:
+                table[f"{column}/{arm}"] = own[column]
+        table[f"right/{arm}"] = table[f"score/{arm}"].astype(float) >= right
+    names, ok = _names(arms), [table[f"right/{arm}"] for arm in arms]
+    table["outcome"] = [names[key] for key in zip(*ok, strict=True)]
+    phase = next(c for c in results.study.cells if (c.task, c.arm) == (task, arms[0])).stage.phase
+    return Answers(get(task), arms, language, seed, table, test_rows(get(task), phase, language))
+
+
+def outcomes(
+    results: Results, task: str = "", arms: Sequence[str] = (), **options: Any
+) -> pd.DataFrame:
+    """How many test examples have each outcome.
+
+    Args:
+        results, task, arms, options: as in ``answers``.
+
+    Returns:
+        One row an outcome, in words: ``outcome``, ``n``, ``share`` (%).
+    """
+    return _counts(answers(results, task, arms, **options))
+
+
+def _counts(told: Answers) -> pd.DataFrame:
+    n = told.table["outcome"].value_counts().reindex(list(_names(told.arms).values()), fill_value=0)
+    table = n.rename_axis("outcome").rename("n").reset_index()
+    return table.assign(share=100 * table["n"] / max(1, table["n"].sum()))
+
+
+def errors(
+    results: Results, task: str = "", arms: Sequence[str] = (), *, language: str = "",
+    outcome: str = ALL, seed: int | None = None, first: int = 8, skip: int = 0,
+    right: float = 1.0,
+) -> HTML:  # fmt: skip
+    """The error browser: test examples with the right answer and those of one arm or two.
+
+    Args:
+        results: of a study.
+        task, arms, language, seed, right: as in ``answers``.
+        outcome: which examples, in the words of ``outcomes``; all, unless named.
+        first: how many of them are shown, in the order of the test set.
+        skip: how many of them come before.
+
+    Raises:
+        ValueError: for a name that is not there; the message says which are.
+    """
+    told = answers(results, task, arms, language=language, seed=seed, right=right)
+    names = [ALL, *_names(told.arms).values()]
+    outcome = pick("outcome", outcome, names)
+    found = told.table if outcome == ALL else told.table[told.table["outcome"] == outcome]
+    some = found.iloc[skip : skip + first]
+    about, total = _about(told, right), f"of {len(found)}: {escape(outcome)}"
+    if some.empty:
+        return markup.view(about, f"<p>Nothing to show after {skip} {total}.</p>")
+    where = {key: i for i, key in enumerate(told.rows["id"][:])}
+    draw = partial(_drawn, told, where)
+    caption = f"Examples {skip + 1} to {skip + len(some)} {total}"
+    arms = [f"<small>arm</small> {escape(arm)}" for arm in told.arms]
+    heads = ["example", "input", GOLD, *arms]
+    return markup.view(about, markup.table(caption, heads, [draw(*own) for own in some.iterrows()]))
+
+
+def _about(told: Answers, right: float) -> str:
+    """The line above: how many examples there are, and of each outcome."""
+    name = find_language(told.language).name
+    counts = ", ".join(
+        f"<b>{row.n}</b> {escape(row.outcome)} ({row.share:.0f} %)"
+        for row in _counts(told).itertuples()
+    )
+    rule = {"span": "the answer word for word", "tagging": "every tag"}.get(told.task.kind)
+    means = (
+        f" Right means {rule if right == 1 else f'a score of {right:g} or more'}." if rule else ""
+    )
+    return (
+        f"<p><b>{escape(told.task.name)}</b> in {escape(name)} ({escape(told.language)}), seed "
+        f"{told.seed}: {len(told.table)} test examples in all, of which {counts}.{means}</p>"
+    )
+
+
+def _drawn(told: Answers, where: Mapping[str, int], key: str, own: pd.Series) -> list[str]:
+    """The cells of one example."""
+    row = told.rows[where[key]]
+    said = {arm: own[f"pred/{arm}"] for arm in told.arms}
+    find = lambda other: told.rows[where[other]]  # noqa: E731
+    shown, gold, given = DRAWN[told.task.kind](row, own["gold"], said, told.language, find)
+    cells = []
+    for arm in told.arms:
+        score, sure = own[f"score/{arm}"], own.get(f"scores/{arm}")
+        more = "" if score in (0, 1) else f"score {score:.2f}"
+        if isinstance(sure, np.ndarray):
+            more = f"p {np.exp(sure.max()):.2f}"
+        inner = f'<span class="xlt-said">{given[arm]}</span>'
+        cells.append(markup.verdict(inner, own[f"right/{arm}"], more))
+    head = f"{escape(key)}<br><small>{escape(own['outcome'])}</small>"
+    return [head, shown, gold, *cells]

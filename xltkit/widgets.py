@@ -242,7 +242,8 @@ def recipe(encoder: str = "micro", targets: Sequence[str] = ("qa", "pos", "nli")
         text = f"{len(stages)} stages ({study.asked} before sharing), {there} in the store."
         graph = plots_plan.graph(stages)
         plots.show(graph, caption=text, alt=f"Graph of stages. {text}")
-        display(HTML(f"<pre>{escape(_code(encoder, phases, aims, seeds, steps))}</pre>"))
+        code = escape(_code(encoder, phases, aims, seeds, steps))
+        display(HTML(f'<pre style="font-family:monospace">{code}</pre>'))
 
     explore(draw, {
         "first": Control("first phase", (NOTHING, *BETWEEN), BETWEEN[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -72,3 +73,19 @@ def tokenizer(tiny):
     from xltkit.models import load_tokenizer
 
     return load_tokenizer(tiny)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium that the machine has; one from a package manager, since none can be pinned."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    if not any(found):
+        pytest.skip(
+            "no browser: install one, such as Debian's chromium, to test pages and widgets in it"
+        )
+    with sync_api.sync_playwright() as playwright:
+        path = next(filter(None, found))
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -207,20 +207,6 @@ def test_a_folder_without_any_run_has_an_index(copied):
     assert "5 not run" in page and page.count("No finished run has any yet") == 2
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium that the machine has; one from a package manager, since none can be pinned."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    if not any(found):
-        pytest.skip("no browser: install one, such as Debian's chromium, to test the report in it")
-    with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, found))
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser, world):
     """The index, opened from disk; what went wrong in it is asked for at the end."""

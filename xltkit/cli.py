@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--first", action="store_true", help="one language of each split only")
     commands.add_parser("report", help="write all pages and the index of outputs/ anew")
     keep = commands.add_parser(
-        "publish", help="keep the results of finished runs in outputs/published, for git"
+        "publish",
+        help="keep the results of finished runs in outputs/published, for git, and bring "
+        "the table and the figure of the README up to them",
     )
     keep.add_argument("names", nargs="*", metavar="NAME", help="runs; none: all that are finished")
     for name, (_, about) in BUILT.items():
@@ -142,9 +144,13 @@ def _report() -> int:
 
 
 def _publish(names: Sequence[str]) -> int:
-    from xltkit.published import publish
+    from xltkit.published import publish, write_readme
 
-    return _code(lambda: print("\n".join(map(str, publish(names)))))
+    def keep() -> None:
+        print("\n".join(map(str, publish(names))))
+        write_readme()
+
+    return _code(keep)
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -83,7 +83,9 @@ def write_page(notebook: Path, page: Path) -> None:
         embed_images=True,
     )
     about = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
-    write(page, formulas.put(exporter.from_notebook_node(node, about)[0]))
+    html = formulas.put(exporter.from_notebook_node(node, about)[0])
+    # Notebooks refer to each other; on a page, to the pages that lie beside it.
+    write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
 
 
 class Formulas:

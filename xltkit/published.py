@@ -8,18 +8,22 @@ a change of a result is seen as a change of a line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from xltkit.files import write
 from xltkit.finished import Saved, read
 from xltkit.keys import file_digest
+from xltkit.plan import read_runs
 from xltkit.provenance import root
 
 # Of the scores; what they leave out is the same for a whole run and stands in result.json.
 KEPT = ["arm", "seed", "task", "language", "counterpart", "is_source", "family", "resource",
         "metric", "value", "n", "chance"]  # fmt: skip
 DECIMALS = 4
+TABLE = re.compile(r"^\| notebook \|.*\n(\|.*\n)+", re.MULTILINE)  # of the README
+FIGURE = Path("outputs", "published", "claims.png")
 LARGEST = 1000  # rows of a table beside the scores; a larger one is for the machine that made it
 
 
@@ -35,18 +39,18 @@ def read_all(folder: Path | str = "") -> dict[str, Saved]:
         ValueError: if there is none, or one is damaged.
     """
     base = root() / (folder or Path("outputs", "published"))
-    found = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
-    full = {
-        saved.name: saved
-        for saved in found
-        if not saved.record["smoke"] and "scores" in saved.tables
-    }
+    full = {name: saved for name, saved in _full(base).items() if "scores" in saved.tables}
     if not full:
         raise ValueError(
             f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
             "folder; or python -m xltkit publish, which fills outputs/published."
         )
     return full
+
+
+def _full(base: Path) -> dict[str, Saved]:
+    found = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
+    return {saved.name: saved for saved in found if not saved.record["smoke"]}
 
 
 def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path]:
@@ -59,7 +63,8 @@ def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path
     if names:
         chosen = [read(outputs / name) for name in names]
     else:
-        chosen = [saved for name, saved in read_all(outputs).items() if name != "interactive"]
+        read_all(outputs)  # its error says what to type if there is nothing
+        chosen = [saved for name, saved in _full(outputs).items() if name != "interactive"]
     return [_keep(saved, outputs / "published" / saved.name) for saved in chosen]
 
 
@@ -67,13 +72,44 @@ def _keep(saved: Saved, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    scores = saved.main[[column for column in KEPT if column in saved.main]]
     small = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
+    if "scores" in saved.tables:
+        small["scores"] = saved.main[[column for column in KEPT if column in saved.main]]
     written = {}
-    for name, table in {**small, "scores": scores}.items():
+    for name, table in small.items():
         file = folder / f"{name}.csv"
         table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
         written[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
     record = json.dumps({**saved.record, "tables": written}, indent=2, ensure_ascii=False)
     write(folder / "result.json", record + "\n")
     return folder
+
+
+def course(top: Path | None = None) -> str:
+    """The table of the README: every notebook in the order of the course, with what is published.
+
+    The order, the questions and the minutes are those of ``notebooks/runs.toml``; the answer is
+    the first clause of the one that a published run gave.
+    """
+    top = top or root()
+    found = _full(top / "outputs" / "published")
+    rows = ["| notebook | question | answer | minutes on 2 cores |", "|---|---|---|---|"]
+    for name, block in read_runs(top).items():
+        if name == block["notebook"]:
+            answer = found[name].record["answer"].partition(";")[0] if name in found else "not run"
+            link = f"[`{name}`](notebooks/{name}.ipynb)"
+            rows.append(f"| {link} | {block['question']} | {answer} | {block['minutes']} |")
+    return "\n".join(rows)
+
+
+def write_readme(top: Path | None = None) -> None:
+    """Bring the README's table and its figure up to what is published."""
+    from xltkit import claims, plots_claims
+
+    top = top or root()
+    readme = top / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    write(readme, TABLE.sub(lambda _: course(top) + "\n", text))
+    found = claims.table(read_all(top / "outputs" / "published"))
+    drawn = plots_claims.measured(found).figure
+    drawn.savefig(top / FIGURE, dpi=110, bbox_inches="tight", metadata={"Software": None})

@@ -1,0 +1,196 @@
+"""The widgets in JupyterLab, in a browser: by keyboard and by mouse each does what it should."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+START = """
+import xltkit as xlt
+from xltkit import embeddings, microworld, widgets
+
+arms = {"none": xlt.encoder("micro"), "more": xlt.encoder("micro").then(xlt.Target(effort=2.0))}
+few = {"languages": ["qad", "qto"], "steps": 10, "examples": 12}
+results = xlt.study(arms, ["nli", "qa"], [0, 1], **few).run()
+codes = ["en", "qad", "qto"]
+rows = {c: microworld.rows("retrieval", "test", microworld.language(c), 30) for c in codes}
+texts = {code: list(made["text"]) for code, made in rows.items()}
+"""
+CELLS = {
+    "scores": "widgets.scores(results)",
+    "errors": "widgets.errors(results, 'qa')",
+    "tokens": "widgets.tokens(texts)",
+    "ask": "widgets.ask(results, 'nli')",
+    "sentences": "widgets.sentences(embeddings.checkpoints(results, 'more', 'qa'), texts)",
+    "recipe": "widgets.recipe('micro', ('pos', 'nli'))",
+}
+PATIENCE = 120_000  # milliseconds, on a machine that is busy with other things
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a JupyterLab, in a folder with one notebook."""
+    folder = tmp_path_factory.mktemp("lab")
+    new = nbformat.v4
+    cells = [new.new_code_cell(source) for source in (START, *CELLS.values())]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(new.new_notebook(cells=cells, metadata={"kernelspec": kernel}),
+                   folder / "all.ipynb")  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--IdentityProvider.token=", f"--port={port}"]
+    options += ["--LabApp.news_url=None", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
+    # A person's notebook: progress bars and widgets; settings of whoever runs this play no part.
+    given = {k: v for k, v in os.environ.items() if k not in ("XLTKIT_BATCH", "XLTKIT_SMOKE")}
+    given |= {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")}
+    given |= {"IPYTHONDIR": str(folder / "ipython"), "XLTKIT_STORE": str(folder / "store")}
+    with (folder / "log").open("w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        running = subprocess.Popen(command, cwd=folder, env=given, stdout=log, stderr=log)
+        try:
+            yield _answers(f"http://127.0.0.1:{port}", running, folder / "log")
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def _answers(address: str, running: subprocess.Popen, log: Path) -> str:
+    while running.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api").close()
+            return address
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def lab(browser, server):
+    """The notebook, all its cells run; nothing may have gone wrong at the end."""
+    page, wrong = browser.new_page(viewport={"width": 1300, "height": 1000}), []
+    page.set_default_timeout(PATIENCE)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.goto(f"{server}/lab/tree/all.ipynb")
+    page.locator(".jp-CodeCell").first.wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    last = page.locator(".jp-CodeCell").nth(len(CELLS))
+    last.locator("figure, .jp-RenderedText[data-mime-type*=error]").first.wait_for()
+    assert page.locator("[data-mime-type*=stderr], [data-mime-type*=error]").all_inner_texts() == []
+    yield page
+    page.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def cell(lab, request):
+    """The output of the widget that a test is named for."""
+    name = request.node.name.removeprefix("test_").partition("_")[0]
+    found = lab.locator(".jp-CodeCell").nth(1 + list(CELLS).index(name)).locator(".jp-OutputArea")
+    found.first.scroll_into_view_if_needed()
+    return found.first
+
+
+def becomes(cell, text: str) -> None:
+    """Wait until the output holds a text."""
+    cell.get_by_text(text).first.wait_for()
+
+
+def test_scores_by_keyboard(lab, cell):
+    """The arrows are JupyterLab's own keys: the widgets must have them nevertheless."""
+    becomes(cell, "nli: accuracy in points")
+    cell.get_by_label("task", exact=True).focus()
+    lab.keyboard.press("ArrowDown")
+    becomes(cell, "qa: f1 in points")
+    lab.keyboard.press("Tab")
+    lab.keyboard.press("ArrowDown")
+    becomes(cell, "qa: em in points")
+    assert "Means without the source: none " in cell.locator("img").get_attribute("alt")
+
+
+def test_scores_by_mouse(cell):
+    cell.get_by_label("arms").select_option(["more"])
+    cell.locator("img[alt*='source: more']").wait_for()
+    before = cell.locator("img").get_attribute("src")
+    cell.get_by_label("colour by").select_option("resource")
+    cell.locator(f"img:not([src='{before}'])").wait_for()
+
+
+def test_errors_by_keyboard(lab, cell):
+    becomes(cell, "qa in Adra (qad), seed 0")
+    cell.get_by_label("language").focus()
+    lab.keyboard.press("ArrowDown")
+    becomes(cell, "qa in Tova (qto), seed 0")
+    cell.get_by_label("page").focus()
+    lab.keyboard.press("ArrowUp")
+    becomes(cell, "Examples 6 to 10 of 12: all")
+
+
+def test_errors_by_mouse(cell):
+    cell.get_by_label("outcome").select_option("both wrong")
+    becomes(cell, ": both wrong")
+    cell.get_by_label("task", exact=True).select_option("nli")
+    becomes(cell, "nli in Adra (qad)")
+    assert cell.get_by_label("outcome").input_value() == "all"
+
+
+def test_tokens_by_keyboard(lab, cell):
+    cell.get_by_label("or your own").focus()
+    lab.keyboard.type("Anna owns xylophones .")
+    becomes(cell, "Anna")
+    cell.locator(".xlt-cut").first.wait_for()  # no word of this world: it is cut
+    assert cell.locator("tbody tr").count() == 1
+
+
+def test_ask_by_keyboard(lab, cell):
+    becomes(cell, "as it is")
+    cell.get_by_label("text_b").focus()
+    lab.keyboard.press("Control+A")
+    lab.keyboard.type("Anna sings .")
+    becomes(cell, "moved")
+    assert cell.locator("tbody tr", has_text="probability of").count() == 3
+
+
+def test_ask_by_mouse(cell):
+    before = cell.get_by_label("text_a").input_value()
+    cell.get_by_label("attack").select_option("typing errors")
+    becomes(cell, "moved")
+    cell.get_by_label("arm", exact=True).select_option("more")
+    becomes(cell, "read by arm more")
+    cell.get_by_label("attack").select_option("none: type")
+    assert cell.get_by_label("text_a").input_value() == before
+
+
+def test_sentences_by_keyboard(lab, cell):
+    becomes(cell, "after layer 2")
+    cell.get_by_label("layer").focus()
+    lab.keyboard.press("ArrowUp")
+    becomes(cell, "after layer 3")
+
+
+def test_sentences_by_mouse(cell):
+    cell.get_by_label("languages").select_option(["qto"])
+    becomes(cell, "6 sentences in 2 languages")
+
+
+def test_recipe_by_keyboard(lab, cell):
+    becomes(cell, "in the store.")
+    cell.get_by_label("then").focus()
+    lab.keyboard.press("ArrowDown")
+    becomes(cell, "steps=150), xlt.Intermediate(")
+
+
+def test_recipe_by_mouse(cell):
+    cell.get_by_label("targets").select_option(["nli"])
+    becomes(cell, "['nli'], seeds=[0, 1, 2]")

@@ -35,7 +35,7 @@ def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
     told = looked_at.predictions.query(
         f"task == {task!r} and arm == {arm!r} and language == 'qad' and seed == 1"
     ).set_index("example_id")
-    for i, row in enumerate(play.rows):
+    for i, row in enumerate(play.rows.select(range(8))):
         before, after = play.readings(i)
         measured = told.loc[row["id"]]
         pred = int(before.pred) - 1 if task == "choice" else before.pred
@@ -132,11 +132,10 @@ def test_tags_are_compared_if_there_are_as_many_words(looked_at):
 
 
 def test_whatever_is_typed_is_escaped(looked_at):
-    for task in TASKS:
-        for language in ("en", "qto"):
-            play = Playground(looked_at, task, language=language)
-            typed = {name: f"{text} <script>1</script>" for name, text in play.texts(0).items()}
-            assert "<script" not in play.ask(0, **typed).data
+    for task, language in (*((task, "qto") for task in TASKS), ("qa", "en")):
+        play = Playground(looked_at, task, language=language)
+        typed = {name: f"{text} <script>1</script>" for name, text in play.texts(0).items()}
+        assert "<script" not in play.ask(0, **typed).data
 
 
 def test_a_model_is_loaded_once(looked_at, monkeypatch):

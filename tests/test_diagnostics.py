@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 
 import xltkit as xlt
-from xltkit import data, plots
+from xltkit import data, plots_diagnostics
 from xltkit.evaluation.diagnostics import buckets, error_overlap, wilson
 
 
@@ -235,7 +235,7 @@ def test_a_study_can_be_looked_into(tiny, store):
     for by in ("family", "script", "resource"):
         groups = xlt.summary(found, by=["task", by])
         assert groups["transfer"].between(0, 100).any() and by in groups.columns
-    axes = plots.buckets(buckets(found, "nli", "characters", bins=3))
+    axes = plots_diagnostics.buckets(buckets(found, "nli", "characters", bins=3))
     assert axes.get_xlabel() == "length of the input (characters)"
     written = [text.get_text() for text in axes.texts]
     assert len(written) <= 9 and all("n = " in text for text in written)

@@ -27,7 +27,8 @@ PAGE = """
   nav.back a { color: #0b57a4; text-decoration: underline; }
   .why { border-left: 5px solid #8c1d18; background: #fdeceb; padding: .7rem 1rem; }
   details.code > summary { cursor: pointer; color: #595959; font-size: 0.8rem; }
-  figure { margin: 0; } figure img { max-width: 100%; } figcaption { color: #424242; }
+  figure { margin: 0; } figure img { max-width: 100%; }
+  figcaption { color: #424242; font: 0.85rem sans-serif; }
 </style>
 {%- endblock -%}
 {%- block body_header -%}

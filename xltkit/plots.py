@@ -6,6 +6,7 @@ import base64
 import io
 import os
 from collections.abc import Sequence
+from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,16 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xltkit.evaluation.diagnostics import ATTRIBUTES
-from xltkit.evaluation.predict import protocol_layer
 from xltkit.intervals import t_interval
 from xltkit.languages import CLASSES
+from xltkit.progress import interactive
 from xltkit.results import Results
-from xltkit.stats import by_layer, compare
+from xltkit.stats import compare
 
 BASELINE = "#333333"  # the baseline arm is the same dark grey in every figure
 MARKERS = "osD^vPX*"
 FEWEST = 3  # seeds for an interval; with fewer every run is drawn
+GROUPS = ("family", "resource", "script")  # columns of languages that colours can tell apart
+RANK = {level: i for i, level in enumerate(CLASSES)}  # from much text to little
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
 plt.rcParams |= {"figure.dpi": 110, "savefig.dpi": 144}
 
@@ -37,9 +39,21 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
         caption: unit, n, and what the bar is.
         alt: what the figure shows, in words.
     """
-    from IPython.display import display
+    from IPython.display import HTML, display
 
-    figure = axes if isinstance(axes, Figure) else axes.figure
+    drawn = base64.b64encode(_png(axes if isinstance(axes, Figure) else axes.figure)).decode()
+    if interactive():  # JupyterLab shows neither caption nor text of an image
+        source, said = f"data:image/png;base64,{drawn}", escape(caption)
+        image = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%">'
+        display(HTML(f'<figure style="margin:0">{image}<figcaption>{said}</figcaption></figure>'))
+        return
+    about = {"alt": alt, "caption": caption}
+    data = {"image/png": drawn, "text/plain": f"{caption}\n{alt}"}
+    display(data, metadata={"image/png": about}, raw=True)
+
+
+def _png(figure: Figure) -> bytes:
+    """A figure as a file, closed; that of a smoke run says so."""
     if os.environ.get("XLTKIT_SMOKE"):
         figure.text(
             0.5, 0.5, "SMOKE", fontsize=60, color="grey", alpha=0.25, ha="center", va="center"
@@ -49,12 +63,7 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     plt.close(figure)
     # 256 colours look the same and keep a rendered notebook small enough to be read online
     Image.open(drawn).convert("RGB").quantize(256).save(buffer, format="png", optimize=True)
-    data = {
-        "image/png": base64.b64encode(buffer.getvalue()).decode(),
-        "text/plain": f"{caption}\n{alt}",
-    }
-    about = {"alt": alt, "caption": caption}
-    display(data, metadata={"image/png": about}, raw=True)
+    return buffer.getvalue()
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -120,40 +129,85 @@ def ordered(results: Results) -> list[str]:
     return list(keys.sort_values(["rank", "value"], ascending=[True, False]).index)
 
 
-def dots(results: Results, task: str, *, arms: Sequence[str] = (), ax: Axes | None = None) -> Axes:
-    """The score in every language, one row a language, one dot an arm (all, or those named).
+def dots(
+    results: Results, task: str, *, metric: str = "", arms: Sequence[str] = (),
+    languages: Sequence[str] = (), colour: str = "arm", ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """The score in every language, one row a language, one dot an arm.
 
     The dot is the mean over seeds, the bar its 95 % t interval, the dotted line is chance. With
     fewer than three seeds every run is a dot and there is no bar.
+
+    Args:
+        results: of a study.
+        task: which to draw.
+        metric: which, where a task has several; its main one, unless named.
+        arms, languages: which; all, unless named.
+        colour: what colours tell apart: the ``arm``, or a column of the language, such as
+            ``family`` or ``resource``; arms are then told apart by their markers alone.
+        ax: where to draw; a new figure, unless given.
+
+    Raises:
+        ValueError: if there is nothing to draw, or no such column.
     """
-    table = results.main
-    table = table[table["task"] == task].assign(label=lambda t: _named(t))
+    table = _scored(results, task, metric, languages)
+    if colour != "arm" and colour not in GROUPS:
+        raise ValueError(f"colour is {colour!r}; expected arm, {', '.join(GROUPS)}.")
     arms = list(arms or results.study.arms)
     order = [label for label in ordered(results) if label in set(table["label"])]
     ax = _axes(ax, 6.5, 0.9 + 0.28 * len(order))
     offsets = np.linspace(-0.22, 0.22, len(arms)) if len(arms) > 1 else [0.0]
     style = _style(arms, arms[0])
+    paint = {} if colour == "arm" else _painted(table, colour)
     for arm, offset in zip(arms, offsets, strict=True):
         mine = table[table["arm"] == arm]
         for y, label in enumerate(order):
             values = mine.loc[mine["label"] == label, "value"].to_numpy()
-            low, high = _bar(values)
+            look = style[arm] | ({"color": paint[label]} if paint else {})
             shown = values if len(values) < FEWEST else [values.mean()]
-            ax.plot(shown, [y + offset] * len(shown), linestyle="", markersize=5, **style[arm])
-            ax.plot([low, high], [y + offset] * 2, color=style[arm]["color"], linewidth=1.4)
-        ax.plot([], [], linestyle="", label=arm, **style[arm])
+            ax.plot(shown, [y + offset] * len(shown), linestyle="", markersize=5, **look)
+            ax.plot(_bar(values), [y + offset] * 2, color=look["color"], linewidth=1.4)
+        look = style[arm] | ({"color": BASELINE} if paint else {})
+        ax.plot([], [], linestyle="", label=arm, **look)
+    groups = dict(zip(table["label"], table[colour], strict=True)) if paint else {}
+    for group, label in {group: label for label, group in groups.items()}.items():
+        ax.plot([], [], linewidth=4, label=f"{colour}: {group}", color=paint[label])
     ax.set_yticks(range(len(order)), order)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     _separate(ax, table, order)
-    if (chance := table["chance"].iloc[0]) > 1:
+    if table["main"].all() and (chance := table["chance"].iloc[0]) > 1:
         ax.axvline(chance, color=BASELINE, linestyle=":", linewidth=1.2)
     ax.set_xlim(-2, 102)
     ax.set_xlabel(f"{task}: {table['metric'].iloc[0]} (points)")
     ax.set_ylabel("")
-    if len(arms) > 1:
+    if len(arms) > 1 or paint:
         ax.legend(title="arm", loc="center left", bbox_to_anchor=(1.09, 0.5), frameon=False)
     return ax
+
+
+def _scored(results: Results, task: str, metric: str, languages: Sequence[str]) -> pd.DataFrame:
+    """The scores of a task in one metric, with languages as people read them."""
+    table = results.scores[results.scores["task"] == task]
+    table = table[table["metric"] == metric] if metric else table[table["main"]]
+    if languages:
+        table = table[table["language"].isin(languages)]
+    if table.empty:
+        known = results.scores.groupby("task")["metric"].unique().map(list).to_dict()
+        raise ValueError(
+            f"No score of {task!r} in {metric or 'its metric'} and {list(languages) or 'any'} "
+            f"language; there are, by task, {known}."
+        )
+    return table.assign(label=_named(table))
+
+
+def _painted(table: pd.DataFrame, column: str) -> dict[str, tuple]:
+    """A colour for each language, the same within a group of the column."""
+    known = list(dict.fromkeys(table[column]))
+    known.sort(key=lambda group: RANK.get(group, 0))
+    colours = dict(zip(known, sns.color_palette("colorblind", len(known)), strict=True))
+    groups = zip(table["label"], table[column], strict=True)
+    return {label: colours[group] for label, group in groups}
 
 
 def _separate(ax: Axes, table: pd.DataFrame, order: Sequence[str]) -> None:
@@ -185,8 +239,7 @@ def differences(
     table = compare(results, baseline, by, method)
     table = table[table["languages"] == "transfer"]
     arms = [a for a in results.study.arms if a != baseline]
-    rank = {level: i for i, level in enumerate(CLASSES)}  # from much text to little
-    groups = sorted(dict.fromkeys(table[by]), key=lambda group: rank.get(group, 0))
+    groups = sorted(dict.fromkeys(table[by]), key=lambda group: RANK.get(group, 0))
     ax = _axes(ax, 7, 0.9 + 0.19 * len(groups) * (len(arms) + 1))
     style = _style(list(results.study.arms), baseline)
     for g, group in enumerate(groups):
@@ -231,69 +284,4 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("")
     ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
     ax.tick_params(axis="x", rotation=60)
-    return ax
-
-
-def buckets(
-    table: pd.DataFrame, arm: str = "", metric: str = "", *, ax: Axes | None = None
-) -> Axes:
-    """The score by an attribute of the items, one row a group, with the number of items in a cell.
-
-    Args:
-        table: of ``diagnostics.buckets``.
-        arm: which to draw; the first, unless named.
-        metric: which to draw; the first, unless named.
-        ax: where to draw; a new figure, unless given.
-
-    A cell in brackets holds too few items to lean on (``small``); an empty one holds none.
-    """
-    arm, metric = arm or table["arm"].iloc[0], metric or table["metric"].iloc[0]
-    table = table[(table["arm"] == arm) & (table["metric"] == metric)]
-    if table.empty:
-        raise ValueError(f"The table has no rows of arm {arm!r} and metric {metric!r}.")
-    over = table.columns[table.columns.get_loc("task") + 1]
-    shown = [
-        f"{value:.0f}\nn = {n}" if not small else f"({value:.0f})\nn = {n}"
-        for value, n, small in table[["value", "n", "small"]].itertuples(index=False)
-    ]
-    cells = table.assign(shown=shown)
-    grid = {
-        name: cells.pivot(index=over, columns="bucket", values=name) for name in ("value", "shown")
-    }
-    ax = _axes(ax, 2.4 + 1.0 * grid["value"].shape[1], 1.4 + 0.5 * len(grid["value"]))
-    sns.heatmap(
-        grid["value"].astype(float), annot=grid["shown"].fillna(""), fmt="", vmin=0, vmax=100,
-        cmap="viridis", ax=ax, linewidths=0.5, annot_kws={"fontsize": "small"},
-        cbar_kws={"label": f"{table['task'].iloc[0]}: {metric} (points)"},
-    )  # fmt: skip
-    ax.set_xlabel(ATTRIBUTES[table["by"].iloc[0]][1])
-    ax.set_ylabel(over)
-    ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
-    ax.tick_params(axis="x", rotation=30)
-    ax.tick_params(axis="y", rotation=0)
-    return ax
-
-
-def layers(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
-    """Retrieval by layer, one line an arm: means over seeds and transfer languages.
-
-    Full lines are means of the tokens, dashed ones the first token; the dotted line is the layer
-    that retrieval reads unless told otherwise. The task is the first one
-    that was swept, unless named.
-    """
-    table = by_layer(results)
-    table = table[table["task"] == (task or table["task"].iloc[0])]
-    arms = list(results.study.arms)
-    ax = _axes(ax, 7, 3.6)
-    style = _style(arms, arms[0])
-    for arm in arms:
-        for pooling, line in {"mean": "-", "first": "--"}.items():
-            mine = table[(table["arm"] == arm) & (table["pooling"] == pooling)]
-            name = arm if pooling == "mean" else None
-            ax.plot(mine["layer"], mine["value"], line, label=name, markersize=5, **style[arm])
-    ax.axvline(protocol_layer(table["layer"].max()), color=BASELINE, linestyle=":", linewidth=1.2)
-    ax.set_xticks(sorted(table["layer"].unique()))
-    ax.set_xlabel("layer")
-    ax.set_ylabel(f"{table['task'].iloc[0]}: accuracy (points)")
-    _legend(ax)
     return ax

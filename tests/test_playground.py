@@ -219,3 +219,10 @@ def test_all_answers_that_are_left_count():
     new, problem = rewritten("span", row, {"context": "Eve or Ben"})
     assert (new["answers"], new["starts"], problem) == (["Ben"], [7], "")
     assert row["answers"] == ["Ann", "Ben"] and len(pieces(new["context"])) == 3
+
+
+def test_words_with_a_space_inside_stay_one_until_they_are_edited():
+    row = {"tokens": ["New York", "is", "big"], "tags": [0, 1, 2]}
+    assert rewritten("tagging", row, {"tokens": "New York is big"}) == (row, "")
+    new, problem = rewritten("tagging", row, {"tokens": "New York is small"})
+    assert new["tokens"] == ["New", "York", "is", "small"] and problem.startswith("There are 4")

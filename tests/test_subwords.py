@@ -61,9 +61,10 @@ def test_the_token_view_shows_boundaries_in_characters_and_counts():
 def test_what_cannot_be_counted_is_refused():
     with pytest.raises(ValueError, match="no language 'xx'"):
         subwords.tokens({"xx": "text"})
-    with pytest.raises(ValueError, match="no word in the texts of 'en'"):
-        subwords.tokens({"en": " ? "})
-    with pytest.raises(ValueError, match="one string; give a list"):
+    with pytest.raises(ValueError, match="no word in the texts of en"):
+        subwords.fertility(texts={"en": [" ? "]})
+    assert "<td>–</td>" in subwords.tokens({"en": " ? "}).data
+    with pytest.raises(ValueError, match=r"texts of \['en'\] are one string; give a list"):
         subwords.fertility(texts={"en": "Anna owns a ball ."})
     assert "qbe-x-sov" in subwords.tokens({"qbe-x-sov": "a ball"}).data
 

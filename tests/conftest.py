@@ -89,3 +89,25 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def looked_at(tiny, tmp_path_factory):
+    """Results of two arms on a task of every kind that is looked at; the second turns ``qad``."""
+    import xltkit as xlt
+    from xltkit import runtime
+    from xltkit.recipe import Recipe
+    from xltkit.store import Store
+
+    turned = xlt.Align(pairs=(xlt.Portion("pairs", "qad", 20),), method="rotation")
+    base = Recipe(tiny)
+    arms = {
+        "none": base.then(xlt.Target(examples=60)),
+        "turned": base.then(xlt.Target(examples=60, align=turned)),
+    }
+    targets = ["nli", "choice", "pos", "qa", "retrieval"]
+    options = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
+    store = Store(tmp_path_factory.mktemp("looked_at") / "store")
+    with pytest.MonkeyPatch.context() as patched:  # in bf16 a batch of other rows rounds otherwise
+        patched.setattr(runtime, "precision", lambda: "no")
+        return xlt.study(arms, targets, [0, 1], **options).run(store)

@@ -55,7 +55,8 @@ def _choice(row: Row, gold: str, said: dict[str, str], code: str, find: Find) ->
         items.append(f"<li>{markup.pointed(inner, who) if who else inner}</li>")
     listed = f"<ol>{''.join(items)}</ol>"
     shown = lines({"premise": markup.text(row["premise"], code), "choices": listed})
-    return shown, str(int(gold) + 1), {arm: str(int(at) + 1) for arm, at in said.items()}
+    number = {name: f"choice {int(at) + 1}" for name, at in picked.items()}
+    return shown, number.pop(GOLD), number
 
 
 def _tagging(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:

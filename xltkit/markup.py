@@ -27,6 +27,7 @@ STYLE = """<style>
 .xlt.xlt tr, .xlt.xlt tbody tr:nth-child(odd) {background: none}
 .xlt.xlt :is(td, th) {text-align: start; vertical-align: top; padding: .35em .7em .35em 0;
   border: 0; border-top: 1px solid rgba(128, 128, 128, .45); max-width: none; white-space: normal}
+.xlt.xlt th[scope=row] {width: 8em; overflow-wrap: anywhere}
 .xlt.xlt td.xlt-number {text-align: end; font-variant-numeric: tabular-nums}
 .xlt p {margin: .3em 0} .xlt ol {margin: 0; padding-inline-start: 1.6em}
 .xlt small {font-size: .8em; opacity: .8}

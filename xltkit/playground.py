@@ -86,6 +86,7 @@ class Playground:
         self.rows = test_rows(self.task, cell.stage.phase, self.language)
         self._judge, turns = _judge(cell.stage, folder)
         self._turn = turns.get(self.language, {})
+        self._known: dict[int, Reading] = {}  # of rows as they are
 
     @cached_property
     def _list(self) -> list[Row]:
@@ -114,6 +115,9 @@ class Playground:
     def readings(self, example: int | str, **edits: str) -> tuple[Reading, Reading]:
         """What the model makes of a row as it is, and of the row with some of its texts changed.
 
+        The first is what the study measured, up to the rounding of bf16, where that is used: the
+        row was read beside others then.
+
         Args:
             example: the place of the row, or its id.
             edits: new texts, by the names of ``texts``.
@@ -121,17 +125,23 @@ class Playground:
         Raises:
             ValueError: for an unknown example or text.
         """
-        new, problem = self.edited(example, **edits)
-        rows = [self._list[self.place(example)], new]
-        if empty := problem.startswith(EMPTY):
-            rows = rows[:1]
-        with self._judge.model.rotated(self._turn):
-            before, *after = read(self._judge, rows)
-        if empty:
+        at = self.place(example)
+        if at not in self._known:
+            self._known[at] = self._read(self._list[at])
+        before = self._known[at]
+        new, problem = self.edited(at, **edits)
+        if new == before.row:
+            return before, before
+        if problem.startswith(EMPTY):
             return before, Reading(new, problem=problem)
+        after = self._read(new)
         if problem:  # what was right of the row is so no longer
-            return before, replace(after[0], score=NAN, gold=NAN, problem=problem)
-        return before, after[0]
+            after = replace(after, score=NAN, gold=NAN, problem=problem)
+        return before, after
+
+    def _read(self, row: Row) -> Reading:
+        with self._judge.model.rotated(self._turn):
+            return read(self._judge, [row])[0]
 
     def ask(self, example: int | str, **edits: str) -> HTML:
         """The same as ``readings``, to look at: before, after, and how far it moved."""
@@ -172,7 +182,8 @@ def shown(task: Task, code: str, before: Reading, after: Reading, caption: str) 
     numbers = {}
     for i, name in enumerate(before.labels):
         said = f"{name} [{GOLD}]" if i == before.row["label"] else name
-        numbers[f"probability of {said}"] = [own.labels.get(name, NAN) for own in both]
+        what = "choice " if task.kind == "choice" else ""
+        numbers[f"probability of {what}{said}"] = [own.labels.get(name, NAN) for own in both]
     if task.kind == "span":
         numbers = {
             ANSWER: [own.probability for own in both],
@@ -183,8 +194,8 @@ def shown(task: Task, code: str, before: Reading, after: Reading, caption: str) 
         numbers[f"mean probability of {GOLD} tags"] = [own.gold for own in both]
     for name, (one, other) in numbers.items():
         # Two different answers have each a probability of their own: nothing moved.
-        same = name != ANSWER or before.pred == after.pred
-        step = _step(other - one) if same else "another answer"
+        other_answer = name == ANSWER and after.pred and before.pred != after.pred
+        step = "another answer" if other_answer else _step(other - one)
         rows.append([escape(name), *map(_number, (one, other)), step])
     heads = ["", "as it is", "edited", "moved"]
     if before.row == after.row:
@@ -210,7 +221,7 @@ def _answer(task: Task, code: str, own: Reading) -> str:
     """What was answered, and whether that is right."""
     if not own.pred:
         return "–"
-    said = escape(own.pred)
+    said = f"choice {own.pred}" if task.kind == "choice" else escape(own.pred)
     if task.kind == "tagging":
         count = len(own.row["tags"])
         hits = "" if math.isnan(own.score) else f"{round(own.score * count)} of "

@@ -73,14 +73,14 @@ def fertility(
         ValueError: for an unknown encoder or language, or one without a word.
     """
     texts = _sample(sentences) if texts is None else texts
-    tokenizer, rows = load_tokenizer(encoder), []
-    for code, some in texts.items():
-        if isinstance(some, str):
-            raise ValueError(f"texts[{code!r}] is one string; give a list of sentences.")
-        made = [cut(text, tokenizer) for text in some]
-        rows.append({"language": code, "sentences": len(some)} | _counts(code, made))
-    table = pd.DataFrame(rows)
-    return table.join(columns([_known(code) for code in texts]), on="language")
+    if alone := [code for code, some in texts.items() if isinstance(some, str)]:
+        raise ValueError(f"texts of {alone} are one string; give a list of sentences.")
+    tokenizer = load_tokenizer(encoder)
+    made = {code: [cut(text, tokenizer) for text in some] for code, some in texts.items()}
+    table = _table(made)
+    if (wordless := table.loc[table["words"] == 0, "language"]).size:
+        raise ValueError(f"There is no word in the texts of {', '.join(wordless)}.")
+    return table
 
 
 def _sample(count: int) -> dict[str, list[str]]:
@@ -88,6 +88,14 @@ def _sample(count: int) -> dict[str, list[str]]:
 
     return {code: rows("retrieval", "test", one, count)["text"][:]
             for code, one in LANGUAGES.items()}  # fmt: skip
+
+
+def _table(made: Mapping[str, Sequence[Sequence[Piece]]]) -> pd.DataFrame:
+    """The table of ``fertility`` for sentences that are cut already."""
+    rows = [
+        {"language": code, "sentences": len(some)} | _counts(some) for code, some in made.items()
+    ]
+    return pd.DataFrame(rows).join(columns([_known(code) for code in made]), on="language")
 
 
 def _known(code: str) -> str:
@@ -99,7 +107,7 @@ def _known(code: str) -> str:
     return code
 
 
-def _counts(code: str, made: Sequence[Sequence[Piece]]) -> dict[str, float]:
+def _counts(made: Sequence[Sequence[Piece]]) -> dict[str, float]:
     """What the pieces of some sentences come to."""
     counted = [
         len(list(own))
@@ -107,15 +115,13 @@ def _counts(code: str, made: Sequence[Sequence[Piece]]) -> dict[str, float]:
         for word, own in groupby(some, key=lambda piece: piece.word)
         if word >= 0
     ]
-    if not counted:
-        raise ValueError(f"There is no word in the texts of {code!r}.")
     unknown = [piece.unknown for some in made for piece in some if piece.word >= 0]
     return {
         "words": len(counted),
         "pieces": sum(counted),
-        "pieces_per_word": sum(counted) / len(counted),
-        "whole": 100 * counted.count(1) / len(counted),
-        "unknown": 100 * sum(unknown) / len(unknown),
+        "pieces_per_word": sum(counted) / max(1, len(counted)),
+        "whole": 100 * counted.count(1) / max(1, len(counted)),
+        "unknown": 100 * sum(unknown) / max(1, len(unknown)),
     }
 
 
@@ -127,15 +133,15 @@ def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
         encoder: whose tokenizer cuts.
 
     Raises:
-        ValueError: for an unknown encoder or language, or a text without a word.
+        ValueError: for an unknown encoder or language.
     """
-    table = fertility(encoder, {code: [text] for code, text in texts.items()})
     tokenizer, rows = load_tokenizer(encoder), []
-    for row in table.itertuples():
+    made = {code: [cut(text, tokenizer)] for code, text in texts.items()}
+    for row in _table(made).itertuples():
         name = f"{escape(row.language_name)} <small>{escape(row.language)}</small>"
-        shown = _boxes(cut(texts[row.language], tokenizer), row.language)
-        counts = [str(row.words), str(row.pieces), f"{row.pieces_per_word:.2f}"]
-        rows.append([name, *counts, shown])
+        rate = f"{row.pieces_per_word:.2f}" if row.words else "–"
+        shown = _boxes(*made[row.language], row.language)
+        rows.append([name, str(row.words), str(row.pieces), rate, shown])
     heads = ["language", "words", "pieces", "pieces per word", "the sentence in pieces"]
     caption = (
         f"What the encoder {escape(encoder)} reads. A box is a piece, | divides the pieces of a "

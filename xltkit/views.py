@@ -30,6 +30,10 @@ OUTCOMES: dict[int, dict[tuple[bool, ...], str]] = {
     },
 }
 ALL = "all"
+LEGENDS = {
+    "span": "<p><small>Marks name who gives these words; those of an arm are marked wherever they "
+    "stand in the context, for predictions keep no places.</small></p>"
+}
 
 
 class Choices(NamedTuple):
@@ -216,7 +220,8 @@ def errors(
     caption = f"Examples {skip + 1} to {skip + len(some)} {total}"
     arms = [f"<small>arm</small> {escape(arm)}" for arm in told.arms]
     heads = ["example", "input", GOLD, *arms]
-    return markup.view(about, markup.table(caption, heads, [draw(*own) for own in some.iterrows()]))
+    table = markup.table(caption, heads, [draw(*own) for own in some.iterrows()])
+    return markup.view(about, table, LEGENDS.get(told.task.kind, ""))
 
 
 def _about(told: Answers, right: float) -> str:

@@ -175,6 +175,8 @@ def rewritten(
     if unknown := [name for name in edits if name not in there]:
         raise ValueError(f"There is no text {unknown} in this row; it has {', '.join(there)}.")
     said, new, problem = there | dict(edits), dict(row), ""
+    if said == there:  # words with a space inside (of a tagging) stay one
+        return new, problem
     if nothing := [name for name, text in said.items() if not text.strip()]:
         problem = f"{EMPTY} stands in {', '.join(nothing)}."
     if kind == "tagging":

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import EvalResult
 
-from xltkit.card_parts import FREE, Record, markdown, step
+from xltkit.card_parts import FREE, Record, markdown, public, step
 from xltkit.failures import failures
 from xltkit.intervals import t_interval
 from xltkit.keys import digest
@@ -161,8 +161,9 @@ def _read(found: Iterable[Scored], name: str, store: Store, task: Task) -> pd.Da
 def _told(way: str, value: Any) -> str:
     if way == "mixed":
         return ", the two texts in two languages"
-    strength = f" {value['strength']:g}" if "strength" in value else ""
-    return f", {'voted under' if way == 'smoothing' else 'under'} {value['method']}{strength}"
+    options = [f"{k}={v}" for k, v in public(value).items() if k not in ("method", "version")]
+    under = "voted under" if way == "smoothing" else "under"
+    return f", {under} {value['method']}({', '.join(options)})"
 
 
 def _by_language(main: pd.DataFrame, own: int) -> pd.DataFrame:

@@ -102,8 +102,8 @@ def test_without_a_task_it_is_the_encoder_before_its_targets(results, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"arm": "txet"}, "arm is 'txet'; there are none, text"),
-        ({"arm": "text", "task": "qa"}, "task is 'qa'; there are nli, retrieval"),
+        ({"arm": "txet"}, "arm is 'txet'; there are 'none', 'text'"),
+        ({"arm": "text", "task": "qa"}, "task is 'qa'; there are 'nli', 'retrieval'"),
         ({"arm": "text", "seed": 7}, "seed is 7; there are 0, 1"),
         ({"arm": "none"}, "trains nothing before its targets"),
         ({"arm": "none", "task": "retrieval"}, "trains nothing for retrieval"),
@@ -143,7 +143,7 @@ def test_the_command_line_takes_a_key_a_folder_and_a_run(
     assert main(["card", run, *asked]) == 0
     assert (tmp_path / "run/README.md").read_text() == (folder / "README.md").read_text()
     assert main(["card", run, "--to", str(tmp_path / "z")]) == 2
-    assert "arm is ''; there are none, text" in capsys.readouterr().err
+    assert "arm is ''; there are 'none', 'text'" in capsys.readouterr().err
 
 
 def test_a_damaged_stage_is_not_given_away(results, tmp_path):

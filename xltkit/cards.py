@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from xltkit import card_parts as parts
 from xltkit.card_scores import chain_of, sections
 from xltkit.checkpoints import HEADS, TOWER
-from xltkit.finished import ResultError, read
+from xltkit.finished import read
 from xltkit.provenance import root
 from xltkit.results import Results
 from xltkit.store import SIGNATURE, Store
@@ -55,7 +55,7 @@ def find(scores: pd.DataFrame, store: Store, arm: str, task: str = "", seed: int
         there = list(dict.fromkeys(table[name]))
         wanted = there[0] if wanted == -1 or (name, wanted) == ("task", "") else wanted
         if wanted not in there:
-            raise ValueError(f"{name} is {wanted!r}; there are {', '.join(map(str, there))}.")
+            raise ValueError(f"{name} is {wanted!r}; there are {', '.join(map(repr, there))}.")
         table = table[table[name] == wanted]
     key = _signature(store, table["stage"].iloc[0])["parent"]
     while not task and store.has(key) and _signature(store, key)["phase"] == "Target":
@@ -159,10 +159,7 @@ def main(what: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> N
         folder = Path(what).resolve()
         store, key = Store(folder.parent), folder.name
     elif not store.has(what) and (folder := root() / "outputs" / what).is_dir():
-        try:
-            tables = read(folder).tables
-        except ResultError as error:
-            raise ValueError(str(error)) from error
+        tables = read(folder).tables
         if "stage" not in tables.get("scores", ()):
             raise ValueError(f"{what} scored no stage of a store; give the key of one.")
         key = find(tables["scores"], store, arm, task, seed)

@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--to", required=True, metavar="FOLDER", help="which is made")
     card.add_argument("--arm", default="", help="of the run")
     card.add_argument(
-        "--task", default="", help="the encoder after this target was trained; none: before any"
+        "--task", default="", help="the encoder as trained for this target (as it was before any)"
     )
     card.add_argument("--seed", type=int, default=-1, help="of the training (the first)")
     for name, (_, about) in BUILT.items():

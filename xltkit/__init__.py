@@ -27,6 +27,7 @@ _HOMES = {
     "SynonymSmoothing": "training.synonyms",
     "Target": "phases",
     "again": "evaluation.again",
+    "card": "cards",
     "compare": "stats",
     "encoder": "recipe",
     "start": "parameters",

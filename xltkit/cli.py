@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _plan(given)
     if given.command == "publish":
         return _publish(given.names)
+    if given.command == "card":
+        return _card(given)
     return _report() if given.command == "report" else _run(given)
 
 
@@ -109,12 +111,30 @@ def _parser() -> argparse.ArgumentParser:
         "the table and the figure of the README up to them",
     )
     keep.add_argument("names", nargs="*", metavar="NAME", help="runs; none: all that are finished")
+    card = commands.add_parser(
+        "card",
+        help="copy a trained encoder out of the store, with a model card written from its records",
+        epilog="Nothing is uploaded. To do so, type: hf upload YOUR-NAME/YOUR-MODEL FOLDER",
+    )
+    card.add_argument(
+        "what", metavar="KEY", help="of a stage, its folder, or a finished run, such as "
+        "02_order_of_intermediate_tasks, with --arm",
+    )  # fmt: skip
+    card.add_argument("--to", required=True, metavar="FOLDER", help="which is made")
+    card.add_argument("--arm", default="", help="of the run")
+    card.add_argument(
+        "--task", default="", help="the encoder as trained for this target (as it was before any)"
+    )
+    card.add_argument("--seed", type=int, default=-1, help="of the training (the first)")
     for name, (_, about) in BUILT.items():
         commands.add_parser(name, help=about, add_help=False)
     return parser
 
 
-def _code(work: Callable[[], int | None], wrong: type[Exception] = ValueError) -> int:
+def _code(
+    work: Callable[[], int | None],
+    wrong: type[Exception] | tuple[type[Exception], ...] = ValueError,
+) -> int:
     """The exit code of a command's work; 2, and what it says, if the command was wrong."""
     try:
         return work() or 0
@@ -151,6 +171,13 @@ def _publish(names: Sequence[str]) -> int:
         write_readme()
 
     return _code(keep)
+
+
+def _card(given: argparse.Namespace) -> int:
+    from xltkit.cards import main as card
+
+    asked = {name: getattr(given, name) for name in ("what", "to", "arm", "task", "seed")}
+    return _code(lambda: card(**asked), (ValueError, FileExistsError))
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from xltkit.evaluation.search import mine, rank
 from xltkit.image_text import Distil, ImageText
 from xltkit.keys import derive, digest
 from xltkit.phases import Evaluate, Intermediate, Phase, Pretrain, nameless, signature
+from xltkit.provenance import commit, versions
 from xltkit.stages import Stage
 from xltkit.store import Store
 from xltkit.tasks import Portion, Task, get
@@ -66,12 +67,19 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "dtype": "bf16" if runtime.precision() == "bf16" else "fp32",
             "threads": torch.get_num_threads(),
             "peak_gib": runtime.peak_gib(),
+            **_made_by(),
         }
 
     if together.several():
         scores = isinstance(stage.phase, Evaluate)
         return together.get(store, stage.key, stage.signature, fill, alone=scores)
     return store.get(stage.key, stage.signature, fill)
+
+
+@cache
+def _made_by() -> dict[str, Any]:
+    """What made the stages of this process; git is asked once."""
+    return {"versions": versions(), "commit": commit()}
 
 
 @lru_cache(maxsize=64)

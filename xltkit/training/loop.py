@@ -24,6 +24,7 @@ from xltkit import runtime
 from xltkit.files import to_disk
 from xltkit.keys import derive
 from xltkit.progress import track
+from xltkit.training.curves import Tell, curves
 
 CLIP = 1.0  # largest gradient norm
 
@@ -89,7 +90,8 @@ def train(
         batches: the batches of a step, as a pure function.
         schedule: steps, learning rate, accumulation.
         seed: of dropout and whatever else the objective draws.
-        folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written.
+        folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written; for curves of the log
+            in TensorBoard see ``xltkit.training.curves``.
         title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
             unless given.
@@ -107,10 +109,14 @@ def train(
     plain = accelerator.unwrap_model(model)
     model.train()
     start, log = _resume(plain, optimizer.optimizer, folder)
-    if not accelerator.is_main_process:
+    main = accelerator.is_main_process
+    if not main:
         log = Log(Path(os.devnull))
     saved = time.monotonic()
-    with track(schedule.steps, title, done=start) as bar:
+    with (
+        curves(folder, title, start) if main else nullcontext() as log.tell,
+        track(schedule.steps, title, done=start) as bar,
+    ):
         for step in range(start, schedule.steps):
             rate = schedule.rate(step)
             for group in optimizer.param_groups:
@@ -127,11 +133,11 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             log.add(step, loss=loss, rate=rate, norm=float(norm))
             bar.update(loss=loss, rate=rate)
-            if time.monotonic() - saved > checkpoint_seconds and accelerator.is_main_process:
+            if time.monotonic() - saved > checkpoint_seconds and main:
                 _checkpoint(plain, optimizer.optimizer, folder, step + 1, log)
                 saved = time.monotonic()
-    log.close()
-    if accelerator.is_main_process:
+        log.close()
+    if main:
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
     return plain
@@ -192,6 +198,7 @@ class Log:
         self.path, self.every, self.lines = path, every, len(kept)
         self.sums = sums or {"count": 0}
         self.step, self.began = 0, time.monotonic()
+        self.tell: Tell | None = None  # who else wants to know
 
     def add(self, step: int, **values: float) -> None:
         """Add the values of a step."""
@@ -211,6 +218,8 @@ class Log:
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             self.lines += 1
+            if self.tell:
+                self.tell(self.step, means)
         self.sums = {"count": 0}
 
 

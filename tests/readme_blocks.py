@@ -1,0 +1,62 @@
+"""Runs the Python blocks of a README as one program, every stage of it cut down to two steps.
+
+``python tests/readme_blocks.py README.md [NUMBER ...]``: the numbers of the blocks to leave out.
+In a process of its own, for it changes what phases, data and studies are. The store should be one
+that nothing else uses.
+"""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import torch
+
+import xltkit as xlt
+from xltkit import data, microworld, phases, studies
+
+ROWS = 64  # of training data, and of what is generated
+STUDY = {"examples": 4, "languages": ["en", "qbe", "qke"]}
+
+
+def blocks(text: str) -> list[str]:
+    """The Python blocks of a page in Markdown."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def cut_down() -> None:
+    """Make everything small that a reader's machine would take minutes for."""
+    torch.set_num_threads(1)
+    matplotlib.use("Agg")
+    resolved, load = phases.Phase.resolved, data.load
+    study, rows = studies.study, microworld.rows
+
+    def few(*args, **options):
+        *args, count = (*args, options.get("examples", 0))[:4]
+        return load(*args, min(count or ROWS, ROWS))
+
+    def small(arms, targets, seeds, **options):
+        return study(arms, list(targets)[:1], list(seeds)[:1], **STUDY | options)
+
+    phases.Phase.resolved = lambda self, sizes: replace(
+        resolved(self, sizes), steps=2, batch_size=4
+    )
+    data.load = few
+    xlt.study = small
+    microworld.rows = lambda task, split, language, count=ROWS: rows(
+        task, split, language, min(count, ROWS)
+    )
+
+
+def main(path: str, *left_out: str) -> None:
+    """Run the blocks of a file, one after another, in one namespace."""
+    cut_down()
+    names: dict = {}
+    for number, block in enumerate(blocks(Path(path).read_text())):
+        if str(number) not in left_out:
+            exec(compile(block, f"{path}, Python block {number}", "exec"), names)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -139,6 +139,7 @@ def ask(results: Results, task: str) -> None:
 
     def at(arm: str, language: str, seed: int) -> Playground:
         if (key := (arm, language, seed)) not in made:
+            made.clear()  # one model at a time: it may be a large one
             with track(1, "loading the model", "model") as bar:
                 made[key] = Playground(results, task, arm, language=language, seed=seed)
                 bar.update()

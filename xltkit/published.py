@@ -96,10 +96,16 @@ def course(top: Path | None = None) -> str:
     rows = ["| notebook | question | answer | minutes on 2 cores |", "|---|---|---|---|"]
     for name, block in read_runs(top).items():
         if name == block["notebook"]:
-            answer = found[name].record["answer"].partition(";")[0] if name in found else "not run"
+            answer = _clause(found[name].record["answer"]) if name in found else "not published"
             link = f"[`{name}`](notebooks/{name}.ipynb)"
             rows.append(f"| {link} | {block['question']} | {answer} | {block['minutes']} |")
     return "\n".join(rows)
+
+
+def _clause(answer: str) -> str:
+    """The first clause of an answer, whose brackets are closed."""
+    clause = answer.partition(";")[0].rstrip(".")
+    return clause + ")" * (clause.count("(") - clause.count(")"))
 
 
 def write_readme(top: Path | None = None) -> None:

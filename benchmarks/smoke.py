@@ -30,13 +30,15 @@ def measure(name: str, folder: str) -> tuple[float, float, int, float]:
     command = [sys.executable, __file__, name, "--into", folder]
     environment = os.environ | {"XLTKIT_STORE": str(Path(folder) / "store")}
     began, most = time.monotonic(), 0.0
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-        most = max(most, held(child.pid))
-        time.sleep(PERIOD)
-    wall, (_, status, used) = time.monotonic() - began, ended
-    if status:
-        raise SystemExit(f"{name} failed:\n{child.stdout.read()}")
+    with Path(folder, "said").open("w+") as said:
+        child = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+            most = max(most, held(child.pid))
+            time.sleep(PERIOD)
+        wall, (_, status, used) = time.monotonic() - began, ended
+        if status:
+            said.seek(0)
+            raise SystemExit(f"{name} failed:\n{said.read()}")
     stages = len(list(Path(folder, "store").glob(f"*/{SIGNATURE}")))
     return wall, used.ru_utime + used.ru_stime, stages, most
 

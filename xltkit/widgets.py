@@ -26,7 +26,7 @@ from xltkit.attacks import CodeMixing, Typos
 from xltkit.controls import Chosen, Control, explore
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.image_text import ImageText
-from xltkit.phases import Intermediate, Pretrain, Target
+from xltkit.phases import Intermediate, Pretrain
 from xltkit.playground import Playground
 from xltkit.progress import track
 from xltkit.recipe import Recipe
@@ -233,7 +233,7 @@ def recipe(encoder: str = "micro", targets: Sequence[str] = ("qa", "pos", "nli")
 
     def draw(first: str, second: str, aims: Sequence[str], seeds: int, steps: int) -> None:
         phases = [text for text in (first, second) if text != NOTHING]
-        found = {"Portion": Portion, "Target": Target, **NAMES}
+        found = {"Portion": Portion, **NAMES}
         base = Recipe(encoder)
         made = [eval(text, {"__builtins__": {}}, found) for text in phases]
         arms = {"none": base} | ({"mine": base.then(*made)} if made else {})

@@ -134,11 +134,12 @@ def test_the_command_line_refuses_the_rest(name, text):
 
 
 def test_a_smoke_run_is_cut_down_and_others_are_not():
-    given = {**GOOD, "seeds": [3, 1, 2], "steps": 300, "languages": []}
+    given = {**GOOD, "seeds": [3, 1, 2], "steps": 300, "languages": [], "targets": [*"abcde"]}
     full, tiny = (start(given | {"smoke": smoke}) for smoke in (False, True))
     assert (full.steps, full.seeds, full.languages) == (300, [3, 1, 2], [])
     assert full.options["rows"] == 0  # all training rows
     assert (tiny.steps, tiny.seeds) == (SMOKE["steps"], [3, 1])
+    assert (full.targets, tiny.targets) == (list("abcde"), ["a", "c", "e"])
     assert tiny.languages == SMOKE_LANGUAGES and tiny.options["rows"] == SMOKE_ROWS
     elsewhere = start(given | {"smoke": True, "suite": "xtreme", "languages": ["de"]})
     assert elsewhere.languages == ["de"]

@@ -188,7 +188,7 @@ def test_recipe_by_keyboard(lab, cell):
     becomes(cell, "in the store.")
     cell.get_by_label("then").focus()
     lab.keyboard.press("ArrowDown")
-    becomes(cell, "steps=150), xlt.Intermediate(")
+    becomes(cell, "base.then( xlt.Intermediate")
 
 
 def test_recipe_by_mouse(cell):

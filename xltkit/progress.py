@@ -35,12 +35,15 @@ class track:
     """
 
     def __init__(
-        self, work: Iterable | int, description: str, unit: str = "step", *, done=0, every=10.0
-    ) -> None:
-        """``done``: steps of an earlier, interrupted run; ``every``: seconds between two lines."""
+        self, work: Iterable | int, description: str, unit: str = "step", *, done=0, every=10.0,
+        leave=True,
+    ) -> None:  # fmt: skip
+        """``done``: steps of an earlier, interrupted run; ``every``: seconds between two lines;
+        ``leave``: whether the bar stays when the work is done.
+        """
         self.work = range(work) if isinstance(work, int) else work
         self.total = len(self.work) if hasattr(self.work, "__len__") else None
-        self.description, self.unit, self.every = description, unit, every
+        self.description, self.unit, self.every, self.leave = description, unit, every, leave
         self.done = self.first = self.said = done
         self.values: dict[str, Any] = {}
 
@@ -49,6 +52,7 @@ class track:
         watched = sys.stderr.isatty() and os.environ.get("XLTKIT_BATCH") != "1"
         draw = tqdm.auto.tqdm if interactive() else tqdm.std.tqdm if watched else None
         options = {"total": self.total, "initial": self.done, "unit": self.unit}
+        options["leave"] = self.leave
         self.bar = draw and draw(desc=self.description, **options)
         return self
 

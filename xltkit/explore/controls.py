@@ -13,6 +13,7 @@ from IPython.display import HTML, Javascript, clear_output, display
 from xltkit.progress import interactive
 
 Chosen = Mapping[str, Any]
+LONG = 24  # characters of an option that the usual width cuts off
 # JupyterLab takes the keys of a list for its own, such as the arrows (ipywidgets issue 3912),
 # unless what has the focus carries this mark.
 KEYS = """
@@ -131,4 +132,6 @@ def _box(control: Control, options: Sequence[Any], value: Any) -> Any:
         about |= {"layout": kinds.Layout(display="none")}  # nothing to choose
     if isinstance(value, tuple):
         return kinds.SelectMultiple(**about, options=options, rows=min(6, len(options)))
+    if max(len(str(option)) for option in options) > LONG:
+        about |= {"layout": kinds.Layout(width="32rem")}
     return kinds.Dropdown(**about, options=options)

@@ -10,7 +10,7 @@ from functools import partial
 from html import escape
 
 import pandas as pd
-from IPython.display import HTML, clear_output, display
+from IPython.display import HTML, display
 
 from xltkit import outlook, plots, plots_map, plots_plan, studies
 from xltkit.attacks import CodeMixing, Typos
@@ -132,7 +132,7 @@ def ask(results: Results, task: str) -> None:
     def at(arm: str, language: str, seed: int) -> Playground:
         if (key := (arm, language, seed)) not in made:
             made.clear()  # one model at a time: it may be a large one
-            with track(1, "loading the model", "model") as bar:
+            with track(1, "loading the model", "model", leave=False) as bar:
                 made[key] = Playground(results, task, arm, language=language, seed=seed)
                 bar.update()
         return made[key]
@@ -141,7 +141,7 @@ def ask(results: Results, task: str) -> None:
         key = tuple(chosen[of] for of in follows)
         if key not in texts:
             *which, number, attack = key
-            with track(1, "editing", "text") as bar:
+            with track(1, "editing", "text", leave=False) as bar:
                 own, way = at(*which), ATTACKS.get(attack)
                 texts[key] = own.attacked(number - 1, way) if way else own.texts(number - 1)
                 bar.update()
@@ -178,12 +178,11 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
     def draw(shown: Sequence[str], languages: Sequence[str], layer: int, number: int) -> None:
         languages = [source, *(c for c in languages if c != source)]
         if left := [name for name in shown if (name, layer) not in vectors]:
-            for name in track(left, "embedding", "encoder"):
+            for name in track(left, "embedding", "encoder", leave=False):
                 where, untrained = known[name]
                 vectors[name, layer] = embeddings.embed(
                     where, texts, layer=layer, untrained=untrained
                 )
-            clear_output(wait=True)  # the bar has done its duty
         made = {name: vectors[name, layer] for name in shown}
         panels = {name: t[t["language"].isin(languages)] for name, t in made.items()}
         share = {name: embeddings.found(t, source).mean().round(0) for name, t in panels.items()}
@@ -251,10 +250,16 @@ def _code(
     encoder: str, phases: Sequence[str], targets: Sequence[str], seeds: int, steps: int
 ) -> str:
     """The study as it is typed in a notebook."""
-    typed = [p.replace("Portion", "xlt.Portion") for p in phases]
-    arms = ['"none": base'] + ([f'"mine": base.then(xlt.{", xlt.".join(typed)})'] if typed else [])
+    typed = [f"xlt.{phase.replace('Portion', 'xlt.Portion')}" for phase in phases]
+    mine = [f'    "mine": base.then({_lines(typed)}),'] if typed else []
     more = f", steps={steps}" if steps else ""
-    return (
-        f'base = xlt.encoder("{encoder}")\narms = {{{", ".join(arms)}}}\n'
-        f"results = xlt.study(arms, {list(targets)}, seeds={list(range(seeds))}{more}).run()"
-    )
+    return "\n".join([
+        f'base = xlt.encoder("{encoder}")',
+        "arms = {", '    "none": base,', *mine, "}",
+        f"results = xlt.study(arms, {list(targets)}, seeds={list(range(seeds))}{more}).run()",
+    ])  # fmt: skip
+
+
+def _lines(phases: Sequence[str]) -> str:
+    """One phase in place, several one below the other."""
+    return phases[0] if len(phases) == 1 else "".join(f"\n        {p}," for p in phases) + "\n    "

@@ -94,6 +94,8 @@ def browser():
 @pytest.fixture(scope="session")
 def looked_at(tiny, tmp_path_factory):
     """Results of two arms on a task of every kind that is looked at; the second turns ``qad``."""
+    from accelerate.state import AcceleratorState
+
     import xltkit as xlt
     from xltkit import runtime
     from xltkit.recipe import Recipe
@@ -110,4 +112,7 @@ def looked_at(tiny, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("looked_at") / "store")
     with pytest.MonkeyPatch.context() as patched:  # in bf16 a batch of other rows rounds otherwise
         patched.setattr(runtime, "precision", lambda: "no")
-        return xlt.study(arms, targets, [0, 1], **options).run(store)
+        AcceleratorState._reset_state(True)  # one process has one precision, unless told so
+        results = xlt.study(arms, targets, [0, 1], **options).run(store)
+    AcceleratorState._reset_state(True)
+    return results

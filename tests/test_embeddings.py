@@ -9,7 +9,7 @@ import pytest
 
 import xltkit as xlt
 from xltkit import microworld, plots_map
-from xltkit.embeddings import checkpoints, depth, embed, found, nearest, unit
+from xltkit.explore.embeddings import checkpoints, depth, embed, found, nearest, unit
 
 CODES = ("en", "qad", "qto")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
@@ -110,12 +112,25 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
 
 
 def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
-    import shutil
-
     shutil.copytree(tiny, tmp_path / "copy")
     assert models.fingerprint(tiny) == models.fingerprint(str(tmp_path / "copy"))
     checkpoint(tmp_path / "copy", "xlm-roberta")
     assert models.fingerprint(tiny) != models.fingerprint(str(tmp_path / "copy"))
+
+
+def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
+    shutil.copytree(tiny, tmp_path / "copy")
+    first = models.load_tokenizer(str(tmp_path / "copy"))
+    assert models.load_tokenizer(str(tmp_path / "copy")) is first
+    model, saved = models.Model(tiny, {}), []
+    for folder, length in (("a", 5), ("b", 7)):
+        first(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
+        (tmp_path / folder).mkdir()
+        checkpoints.save_encoder(model, first, tmp_path / folder)
+        saved.append((tmp_path / folder / "tokenizer.json").read_bytes())
+    assert saved[0] == saved[1]
+    shutil.copyfile(models.MICRO / "tokenizer.json", tmp_path / "copy" / "tokenizer.json")
+    assert len(models.load_tokenizer(str(tmp_path / "copy"))) > len(first)
 
 
 @pytest.mark.parametrize("name", ["no-such-encoder", "./nowhere", "organisation/unknown-model"])

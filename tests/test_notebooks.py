@@ -12,6 +12,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from papermill import inspect_notebook
 
 from xltkit.batch import run_batch
+from xltkit.execute import GIB
 from xltkit.parameters import PARAMETERS
 from xltkit.plan import plan, read_runs
 
@@ -171,8 +172,11 @@ def test_the_checks_catch_outputs(tmp_path):
 
 @pytest.mark.notebooks
 def test_every_notebook_runs_and_its_result_can_be_read_back(tmp_path):
-    """In smoke mode, on the path that every run takes; the numbers are read from the files."""
-    assert run_batch(smoke=True, jobs=2, outputs=tmp_path) == 0
+    """In smoke mode, on the path that every run takes; the numbers are read from the files.
+
+    Each in 2 GB of memory: machines that are lent for nothing have no more.
+    """
+    assert run_batch(smoke=True, jobs=2, memory=2e9 / GIB, outputs=tmp_path) == 0
     for run in plan(smoke=True, outputs=tmp_path):
         assert not run.todo
         result = json.loads((run.folder / "result.json").read_text())

@@ -8,7 +8,16 @@ import pandas
 import pytest
 
 from xltkit import parameters
-from xltkit.parameters import PARAMETERS, ParameterError, check, parse, start
+from xltkit.parameters import (
+    PARAMETERS,
+    SMOKE,
+    SMOKE_LANGUAGES,
+    SMOKE_ROWS,
+    ParameterError,
+    check,
+    parse,
+    start,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +131,18 @@ def test_the_command_line_is_read_as_the_declared_type(name, text, value):
 def test_the_command_line_refuses_the_rest(name, text):
     with pytest.raises(ParameterError, match=r"-p |Did you mean"):
         parse(name, text)
+
+
+def test_a_smoke_run_is_cut_down_and_others_are_not():
+    given = {**GOOD, "seeds": [3, 1, 2], "steps": 300, "languages": [], "targets": [*"abcde"]}
+    full, tiny = (start(given | {"smoke": smoke}) for smoke in (False, True))
+    assert (full.steps, full.seeds, full.languages) == (300, [3, 1, 2], [])
+    assert full.options["rows"] == 0  # all training rows
+    assert (tiny.steps, tiny.seeds) == (SMOKE["steps"], [3, 1])
+    assert (full.targets, tiny.targets) == (list("abcde"), ["a", "c", "e"])
+    assert tiny.languages == SMOKE_LANGUAGES and tiny.options["rows"] == SMOKE_ROWS
+    elsewhere = start(given | {"smoke": True, "suite": "xtreme", "languages": ["de"]})
+    assert elsewhere.languages == ["de"]
 
 
 def test_finish_writes_tables_and_then_the_result(tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from xltkit import playground, runtime
+from xltkit import runtime
 from xltkit.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
-from xltkit.playground import Playground
+from xltkit.explore import playground
+from xltkit.explore.playground import Playground
 from xltkit.results import Results
 from xltkit.words import fresh, moved, named, pieces, rewritten
 

@@ -12,6 +12,7 @@ from xltkit.phases import Intermediate, Pretrain, Target, mixing
 from xltkit.recipe import Recipe
 from xltkit.stages import training_stages
 from xltkit.tasks import Portion, get
+from xltkit.training import rows
 from xltkit.training.rows import training_rows
 
 # Training sizes of the nine intermediate tasks of Phang et al. 2020, and the shares that a cap of
@@ -94,6 +95,24 @@ def test_a_key_does_not_depend_on_where_the_encoder_lies(tiny, tmp_path):
     copy = shutil.copytree(tiny, tmp_path / "elsewhere")
     phase = Target("nli")
     assert keys(Recipe(tiny).then(phase)) == keys(Recipe(str(copy)).then(phase))
+
+
+def test_a_recipe_is_cut_to_so_many_rows_of_everything(tiny):
+    parts = [Portion("choice"), Portion("nli", "en", 20)]
+    whole = Recipe(tiny).then(Intermediate(parts), Target("nli"))
+    assert whole.at_most(0) is whole
+    between, target = whole.at_most(30).phases
+    assert [p.examples for p in (*between.tasks, *target.portions)] == [30, 20, 30]
+    assert keys(whole.at_most(30))[0] != keys(whole)[0]
+
+
+@pytest.mark.parametrize(
+    "portion", [Portion("qa-small"), Portion("nli", "qbe", 70), Portion("pos", shuffled=True)]
+)
+def test_rows_are_counted_without_being_made(portion, monkeypatch):
+    expected = len(training_rows(portion))
+    monkeypatch.setattr(rows, "training_rows", None)
+    assert rows.count(portion) == expected
 
 
 def test_arms_share_what_they_have_in_common(tiny):

@@ -9,8 +9,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 import xltkit as xlt
-from xltkit import data, markup, microworld, views
-from xltkit.examples import occurrences
+from xltkit import data, microworld, views
+from xltkit.explore import markup
+from xltkit.explore.examples import occurrences
 from xltkit.microworld.glosses import label
 from xltkit.microworld.tasks import items
 from xltkit.results import Results

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from test_plots import VALUES, Given
 
-from xltkit import controls, plots, widgets
-from xltkit.controls import Control, explore
+from xltkit import plots, widgets
+from xltkit.explore import controls
+from xltkit.explore.controls import Control, explore
 
 CITIES = {"Kenya": ("Nairobi", "Mombasa"), "Peru": ("Lima", "Cusco")}
 CONTROLS = {

@@ -20,7 +20,7 @@ _HOMES = {
     "ImageText": "image_text",
     "Intermediate": "phases",
     "ParameterError": "parameters",
-    "Playground": "playground",
+    "Playground": "explore.playground",
     "Portion": "tasks",
     "Pretrain": "phases",
     "RandomPerturbation": "training.robust",
@@ -34,31 +34,30 @@ _HOMES = {
     "study": "studies",
     "summary": "stats",
 }
-_MODULES = (
-    "attacks",
-    "claims",
-    "data",
-    "embeddings",
-    "languages",
-    "microworld",
-    "outlook",
-    "plots",
-    "plots_attack",
-    "plots_claims",
-    "plots_diagnostics",
-    "plots_images",
-    "plots_map",
-    "plots_matrix",
-    "plots_plan",
-    "plots_runs",
-    "plots_subwords",
-    "published",
-    "stats",
-    "subwords",
-    "tasks",
-    "widgets",
-    "views",
-)
+_MODULES = {
+    name: name
+    for name in (
+        "attacks",
+        "claims",
+        "data",
+        "languages",
+        "microworld",
+        "outlook",
+        "plots",
+        "plots_attack",
+        "plots_claims",
+        "plots_diagnostics",
+        "plots_images",
+        "plots_map",
+        "plots_matrix",
+        "plots_plan",
+        "plots_runs",
+        "plots_subwords",
+        "published",
+        "stats",
+        "tasks",
+    )
+} | {name: f"explore.{name}" for name in ("embeddings", "subwords", "views", "widgets")}
 
 __all__ = [*_HOMES, *_MODULES]
 
@@ -69,7 +68,7 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     if name in _MODULES:
-        return import_module(f"xltkit.{name}")
+        return import_module(f"xltkit.{_MODULES[name]}")
     raise AttributeError(f"xltkit has no {name!r}; it has {', '.join(__all__)}.")
 
 

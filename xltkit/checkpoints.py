@@ -26,6 +26,9 @@ def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
         whole.load_state_dict(_whole_state(whole, model), strict=False)
         whole.tie_weights()
     whole.save_pretrained(folder)
+    # It would also keep how it was last called, which depends on what this process did before.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     if model.tower is not None:
         model.tower.save(folder / TOWER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,15 @@ def pin(revision: str | None) -> dict[str, str]:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of an encoder."""
+    """The tokenizer of an encoder; a process reads it once, unless its folder changes."""
     where, revision = locate(name)
     with explained(name):
-        return AutoTokenizer.from_pretrained(where, **pin(revision))
+        return _tokenizer(where, revision, "" if revision else fingerprint(name))
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(where: str, revision: str | None, state: str) -> Any:
+    return AutoTokenizer.from_pretrained(where, **pin(revision))
 
 
 class Model(nn.Module):

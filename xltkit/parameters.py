@@ -65,21 +65,18 @@ PARAMETERS: dict[str, Parameter] = {
     "languages": Parameter("list[str]", "languages scored, empty: all there are", ["en", "sw"]),
     "stand_ins": Parameter("list[str]", "train on other data: wanted<-instead", ["mnli<-sick"]),
     "tower": Parameter("str", "an image tower, empty: the suite's own", "pixels"),
-    "teacher": Parameter(
-        "str", "a CLIP whose text tower teaches, empty: the suite's own", "micro-clip"
-    ),
-    "published": Parameter(
-        "str", "an encoder to start one more arm from, or none", "xlm-roberta-base"
-    ),
+    "teacher": Parameter("str", "a CLIP that teaches texts, empty: the suite's own", "micro-clip"),
+    "published": Parameter("str", "an encoder of one more arm, or none", "xlm-roberta-base"),
     "evidence": Parameter(
-        "str", "folder of results that claims are held against", "outputs", filled=True
+        "str", "folder of results to hold claims against", "outputs", filled=True
     ),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", filled=True),
     "smoke": Parameter("bool", "tiny run that shows that it works, and measures nothing", False),
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),
 }
-# What a smoke run does instead of what the parameters say.
-SMOKE = {"steps": 20, "intermediate_steps": 20, "pretraining_steps": 5, "examples": 40}
+# What a smoke run does instead of what the parameters say; of many targets it keeps three.
+SMOKE = {"steps": 2, "intermediate_steps": 2, "pretraining_steps": 2, "examples": 8}
+SMOKE_ROWS, SMOKE_LANGUAGES = 128, ["qas", "qto"]  # of each training set; of the microworld
 # The parameters that `study` takes, under the names it takes them by.
 STUDY = ("suite", "source", "split", "languages", "stand_ins", "steps", "examples")
 
@@ -108,8 +105,7 @@ def _problem(parameter: Parameter, value: Any) -> str:
     kind = PLAIN[parameter.type.removeprefix("list[").removesuffix("]")]
     if many and type(value) is not list:
         return f"it must be {parameter.type}, not {type(value).__name__}"
-    elements = value if many else [value]
-    for element in elements:
+    for element in value if many else [value]:
         # Exact types: True is an int to Python, and 'false' is true.
         if type(element) is not kind and not (kind is float and type(element) is int):
             where = f", and {element!r} in it is {type(element).__name__}" if many else ""
@@ -178,7 +174,8 @@ class Run:
     @property
     def options(self) -> dict[str, Any]:
         """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
-        return {name: self.parameters[name] for name in STUDY if name in self.parameters}
+        declared = {name: self.parameters[name] for name in STUDY if name in self.parameters}
+        return declared | {"rows": SMOKE_ROWS if self.smoke else 0}
 
     def __getattr__(self, name: str) -> Any:
         declared = self.__dict__.get("parameters", {})
@@ -280,20 +277,23 @@ def _smaller(parameters: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a smoke run, cut down; those of a full run as they are."""
     if not parameters.get("smoke"):
         return parameters
-    small = parameters | {name: value for name, value in SMOKE.items() if name in parameters}
-    return small | {"seeds": small["seeds"][:2]} if "seeds" in small else small
+    targets = parameters.get("targets", [])
+    few = targets if len(targets) <= 3 else [targets[0], targets[len(targets) // 2], targets[-1]]
+    small = SMOKE | {"seeds": parameters.get("seeds", [])[:2], "targets": few}
+    if parameters.get("suite") == "microworld":
+        small["languages"] = SMOKE_LANGUAGES
+    return parameters | {name: value for name, value in small.items() if name in parameters}
 
 
 def _announce(run: Run) -> None:
     from xltkit.runtime import describe  # imports torch
 
-    where = os.path.relpath(run.folder, root())
     lines = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "device": describe(),
         "seeds": ", ".join(map(str, run.parameters.get("seeds", []))) or "none declared",
         "commit": commit(),
         "mode": "smoke: cut down, it measures nothing" if run.smoke else "full",
-        "results": where,
+        "results": os.path.relpath(run.folder, root()),
     }
     print("\n".join(f"{name:<9} {text}" for name, text in lines.items()))

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xltkit.embeddings import found, unit
+from xltkit.explore.embeddings import found, unit
 from xltkit.languages import columns
 from xltkit.plots import BASELINE, MARKERS
 

@@ -14,7 +14,7 @@ def pieces(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Pieces per word, one row a language, grouped by family; the marker is its resource level.
 
     Args:
-        table: of ``xltkit.subwords.fertility``.
+        table: of ``xltkit.explore.subwords.fertility``.
         ax: where to draw; a new figure, unless given.
     """
     table = table.assign(label=_named(table))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -53,18 +53,31 @@ class Recipe:
 
     def standing_in(self, names: Mapping[str, str]) -> Recipe:
         """The same recipe trained on other tasks: ``{"mnli": "sick"}`` puts SICK for MNLI."""
+        other = lambda name: names.get(name, name)  # noqa: E731
+        return self._changed(
+            lambda portion: replace(portion, task=other(portion.task)),
+            lambda target: replace(target, task=other(target.task)),
+        )
+
+    def at_most(self, rows: int) -> Recipe:
+        """The same recipe on so many training rows of each portion at most; 0 means all."""
+        fewer = lambda part: replace(part, examples=min(part.examples or rows, rows))  # noqa: E731
+        return self._changed(fewer, fewer) if rows else self
+
+    def _changed(
+        self, portion: Callable[[Portion], Portion], target: Callable[[Target], Target]
+    ) -> Recipe:
+        """The same recipe with each portion, and each target phase, replaced."""
 
         def swap(value: Any) -> Any:
             if isinstance(value, Portion):
-                return replace(value, task=names.get(value.task, value.task))
+                return portion(value)
             return tuple(map(swap, value)) if isinstance(value, tuple) else value
 
         phases = []
         for phase in self.phases:
-            swapped = {f.name: swap(getattr(phase, f.name)) for f in fields(phase)}
-            if isinstance(phase, Target):
-                swapped["task"] = names.get(phase.task, phase.task)
-            phases.append(replace(phase, **swapped))
+            new = replace(phase, **{f.name: swap(getattr(phase, f.name)) for f in fields(phase)})
+            phases.append(target(new) if isinstance(new, Target) else new)
         return replace(self, phases=tuple(phases))
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from xltkit.recipe import Recipe
 from xltkit.tasks import Source, Task, get
 from xltkit.tasks.captions import check_paraphrases
 from xltkit.tasks.kinds import JUDGED, KINDS
-from xltkit.training.rows import source_of, training_rows
+from xltkit.training.rows import count, source_of, training_rows
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
-        sizes = [len(training_rows(p)) for p in phase.portions]
+        sizes = [count(p) for p in phase.portions]
         for p in phase.portions:
             if phase.trained_as(p) == "captions" and not phase.finds_pictures:
                 KINDS["captions"].head(get(p.task))  # raises the error that says what to type

@@ -111,6 +111,7 @@ def study(
     split: str = "test",
     steps: int = 0,
     examples: int = 0,
+    rows: int = 0,
     stand_ins: Iterable[str] = (),
     sweep: bool = False,
     shuffled: bool = False,
@@ -130,6 +131,7 @@ def study(
         split: ``test`` or ``validation``.
         steps: of the target phase; 0 means the task's own budget.
         examples: test rows per language; 0 means all.
+        rows: training rows of each portion, of every phase, at most; 0 means all.
         stand_ins: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
         sweep: score every layer and pooling in retrieval tasks.
         shuffled: deal out the labels of the target phase at random: every score must then fall
@@ -177,6 +179,7 @@ def study(
             full = recipe.standing_in(replaced).aimed(
                 trained_on, language=source, steps=steps or None, shuffled=shuffled
             )
+            full = full.at_most(rows)
             for seed in seeds:
                 chain = training_stages(full, seed)
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import Dataset
 
 from xltkit.evaluation.predict import outputs
 from xltkit.models import Model
-from xltkit.tasks.kind import Feature
+from xltkit.tasks.kind import Columns, Feature
 from xltkit.tasks.kinds import JUDGED, KINDS
 from xltkit.tasks.table import Task
 from xltkit.words import FIELDS
@@ -64,8 +63,7 @@ class Judge:
         """The rows as features with targets, by the model's tokenizer or what stands in for it."""
         limit = min(self.task.budget.max_length, self.tokenizer.model_max_length)
         tokenizer = tokenizer or self.tokenizer
-        made = Dataset.from_list(list(rows))
-        return self.kind.encode(self.task, made, tokenizer, limit, training=True)
+        return self.kind.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
 
     def __call__(self, rows: Sequence[Row]) -> list[Verdict]:
         """What the model makes of each row; all are read in one stream of batches."""
@@ -86,8 +84,8 @@ class Judge:
         self, rows: Sequence[Row], features: Sequence[Feature], pairs: Sequence[tuple[Any, float]]
     ) -> list[Verdict]:
         """Outputs and losses of features as verdicts on the rows they come from."""
-        said = Dataset.from_list(list(rows))
-        table = self.kind.predictions(self.task, said, features, [out for out, _ in pairs])
+        said = [out for out, _ in pairs]
+        table = self.kind.predictions(self.task, Columns.of(rows), features, said)
         losses = np.zeros(len(rows))
         for feature, weight, (_, loss) in zip(features, self.weights(features), pairs, strict=True):
             losses[feature.example] += weight * loss

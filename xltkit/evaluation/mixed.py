@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 from datasets import Dataset
 
+from xltkit.tasks.kind import Columns
 from xltkit.tasks.kinds import KINDS
 from xltkit.tasks.table import Task
 
@@ -36,13 +37,9 @@ def predict(
     shared = [key for key in first if all(key in others for others in places.values())]
     if not shared:
         raise ValueError(f"{task.name} is not parallel: no item is in all of {list(rows)}.")
-    same = {code: r.select([places[code][key] for key in shared]) for code, r in rows.items()}
+    same = {code: r.select([places[code][key] for key in shared])[:] for code, r in rows.items()}
     joined = {
-        f"{a}+{b}": same[b]
-        .remove_columns(column)
-        .add_column(column, same[a][column][:])
-        .select_columns(same[b].column_names)
-        for a, b in product(same, repeat=2)
+        f"{a}+{b}": Columns(same[b] | {column: same[a][column]}) for a, b in product(same, repeat=2)
     }
     return tuple(_apart(table) for table in predicting(joined))
 

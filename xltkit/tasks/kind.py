@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +59,30 @@ def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.nd
     return out
 
 
+class Columns:
+    """Rows in memory, read as the kinds read a ``Dataset``: ``rows[:]`` and ``rows["label"][:]``.
+
+    A ``Dataset`` of a few rows takes longer to be made than a small encoder takes to read them,
+    for it pickles and hashes itself.
+    """
+
+    def __init__(self, columns: Mapping[str, list[Any]]):
+        self.columns = dict(columns)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Columns:
+        """Rows with the same keys, of which there is at least one."""
+        return cls({name: [row[name] for row in rows] for name in rows[0]})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, what: str | slice) -> Any:
+        if isinstance(what, str):
+            return self.columns[what]
+        return {name: values[what] for name, values in self.columns.items()}
+
+
 class Kind:
     """A kind of task. The methods work on batches of features; none of them keeps state."""
 
@@ -74,7 +98,7 @@ class Kind:
         raise NotImplementedError
 
     def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
     ) -> list[Feature]:
         """Rows in canonical columns as features."""
         raise NotImplementedError

@@ -50,7 +50,7 @@ class Span(Kind):
     ) -> list[Feature]:
         table = rows[:]
         encoding = tokenizer(
-            [shortened(q, tokenizer, max_length // 3) for q in table["question"]],
+            shortened(table["question"], tokenizer, max_length // 3),
             table["context"],
             truncation="only_second",
             max_length=max_length,
@@ -133,14 +133,16 @@ class Span(Kind):
         return terms_table(predictions["example_id"], top)
 
 
-def shortened(question: str, tokenizer: Any, limit: int = QUESTION_TOKENS) -> str:
-    """The question, cut to ``QUESTION_TOKENS`` tokens, or fewer if the windows are small."""
+def shortened(questions: Sequence[str], tokenizer: Any, limit: int = QUESTION_TOKENS) -> list[str]:
+    """The questions, cut to ``QUESTION_TOKENS`` tokens, or fewer if the windows are small."""
     limit = min(limit, QUESTION_TOKENS)
-    if len(question) < limit:  # no token is shorter than a character
-        return question
-    encoding = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = encoding["offset_mapping"]
-    return question[: offsets[limit - 1][1]] if len(offsets) > limit else question
+    long = [q for q in questions if len(q) >= limit]  # no token is shorter than a character
+    if not long:
+        return list(questions)
+    encoding = tokenizer(long, add_special_tokens=False, return_offsets_mapping=True)
+    ends = {q: o[limit - 1][1] for q, o in zip(long, encoding["offset_mapping"], strict=True)
+            if len(o) > limit}  # fmt: skip
+    return [q[: ends.get(q)] for q in questions]
 
 
 def span_in(window: Window, start: int, end: int) -> tuple[int, int]:

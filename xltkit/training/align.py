@@ -23,7 +23,7 @@ from xltkit.models import Model
 from xltkit.tasks.kind import Feature, Kind, features_of
 from xltkit.tasks.table import Portion
 from xltkit.training.loop import Batch, Objective
-from xltkit.training.rows import training_rows
+from xltkit.training.rows import count, training_rows
 
 METHODS = ("joint", "rotation")
 FILE = "rotations.safetensors"
@@ -71,7 +71,7 @@ class Align:
     @property
     def cost(self) -> dict[str, int]:
         """The translation pairs used, by language."""
-        return {p.language: len(training_rows(p)) for p in self.pairs}
+        return {p.language: count(p) for p in self.pairs}
 
 
 class Sides(NamedTuple):

@@ -29,6 +29,17 @@ def training_rows(portion: Portion) -> Dataset:
     return _training_rows(portion, state(portion))
 
 
+def count(portion: Portion) -> int:
+    """The number of training rows of a portion; those of the microworld are not made to know it."""
+    source = source_of(get(portion.task), "train")
+    if source.hub != "microworld":
+        return len(training_rows(portion))
+    from xltkit.microworld.tasks import SIZES  # only there if it is asked for
+
+    usual = source.configs[portion.language].partition(":")[2]
+    return portion.examples or int(usual or SIZES["train"])
+
+
 def state(portion: Portion) -> str:
     """What the rows of a portion are now: a file that is edited in a session is read again."""
     task = get(portion.task)

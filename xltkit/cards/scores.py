@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import EvalResult
 
-from xltkit.card_parts import FREE, Record, markdown, public, step
+from xltkit.cards.parts import FREE, Record, markdown, public, step
 from xltkit.failures import failures
 from xltkit.intervals import t_interval
 from xltkit.keys import digest

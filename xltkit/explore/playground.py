@@ -12,22 +12,22 @@ from typing import Any
 
 from IPython.display import HTML
 
-from xltkit import markup
 from xltkit.attacks import Attack, Distractor, EmbeddingPGD
 from xltkit.evaluation.attack import found_by
 from xltkit.evaluation.judge import Judge, Row
 from xltkit.evaluation.reading import NAN, Reading, read
-from xltkit.examples import lines
+from xltkit.explore import markup
+from xltkit.explore.examples import lines
+from xltkit.explore.markup import EDITED, GOLD
+from xltkit.explore.views import choices, pick
 from xltkit.languages import language as find_language
 from xltkit.making import reader, test_rows
-from xltkit.markup import EDITED, GOLD
 from xltkit.results import Results
 from xltkit.stages import Stage
 from xltkit.tasks import Task, get
 from xltkit.tasks.kinds import JUDGED
 from xltkit.tasks.table import COLUMNS
 from xltkit.training import align
-from xltkit.views import choices, pick
 from xltkit.words import EMPTY, fresh, named, rewritten
 
 MODELS = 2  # kept in memory

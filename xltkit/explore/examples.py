@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from xltkit import markup
-from xltkit.markup import GOLD
+from xltkit.explore import markup
+from xltkit.explore.markup import GOLD
 from xltkit.words import pieces
 
 Row = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import HTML
 
-from xltkit import markup
+from xltkit.explore import markup
 from xltkit.languages import columns
 from xltkit.models import load_tokenizer
 from xltkit.words import pieces

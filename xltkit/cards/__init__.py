@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
-from xltkit import card_parts as parts
-from xltkit.card_scores import chain_of, sections
+from xltkit.cards import parts
+from xltkit.cards.scores import chain_of, sections
 from xltkit.checkpoints import HEADS, TOWER
 from xltkit.finished import read
 from xltkit.provenance import root

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from xltkit import markup
-from xltkit.examples import DRAWN
+from xltkit.explore import markup
+from xltkit.explore.examples import DRAWN
+from xltkit.explore.markup import GOLD
 from xltkit.languages import language as find_language
 from xltkit.making import test_rows
-from xltkit.markup import GOLD
 from xltkit.results import Results
 from xltkit.tasks import Task, get
 

@@ -12,22 +12,14 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML, clear_output, display
 
-from xltkit import (
-    embeddings,
-    outlook,
-    plots,
-    plots_map,
-    plots_plan,
-    studies,
-    subwords,
-    views,
-)
+from xltkit import outlook, plots, plots_map, plots_plan, studies
 from xltkit.attacks import CodeMixing, Typos
-from xltkit.controls import Chosen, Control, explore
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.explore import embeddings, subwords, views
+from xltkit.explore.controls import Chosen, Control, explore
+from xltkit.explore.playground import Playground
 from xltkit.image_text import ImageText
-from xltkit.phases import Intermediate, Pretrain, Target
-from xltkit.playground import Playground
+from xltkit.phases import Intermediate, Pretrain
 from xltkit.progress import track
 from xltkit.recipe import Recipe
 from xltkit.results import Results
@@ -233,7 +225,7 @@ def recipe(encoder: str = "micro", targets: Sequence[str] = ("qa", "pos", "nli")
 
     def draw(first: str, second: str, aims: Sequence[str], seeds: int, steps: int) -> None:
         phases = [text for text in (first, second) if text != NOTHING]
-        found = {"Portion": Portion, "Target": Target, **NAMES}
+        found = {"Portion": Portion, **NAMES}
         base = Recipe(encoder)
         made = [eval(text, {"__builtins__": {}}, found) for text in phases]
         arms = {"none": base} | ({"mine": base.then(*made)} if made else {})

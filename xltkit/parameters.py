@@ -278,8 +278,8 @@ def _smaller(parameters: dict[str, Any]) -> dict[str, Any]:
     if not parameters.get("smoke"):
         return parameters
     targets = parameters.get("targets", [])
-    few = targets if len(targets) <= 3 else [targets[0], targets[len(targets) // 2], targets[-1]]
-    small = SMOKE | {"seeds": parameters.get("seeds", [])[:2], "targets": few}
+    ends = list(dict.fromkeys([*targets[:1], *targets[-1:]]))
+    small = SMOKE | {"seeds": parameters.get("seeds", [])[:2], "targets": ends}
     if parameters.get("suite") == "microworld":
         small["languages"] = SMOKE_LANGUAGES
     return parameters | {name: value for name, value in small.items() if name in parameters}

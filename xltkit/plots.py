@@ -274,6 +274,7 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
     table = results.main
     table = table[table["arm"] == arm].assign(label=lambda t: _named(t))
     grid = table.pivot_table(index="task", columns="label", values="value", aggfunc="mean")
+    grid = grid.loc[list(dict.fromkeys(table["task"]))]  # in the order of the study
     order = [c for c in ordered(results) if c in grid.columns]
     ax = _axes(ax, 1.6 + 0.62 * len(order), 1.6 + 0.45 * len(grid))
     sns.heatmap(

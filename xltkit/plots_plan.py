@@ -75,9 +75,10 @@ def graph(stages: pd.DataFrame) -> Axes:
     ax.set(xlim=(-0.1, width - 0.1), ylim=(bottom - 0.1, 0.7))
     ax.set_position((0, 0, 1, 1))
     ax.axis("off")
+    several = stages["runs"].nunique() > 1 or any(len(runs) > 1 for runs in stages["runs"])
     for node in nodes:
-        _draw(ax, node)
-    _legend(ax)
+        _draw(ax, node, several)
+    _legend(ax, several)
     return ax
 
 
@@ -148,8 +149,10 @@ def _place(node: Node, top: float) -> float:
     return min(bottom, node.y - own / 2 - ROW)
 
 
-def _draw(ax: Axes, node: Node) -> None:
-    """A box, the lines to what follows it, and at the end of a row its arms and runs."""
+def _draw(ax: Axes, node: Node, several: bool) -> None:
+    """A box, the lines to what follows it, and at the end of a row its arms and, if there are
+    several, its runs.
+    """
     width, height = node.size
     there, count = int(node.stages["there"].sum()), len(node.stages)
     look = {
@@ -172,18 +175,18 @@ def _draw(ax: Axes, node: Node) -> None:
         xs, ys = (node.x + width, middle, middle, child.x), (node.y, node.y, child.y, child.y)
         ax.plot(xs, ys, color="#777777", linewidth=0.8, zorder=1, solid_joinstyle="round")
     if not node.children and count:
-        _tell(ax, node, node.x + width + 0.12)
+        _tell(ax, node, node.x + width + 0.12, several)
 
 
-def _tell(ax: Axes, node: Node, x: float) -> None:
+def _tell(ax: Axes, node: Node, x: float, several: bool) -> None:
     arms = list(dict.fromkeys(arm for row in node.stages["arms"] for arm in row))
     runs = list(dict.fromkeys(run for row in node.stages["runs"] for run in row))
     text = ", ".join(arms[:3]) + (f" and {len(arms) - 3} more" if len(arms) > 3 else "")
     many = f"  [{', '.join(dict.fromkeys(run.partition('_')[0] for run in runs))}]"
-    ax.text(x, node.y, text + many, fontsize=SIZE, va="center", style="italic", color=INK)
+    ax.text(x, node.y, text + many * several, fontsize=SIZE, va="center", style="italic", color=INK)
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes, several: bool) -> None:
     """What a box looks like, and what stands right of it."""
     edge = {"edgecolor": INK, "linewidth": 0.8}
     handles = [
@@ -191,8 +194,9 @@ def _legend(ax: Axes) -> None:
         Patch(facecolor=SOME, label="some in the store", **edge),
         Patch(facecolor=MISSING, linestyle="--", label="to make", **edge),
         Line2D([], [], color=INK, linewidth=1.6, label="thick edge: several boxes start from it"),
-        Line2D([], [], linestyle="", label="two sheets: shared by notebooks"),
-        Line2D([], [], linestyle="", label="right of a row: arm [notebooks]"),
     ]
+    if several:
+        told = ("two sheets: shared by notebooks", "right of a row: arm [notebooks]")
+        handles += [Line2D([], [], linestyle="", label=text) for text in told]
     place = {"loc": "upper left", "bbox_to_anchor": (0, 1), "ncols": len(handles)}
     ax.legend(handles=handles, fontsize=SIZE, frameon=False, handlelength=1.6, **place)

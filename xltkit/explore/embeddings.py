@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,8 @@ def checkpoints(results: Results, arm: str = "", task: str = "", seed: int | Non
     if any((a := getattr(s.phase, "align", None)) and a.method == "rotation" for s in stages):
         raise ValueError(f"{arm!r} is aligned by rotation, which is in no checkpoint.")
     after = {f"after {s.title.rpartition(' (')[0]}": str(results.store.path(s.key)) for s in stages}
-    return {mine[0].stage.encoder: mine[0].stage.encoder} | after
+    encoder = mine[0].stage.encoder
+    return {Path(encoder).name: encoder} | after  # where it lies is nobody else's business
 
 
 def depth(encoder: str) -> int:

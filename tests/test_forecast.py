@@ -105,6 +105,8 @@ def test_planned_keys_are_those_of_a_run_which_a_plan_leaves_no_trace_of(tmp_pat
     assert after["there"].all()
     assert set(outlook.of(made_by["results"].study, store)["key"]) == made
     took = {r["key"]: r["cost"]["wall_s"] for r in store.records()}
+    assert not rates.fits(store.records())  # stages as small as a smoke run's tell no speed
+    monkeypatch.setattr(rates, "TINY", 0)
     # The rates of these very stages give their total, and those of their groups.
     known = rates.Rates(rates.fits(store.records()), {}, rates.ASSUMED)
     told = [known.estimate(done) for done in planned.works.values()]

@@ -36,6 +36,7 @@ ASSUMED = {
     "step": 0.004,
 }
 ENOUGH = 20  # records of like threads, before those of other numbers are left aside
+TINY = 10  # steps, or items a language: a smoke run's stage is all start, and tells no speed
 SAMPLE = 32  # rows that are encoded to learn how long rows are
 PARTS = ("tasks", "text", "pairs", "captions", "texts")  # fields of phases that hold portions
 MEASURED, ELSEWHERE, GUESSED = "measured here", "measured elsewhere", "assumed"
@@ -220,10 +221,12 @@ def fit(points: Sequence[tuple[float, float]], start: float = 0.0) -> Fit:
 
 
 def fits(records: Iterable[Mapping[str, Any]]) -> dict[str, Fit]:
-    """A fit for every group of like stages among records of a store."""
+    """A fit for every group of like stages among records of a store, without ``TINY`` ones."""
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for record in records:
         signature, seconds = record["signature"], record["cost"]["wall_s"]
+        if 0 < signature.get("steps", signature.get("examples", 0)) <= TINY:
+            continue
         try:
             done = work(signature)
         except (ValueError, KeyError, AttributeError):  # a task that this session does not know

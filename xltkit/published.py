@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xltkit.files import write
@@ -39,18 +39,23 @@ def read_all(folder: Path | str = "") -> dict[str, Saved]:
         ValueError: if there is none, or one is damaged.
     """
     base = root() / (folder or Path("outputs", "published"))
-    full = {name: saved for name, saved in _full(base).items() if "scores" in saved.tables}
-    if not full:
-        raise ValueError(
-            f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
-            "folder; or python -m xltkit publish, which fills outputs/published."
-        )
-    return full
+    return _scored(_full(base), base)
 
 
 def _full(base: Path) -> dict[str, Saved]:
     found = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
     return {saved.name: saved for saved in found if not saved.record["smoke"]}
+
+
+def _scored(full: Mapping[str, Saved], base: Path) -> dict[str, Saved]:
+    """Those of some runs that scored models; the error says what to type if there is none."""
+    scored = {name: saved for name, saved in full.items() if "scores" in saved.tables}
+    if not scored:
+        raise ValueError(
+            f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
+            "folder; or python -m xltkit publish, which fills outputs/published."
+        )
+    return scored
 
 
 def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path]:
@@ -63,8 +68,9 @@ def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path
     if names:
         chosen = [read(outputs / name) for name in names]
     else:
-        read_all(outputs)  # its error says what to type if there is nothing
-        chosen = [saved for name, saved in _full(outputs).items() if name != "interactive"]
+        full = _full(outputs)
+        _scored(full, outputs)
+        chosen = [saved for name, saved in full.items() if name != "interactive"]
     return [_keep(saved, outputs / "published" / saved.name) for saved in chosen]
 
 

@@ -62,7 +62,7 @@ class Results:
             if self.study.by_arm
             else scores["language"],
             main=scores["metric"] == task.metric,
-            chance=100 / scores["n"] if task.kind in ("captions", "retrieval") else task.chance,
+            chance=task.chance_among(scores["n"]),
             selection_rule="last checkpoint",
             encoder=stage.encoder,
             steps=sum(c["steps"] for c in costs),

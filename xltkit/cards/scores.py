@@ -122,8 +122,7 @@ def _section(found: Sequence[Scored], own: int, source: str, store: Store) -> Se
     task = get(signature["task"])
     source = target["signature"]["language"] if target else source
     scores = _read(found, "scores", store, task)
-    ranked = task.kind in ("captions", "retrieval")
-    chance = 100 / scores["n"] if ranked else task.chance
+    chance = task.chance_among(scores["n"])
     scores = scores.assign(is_source=scores["language"] == source, chance=chance)
     main = scores[scores["metric"] == task.metric]
     failed = failures(main, scores, _read(found, "predictions", store, task))

@@ -6,7 +6,7 @@ Where nobody sits, as in a batch run, each shows what its first choices give, on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, lru_cache, partial
 from html import escape
 
 import pandas as pd
@@ -125,27 +125,25 @@ def ask(results: Results, task: str) -> None:
 
     Or an attack of the kit edits it: the one that is found to hurt this very model.
     """
-    made: dict[tuple, Playground] = {}
-    texts: dict[tuple, Mapping[str, str]] = {}
     may = views.choices(results, task)
 
+    @lru_cache(maxsize=1)
     def at(arm: str, language: str, seed: int) -> Playground:
-        if (key := (arm, language, seed)) not in made:
-            made.clear()  # one model at a time: it may be a large one
-            with track(1, "loading the model", "model", leave=False) as bar:
-                made[key] = Playground(results, task, arm, language=language, seed=seed)
-                bar.update()
-        return made[key]
+        with track(1, "loading the model", "model", leave=False) as bar:
+            made = Playground(results, task, arm, language=language, seed=seed)
+            bar.update()
+        return made
+
+    @cache
+    def texts(arm: str, language: str, seed: int, number: int, attack: str) -> Mapping[str, str]:
+        with track(1, "editing", "text", leave=False) as bar:
+            own, way = at(arm, language, seed), ATTACKS.get(attack)
+            made = own.attacked(number - 1, way) if way else own.texts(number - 1)
+            bar.update()
+        return made
 
     def text(name: str, chosen: Chosen) -> str:
-        key = tuple(chosen[of] for of in follows)
-        if key not in texts:
-            *which, number, attack = key
-            with track(1, "editing", "text", leave=False) as bar:
-                own, way = at(*which), ATTACKS.get(attack)
-                texts[key] = own.attacked(number - 1, way) if way else own.texts(number - 1)
-                bar.update()
-        return texts[key][name]
+        return texts(*(chosen[of] for of in follows))[name]
 
     def draw(arm: str, language: str, seed: int, number: int, attack: str, **edits: str) -> None:
         display(at(arm, language, seed).ask(number - 1, **edits))

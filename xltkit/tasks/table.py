@@ -134,6 +134,10 @@ class Task:
     citation: str = ""
     note: str = ""
 
+    def chance_among(self, n: Any) -> Any:
+        """Chance on so many items (a number or a column): a search can find any of them."""
+        return 100 / n if self.kind in ("captions", "retrieval") else self.chance
+
 
 @dataclass(frozen=True)
 class Portion:

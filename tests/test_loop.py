@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,51 +102,6 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
         assert {k: v for k, v in a.items() if k != "seconds"} == {
             k: v for k, v in b.items() if k != "seconds"
         }
-
-
-def test_curves_show_the_log_also_of_a_run_that_was_killed(
-    tiny, tokenizer, tmp_path, monkeypatch, killed_at
-):
-    shown: dict[str, dict[int, dict[str, float]]] = {}
-
-    class Writer:
-        """The part of TensorBoard's interface that is used, purging as it does."""
-
-        def __init__(self, folder, purge_step):
-            self.points = shown.setdefault(folder.relative_to(tmp_path).as_posix(), {})
-            for step in [s for s in self.points if s >= purge_step]:
-                del self.points[step]
-
-        __enter__ = flush = lambda self: self
-        __exit__ = lambda self, *_: None  # noqa: E731
-
-        def add_scalar(self, name, value, step):
-            assert name not in self.points.setdefault(step, {})
-            self.points[step][name] = value
-
-    module = SimpleNamespace(SummaryWriter=Writer)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    monkeypatch.setenv("XLTKIT_TENSORBOARD", "curves")
-    monkeypatch.setattr("xltkit.training.curves.root", lambda: tmp_path)
-    monkeypatch.setattr(loop.Log.__init__, "__defaults__", (2, 0, None))  # a line every 2 steps
-    folder, made = tmp_path / "k.partial", objective(tokenizer, "nli")
-    with killed_at(5):
-        run(tiny, made, folder, checkpoint_seconds=0, title="a/b")
-    with killed_at(9):  # steps 6 and 8 are shown, and made again from the checkpoint at step 5
-        run(tiny, made, folder, checkpoint_seconds=1e9, title="a/b")
-    assert list(shown["curves/a-b k"]) == [2, 4, 6, 8]
-    run(tiny, made, folder, title="a/b")
-    lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
-    assert [line["step"] for line in lines] == list(shown["curves/a-b k"]) == [2, 4, 6, 8, 10, 12]
-    for line in lines:
-        assert shown["curves/a-b k"][line["step"]] == {n: line[n] for n in ("loss", "rate", "norm")}
-
-
-def test_curves_without_tensorboard_say_what_to_type(tiny, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.setenv("XLTKIT_TENSORBOARD", "curves")
-    with pytest.raises(ValueError, match="pip install tensorboard"):
-        run(tiny, objective(tokenizer, "nli"), tmp_path / "x")
 
 
 def test_a_torn_checkpoint_is_not_used(tiny, tokenizer, tmp_path):

@@ -8,7 +8,6 @@ from bs4 import BeautifulSoup
 
 from xltkit import subwords
 from xltkit.models import load_tokenizer
-from xltkit.plots_subwords import pieces
 from xltkit.tasks.kinds import word_pieces
 
 
@@ -67,16 +66,3 @@ def test_what_cannot_be_counted_is_refused():
     with pytest.raises(ValueError, match=r"texts of \['en'\] are one string; give a list"):
         subwords.fertility(texts={"en": "Anna owns a ball ."})
     assert "qbe-x-sov" in subwords.tokens({"qbe-x-sov": "a ball"}).data
-
-
-def test_the_figure_has_one_dot_a_language_beside_its_name(table):
-    ax = pieces(table)
-    names = [tick.get_text().split()[0] for tick in ax.get_yticklabels()]
-    dots = [line for line in ax.lines if not line.get_label().startswith("_")]
-    drawn = {
-        names[int(y)]: x
-        for line in dots
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    }
-    assert drawn == table.set_index("language")["pieces_per_word"].to_dict()
-    assert sorted(line.get_label() for line in dots) == ["high", "low", "mid"]

@@ -109,31 +109,3 @@ def test_the_results_explorer_draws_what_is_chosen(panel, monkeypatch):
     assert names == {"text", "family: Indo-European", "family: Niger-Congo"}
     boxes["task"].value = "pos"
     assert boxes["languages"].value == ("en",) and shown[-1][1]["caption"].startswith("pos:")
-
-
-def test_the_code_of_the_recipe_builder_is_the_study_that_is_drawn(monkeypatch):
-    """What is shown to be copied makes the very stages of the picture."""
-    import xltkit as xlt
-
-    seen, code = [], []
-    monkeypatch.setattr(widgets.plots_plan, "graph", lambda stages: seen.append(stages))
-    monkeypatch.setattr(plots, "show", lambda *_, **about: seen.append(about["caption"]))
-    monkeypatch.setattr(widgets, "display", lambda shown: code.append(shown.data))
-    widgets.recipe("micro", ("pos", "nli"))
-    text = (
-        code[0].partition(">")[2].rpartition("<")[0].replace("&quot;", '"').replace("&#x27;", "'")
-    )
-    found = {"xlt": xlt}
-    exec(text.replace(".run()", ""), found)
-    assert {stage.key for stage in found["results"].stages} == set(seen[0]["key"])
-    assert seen[1].startswith(f"{len(seen[0])} stages ({found['results'].asked} before sharing)")
-
-
-@pytest.mark.parametrize("typed", widgets.BETWEEN)
-def test_every_phase_of_the_recipe_builder_can_be_typed_in_a_notebook(typed):
-    import xltkit as xlt
-
-    code = widgets._code("micro", [typed], ["pos"], 1, 0)
-    found = {"xlt": xlt}
-    exec(code.replace(".run()", ""), found)
-    assert len(found["arms"]["mine"].phases) == 1

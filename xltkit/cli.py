@@ -27,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tasks(given.names)
     if given.command == "data":
         return _check(given.names, given.first)
-    if given.command == "plan":
-        return _plan(given)
     if given.command == "publish":
         return _publish(given.names)
     if given.command == "card":
@@ -74,26 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--retries", type=int, default=1, metavar="N", help="new starts after a dead kernel (1)"
     )
-    plan = commands.add_parser(
-        "plan",
-        help="say what runs would make, before anything runs: stages asked for, shared, there and "
-        "to make, minutes, data to fetch, disk",
+    run.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PARAMETER", "VALUE"),
+        help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
     )
-    plan.add_argument("names", nargs="*", metavar="NAME", help="as of run; real: all real runs")
-    plan.add_argument("--smoke", action="store_true", help="of tiny runs")
-    plan.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="stages made at a time (1)"
-    )
-    plan.add_argument("--picture", metavar="FILE", help="draw the stages, too, as plan.png or .svg")
-    for command in (run, plan):
-        command.add_argument(
-            "-p",
-            nargs=2,
-            action="append",
-            default=[],
-            metavar=("PARAMETER", "VALUE"),
-            help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
-        )
     tasks = commands.add_parser("tasks", help="print the table of tasks, or all of some tasks")
     tasks.add_argument("names", nargs="*", metavar="NAME", help="tasks to print whole")
     about = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
@@ -186,16 +172,6 @@ def _run(given: argparse.Namespace) -> int:
 
     asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
     return _code(lambda: run_batch(given.names, overrides=_overrides(given), **asked), BatchError)
-
-
-def _plan(given: argparse.Namespace) -> int:
-    from xltkit import outlook
-    from xltkit.plan import BatchError
-
-    asked = {name: getattr(given, name) for name in ("smoke", "workers", "picture")}
-    return _code(
-        lambda: outlook.main(given.names, overrides=_overrides(given), **asked), BatchError
-    )
 
 
 def _overrides(given: argparse.Namespace) -> dict[str, Any]:

@@ -69,10 +69,7 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
 
             return source.read(micro.load(source, language, generated), language)
         read = source.of(language).read
-        make = getattr(read, "make", None)  # such a reader makes rows of a user's own file
-        rows = (
-            make(language) if make else _rows(there, read, language, fingerprint(source, language))
-        )
+        rows = _rows(there, read, language, fingerprint(source, language))
     except MissingData as error:
         told = MissingData(f"No {split} rows of {task.name} in {language!r}. {error}")
         told.reason = error.reason
@@ -178,8 +175,6 @@ def fingerprint(source: Source, language: str) -> str:
 
         return micro.fingerprint(source, language)
     part = source.of(language) if language in source else source
-    if hasattr(part.read, "make"):
-        return part.read.fingerprint()
     parts = [_identity(place(source, language))]
     for other in joined(part):
         try:

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
-from html import escape
 
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import display
 
-from xltkit import outlook, plots, plots_map, plots_plan, studies
+from xltkit import plots, plots_map
 from xltkit.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.explore import embeddings, subwords, views
 from xltkit.explore.controls import Chosen, Control, explore
 from xltkit.explore.playground import Playground
-from xltkit.image_text import ImageText
-from xltkit.phases import Intermediate, Pretrain
 from xltkit.progress import track
-from xltkit.recipe import Recipe
 from xltkit.results import Results
-from xltkit.tasks import Portion
 
 
 def scores(results: Results) -> None:
@@ -198,66 +193,3 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         "layer": Control("layer", range(1, depth + 1), protocol_layer(depth)),
         "number": Control("sentences", range(2, 9), 6),
     })  # fmt: skip
-
-
-# What can stand between the encoder and the target, as it is typed in a notebook. What is shown is
-# what is evaluated, so that the two cannot differ.
-BETWEEN = (
-    "Intermediate(['nli-large'], steps=150)",
-    "Intermediate(['qa-large'], steps=150)",
-    "Intermediate(['nli-large', 'qa-large'], steps=150)",
-    "Pretrain((Portion('text', 'en'),), steps=150)",
-    "Pretrain((Portion('pairs', 'qto'),), steps=150)",
-    "ImageText(Portion('captions'), tower='micro-vision', steps=150)",
-)
-NAMES = {"Intermediate": Intermediate, "Pretrain": Pretrain, "ImageText": ImageText}
-NOTHING = "nothing"
-
-
-def recipe(encoder: str = "micro", targets: Sequence[str] = ("qa", "pos", "nli")) -> None:
-    """What a study would train, and what of it is in the store: phases and targets to choose.
-
-    It trains nothing; the code of the study is shown, to be copied into a cell.
-    """
-
-    def draw(first: str, second: str, aims: Sequence[str], seeds: int, steps: int) -> None:
-        phases = [text for text in (first, second) if text != NOTHING]
-        found = {"Portion": Portion, **NAMES}
-        base = Recipe(encoder)
-        made = [eval(text, {"__builtins__": {}}, found) for text in phases]
-        arms = {"none": base} | ({"mine": base.then(*made)} if made else {})
-        study = studies.study(arms, list(aims), list(range(seeds)), steps=steps)
-        stages = outlook.of(study)
-        there = int(stages["there"].sum())
-        text = f"{len(stages)} stages ({study.asked} before sharing), {there} in the store."
-        graph = plots_plan.graph(stages)
-        plots.show(graph, caption=text, alt=f"Graph of stages. {text}")
-        code = escape(_code(encoder, phases, aims, seeds, steps))
-        display(HTML(f'<pre style="font-family:monospace">{code}</pre>'))
-
-    explore(draw, {
-        "first": Control("first phase", (NOTHING, *BETWEEN), BETWEEN[1]),
-        "second": Control("then", (NOTHING, *BETWEEN)),
-        "aims": Control("targets", tuple(targets), tuple(targets)[:2]),
-        "seeds": Control("seeds", range(1, 11), 3),
-        "steps": Control("steps (0: the task's own)", range(0, 1001, 50), 0),
-    })  # fmt: skip
-
-
-def _code(
-    encoder: str, phases: Sequence[str], targets: Sequence[str], seeds: int, steps: int
-) -> str:
-    """The study as it is typed in a notebook."""
-    typed = [f"xlt.{phase.replace('Portion', 'xlt.Portion')}" for phase in phases]
-    mine = [f'    "mine": base.then({_lines(typed)}),'] if typed else []
-    more = f", steps={steps}" if steps else ""
-    return "\n".join([
-        f'base = xlt.encoder("{encoder}")',
-        "arms = {", '    "none": base,', *mine, "}",
-        f"results = xlt.study(arms, {list(targets)}, seeds={list(range(seeds))}{more}).run()",
-    ])  # fmt: skip
-
-
-def _lines(phases: Sequence[str]) -> str:
-    """One phase in place, several one below the other."""
-    return phases[0] if len(phases) == 1 else "".join(f"\n        {p}," for p in phases) + "\n    "

@@ -24,7 +24,6 @@ from xltkit import runtime
 from xltkit.files import to_disk
 from xltkit.keys import derive
 from xltkit.progress import track
-from xltkit.training.curves import Tell, curves
 
 CLIP = 1.0  # largest gradient norm
 
@@ -90,8 +89,7 @@ def train(
         batches: the batches of a step, as a pure function.
         schedule: steps, learning rate, accumulation.
         seed: of dropout and whatever else the objective draws.
-        folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written; for curves of the log
-            in TensorBoard see ``xltkit.training.curves``.
+        folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written.
         title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
             unless given.
@@ -113,10 +111,7 @@ def train(
     if not main:
         log = Log(Path(os.devnull))
     saved = time.monotonic()
-    with (
-        curves(folder, title, start) if main else nullcontext() as log.tell,
-        track(schedule.steps, title, done=start) as bar,
-    ):
+    with track(schedule.steps, title, done=start) as bar:
         for step in range(start, schedule.steps):
             rate = schedule.rate(step)
             for group in optimizer.param_groups:
@@ -198,7 +193,6 @@ class Log:
         self.path, self.every, self.lines = path, every, len(kept)
         self.sums = sums or {"count": 0}
         self.step, self.began = 0, time.monotonic()
-        self.tell: Tell | None = None  # who else wants to know
 
     def add(self, step: int, **values: float) -> None:
         """Add the values of a step."""
@@ -218,8 +212,6 @@ class Log:
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             self.lines += 1
-            if self.tell:
-                self.tell(self.step, means)
         self.sums = {"count": 0}
 
 

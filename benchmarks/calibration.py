@@ -1,6 +1,6 @@
 """Whether intervals cover what they promise, and how often arms that are the same look different.
 
-    python benchmarks/calibration.py [--studies 1000] [--real] [--save tests/data/same_recipe.npz]
+    python benchmarks/calibration.py [--studies 1000] [--real] [--save tests/analysis/same_recipe.npz]
 
 Simulated studies of two arms without a true difference, in which seeds, items and seeds with items
 matter in known proportions, and, with ``--real``, studies cut out of many runs of one recipe in the
@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from xltkit.intervals import difference, of_mean, student
-from xltkit.resample import Block, Items, shares
+from xltkit.analysis.intervals import difference, of_mean, student
+from xltkit.analysis.items import Block, Items, shares
 
 CELL = ("task", "language")
 WEIGHTS = {CELL: 1.0}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from xltkit import microworld
-from xltkit.microworld.tasks import GENERATORS
+from xltkit.data import microworld
+from xltkit.data.microworld.generate import GENERATORS
 
 COUNT = 4000
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 import xltkit as xlt
-from xltkit import vision
-from xltkit.making import make
-from xltkit.phases import Phase
-from xltkit.stages import training_stages
-from xltkit.store import Store
-from xltkit.training.rows import training_rows
+from xltkit.models import vision
+from xltkit.studies.make import make
+from xltkit.studies.stages import training_stages
+from xltkit.studies.store import Store
+from xltkit.tasks.rows import training_rows
+from xltkit.training.phases import Phase
 
 ROWS = xlt.Portion("captions", "en", 500)
 

@@ -7,10 +7,10 @@ from speed import Job
 from torch import set_num_threads as set_threads
 
 from xltkit import Evaluate, Target, encoder
-from xltkit.making import make
-from xltkit.runtime import peak_gib
-from xltkit.stages import Stage, evaluation_stage, training_stages
-from xltkit.store import Store
+from xltkit.models.device import peak_gib
+from xltkit.studies.make import make
+from xltkit.studies.stages import Stage, evaluation_stage, training_stages
+from xltkit.studies.store import Store
 from xltkit.tasks import get
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]

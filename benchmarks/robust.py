@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 import xltkit as xlt
-from xltkit.making import make
-from xltkit.recipe import Recipe
-from xltkit.stages import training_stages
-from xltkit.store import Store
+from xltkit.studies.make import make
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import training_stages
+from xltkit.studies.store import Store
 from xltkit.training.align import Align
 from xltkit.training.robust import Adversarial, Consistency, RandomPerturbation
 from xltkit.training.synonyms import SynonymSmoothing

@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from xltkit.batch import run_batch
-from xltkit.execute import held
-from xltkit.plan import read_runs, select
+from xltkit.batch.execute import held
+from xltkit.batch.run import run_batch
+from xltkit.batch.runs import read_runs, select
 from xltkit.provenance import root
-from xltkit.store import SIGNATURE
+from xltkit.studies.store import SIGNATURE
 
 PERIOD = 0.1  # seconds between two looks at the memory
 

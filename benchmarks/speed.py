@@ -217,7 +217,8 @@ def arguments() -> argparse.Namespace:
 
 def compare(given: argparse.Namespace) -> None:
     """Run all rounds and print the table."""
-    from xltkit import data, runtime
+    from xltkit.data import loading as data
+    from xltkit.models import device as runtime
     from xltkit.tasks import get
 
     measurements: Measurements = {}

@@ -27,10 +27,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from xltkit import data
-from xltkit.runtime import device, peak_gib, precision
+from xltkit.data import loading as data
+from xltkit.models.device import device, peak_gib, precision
 from xltkit.tasks import Portion, Task, get, scorers
-from xltkit.training.rows import training_rows
+from xltkit.tasks.rows import training_rows
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
 

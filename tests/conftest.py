@@ -46,7 +46,7 @@ def killed_at(monkeypatch):
 
 @pytest.fixture
 def store(tmp_path):
-    from xltkit.store import Store
+    from xltkit.studies.store import Store
 
     return Store(tmp_path / "store")
 
@@ -56,8 +56,8 @@ def tiny(tmp_path_factory) -> str:
     """The folder of an untrained XLM-R of one layer, with a tokenizer of the microworld."""
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
-    from xltkit.micro import write_blank
-    from xltkit.microworld.languages import LANGUAGES
+    from xltkit.data.microworld.languages import LANGUAGES
+    from xltkit.studies.build_micro import write_blank
 
     folder = tmp_path_factory.mktemp("tiny")
     languages = [LANGUAGES[code] for code in ("qas", "qbu")]  # low resource: little text to read
@@ -70,7 +70,7 @@ def tiny(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny):
-    from xltkit.models import load_tokenizer
+    from xltkit.models.encoder import load_tokenizer
 
     return load_tokenizer(tiny)
 
@@ -97,9 +97,9 @@ def looked_at(tiny, tmp_path_factory):
     from accelerate.state import AcceleratorState
 
     import xltkit as xlt
-    from xltkit import runtime
-    from xltkit.recipe import Recipe
-    from xltkit.store import Store
+    from xltkit.models import device as runtime
+    from xltkit.studies.recipe import Recipe
+    from xltkit.studies.store import Store
 
     turned = xlt.Align(pairs=(xlt.Portion("pairs", "qad", 20),), method="rotation")
     base = Recipe(tiny)

@@ -14,7 +14,10 @@ import matplotlib
 import torch
 
 import xltkit as xlt
-from xltkit import data, microworld, phases, studies
+from xltkit.data import loading as data
+from xltkit.data import microworld
+from xltkit.studies import study as studies
+from xltkit.training import phases
 
 ROWS = 64  # of training data, and of what is generated
 STUDY = {"examples": 4, "languages": ["en", "qbe", "qke"]}

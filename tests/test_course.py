@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xltkit import published
-from xltkit.plan import read_runs
+from xltkit.batch.runs import read_runs
+from xltkit.studies import published
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [name for name, block in read_runs(ROOT).items() if name == block["notebook"]]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
-from xltkit.cards.parts import PAPERS
+from xltkit.studies.cards_parts import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -11,10 +11,10 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from papermill import inspect_notebook
 
-from xltkit.batch import run_batch
-from xltkit.execute import GIB
-from xltkit.parameters import PARAMETERS
-from xltkit.plan import plan, read_runs
+from xltkit.batch.execute import GIB
+from xltkit.batch.parameters import PARAMETERS
+from xltkit.batch.run import run_batch
+from xltkit.batch.runs import plan, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from readme_blocks import blocks
 
+from xltkit.batch.runs import plan
 from xltkit.cli import BUILT, _overrides, _parser, main
-from xltkit.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).exists()]

@@ -136,21 +136,21 @@ def _tasks(names: Sequence[str]) -> int:
 
 
 def _check(names: Sequence[str], first: bool) -> int:
-    from xltkit.check import main as check
+    from xltkit.tasks.check import main as check
 
     return _code(lambda: check(names, first))
 
 
 def _report() -> int:
-    from xltkit.plan import BatchError
+    from xltkit.batch.report import build
+    from xltkit.batch.runs import BatchError
     from xltkit.provenance import root
-    from xltkit.report import build
 
     return _code(lambda: print("\n".join(map(str, build(root() / "outputs", root())))), BatchError)
 
 
 def _publish(names: Sequence[str]) -> int:
-    from xltkit.published import publish, write_readme
+    from xltkit.studies.published import publish, write_readme
 
     def keep() -> None:
         print("\n".join(map(str, publish(names))))
@@ -160,15 +160,15 @@ def _publish(names: Sequence[str]) -> int:
 
 
 def _card(given: argparse.Namespace) -> int:
-    from xltkit.cards import main as card
+    from xltkit.studies.cards import main as card
 
     asked = {name: getattr(given, name) for name in ("what", "to", "arm", "task", "seed")}
     return _code(lambda: card(**asked), (ValueError, FileExistsError))
 
 
 def _run(given: argparse.Namespace) -> int:
-    from xltkit.batch import run_batch
-    from xltkit.plan import BatchError
+    from xltkit.batch.run import run_batch
+    from xltkit.batch.runs import BatchError
 
     asked = {k: v for k, v in vars(given).items() if k not in ("command", "names", "p")}
     return _code(lambda: run_batch(given.names, overrides=_overrides(given), **asked), BatchError)
@@ -176,8 +176,8 @@ def _run(given: argparse.Namespace) -> int:
 
 def _overrides(given: argparse.Namespace) -> dict[str, Any]:
     """The parameters typed with ``-p``; raises BatchError, which lists every problem."""
-    from xltkit.parameters import ParameterError, parse
-    from xltkit.plan import BatchError
+    from xltkit.batch.parameters import ParameterError, parse
+    from xltkit.batch.runs import BatchError
 
     overrides, problems = {}, []
     for name, text in given.p:

@@ -1,1 +1,1 @@
-"""Predicting test sets in all languages at once."""
+"""One prediction stream: in all languages, in mixed pairs, or under attack."""

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from xltkit import runtime
-from xltkit.heads import mean_pool
 from xltkit.keys import derive
-from xltkit.models import Model
-from xltkit.tasks.kind import Feature, Kind
-from xltkit.tasks.kinds import KINDS
-from xltkit.tasks.table import Task
+from xltkit.models import device as runtime
+from xltkit.models.encoder import Model
+from xltkit.models.heads import mean_pool
+from xltkit.tasks.base import Feature, Kind
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.schema import Task
 from xltkit.training.robust import Ball, RandomPerturbation, shifted
 
 TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch, padding included

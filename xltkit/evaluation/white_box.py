@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from xltkit import runtime
-from xltkit.attacks import EmbeddingPGD
-from xltkit.evaluation.judge import Found, Judge, Row
+from xltkit.evaluation.attacked_model import Found, Judge, Row
+from xltkit.evaluation.attacks import EmbeddingPGD
 from xltkit.evaluation.predict import TOKENS, batches_by_length
-from xltkit.tasks.kind import Feature
+from xltkit.models import device as runtime
+from xltkit.tasks.base import Feature
 from xltkit.training.robust import Ball, shifted
 
 GRADIENT = 8  # a pass with gradients takes so many times the memory of one without, or more

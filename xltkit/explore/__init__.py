@@ -1,1 +1,1 @@
-"""What a person looks at by hand: widgets, and the plain functions that they are layers over."""
+"""Figures and widgets: what a person looks at."""

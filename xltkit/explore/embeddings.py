@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from transformers import AutoConfig
 
-from xltkit import runtime
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.heads import mean_pool
-from xltkit.models import Model, explained, load_tokenizer, locate, pin
-from xltkit.results import Results
+from xltkit.models import device as runtime
+from xltkit.models.encoder import Model, explained, load_tokenizer, locate, pin
+from xltkit.models.heads import mean_pool
+from xltkit.studies.results import Results
 
 
 def checkpoints(results: Results, arm: str = "", task: str = "", seed: int | None = None) -> dict:

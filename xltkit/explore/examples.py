@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from xltkit.explore import markup
-from xltkit.explore.markup import GOLD
-from xltkit.words import pieces
+from xltkit.data.text import pieces
+from xltkit.explore import html as markup
+from xltkit.explore.html import GOLD
 
 Row = Mapping[str, Any]
 # The input, the right answer, and the answer of each arm; all are HTML.

@@ -12,23 +12,23 @@ from typing import Any
 
 from IPython.display import HTML
 
-from xltkit.attacks import Attack, Distractor, EmbeddingPGD
-from xltkit.evaluation.attack import found_by
-from xltkit.evaluation.judge import Judge, Row
-from xltkit.evaluation.reading import NAN, Reading, read
-from xltkit.explore import markup
+from xltkit.data.languages import language as find_language
+from xltkit.data.text import EMPTY, fresh, named, rewritten
+from xltkit.evaluation.attacked import found_by
+from xltkit.evaluation.attacked_model import Judge, Row
+from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD
+from xltkit.explore import html as markup
 from xltkit.explore.examples import lines
-from xltkit.explore.markup import EDITED, GOLD
+from xltkit.explore.html import EDITED, GOLD
+from xltkit.explore.reading import NAN, Reading, read
 from xltkit.explore.views import choices, pick
-from xltkit.languages import language as find_language
-from xltkit.making import reader, test_rows
-from xltkit.results import Results
-from xltkit.stages import Stage
+from xltkit.studies.make import reader, test_rows
+from xltkit.studies.results import Results
+from xltkit.studies.stages import Stage
 from xltkit.tasks import Task, get
-from xltkit.tasks.kinds import JUDGED
-from xltkit.tasks.table import COLUMNS
+from xltkit.tasks.labels import JUDGED
+from xltkit.tasks.schema import COLUMNS
 from xltkit.training import align
-from xltkit.words import EMPTY, fresh, named, rewritten
 
 MODELS = 2  # kept in memory
 ANSWER = "probability of the answer"

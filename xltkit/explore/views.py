@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from xltkit.explore import markup
+from xltkit.data.languages import language as find_language
+from xltkit.explore import html as markup
 from xltkit.explore.examples import DRAWN
-from xltkit.explore.markup import GOLD
-from xltkit.languages import language as find_language
-from xltkit.making import test_rows
-from xltkit.results import Results
+from xltkit.explore.html import GOLD
+from xltkit.studies.make import test_rows
+from xltkit.studies.results import Results
 from xltkit.tasks import Task, get
 
 # What can be said of an example, by which of the arms are right; one place for these words.

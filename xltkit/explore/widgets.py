@@ -11,14 +11,14 @@ from functools import cache, lru_cache, partial
 import pandas as pd
 from IPython.display import display
 
-from xltkit import plots, plots_map
-from xltkit.attacks import CodeMixing, Typos
+from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.explore import embeddings, subwords, views
+from xltkit.explore import embeddings, plots, plots_map, views
+from xltkit.explore import tokens as subwords
 from xltkit.explore.controls import Chosen, Control, explore
 from xltkit.explore.playground import Playground
 from xltkit.progress import track
-from xltkit.results import Results
+from xltkit.studies.results import Results
 
 
 def scores(results: Results) -> None:

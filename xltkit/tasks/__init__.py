@@ -8,9 +8,20 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from xltkit import data
-from xltkit.tasks import captions_table, intermediate, microworld, retrieval, xtreme
-from xltkit.tasks.table import COLUMNS, Budget, Portion, Source, Suite, Task
+from xltkit.data import loading as data
+from xltkit.data.source import Source
+from xltkit.tasks.schema import COLUMNS, Budget, Portion, Suite, Task
+from xltkit.tasks.suites import (
+    captions as captions_table,
+)
+from xltkit.tasks.suites import (
+    english as intermediate,
+)
+from xltkit.tasks.suites import (
+    microworld,
+    retrieval,
+    xtreme,
+)
 
 __all__ = [
     "COLUMNS",

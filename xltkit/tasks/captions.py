@@ -11,8 +11,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.kind import Feature, Head, Kind, features_of, frame, terms_table
-from xltkit.tasks.table import Task
+from xltkit.tasks.base import Feature, Head, Kind, features_of, frame, terms_table
+from xltkit.tasks.schema import Task
 
 CUTS = (1, 5, 10)  # how far down the ranking a hit counts
 WAYS = ("text to image", "image to text")

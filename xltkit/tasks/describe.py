@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from textwrap import fill
 
-from xltkit.data import SPLITS
-from xltkit.places import CONVERTED
+from xltkit.data.loading import SPLITS
+from xltkit.data.places import CONVERTED
+from xltkit.data.source import Source
 from xltkit.tasks import get, table_of_tasks
-from xltkit.tasks.table import Source, Task
+from xltkit.tasks.schema import Task
 
 WIDTH = 80
 _INDENT = 14

@@ -1,147 +1,216 @@
-"""The tasks of XTREME and XTREME-R that search a pool, and what they are trained on, as rows."""
+"""Kinds of tasks that find one text by another: parallel sentences, mining, ranking."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
 
-from xltkit.tasks import readers, search_readers
-from xltkit.tasks.benchmarks import BENCHMARKS
-from xltkit.tasks.hub import sources
-from xltkit.tasks.table import Budget, Source, Task
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch import Tensor
 
-_XTREME, _XTREME_R = (BENCHMARKS[name].tasks for name in ("xtreme", "xtreme-r"))
-# Tatoeba names languages by ISO 639-3, and Persian and Chinese by the variety.
-TATOEBA = {
-    "af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "es": "spa",
-    "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin",
-    "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn", "jv": "jav", "ka": "kat", "kk": "kaz",
-    "ko": "kor", "ml": "mal", "mr": "mar", "nl": "nld", "pt": "por", "ru": "rus", "sw": "swh",
-    "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl", "tr": "tur", "ur": "urd", "vi": "vie",
-    "zh": "cmn",
-}  # fmt: skip
-TATOEBA_R = {"az": "aze-eng", "lt": "lit-eng", "pl": "pol-eng", "ro": "ron-eng", "uk": "ukr-eng"}
+from xltkit.tasks import retrieval_scorers as scorers
+from xltkit.tasks.base import IGNORED, Feature, Head, Kind, features_of, frame, terms_table
+from xltkit.tasks.schema import Task
+from xltkit.tasks.scorers import accuracy
 
-
-def _tatoeba() -> Task:
-    """Tatoeba of XTREME, and the languages that XTREME-R adds from another repository."""
-    configs = {code: f"tatoeba.{name}" for code, name in TATOEBA.items()}
-    columns = "source_sentence target_sentence"
-    made = sources("google/xtreme", configs, readers.tatoeba, columns, test="validation")["test"]
-    hub = "mteb/tatoeba-bitext-mining"
-    added = sources(hub, TATOEBA_R, readers.tatoeba_r, "sentence1 sentence2", test="test")["test"]
-    return Task(
-        name="tatoeba",
-        kind="retrieval",
-        metric="accuracy",
-        chance=0.1,
-        budget=Budget(max_length=512),
-        licence="CC BY 2.0 FR",
-        citation="Artetxe and Schwenk 2019",
-        note="nothing is trained; English looks for the other language; 205 to 1,000 pairs, so "
-        "chance is 0.1 to 0.5",
-        test=replace(made, others=(added,)),
-    )
+QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
 
 
-# What XTREME calls the test set is the training set of the shared task, and dev its sample.
-_BUCC = Task(
-    name="bucc",
-    kind="mining",
-    metric="f1",
-    chance=0.0,
-    budget=Budget(max_length=512),
-    licence="for research; texts of Wikipedia and of news",
-    citation="Zweigenbaum et al. 2018",
-    note="nothing is trained; not in XTREME-R; margin by 4 neighbours, threshold of the validation "
-    "split; hidden states averaged over tokens, as the published figures need; ids are places in "
-    "the Hub's lists, not the owners'",
-    **sources(
-        "mteb/BUCC", {code: f"{code}-en" for code in _XTREME["bucc"]}, search_readers.bucc,
-        "sentence1 sentence2 gold", test="test",
-    ),
-    **sources(
-        "raw/bucc2018", {code: f"{code}-en.dev.*" for code in _XTREME["bucc"]},
-        search_readers.bucc_files, "id sentence", validation="dev",
-    ),
-)  # fmt: skip
+class Retrieval(Kind):
+    """A sentence and its English translation: find the one by the other, without any training.
+
+    Tatoeba's official direction: the query is English, the data base is the other language, the
+    score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
+    """
+
+    name = "retrieval"
+    frozen = True
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("layers")
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Both sides one after the other; English sentences that repeat are encoded once."""
+        english = list(dict.fromkeys(rows["english"][:]))
+        return features_of(
+            tokenizer([*rows["text"][:], *english], truncation=True, max_length=max_length)
+        )
+
+    def predictions(
+        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> pd.DataFrame:
+        """``outputs`` are vectors: the database first, then the distinct English sentences."""
+        texts, english = rows["text"][:], list(dict.fromkeys(rows["english"][:]))
+        database = np.stack(outputs[: len(texts)]).astype(np.float32)
+        distinct = np.stack(outputs[len(texts) :]).astype(np.float32)
+        where = {sentence: i for i, sentence in enumerate(english)}
+        query = distinct[[where[sentence] for sentence in rows["english"][:]]]
+        ids = rows["id"][:]
+        best = scorers.nearest(query, database)
+        pred = [ids[b] for b in best]
+        return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
+        return {"accuracy": accuracy(gold, pred)}
 
 
-def _lareqa(name: str, trained: dict[str, Source], note: str, licence: str) -> Task:
-    """LAReQA, or the same training on other questions."""
-    return Task(
-        name=name,
-        kind="ranking",
-        metric="map@20",
-        chance=0.0,
-        # The batch is the reference's; its four parts of four gave four negatives, this gives 16.
-        budget=Budget(epochs=3, batch_size=16, warmup=0.0, max_length=256),
-        licence=licence,
-        note=note,
-        citation="Roy et al. 2020",
-        **trained,
-    )
+class Mining(Kind):
+    """Two collections of sentences: find the pairs that translate each other (BUCC).
+
+    A row is a sentence of one ``side`` (``text`` or ``english``) with the ids of its partners on
+    the other in ``pairs``. The threshold above which two sentences count as a pair is chosen on
+    the validation split in the same language, never on the tested one.
+    """
+
+    name = "mining"
+    frozen = True
+    also_reads = "validation"
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("layers")
+
+    def encode(  # noqa: D102
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        return features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
+
+    @staticmethod
+    def table(gold: set[tuple[str, str]], pred: set[tuple[str, str]]) -> pd.DataFrame:
+        """Gold and predicted pairs of ids (foreign, English) as a table of predictions.
+
+        One row for each foreign sentence that has a partner, gold or predicted; the other is "".
+        """
+        partners: dict[str, tuple[list[str], list[str]]] = {}
+        for side, pairs in enumerate((gold, pred)):
+            for one, other in sorted(pairs):
+                partners.setdefault(one, ([], []))[side].append(other)
+        rows = [
+            (one, *both)
+            for one in sorted(partners)
+            for both in zip_longest(*partners[one], fillvalue="")
+        ]
+        ids, golds, preds = zip(*rows, strict=True)
+        return frame(ids, golds, preds, [g == p for _, g, p in rows])
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+        gold, pred = (
+            {pair for pair in zip(predictions["example_id"], predictions[column], strict=True)
+             if pair[1]}
+            for column in ("gold", "pred")
+        )  # fmt: skip
+        return scorers.mining_f1(gold, pred)
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of foreign sentences that have a partner, gold or predicted: their pairs."""
+        pairs = [
+            predictions.loc[predictions[side] != "", ["example_id", side]].set_axis(
+                ["item", "other"], axis=1
+            )
+            for side in ("gold", "pred")
+        ]
+        gold, pred = (table.drop_duplicates() for table in pairs)
+        both = gold.merge(pred)
+        counts = {"gold": gold, "pred": pred, "both": both}
+        sizes = pd.concat({k: t.groupby("item").size() for k, t in counts.items()}, axis=1)
+        sizes = sizes.fillna(0)
+        return terms_table(sizes.index, 200.0 * sizes["both"], sizes["gold"] + sizes["pred"])
 
 
-_XQUAD_R = {code: f"xquad-r/{code}.json" for code in _XTREME_R["lareqa"]}
-_LAREQA_COLUMNS = "context sentences sentence_breaks qas"
-_LAREQA = replace(
-    _lareqa(
-        "lareqa",
-        sources(
-            "rajpurkar/squad", {"en": "plain_text"}, search_readers.answer_sentences,
-            "id context question answers", train="train",
-        ),
-        note="XQuAD-R: questions in a language against the sentences of all eleven, each with its "
-        "paragraph; trains on SQuAD; candidates are read as pairs, as in training, where the "
-        "reference joins sentence and paragraph; Target(pooling='first') reads the first token as "
-        "the reference does; not scored by XTREME-R's own script",
-        licence="CC BY-SA 4.0",
-    ),
-    **sources(
-        "raw/lareqa", _XQUAD_R, search_readers.lareqa_questions, _LAREQA_COLUMNS, test="test"
-    ),
-    **sources(
-        "raw/lareqa", _XQUAD_R, search_readers.lareqa_candidates, _LAREQA_COLUMNS,
-        candidates="test",
-    ),
-)  # fmt: skip
-_TYDI_SENTENCES = _lareqa(
-    "tydiqa-sentences",
-    sources(
-        "google-research-datasets/tydiqa", {"en": "secondary_task"},
-        search_readers.tydiqa_sentences, "id context question answers", train="train",
-    ),
-    note="3,696 questions of TyDiQA-GoldP in English; stands in for SQuAD where that is missing",
-    licence="Apache-2.0",
-)  # fmt: skip
-_MEWSLI = Task(
-    name="mewsli-x",
-    kind="ranking",
-    metric="mrr@20",
-    chance=0.0,
-    # The batch of mBERT; XLM-R Large has eight negatives and half the rate in the reference.
-    budget=Budget(epochs=2, batch_size=64, warmup=0.0, max_length=64),
-    licence="CC BY-SA 3.0 (Wikipedia), CC BY 2.5 (WikiNews)",
-    citation="Ruder et al. 2021",
-    note="mentions in eleven languages against a million entities described in fifty; one is "
-    "right, so what XTREME-R calls mAP@20 is MRR@20; test labels are hidden: score validation",
-    **sources(
-        "raw/mewsli-x", {"en": "wikipedia_pairs-train.jsonl"}, search_readers.mewsli_pairs,
-        "contextual_mention entity", train="train",
-    ),
-    **sources(
-        "raw/mewsli-x", dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-dev.jsonl"),
-        search_readers.mewsli_mentions, "context mentions", validation="dev",
-    ),
-    **sources(
-        "raw/mewsli-x", dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-test.jsonl"),
-        search_readers.mewsli_mentions, "context mentions", test="test",
-    ),
-    **sources(
-        "raw/mewsli-x", {"en": "candidate_set_entities.jsonl"}, search_readers.mewsli_entities,
-        "entity_id description sentence_spans", candidates="all",
-    ),
-)  # fmt: skip
+class Ranking(Kind):
+    """A query and a pool of candidates in many languages, of which one or more are right.
 
-_ROWS = (_tatoeba(), _BUCC, _LAREQA, _TYDI_SENTENCES, _MEWSLI)
-TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
+    A dual encoder: query and candidate pass the same encoder and the same head, and a training
+    batch is a softmax over the candidates of the batch (XTREME third_party/bert.py) and, if rows
+    have a ``negative``, over one wrong candidate of each row too (Karpukhin et al. 2020, section
+    3.2). A candidate may be a text with its context, read as a pair. A test row has a ``key``;
+    right are the candidates that hold it in ``keys``.
+    """
+
+    name = "ranking"
+    also_reads = "candidates"
+    whole_batch = True
+
+    def head(self, task: Task) -> Head:  # noqa: D102
+        return Head("vector")
+
+    def encode(
+        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+    ) -> list[Feature]:
+        """Queries, or candidates; for training, both: a feature then is two sequences."""
+        has = rows.column_names
+        queries, candidates = [], []
+        if "query" in has:
+            limit = min(QUERY_TOKENS, max_length)
+            queries = features_of(tokenizer(rows["query"][:], truncation=True, max_length=limit))
+        if training or "query" not in has:
+            texts = [rows["text"][:]] + ([rows["context"][:]] if any(rows["context"][:]) else [])
+            candidates = features_of(tokenizer(*texts, truncation=True, max_length=max_length))
+        if not training:
+            return queries or candidates
+        sides = [queries, candidates]
+        if "negative" in has:
+            negatives = tokenizer(rows["negative"][:], truncation=True, max_length=max_length)
+            sides.append(features_of(negatives))
+        return [
+            Feature(
+                row[0].example,
+                tuple(s for side in row for s in side.sequences),
+                tuple(t for side in row for t in side.types),
+                0,
+            )
+            for row in zip(*sides, strict=True)
+        ]
+
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative."""
+        rows = logits.float().unflatten(0, (len(labels), -1))
+        candidates = torch.cat([rows[:, 1], *rows[:, 2:].unbind(1)])
+        with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
+            scores = rows[:, 0] @ candidates.T
+        right = torch.arange(len(labels), device=labels.device)
+        return super().units(scores, torch.where(labels == IGNORED, labels, right))
+
+    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+        return list(logits.float().cpu().numpy())
+
+    @staticmethod
+    def table(
+        ids: Sequence[str], relevant: Sequence[Sequence[str]], ranked: Sequence[Sequence[str]]
+    ) -> pd.DataFrame:
+        """Right and ranked ids of candidates as a table of predictions; lists as JSON."""
+        average = [
+            scorers.average_precision(set(r), p) / 100
+            for r, p in zip(relevant, ranked, strict=True)
+        ]
+        gold, pred = ([json.dumps(list(x)) for x in lists] for lists in (relevant, ranked))
+        return frame(ids, gold, pred, average)
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
+        """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
+        return {
+            "map@20": 100 * float(predictions["score"].mean()),
+            "mrr@20": float(np.mean(_first(predictions))),
+        }
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of queries: average precision, or the reciprocal rank of the first right candidate."""
+        if task.metric == "map@20":
+            return super().terms(task, predictions, language)
+        return terms_table(predictions["example_id"], _first(predictions))
+
+
+def _first(predictions: pd.DataFrame) -> list[float]:
+    """100 over the rank of the first right candidate of each query."""
+    gold = [set(json.loads(g)) for g in predictions["gold"]]
+    pred = [json.loads(p) for p in predictions["pred"]]
+    return [
+        max(scorers.reciprocal_rank(one, p) for one in g) for g, p in zip(gold, pred, strict=True)
+    ]

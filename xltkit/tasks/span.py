@@ -15,8 +15,8 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
-from xltkit.tasks.kind import Feature, Head, Kind, frame, terms_table, token_arrays
-from xltkit.tasks.table import Task
+from xltkit.tasks.base import Feature, Head, Kind, frame, terms_table, token_arrays
+from xltkit.tasks.schema import Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
 ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)

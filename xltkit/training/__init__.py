@@ -1,1 +1,1 @@
-"""One loop, and what a phase optimises in it."""
+"""What a phase is, and the one loop that trains it."""

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from xltkit.evaluation.predict import outputs
 from xltkit.keys import derive
-from xltkit.models import Model
-from xltkit.tasks.kind import Feature, Kind, features_of
-from xltkit.tasks.table import Portion
+from xltkit.models.encoder import Model
+from xltkit.tasks.base import Feature, Kind, features_of
+from xltkit.tasks.rows import count, training_rows
+from xltkit.tasks.schema import Portion
 from xltkit.training.loop import Batch, Objective
-from xltkit.training.rows import count, training_rows
 
 METHODS = ("joint", "rotation")
 FILE = "rotations.safetensors"

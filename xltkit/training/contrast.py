@@ -13,16 +13,16 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xltkit import vision
 from xltkit.keys import derive
-from xltkit.models import Model
+from xltkit.models import vision
+from xltkit.models.encoder import Model
+from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.captions import as_text
-from xltkit.tasks.kind import IGNORED, Head
 from xltkit.training.loop import Batch
 from xltkit.training.supervised import Supervised
 
 if TYPE_CHECKING:  # phases know what trains them, not the other way round
-    from xltkit.image_text import Distil, ImageText
+    from xltkit.training.phases_images import Distil, ImageText
 
 
 def info_nce(

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xltkit import runtime
 from xltkit.files import to_disk
 from xltkit.keys import derive
+from xltkit.models import device as runtime
 from xltkit.progress import track
 
 CLIP = 1.0  # largest gradient norm

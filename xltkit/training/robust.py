@@ -18,8 +18,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from xltkit.keys import derive
-from xltkit.tasks.kind import IGNORED
-from xltkit.tasks.table import Task
+from xltkit.tasks.base import IGNORED
+from xltkit.tasks.schema import Task
 
 if TYPE_CHECKING:  # an objective is given the plain one
     from xltkit.training.loop import Batch

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from xltkit.keys import derive
-from xltkit.tasks.kind import IGNORED, Feature, Head, Kind
-from xltkit.tasks.kinds import KINDS
-from xltkit.tasks.table import Task
+from xltkit.tasks.base import IGNORED, Feature, Head, Kind
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.schema import Task
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from xltkit import lexicons
+from xltkit.data import lexicons
+from xltkit.data.text import pieces, replaced, texts, words
 from xltkit.keys import derive
-from xltkit.tasks.table import Task
+from xltkit.tasks.schema import Task
 from xltkit.training.robust import Robust
-from xltkit.words import pieces, replaced, texts, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,12 @@ class SynonymSmoothing(Robust):
     As released (uclanlp/Robust-XLT, perturb.py): texts are split at single spaces, case counts,
     and a word with neighbours becomes one of them or stays, all equally likely; the clean row is
     not kept. The release draws without a seed. Two departures where it has no say: words of a gold
-    answer stay, and texts other than sentence pairs are split into words as in ``xltkit.words``.
+    answer stay, and other texts are split into words as in ``xltkit.data.text``.
     The steps of a phase stay what they are; the release trains as many epochs on ``copies`` times
     the rows, which ``Target(effort=copies)`` does.
 
     Attributes:
-        source: of the synonyms (``xltkit.lexicons.synonyms``).
+        source: of the synonyms (``xltkit.data.lexicons.synonyms``).
         copies: of every row; the release takes 3 for XNLI and 10 for PAWS-X.
         english_only: leave out neighbours that occur nowhere in the English rows themselves.
         empty: replace nothing: the control that has the copies and no synonyms.

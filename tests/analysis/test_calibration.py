@@ -1,0 +1,81 @@
+"""Intervals cover what they promise, and arms that are the same look different in 1 of 20 studies.
+
+Simulated studies with the variance of real ones, and studies cut out of real runs of one recipe
+(``benchmarks/calibration.py --real 24 --save tests/analysis/same_recipe.npz``). Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xltkit.analysis import items as resample
+
+HERE = Path(__file__).parent
+STUDIES = 2000
+# What the size may be off 5 % by chance, three times in a thousand.
+LUCK = 3 * 100 * np.sqrt(0.05 * 0.95 / STUDIES)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    path = HERE.parents[1] / "benchmarks" / "calibration.py"
+    spec = importlib.util.spec_from_file_location("calibration", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """400 draws know a standard error to 4 %, and are quicker than 2,000."""
+    monkeypatch.setattr(resample, "RESAMPLES", 400)
+
+
+def calibrated(found: dict[str, float]) -> bool:
+    return 93 <= found["coverage"] <= 97 and abs(found["size"] - 5) <= LUCK
+
+
+NAMES = [
+    "seeds matter most", "items matter most", "both alike", "neither (chance)", "heavy tails",
+    "binary, mean 0.9", "binary, few differ", "corpus F1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_intervals_over_seeds_and_items_cover_with_three_seeds(calibration, name):
+    found = calibration.judged(calibration.simulated(name, 3, STUDIES, items=100), "both")
+    assert calibrated(found), found
+
+
+@pytest.mark.parametrize("name", ["both alike", "neither (chance)", "corpus F1"])
+def test_intervals_over_seeds_and_items_cover_with_five_seeds(calibration, name):
+    found = calibration.judged(calibration.simulated(name, 5, STUDIES, items=100), "both")
+    assert calibrated(found), found
+
+
+def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibration):
+    narrow = calibration.simulated("seeds matter most", 3, 300, items=100)
+    assert calibration.judged(narrow, "two-level percentile")["coverage"] < 85
+    assert calibration.judged(narrow, "examples")["coverage"] < 85
+    wide = calibration.simulated("neither (chance)", 5, 300, items=100)
+    assert calibration.judged(wide, "two-level percentile")["coverage"] > 97
+    # Seeds alone say nothing of other items.
+    items = calibration.simulated("items matter most", 3, 300, items=100)
+    assert calibration.judged(items, "seeds")["coverage"] < 85
+
+
+@pytest.mark.parametrize("task", ["ner", "choice"])
+@pytest.mark.parametrize(("seeds", "items"), [(3, 0), (5, 0), (3, 200)])
+def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task, seeds, items):
+    saved = np.load(HERE / "same_recipe.npz", allow_pickle=False)
+    cut = calibration.same_recipe(saved[f"{task}_top"], saved[f"{task}_bottom"], seeds, 600, items)
+    luck = 3 * 100 * np.sqrt(0.05 * 0.95 / 600)
+    for method in ("seeds", "both"):
+        found = calibration.judged(cut, method)
+        assert abs(found["size"] - 5) <= luck, (method, found)
+    # Two runs of one recipe are two models: over items alone they differ far more often.
+    assert calibration.judged(cut, "examples")["size"] > 5 + luck

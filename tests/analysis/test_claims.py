@@ -1,0 +1,153 @@
+"""Claims beside results: saved runs read back, differences by hand, verdicts that can be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltkit.analysis import claims
+from xltkit.analysis.claims import CLAIMS, VERDICTS, Claim, Measured, dealt, gain, noted, verdict
+from xltkit.batch.runs import read_runs
+from xltkit.provenance import root
+from xltkit.studies import published
+from xltkit.studies.published import Saved
+
+
+def scores(values: dict, noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
+    """Scores by arm and task: English, then two transfer languages; a seed adds its number."""
+    random = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "arm": arm, "seed": seed, "task": task, "language": code, "counterpart": code,
+            "is_source": code == "en", "family": "f", "metric": "accuracy", "n": 100,
+            "value": value + seed + noise * random.normal(), "chance": 0.0, "main": True,
+        }
+        for (arm, task), by_language in values.items()
+        for seed in range(seeds)
+        for code, value in zip(("en", "qad", "qbe"), by_language, strict=True)
+    )  # fmt: skip
+
+
+def saved(table: pd.DataFrame, **tables: pd.DataFrame) -> Saved:
+    return Saved("run", {"parameters": {"suite": "microworld"}}, {"scores": table, **tables})
+
+
+VALUES = {
+    ("none", "nli"): (90, 50, 60), ("none", "retrieval"): (90, 40, 40),
+    ("nli", "nli"): (99, 53, 61), ("nli", "retrieval"): (99, 50, 50),
+}  # fmt: skip
+
+
+def test_a_gain_is_a_mean_of_transfer_languages_then_of_tasks():
+    run = saved(scores(VALUES))
+    # nli: (3 + 1) / 2 = 2; retrieval: 10; English plays no part
+    assert gain(run, ("mnli", "nli"), ("none",)).difference == pytest.approx(6)
+    assert gain(run, ("nli",), ("none",), tasks=("xnli", "nli")).difference == pytest.approx(2)
+    assert gain(run, ("squad",), ("none",)) is None
+    assert gain(run, ("nli",), ("none",), tasks=("xnli",)) is None
+    above = claims.retrieval_above_rest(run, ("nli",), "none")
+    assert above.difference == pytest.approx(8) and above.arms == "nli - none"
+
+
+def test_what_a_notebook_noted_is_read_from_its_table():
+    table = pd.DataFrame({"arm": ["a", "b"], "gain": [1.0, 2], "low": [0.0, 1], "high": [2.0, 3]})
+    run = saved(scores(VALUES), picked=table)
+    columns = ("gain", "low", "high")
+    found = noted(run, "picked", {"arm": "b"}, columns, "b - none")
+    assert found[:4] == ("b - none", 2, 1, 3) and found.n_seeds == 3
+    assert noted(run, "picked", {"arm": "c"}, columns, "") is None
+    assert noted(run, "other", {}, columns, "") is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "none", "says"),
+    [
+        (0.1, 3, False, "agrees"), (-3, -0.1, False, "disagrees"), (-1, 1, False, "cannot"),
+        (-3, 0.9, True, "agrees"), (0.5, 3, True, "disagrees"), (-3, 3, True, "cannot"),
+        (np.nan, np.nan, False, "cannot"), (np.nan, np.nan, True, "cannot"),
+    ],
+)  # fmt: skip
+def test_a_verdict_reads_the_interval(low, high, none, says):
+    assert verdict(Measured("", 0.0, low, high), none).startswith(says)
+
+
+def test_a_claim_has_a_row_for_every_run_and_one_if_there_is_none():
+    one = Claim("it helps", "someone", 5.0, "no", "run", lambda run: gain(run, ("nli",), ("none",)))
+    other = Claim("it does not", "someone", 0.0, "no", "another", one.way)
+    runs = {"run": saved(scores(VALUES, 0.1)), "run-2": saved(scores(VALUES, 0.2))}
+    table = claims.table(runs, [one, other])
+    assert list(table["run"].fillna("")) == ["run", "run-2", ""]
+    assert list(table["verdict"]) == ["agrees", "agrees", "not measured"]
+    assert (table["p_holm"].iloc[:2] >= table["p"].iloc[:2]).all()
+    assert claims.shares({"t": table}).loc["t"].tolist() == [100, 0, 0]
+
+
+def test_arms_with_names_dealt_out_are_told_apart_one_time_in_twenty():
+    names = [(arm, task) for arm in "abcd" for task in ("nli", "pos", "qa", "ner")]
+    # d is better by far: with its name dealt out nothing of that may be left
+    run = saved(scores({n: (90 + 20 * (n[0] == "d"),) * 3 for n in names}, 1.0, seeds=5))
+    assert verdict(gain(run, "d", "a")) == "agrees"
+    ways = [gain(dealt(run, deal), "d", "a") for deal in range(200)]
+    wrong = np.mean([verdict(way) != VERDICTS[2] for way in ways])
+    assert 0.01 <= wrong <= 0.1, wrong
+    assert sorted(dealt(run, 1).main["value"]) == sorted(run.main["value"])
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """A folder with a full and a smoke run, as notebooks leave them."""
+    for name, smoke in (("run", False), ("tiny", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        extra = pd.DataFrame({"x": range(published.LARGEST + 1)})
+        tables = {}
+        for table, rows in {"scores": scores(VALUES, 1.0), "extra": extra}.items():
+            rows.to_parquet(folder / f"{table}.parquet")
+            digest = hashlib.sha256((folder / f"{table}.parquet").read_bytes())
+            tables[table] = {"file": f"{table}.parquet", "sha256": digest.hexdigest()}
+        record = {"smoke": smoke, "parameters": {}, "answer": "On microworld.", "tables": tables}
+        (folder / "result.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def test_what_is_published_gives_the_same_comparisons(outputs):
+    (folder,) = published.publish(["run"], outputs)
+    assert sorted(p.name for p in folder.iterdir()) == ["result.json", "scores.csv"]
+    kept, own = published.read(folder), published.read(outputs / "run")
+    assert kept.record["answer"] == own.record["answer"]
+    both = [gain(run, ("nli",), ("none",))[1:] for run in (kept, own)]
+    assert both[0] == pytest.approx(both[1], abs=10**-published.DECIMALS)
+    text = (folder / "result.json").read_text()
+    assert published.publish(["run"], outputs) and (folder / "result.json").read_text() == text
+
+
+def test_smoke_runs_are_no_evidence(outputs):
+    assert list(published.read_all(outputs)) == ["run"]
+    assert [p.name for p in published.publish([], outputs)] == ["run"]
+    with pytest.raises(ValueError, match="holds no finished run"):
+        published.read_all(outputs / "run")
+
+
+def test_a_table_that_was_changed_is_refused(outputs):
+    (folder,) = published.publish(["run"], outputs)
+    with (folder / "scores.csv").open("a") as file:
+        file.write("none,0,nli\n")
+    with pytest.raises(ValueError, match=r"scores\.csv was changed.*xltkit run run"):
+        published.read(folder)
+    with pytest.raises(ValueError, match="holds no whole result"):
+        published.publish(["missing"], outputs)
+
+
+def test_the_claims_are_rebuilt_from_what_is_published():
+    runs = published.read_all()
+    notebooks = tuple(block["notebook"] for block in read_runs(root()).values())
+    assert all(name.startswith(notebooks) for name in runs)
+    table = claims.table(runs)
+    assert set(table["claim"]) == {claim.says for claim in CLAIMS}
+    measured = table[table["verdict"] != "not measured"]
+    assert len(measured) >= 12 and measured["difference"].between(-100, 100).all()
+    assert {claim.notebook for claim in CLAIMS} <= set(notebooks)

@@ -1,0 +1,506 @@
+"""The batch: checked before a kernel starts, done only when the result is whole."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from xltkit import cli
+from xltkit.batch import execute
+from xltkit.batch import run as batch
+from xltkit.batch.runs import BatchError, damage, plan
+from xltkit.progress import Board
+
+DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
+# The guard of a real notebook, without the seconds that importing torch takes.
+GUARD = """
+import sys, types
+sys.modules["xltkit.models.device"] = types.SimpleNamespace(describe=lambda: "cpu")
+from xltkit.parameters import start
+run = start(globals())"""
+FIGURE = """
+from IPython.display import display
+png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+png += "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+about = {"alt": "Bars fall from 90 to 30 <by family>", "caption": "Figure 1. Accuracy."}
+display({"image/png": png}, raw=True, metadata={"image/png": about})"""
+FINISH = """
+import pandas
+table = pandas.DataFrame({"seed": run.seeds})
+run.finish({"scores": table}, f"There are {len(table)} seeds & <no> surprise.")"""
+HANG = """
+import os, time
+open("pid.new", "w").write(str(os.getpid()))
+os.replace("pid.new", "pid")
+while not os.path.exists("go"): time.sleep(0.05)"""
+DEAF = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)"
+
+NOTEBOOKS = {
+    "good": [FIGURE, FINISH],
+    "raises": ['raise RuntimeError("the reason")', FINISH],
+    "dies": ["import os; os._exit(0)", FINISH],
+    "leaves": ["import sys; sys.exit(0)", FINISH],
+    "forgets": ["1 + 1"],
+    "raises_late": [FINISH, 'raise RuntimeError("too late")'],
+    "leaves_late": [FINISH, "sys.exit(0)", "1 + 1"],
+}
+BAD = [name for name in NOTEBOOKS if name != "good"]
+
+
+def write_notebook(path: Path, cells: list[str], declare: str = DECLARE) -> None:
+    new = nbformat.v4
+    first = new.new_code_cell(declare, metadata={"tags": ["parameters"]})
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook = new.new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [first, *(new.new_code_cell(cell.strip()) for cell in [GUARD, *cells])]
+    nbformat.write(notebook, path)
+
+
+def make_root(root: Path, notebooks: dict[str, list[str]], extra: str = "") -> Path:
+    (root / "notebooks").mkdir()
+    blocks = [extra]
+    for name, cells in notebooks.items():
+        write_notebook(root / "notebooks" / f"{name}.ipynb", cells)
+        blocks.append(f'[{name}]\nnotebook = "{name}"\nquestion = "Is {name} <so>?"\nminutes = 1')
+    (root / "notebooks" / "runs.toml").write_text("\n".join(blocks))
+    return root
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """All the notebooks, run once; the exit code and what was printed."""
+    root = make_root(tmp_path_factory.mktemp("root"), NOTEBOOKS)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = batch.run_batch(root=root, jobs=2, retries=0)
+    return root, code, printed.getvalue()
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(batch, "execute", refuse)
+
+
+def test_a_good_run_ends_with_notebook_page_and_result(world):
+    root, _, _ = world
+    outputs = root / "outputs"
+    assert {"good", "good.ipynb", "good.html", "index.html"} <= set(os.listdir(outputs))
+    result = json.loads((outputs / "good" / "result.json").read_text())
+    assert result["run"] == "good"
+    assert result["run_id"] == plan(["good"], root=root)[0].run_id
+    assert "vnd.xlt.result+json" in (outputs / "good.ipynb").read_text()
+
+
+def test_a_second_run_skips_it(world, no_kernel, capsys):
+    assert batch.run_batch(["good"], root=world[0]) == 0
+    assert "done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_went_wrong_is_never_done(world, name):
+    root, code, printed = world
+    assert code == 1
+    assert re.search(rf"^{name} +failed", printed, re.MULTILINE)
+    assert not (root / "outputs" / f"{name}.ipynb").exists()
+    assert not (root / "outputs" / name / "result.json").exists()
+    nbformat.read(root / "outputs" / f"{name}.failed.ipynb", as_version=4)
+    assert plan([name], root=root)[0].todo == "failed before"
+
+
+def test_the_console_says_why(world):
+    lines = {name: [] for name in NOTEBOOKS}
+    for line in world[2].splitlines():
+        name, bar, text = line.partition(" | ")
+        if bar:
+            lines[name].append(text)
+    text = {name: "\n".join(of) for name, of in lines.items()}
+    assert "RuntimeError: the reason" in text["raises"]
+    assert "DeadKernelError" in text["dies"] and "starts again" not in text["dies"]
+    assert "stopped before its cell 4" in text["leaves"]
+    assert "run.finish(tables, answer)" in text["forgets"]
+    assert "stopped before its cell 5" in text["leaves_late"]
+    assert text["good"].splitlines()[1].startswith("versions")
+
+
+def test_a_page_needs_no_network_and_describes_its_figures(world):
+    page = (world[0] / "outputs" / "good.html").read_text()
+    assert not re.search(r"<script|<link|<iframe|@import|src=.https?:|url\(.?https?:", page)
+    assert re.search(r'<img alt="Bars fall from 90 to 30 &lt;by family&gt;"', page)
+    assert "<figcaption>Figure 1. Accuracy.</figcaption>" in page
+    assert "No description has been provided" not in page
+    assert "<details" in page
+
+
+def test_the_index_lists_question_answer_and_status(world):
+    page = (world[0] / "outputs" / "index.html").read_text()
+    assert "Is good &lt;so&gt;?" in page
+    assert "There are 1 seeds &amp; &lt;no&gt; surprise." in page
+    assert page.count("Its last attempt failed: ") == len(BAD)
+    assert 'href="dies.failed.html"' in page
+    failed = (world[0] / "outputs" / "raises.failed.html").read_text()
+    assert "RuntimeError: the reason" in re.sub(r"<[^>]*>", "", failed)
+
+
+def tear(folder, ending=b""):
+    path = folder / "result.json"
+    path.write_bytes(path.read_bytes()[:-20] + ending)
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (tear, "damaged"),
+        (lambda folder: (folder / "result.json").write_text("[]"), "damaged"),
+        (lambda folder: (folder / "result.json").write_text(""), "damaged"),
+        (lambda folder: (folder / "result.json").unlink(), "no result"),
+        (lambda folder: (folder / "scores.parquet").unlink(), "damaged"),
+        (lambda folder: (folder / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet"),
+        (lambda folder: (folder.parent / "good.ipynb").unlink(), "not run yet"),
+        (lambda folder: (folder.parent / "good.partial.ipynb").touch(), "interrupted"),
+    ],
+)
+def test_a_result_that_is_not_whole_is_not_done(world, tmp_path, harm, says):
+    outputs = shutil.copytree(world[0] / "outputs", tmp_path / "outputs")
+    options = {"root": world[0], "outputs": outputs}
+    assert plan(["good"], **options)[0].todo == ""
+    harm(outputs / "good")
+    assert says in plan(["good"], **options)[0].todo
+
+
+def test_a_torn_result_is_made_again(world, tmp_path):
+    outputs = shutil.copytree(world[0] / "outputs", tmp_path / "outputs")
+    tear(outputs / "good")
+    assert batch.run_batch(["good"], root=world[0], outputs=outputs) == 0
+    assert damage(plan(["good"], root=world[0], outputs=outputs)[0]) == ""
+
+
+def test_parameters_and_sources_belong_to_what_is_done(world):
+    root = world[0]
+    (changed,) = plan(["good"], root=root, overrides={"seeds": [0, 1]})
+    # A run with other parameters has a name of its own: it replaces no result.
+    assert changed.todo == "not run yet" and changed.name.startswith("good-")
+    # A default that is typed out is the same run.
+    assert plan(["good"], root=root, overrides={"seeds": [0]})[0].todo == ""
+    assert plan(["good"], root=root, overwrite="always")[0].todo == "asked to overwrite"
+
+
+def test_an_edited_notebook_is_run_again(world, tmp_path):
+    root = shutil.copytree(world[0], tmp_path / "root")
+    write_notebook(root / "notebooks" / "good.ipynb", [FIGURE, FINISH, "2 + 2"])
+    assert "the notebook or the kit" in plan(["good"], root=root)[0].todo
+    # Kept if that is what was asked for, as long as it is whole.
+    assert plan(["good"], root=root, overwrite="never")[0].todo == ""
+    assert plan(["raises"], root=root, overwrite="never")[0].todo == "failed before"
+    tear(root / "outputs" / "good")
+    assert "damaged" in plan(["good"], root=root, overwrite="never")[0].todo
+
+
+def test_only_failed_leaves_out_what_did_not_fail(world, no_kernel, capsys):
+    assert {run.name for run in plan(root=world[0], only_failed=True)} == set(BAD)
+    assert batch.run_batch(["good"], root=world[0], only_failed=True) == 0
+    assert "No run has failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"overwrite": "sometimes"}, "missing, never, always"),
+        ({"retries": -1}, "--retries 0"),
+        ({"timeout": -1.0}, "from 0 (no limit) on"),
+        ({"memory": float("nan")}, "from 0 (no limit) on"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_starts(world, no_kernel, options, says):
+    with pytest.raises(BatchError) as error:
+        batch.run_batch(root=world[0], **options)
+    assert says in str(error.value)
+
+
+def test_limits_are_those_of_the_block_unless_asked_for_others(tmp_path):
+    block = '[tight]\nnotebook = "good"\nquestion = "?"\ntimeout = 5\nmemory = 2.5\n'
+    root = make_root(tmp_path, {"good": []}, block)
+    limits = lambda **asked: [  # noqa: E731
+        (run.timeout, run.memory) for run in plan(["tight", "good"], root=root, limits=asked)
+    ]
+    assert limits() == [(5, 2.5), (0, 0)]
+    assert limits(timeout=7.0, memory=None) == [(7, 2.5), (7, 0)]
+    assert limits(timeout=0.0, memory=0.0) == [(0, 0), (0, 0)]
+
+
+def test_a_run_that_passes_a_limit_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    fat = HANG.replace("import os", 'fat = b"x" * 2**30\nimport os').replace("pid", "fat")
+    root = make_root(tmp_path, {"good": [FINISH], "hangs": [HANG], "fat": [fat]})
+    passed = execute._passed
+
+    def passed_at_work(run, child, _):
+        """The time is up when the kernel is at work, however long it takes to start here."""
+        up = run.name == "hangs" and (root / "pid").exists()
+        return passed(run, child, 0 if up else float("inf"))
+
+    monkeypatch.setattr(execute, "_passed", passed_at_work)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        options = {"memory": 1.0, "timeout": 60.0, "jobs": 3}
+        assert batch.run_batch(["hangs", "fat", "good"], root=root, **options) == 1
+    said = printed.getvalue()
+    assert "hangs | FAILED: it took longer than 60 minutes, its --timeout" in said
+    assert re.search(r"fat \| FAILED: it held 1\.\d+ GiB of memory, more than its --mem", said)
+    assert "starts again" not in said
+    assert re.search(r"^good +done", said, re.MULTILINE)
+    for name, cell in {"hangs": "while not", "fat": "fat = "}.items():
+        assert cell in (root / "outputs" / f"{name}.failed.ipynb").read_text()
+        assert (root / "outputs" / f"{name}.failed.html").exists()
+    assert not alive(int((root / "pid").read_text()))
+    index = (root / "outputs" / "index.html").read_text()
+    assert "it took longer than 60 minutes" in index
+
+
+def test_only_a_dead_kernel_is_started_again(tmp_path):
+    count = 'import os\nopen("NAME", "a").write("x")'
+    once = f'{count}\nif os.path.getsize("NAME") == 1: os.kill(os.getpid(), 9)'
+    cells = {
+        "once": [once.replace("NAME", "once"), FINISH],
+        "raises": [count.replace("NAME", "raises"), "1 / 0"],
+    }
+    root = make_root(tmp_path, cells)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert batch.run_batch(root=root, jobs=2) == 1
+    assert "the kernel died" in printed.getvalue()
+    assert "starts again (1 of 1)" in printed.getvalue()
+    assert (root / "once").read_text() == "xx" and (root / "raises").read_text() == "x"
+    assert plan(["once"], root=root)[0].todo == ""
+
+
+def test_the_longest_run_starts_first(tmp_path, monkeypatch):
+    root = make_root(tmp_path, {"a": [], "b": [], "c": []})
+    text = (root / "notebooks" / "runs.toml").read_text()
+    for name, minutes in {"a": 2, "b": 30}.items():
+        text = text.replace(f'Is {name} <so>?"\nminutes = 1', f'?"\nminutes = {minutes}')
+    (root / "notebooks" / "runs.toml").write_text(text)
+    begun = []
+    done = lambda run, _: begun.append(run.name) or batch.Outcome(run, "done")  # noqa: E731
+    monkeypatch.setattr(batch, "_settle", done)
+    assert batch.run_batch(root=root) == 0
+    assert begun == ["b", "a", "c"]
+
+
+def test_a_log_has_no_control_characters(capsys):
+    board = Board(2)
+    board.started("a", "starts")
+    board.line("a", "\x1b[31mred\x1b[0m and 10%\r\x1b[K20%\x07")
+    board.refresh()
+    board.ended("a", "the reason")
+    board.close()
+    assert capsys.readouterr().out == "a | starts\na | 20%\na | FAILED: the reason\n"
+
+
+def test_a_terminal_has_one_line_that_says_where_all_runs_are(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    board = Board(3, live=True)
+    board.started("a", "starts")
+    board.started("b", "starts")
+    board.line("a", "step 3")
+    board.line("b", "a long line " * 9)
+    capsys.readouterr()
+    board.refresh()
+    line = capsys.readouterr().out
+    assert "0 done, 2 running, 1 waiting, 0.0 min" in line
+    assert "a: step 3" in line and "b: a lo" in line
+    assert "\n" not in line and len(line.removeprefix("\r\x1b[2K")) < 60
+    board.ended("a", "the reason")
+    told = capsys.readouterr().out
+    # What went wrong stays, with the lines before it; the line below is drawn anew.
+    assert "a | step 3\n" in told and "a | FAILED: the reason\n" in told
+    assert "1 done, 1 running, 1 waiting" in told
+
+
+def test_smoke_runs_lie_apart(world):
+    root = world[0]
+    before = (root / "outputs" / "good" / "result.json").read_bytes()
+    assert batch.run_batch(["good"], root=root, smoke=True) == 0
+    assert json.loads((root / "outputs/smoke/good/result.json").read_text())["smoke"] is True
+    assert "measure nothing" in (root / "outputs/smoke/index.html").read_text()
+    assert (root / "outputs" / "good" / "result.json").read_bytes() == before
+    # However it was asked for.
+    assert plan(["good"], root=root, overrides={"smoke": True})[0].base.name == "smoke"
+
+
+def test_a_missing_page_is_written_again(world, no_kernel):
+    page = world[0] / "outputs" / "good.html"
+    page.unlink()
+    assert batch.run_batch(["good"], root=world[0]) == 0
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"sedes": [0]}, "called 'sedes'. Did you mean 'seeds'"),
+        ({"smoke": "false"}, "smoke is 'false'; it must be bool"),
+        ({"seeds": [0, "1"]}, "'1' in it is str"),
+        ({"seeds": []}, "must not be empty"),
+        ({"encoder": "micro"}, "no parameter in good.ipynb called 'encoder'"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_starts(world, no_kernel, overrides, says):
+    with pytest.raises(BatchError, match="Nothing was started") as error:
+        batch.run_batch(["good"], root=world[0], overrides=overrides)
+    assert says in str(error.value)
+
+
+def test_a_long_run_waits_to_be_named(tmp_path):
+    block = '[slow]\nnotebook = "good"\nquestion = "?"\nlong = true\n'
+    root = make_root(tmp_path, {"good": []}, block)
+    names = lambda *asked, **options: {r.name for r in plan(asked, root=root, **options)}  # noqa: E731
+    assert names() == {"good"}
+    assert names("slow") == {"slow"}
+    assert names(smoke=True) == {"good", "slow"}
+
+
+def test_all_problems_of_all_runs_are_reported_at_once(tmp_path, no_kernel):
+    extra = """
+[typo]
+notebook = "good"
+question = "?"
+parameters = { sede = [1], smoke = "no" }
+[lost]
+notebook = "god"
+question = "?"
+[odd]
+notebook = "odd"
+question = "?"
+"""
+    root = make_root(tmp_path, {"good": []}, extra)
+    declare = 'seeds: list[str] = ["0"]\nsteps: int = 2 * 5\nlerning: int = 3'
+    write_notebook(root / "notebooks" / "odd.ipynb", [], declare)
+    with pytest.raises(BatchError) as error:
+        batch.run_batch(root=root)
+    for says in (
+        "[typo] There is no parameter in good.ipynb called 'sede'. Did you mean 'seeds'",
+        "[typo] smoke is 'no'",
+        "[lost] There is no notebook 'god'. Did you mean 'good'",
+        "[odd] odd.ipynb declares seeds as another type; type list[int]",
+        "[odd] odd.ipynb declares steps = 2 * 5; papermill cannot replace what is computed",
+        "[odd] There is no parameter 'lerning'",
+    ):
+        assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[a]\nnotebok = 'x'\nquestion = '?'", "Did you mean 'notebook'"),
+        ("[a]\nnotebook = 'x'", "has no question"),
+        ("[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'", "minutes is 'two'"),
+        ("[store]\nnotebook = 'x'\nquestion = '?'", "[store] cannot be a run"),
+        ("a = 3", "[a] cannot be a run"),
+        ("[a", "not valid TOML"),
+    ],
+)
+def test_a_wrong_list_of_runs_is_refused(tmp_path, text, says):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "runs.toml").write_text(text)
+    with pytest.raises(BatchError) as error:
+        plan(root=tmp_path)
+    assert says in str(error.value)
+
+
+def test_a_folder_with_braces_in_its_name(tmp_path):
+    (tmp_path / "{a}").mkdir()
+    root = make_root(tmp_path / "{a}", {"good": [FINISH]})
+    assert batch.run_batch(root=root) == 0
+
+
+def test_exit_codes_of_the_command_line(world, no_kernel, monkeypatch, capsys):
+    monkeypatch.chdir(world[0] / "notebooks")
+    assert cli.main(["run", "good"]) == 0
+    assert cli.main(["run", "good", "dies"]) == 1
+    assert cli.main(["run", "gud"]) == 2
+    assert cli.main(["run", "good", "-p", "seeds", "0"]) == 2
+    assert cli.main(["run", "good", "--jobs", "0"]) == 2
+    assert cli.main(["run", "good", "--retries", "-1"]) == 2
+    assert cli.main(["run", "good", "--only-failed", "--timeout", "5", "--memory", "4"]) == 0
+    capsys.readouterr()
+    assert cli.main(["run", "good", "-p", "seeds", "[0]"]) == 0
+
+
+def test_help_is_instant():
+    code = (
+        "import sys, xltkit.cli as c\n"
+        "try: c.main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'papermill', 'pandas', 'nbformat'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
+
+
+def environment() -> dict[str, str]:
+    """The tests' own package, installed or not."""
+    return dict(os.environ) | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
+
+
+def wait_for(condition, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.05)
+    return bool(condition())
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        # A process that nobody has waited for yet is dead all the same.
+        status = Path(f"/proc/{pid}/stat")
+        return not status.exists() or ") Z " not in status.read_text()
+    return False
+
+
+def start_batch(root: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xltkit", "run"],
+        cwd=root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        # Started in the background, a shell makes its children deaf to an interrupt.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_kernel_outlives_its_batch(tmp_path, how):
+    root = make_root(tmp_path, {"hangs": [HANG, FINISH]})
+    parent, pid = start_batch(root), root / "pid"
+    assert wait_for(pid.exists)
+    parent.send_signal(how)
+    parent.communicate(timeout=60)
+    assert parent.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert wait_for(lambda: not alive(int(pid.read_text())))
+    assert plan(root=root)[0].todo == "interrupted before its end"
+    if how == signal.SIGINT:
+        (root / "go").touch()
+        assert batch.run_batch(root=root) == 0
+
+
+def test_a_second_interrupt_ends_the_batch_at_once(tmp_path):
+    root = make_root(tmp_path, {"deaf": [DEAF, HANG]})
+    parent, pid = start_batch(root), root / "pid"
+    assert wait_for(pid.exists)
+    parent.send_signal(signal.SIGINT)
+    assert any("end at once" in line for line in parent.stdout)
+    parent.send_signal(signal.SIGINT)
+    rest, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert "minutes  where" not in rest  # it did not wait to sum up
+    assert wait_for(lambda: not alive(int(pid.read_text())))

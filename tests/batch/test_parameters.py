@@ -1,0 +1,184 @@
+"""The guard: wrong names and values stop a notebook before any work, in words that help."""
+
+import json
+import sys
+import types
+
+import pandas
+import pytest
+
+from xltkit.batch import parameters
+from xltkit.batch.parameters import (
+    PARAMETERS,
+    SMOKE,
+    SMOKE_LANGUAGES,
+    SMOKE_ROWS,
+    ParameterError,
+    check,
+    parse,
+    start,
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Results go to a folder of the test, and torch need not be imported."""
+    monkeypatch.setenv("XLTKIT_RUN_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setenv("XLTKIT_RUN", "a_run")
+    monkeypatch.setenv("XLTKIT_RUN_ID", "abc")
+    runtime = types.SimpleNamespace(describe=lambda: "cpu, fp32, 1 torch threads")
+    monkeypatch.setitem(sys.modules, "xltkit.models.device", runtime)
+
+
+GOOD = {"suite": "microworld", "targets": ["nli"], "seeds": [0, 1], "smoke": False, "guess": 1}
+
+
+def test_every_example_of_the_table_is_a_good_value():
+    assert check({name: row.example for name, row in PARAMETERS.items()}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("smoke", "false", "must be bool, not str"),
+        ("smoke", 0, "must be bool, not int"),
+        ("steps", True, "must be int, not bool"),
+        ("steps", 10.0, "must be int, not float"),
+        ("steps", -1, "smallest number allowed is 0"),
+        ("suite", None, "must be str, not NoneType"),
+        ("suite", "", "must not be empty"),
+        ("guess", float("nan"), "finite"),
+        ("seeds", [], "must not be empty"),
+        ("seeds", 3, "must be list[int], not int"),
+        ("seeds", [0, True], "True in it is bool"),
+        ("seeds", [1, 1], "once"),
+        ("targets", [], "must not be empty"),
+        ("languages", ["en", False], "False in it is bool"),
+        ("axis", "sise", "allowed are 'size', 'language'"),
+        ("split", "train", "allowed are 'test', 'validation'"),
+    ],
+)
+def test_wrong_values_are_named_with_what_is_allowed_and_what_to_type(name, value, says):
+    (problem,) = check({name: value})
+    assert problem.startswith(f"{name} is {value!r}")
+    assert says in problem
+    assert f"-p {name} " in problem
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(ParameterError) as error:
+        start({"sedes": [0], "smoke": "false", "targets": ["nli"]})
+    assert "Did you mean 'seeds'" in str(error.value)
+    assert "smoke is 'false'" in str(error.value)
+    assert "del sedes" in str(error.value)
+
+
+def test_a_good_start_gives_the_parameters_and_prints_six_lines(capsys):
+    namespace = {"In": [], "Out": {}, "_i": "x", "json": json, **GOOD}
+    run = start(namespace)
+    assert (run.suite, run.seeds, run.smoke, run.name) == ("microworld", [0, 1], False, "a_run")
+    assert type(run.guess) is float
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    with pytest.raises(AttributeError, match="no parameter of this notebook called 'encoder'"):
+        _ = run.encoder
+    with pytest.raises(AttributeError):  # frozen
+        run.folder = "elsewhere"
+
+
+def test_a_second_start_minds_only_what_is_declared():
+    namespace = {**GOOD, "__annotations__": dict.fromkeys(GOOD, "...")}
+    start(namespace)
+    namespace |= {"mine": [1, 2], "answer": "text", "steps": "my own variable", "seeds": [7]}
+    assert start(namespace).seeds == [7]
+    namespace |= {"sedes": [0]}
+    namespace["__annotations__"]["sedes"] = "list[int]"
+    with pytest.raises(ParameterError, match="'sedes'"):
+        start(namespace)
+    del namespace["sedes"]  # what the message said
+    assert start(namespace).seeds == [7]
+
+
+def test_a_misspelt_name_can_be_mended_in_the_same_kernel():
+    namespace = {"sedes": [0], **GOOD}
+    with pytest.raises(ParameterError):
+        start(namespace)
+    del namespace["sedes"]
+    assert start(namespace).seeds == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("suite", "xtreme-r", "xtreme-r"),
+        ("encoder", "1e3", "1e3"),
+        ("steps", "200", 200),
+        ("guess", "0.5", 0.5),
+        ("guess", "-1", -1),
+        ("smoke", "false", False),
+        ("seeds", "[0, 1]", [0, 1]),
+        ("languages", '["en", "no"]', ["en", "no"]),
+    ],
+)
+def test_the_command_line_is_read_as_the_declared_type(name, text, value):
+    assert parse(name, text) == value
+    assert type(parse(name, text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("smoke", "False"), ("steps", "1e3"), ("languages", "en"), ("sedes", "[0]"), ("seeds", "[]")],
+)
+def test_the_command_line_refuses_the_rest(name, text):
+    with pytest.raises(ParameterError, match=r"-p |Did you mean"):
+        parse(name, text)
+
+
+def test_a_smoke_run_is_cut_down_and_others_are_not():
+    given = {**GOOD, "seeds": [3, 1, 2], "steps": 300, "languages": [], "targets": [*"abcde"]}
+    full, tiny = (start(given | {"smoke": smoke}) for smoke in (False, True))
+    assert (full.steps, full.seeds, full.languages) == (300, [3, 1, 2], [])
+    assert full.options["rows"] == 0  # all training rows
+    assert (tiny.steps, tiny.seeds) == (SMOKE["steps"], [3, 1])
+    assert (full.targets, tiny.targets) == (list("abcde"), ["a", "e"])
+    assert tiny.languages == SMOKE_LANGUAGES and tiny.options["rows"] == SMOKE_ROWS
+    elsewhere = start(given | {"smoke": True, "suite": "xtreme", "languages": ["de"]})
+    assert elsewhere.languages == ["de"]
+
+
+def test_finish_writes_tables_and_then_the_result(tmp_path):
+    run = start(dict(GOOD))
+    run.finish({"scores": pandas.DataFrame({"value": [1.0, 2.0]})}, "It is 3.")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["answer"] == "It is 3."
+    assert (result["run"], result["run_id"], result["smoke"]) == ("a_run", "abc", False)
+    assert result["parameters"] == {**GOOD, "guess": 1.0}
+    assert result["tables"]["scores"]["rows"] == 2
+    assert len(pandas.read_parquet(tmp_path / "run" / result["tables"]["scores"]["file"])) == 2
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_a_full_disk_leaves_no_result(tmp_path, monkeypatch):
+    run = start(dict(GOOD))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pandas.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        run.finish({"scores": pandas.DataFrame({"value": [1.0]})}, "An answer.")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "answer"), [({"scores": [1]}, "a"), ({"../x": pandas.DataFrame()}, "a"), ({}, " ")]
+)
+def test_finish_refuses_what_is_no_result(tables, answer):
+    with pytest.raises(ValueError, match=r"[tT]ype"):
+        start(dict(GOOD)).finish(tables, answer)
+
+
+def test_root_is_found_from_a_folder_below(tmp_path, monkeypatch):
+    (tmp_path / "notebooks" / "deep").mkdir(parents=True)
+    (tmp_path / "notebooks" / "runs.toml").touch()
+    monkeypatch.chdir(tmp_path / "notebooks" / "deep")
+    assert parameters.root() == tmp_path

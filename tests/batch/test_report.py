@@ -1,0 +1,311 @@
+"""The report: one index of all runs that needs no network, read by a real browser."""
+
+import json
+import math
+import re
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from xltkit import cli
+from xltkit.analysis import compare as stats
+from xltkit.batch import pages, report
+from xltkit.batch.parameters import Run
+from xltkit.studies import saved as finished
+from xltkit.studies.saved import ResultError
+
+HOSTILE = "</script><script>window.bad = 1</script> & \"quoted\" <img src=x onerror=bad> 'so'"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+PNG += "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+RUNS = {
+    "01_invented": ("Is it <so>?", "microworld"),
+    "02_real": (HOSTILE, "xtreme-r"),
+    "03_failed": ("Did it fail?", ""),
+    "04_absent": ("Is it there?", ""),
+    "05_mixed": ("Is it in the wrong place?", "microworld"),
+}
+
+
+def table_of_scores(suite: str, *, arms, languages, metrics=("accuracy",), seeds=(0, 1, 2)):
+    """Scores that differ by language, arm and seed; English, the source, lies 40 points above."""
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "task": "nli",
+            "language": code,
+            "metric": metric,
+            "value": 40.0 + i % 7 + 3 * a + seed * (seed + 1) + 40 * (code == "en"),
+            "n": 100,
+            "chance": 100 / 3,
+            "is_source": code == "en",
+            "main": metric == metrics[0],
+            "family": f"Family {i % 5}",
+            "suite": suite,
+        }
+        for a, arm in enumerate(arms)
+        for i, code in enumerate(languages)
+        for metric in metrics
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+def finish(base: Path, name: str, tables, answer="It is.", *, smoke=False, **parameters) -> None:
+    """Leave behind what a run does: its result, its notebook, its page."""
+    values = {"seeds": [0, 1, 2], "smoke": smoke, **parameters}
+    Run(values, name, "0" * 64, base / name, time.time()).finish(tables, answer)
+    write_notebook(base / f"{name}.ipynb")
+
+
+def write_notebook(path: Path) -> None:
+    new = nbformat.v4
+    about = {"image/png": {"alt": "One dot"}}
+    figure = new.new_output("display_data", {"image/png": PNG}, metadata=about)
+    notebook = new.new_notebook()
+    notebook.cells = [new.new_markdown_cell("# A run"), new.new_code_cell("1 + 1")]
+    notebook.cells[1].outputs = [figure]
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A repository with finished, failed, missing and misplaced runs, and its report."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "notebooks").mkdir()
+    blocks = [
+        f'[{name}]\nnotebook = "x"\nquestion = {json.dumps(question)}'
+        for name, (question, _) in RUNS.items()
+    ]
+    (root / "notebooks" / "runs.toml").write_text("\n".join(blocks), encoding="utf-8")
+    base = root / "outputs"
+    languages = ["en", *(f"l{i:02}" for i in range(60))]
+    metrics = ("accuracy", *(f"accuracy@{i}" for i in range(11)))
+    invented = table_of_scores("microworld", arms="abc", languages=languages, metrics=metrics)
+    differences = pd.DataFrame(
+        {"task": ["nli", "qa"], "difference": [1.25, -3.0], "low": [0.5, -9.0], "high": [2.0, 3.0]},
+        index=pd.Index(["b", "c"], name="arm"),
+    ).assign(baseline="a", p_holm=[0.031, math.nan], n_seeds=3)
+    tables = {"scores": invented, "differences": differences}
+    finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
+    real = table_of_scores("xtreme-r", arms=(HOSTILE,), languages=("en", "de", "sw"), seeds=(0,))
+    finish(base, "02_real", {"scores": real}, HOSTILE, suite="xtreme-r", encoder=HOSTILE)
+    write_notebook(base / "03_failed.failed.ipynb")
+    pages.mark_failed(base / "03_failed.failed.ipynb", f"the kernel died {HOSTILE}")
+    smoke = table_of_scores("microworld", arms=("smoked",), languages=("en", "de"))
+    finish(base, "05_mixed", {"scores": smoke}, "Smoked.", smoke=True)
+    finish(base / "smoke", "01_invented", {"scores": smoke}, "Smoked.", smoke=True)
+    report.build(base, root)
+    return root
+
+
+@pytest.fixture
+def copied(world, tmp_path):
+    return shutil.copytree(world, tmp_path / "root")
+
+
+def runs_of(root: Path, *names: str) -> list[finished.Saved]:
+    return [finished.read_apart(root / "outputs" / name) for name in names]
+
+
+def test_the_joint_table_is_right(world):
+    joint = finished.scores(runs_of(world, "01_invented", "02_real"))
+    assert not joint.duplicated(["run", "arm", "task", "language", "metric"]).any()
+    row = joint.query("run == '01_invented' and arm == 'b' and metric == 'accuracy'")
+    row = row.set_index("language")
+    # Three seeds add 0, 2 and 6; the arm adds 3, the place in the list what is left over of 7.
+    low, high = stats.t_interval([44.0, 46.0, 50.0])
+    assert row.loc["l00", "mean"] == pytest.approx(140 / 3)
+    assert (row.loc["l00", "low"], row.loc["l00", "high"]) == pytest.approx((low, high))
+    assert row.loc["l00", "seeds"] == 3 and row.loc["l00", "n"] == 100
+    # The mean over 60 languages does not hold the source, which lies 40 points above.
+    mean = row.loc[""]
+    expected = 43 + sum(i % 7 for i in range(1, 61)) / 60
+    assert mean["languages"] == "transfer mean" and mean["n"] == 6000
+    assert mean["mean"] == pytest.approx(expected + 8 / 3)
+    wanted = stats.t_interval([expected, expected + 2, expected + 6])
+    assert (mean["low"], mean["high"]) == pytest.approx(wanted)
+    assert row.loc["en", "languages"] == "source"
+    # One seed has no interval.
+    assert joint.query("run == '02_real'")[["low", "high"]].isna().all(axis=None)
+
+
+def test_a_metric_that_is_not_the_tasks_own_has_no_mean_over_languages(world):
+    joint = finished.scores(runs_of(world, "01_invented"))
+    means = joint[joint["languages"] == "transfer mean"]
+    assert set(means["metric"]) == {"accuracy"} and len(means) == 3
+
+
+def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
+    table = finished.comparisons(runs_of(world, "01_invented", "02_real"))
+    assert table["arm"].tolist() == ["b", "c"]
+    assert table["against"].tolist() == ["a", "a"]
+    assert table["what"].tolist() == ["nli", "qa"]
+    assert table["difference"].tolist() == [1.25, -3.0]
+
+
+def test_smoke_runs_are_never_among_full_runs(world):
+    outputs = world / "outputs"
+    with pytest.raises(ResultError, match="smoke run among full runs"):
+        finished.read_apart(outputs / "05_mixed")
+    full, smoke = ((outputs / name).read_text() for name in ("index.html", "smoke/index.html"))
+    assert "smoked" not in full and "smoke run among full runs" in full
+    assert "smoked" in smoke and "measure nothing" in smoke and "A gain of" not in smoke
+
+
+def packed(page: str) -> list[dict]:
+    found = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    return [json.loads(text) for text in found]
+
+
+def test_hostile_text_stays_text(world):
+    page = (world / "outputs" / "index.html").read_text()
+    assert "<script>window" not in page and "<img src=x" not in page
+    scores, _ = packed(page)
+    assert HOSTILE in scores["texts"]  # as data it is what it was
+    assert page.count("&lt;img src=x onerror=bad&gt;") >= 4  # question, answer, encoder, failure
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda f: (f / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet was changed"),
+        (lambda f: (f / "result.json").write_text("{}"), "the result is damaged"),
+        (lambda f: (f / "result.json").write_text("[1]"), "the result is damaged"),
+    ],
+)
+def test_a_damaged_result_is_told_and_the_rest_is_there(copied, harm, says):
+    harm(copied / "outputs" / "01_invented")
+    page = report.write_index(copied / "outputs", copied).read_text()
+    assert f"Its result cannot be used: {says}" in page
+    assert "A gain of" not in page and "xtreme-r" in page
+
+
+def test_the_command_makes_all_pages_anew_and_runs_nothing(copied, monkeypatch, capsys):
+    outputs = copied / "outputs"
+    record = (outputs / "01_invented" / "result.json").read_bytes()
+    for page in copied.rglob("*.html"):
+        page.unlink()
+    (outputs / "02_real.partial.ipynb").touch()
+    monkeypatch.chdir(copied / "notebooks")
+    assert cli.main(["report"]) == 0
+    assert str(outputs / "smoke" / "index.html") in capsys.readouterr().out
+    names = {page.name for page in outputs.glob("*.html")}
+    assert {"index.html", "01_invented.html", "03_failed.failed.html"} <= names
+    assert not any("partial" in name for name in names)
+    assert (outputs / "01_invented" / "result.json").read_bytes() == record
+    assert 'href="index.html"' in (outputs / "01_invented.html").read_text()
+    failed = (outputs / "03_failed.failed.html").read_text()
+    assert "This run failed: the kernel died &lt;/script&gt;" in failed
+    assert "<img src=x" not in failed
+
+
+def test_a_folder_without_any_run_has_an_index(copied):
+    shutil.rmtree(copied / "outputs")
+    page = report.write_index(copied / "outputs", copied).read_text()
+    assert "5 not run" in page and page.count("No finished run has any yet") == 2
+
+
+@pytest.fixture
+def page(browser, world):
+    """The index, opened from disk; what went wrong in it is asked for at the end."""
+    page, wrong = browser.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+
+    def asked(request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            wrong.append(request.url)
+
+    page.on("request", asked)
+    page.goto((world / "outputs" / "index.html").as_uri())
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def column(page, section: str, heading: str) -> list[str]:
+    cells = page.locator(f"{section} thead th:visible")
+    at = cells.all_inner_texts().index(heading) + 1
+    return page.locator(f"{section} tbody td:nth-child({at})").all_inner_texts()
+
+
+def test_a_reader_sorts_and_filters(page):
+    status, sort = page.locator("#scores [role=status]"), page.locator("#scores thead button")
+    # 3 arms in 61 languages and 12 metrics, one arm in 3 languages, a mean for each arm: 2,203.
+    assert status.inner_text() == "showing 4 of 2,203"
+    mean = sort.filter(has_text="Mean")
+    mean.focus()
+    page.keyboard.press("Enter")
+    heading = page.locator("#scores th", has_text="Mean")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    means = [float(text) for text in column(page, "#scores", "Mean")]
+    assert means == sorted(means) and len(means) == 4
+    mean.click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert [float(text) for text in column(page, "#scores", "Mean")] == means[::-1]
+    page.get_by_label("Languages").first.select_option("transfer")
+    page.get_by_label("Family").select_option("Family 4")
+    page.locator("#scores input[type=search]").fill("L13 invented")
+    assert column(page, "#scores", "Language") == ["l13"] * 3
+    assert column(page, "#scores", "Arm") == ["c", "b", "a"]
+    page.get_by_label("tasks' own metrics only").uncheck()
+    assert status.inner_text() == "showing 36 of 2,203"
+    page.locator("#scores input[type=search]").fill("no such thing")
+    assert status.inner_text() == "showing 0 of 2,203"
+    page.locator("#scores button[type=reset]").click()
+    page.wait_for_function("document.querySelector('#scores tbody').rows.length === 4")
+
+
+def test_thousands_of_rows_are_drawn_in_parts(page):
+    page.get_by_label("Languages").first.select_option("")
+    page.get_by_label("tasks' own metrics only").uncheck()
+    rows = page.locator("#scores tbody tr")
+    assert rows.count() == 100
+    page.get_by_role("button", name="Show more rows").first.click()
+    assert rows.count() == 600
+    with page.expect_download() as download:
+        page.locator("#scores .csv").click()
+    table = pd.read_csv(download.value.path(), keep_default_na=False)
+    assert len(table) == 2203  # what matches, and not what is drawn
+    assert HOSTILE in set(table["arm"])
+
+
+def test_missing_numbers_stay_last(page):
+    for order in ("ascending", "descending"):
+        page.locator("#comparisons thead button", has_text="Corrected p").click()
+        assert column(page, "#comparisons", "Corrected p")[-1] == "", order
+
+
+def test_a_reader_opens_provenance_and_a_run_and_comes_back(page, world):
+    entry = page.locator("#run-01_invented")
+    assert "microworld" in entry.inner_text() and "A gain of +1.2." in entry.inner_text()
+    versions = entry.get_by_role("table", name="Versions")
+    assert not versions.is_visible()
+    entry.get_by_text("Provenance").click()
+    assert versions.is_visible()
+    assert "torch" in versions.inner_text() and "commit" in versions.inner_text()
+    entry.get_by_role("link").first.click()
+    assert page.url.endswith("/01_invented.html")
+    images = page.locator("img")
+    assert images.count() == 1
+    assert all(image.get_attribute("alt") for image in images.all())
+    page.get_by_role("link", name="All runs and results").click()
+    assert page.url.endswith("/index.html")
+
+
+def test_what_is_on_the_page_is_sound(page):
+    assert page.evaluate("window.bad") is None
+    assert HOSTILE in page.locator("#run-02_real").inner_text()
+    assert "the kernel died" in page.locator("#run-03_failed").inner_text()
+    assert "python -m xltkit run 04_absent" in page.locator(".missing").text_content()
+    assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
+    assert all(caption for caption in page.locator("table > caption").all_text_contents())
+    assert page.locator("table").count() == page.locator("table > caption").count()
+    page.set_viewport_size({"width": 360, "height": 800})
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 360  # tables scroll by themselves, the page does not

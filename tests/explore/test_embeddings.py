@@ -1,0 +1,117 @@
+"""Sentence vectors: translations find each other, and figures draw what the table says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import xltkit as xlt
+from xltkit.data import microworld
+from xltkit.explore import plots_map
+from xltkit.explore.embeddings import checkpoints, depth, embed, found, nearest, unit
+
+CODES = ("en", "qad", "qto")
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return {
+        code: list(microworld.rows("retrieval", "test", microworld.language(code), 40)["text"])
+        for code in CODES
+    }
+
+
+@pytest.fixture(scope="module")
+def both(texts):
+    return {
+        "untrained": embed("micro", texts, untrained=True),
+        "pretrained": embed("micro", texts),
+    }
+
+
+def made(vectors):
+    """A table of vectors as ``embed`` makes it: (language, sentence) -> vector."""
+    about = pd.DataFrame([(code, i, f"{code} {i}") for code, i in vectors])
+    about.columns = ["language", "sentence", "text"]
+    return pd.concat([about, pd.DataFrame(list(vectors.values()))], axis=1)
+
+
+def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():
+    table = made({
+        ("en", 0): [1, 0], ("en", 1): [0, 1], ("en", 2): [1, 1],
+        ("sw", 0): [9, 1], ("sw", 1): [5, 6], ("sw", 2): [-1, 9],
+    })  # fmt: skip
+    assert found(table).to_dict() == {"sw": pytest.approx(100 / 3)}
+    assert np.allclose(np.linalg.norm(unit(table), axis=1), 1)
+    best = nearest(table, "sw", 1, first=2)
+    assert list(best.index) == ["en 2", "en 1"] and list(best["translation"]) == [False, True]
+    assert best["near"].iloc[0] == pytest.approx(11 / np.sqrt(2 * 61))
+
+
+def test_pretraining_aligns_what_an_untrained_network_does_not(both):
+    shares = {name: found(table) for name, table in both.items()}
+    assert shares["pretrained"]["qto"] > shares["untrained"]["qto"] + 20
+    assert shares["untrained"]["qad"] > shares["untrained"]["qto"]  # shared pieces, not knowledge
+
+
+def test_vectors_do_not_depend_on_what_stands_beside_them(texts, both):
+    """Padding plays no part, and an untrained network is the same one every time."""
+    alone = embed("micro", {"qto": texts["qto"][:1]})
+    row = both["pretrained"].query("language == 'qto' and sentence == 0")
+    assert np.allclose(unit(alone), unit(row), atol=1e-5)
+    again = embed("micro", texts, untrained=True)
+    pd.testing.assert_frame_equal(again, both["untrained"])
+
+
+def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
+    """``found`` is the metric of the task of retrieval, in another dress."""
+    study = xlt.study({"none": xlt.encoder("micro")}, ["retrieval"], [0], examples=40,
+                      languages=["qad", "qto"])  # fmt: skip
+    scores = study.run(store).main.set_index("language")["value"]
+    assert found(both["pretrained"])["qto"] == pytest.approx(scores["qto"], abs=2.6)  # bf16
+
+
+def test_bad_input_is_named(texts, both):
+    with pytest.raises(ValueError, match=r"same sentences; their numbers are .*'en': 2.*'qto': 1"):
+        embed("micro", {"en": texts["en"][:2], "qto": texts["qto"][:1]})
+    with pytest.raises(ValueError, match="There is no layer 9; the encoder has 1 to 3"):
+        embed("micro", {"en": texts["en"][:1]}, layer=9)
+    with pytest.raises(ValueError, match="no 'de'"):
+        found(both["pretrained"], source="de")
+    with pytest.raises(ValueError, match="no sentence 99"):
+        nearest(both["pretrained"], "qto", 99)
+    assert depth("micro") == 3
+
+
+def test_checkpoints_are_those_of_the_chain(store, tiny):
+    base = xlt.encoder(tiny)
+    arms = {"none": base, "more": base.then(xlt.Intermediate(["nli"], steps=2))}
+    study = xlt.study(arms, ["pos"], [4], examples=5, languages=["qad"], steps=2)
+    results = study.run(store)
+    named = checkpoints(results, "more", "pos", 4)
+    assert list(named) == [Path(tiny).name, "after intermediate nli", "after target pos"]
+    table = {name: embed(where, {"en": ["Anna owns a ball ."]}) for name, where in named.items()}
+    assert all(len(t) == 1 for t in table.values())
+    assert not np.allclose(*(unit(table[n]) for n in list(named)[1:]))
+    with pytest.raises(ValueError, match="There is no run"):
+        checkpoints(results, "more", "pos", 5)
+
+
+def test_the_figure_joins_translations_and_counts_all_sentences(both):
+    figure = plots_map.sentences(both, first=4)
+    assert len(figure.axes) == 2
+    for ax, table in zip(figure.axes, both.values(), strict=True):
+        assert f"translation found: {found(table).mean():.0f} %" in ax.get_title(loc="left")
+        points = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+        assert len(points) == 4 * len(CODES)
+        assert {t.get_text() for t in ax.texts} == {"1", "2", "3", "4"}
+        starts = {tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xydata()) == 2}
+        assert len(starts) == 4  # all lines of a sentence start at the one in English
+    plt.close(figure)
+    wide = pd.concat([both["pretrained"].assign(language=f"q{i}") for i in range(9)])
+    with pytest.raises(ValueError, match="draw 8 at most"):
+        plots_map.sentences({"x": wide})

@@ -1,0 +1,146 @@
+"""Recipes and phases are values; their keys follow everything that changes a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from itertools import chain
+
+import pytest
+
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import training_stages
+from xltkit.tasks import Portion, get, rows
+from xltkit.tasks.rows import training_rows
+from xltkit.training.phases import Intermediate, Pretrain, Target, mixing
+
+# Training sizes of the nine intermediate tasks of Phang et al. 2020, and the shares that a cap of
+# 2^17 gives them (derived).
+SIZES = [1104934, 392702, 363846, 130319, 87599, 39905, 38015, 25262, 9741]
+CAPPED = [0.181, 0.181, 0.181, 0.180, 0.121, 0.055, 0.053, 0.035, 0.013]
+PROPORTIONAL = [0.504, 0.179, 0.166, 0.059, 0.040, 0.018, 0.017, 0.012, 0.004]
+
+
+def test_mixing_gives_the_shares_of_the_paper():
+    assert mixing(SIZES, "proportional", cap=2**17) == pytest.approx(CAPPED, abs=6e-4)
+    assert mixing(SIZES, "proportional") == pytest.approx(PROPORTIONAL, abs=6e-4)
+    assert mixing(SIZES, "uniform") == pytest.approx([1 / 9] * 9)
+    assert mixing([100, 400], "temperature", temperature=2.0) == pytest.approx([1 / 3, 2 / 3])
+    with pytest.raises(ValueError, match="proportional, temperature, uniform"):
+        mixing([1], "propotional")
+
+
+def test_a_recipe_does_not_change():
+    base = Recipe("micro")
+    longer = base.then(Target("nli")).then(Target("qa"))
+    assert base.phases == () and [p.task for p in longer.phases] == ["nli", "qa"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        longer.encoder = "other"
+    with pytest.raises(TypeError, match="Target"):
+        base.then("nli")
+
+
+def test_defaults_come_from_the_budget_of_the_task():
+    phase = Target("nli").resolved([4000])
+    assert phase.steps > 0 and phase.learning_rate == get("nli").budget.learning_rate
+    assert Target("nli", epochs=2, batch_size=50).resolved([4000]).steps == 160
+    assert Target("nli", steps=7, learning_rate=1e-3).resolved([4000]).steps == 7
+
+
+def test_the_share_of_language_modelling_is_kept():
+    phase = Intermediate(["nli", "qa"], mlm=0.2, text=["text"], mix="uniform")
+    assert phase.weights([10, 20, 30]) == pytest.approx([0.4, 0.4, 0.2])
+    pretrain = Pretrain((Portion("text"),), (Portion("pairs", "qad"),), pair_share=0.3)
+    assert pretrain.weights([5, 5]) == pytest.approx([0.7, 0.3])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Intermediate([]), "name one"),
+        (lambda: Intermediate(["nlu"]), "nli"),
+        (lambda: Intermediate(["nli"], mlm=0.2), "text"),
+        (lambda: Intermediate(["nli"], mlm=1.5, text=["text"]), "below 1"),
+        (lambda: Target("nli", pooling="max"), "mean"),
+    ],
+)
+def test_bad_phases_are_refused_with_the_remedy(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def keys(recipe, seed=0):
+    return [s.key for s in training_stages(recipe, seed)]
+
+
+def test_keys_follow_everything_that_changes_a_result(tiny):
+    base = Recipe(tiny)
+    reference = keys(base.then(Target("nli")))
+    assert reference == keys(base.then(Target("nli")))
+    changed = [
+        keys(base.then(Target("nli", learning_rate=1e-4))),
+        keys(base.then(Target("nli", steps=3))),
+        keys(base.then(Target("nli", language="qad"))),
+        keys(base.then(Target("nli", examples=100))),
+        keys(base.then(Target("nli", shuffled=True))),
+        keys(base.then(Target("nli")), seed=1),
+        keys(Recipe("micro").then(Target("nli"))),
+        keys(base.then(Intermediate(["choice"]), Target("nli")))[1:],
+    ]
+    assert len({reference[0], *(k for ks in changed for k in ks)}) == len(changed) + 1
+
+
+def test_a_key_does_not_depend_on_where_the_encoder_lies(tiny, tmp_path):
+    copy = shutil.copytree(tiny, tmp_path / "elsewhere")
+    phase = Target("nli")
+    assert keys(Recipe(tiny).then(phase)) == keys(Recipe(str(copy)).then(phase))
+
+
+def test_a_recipe_is_cut_to_so_many_rows_of_everything(tiny):
+    parts = [Portion("choice"), Portion("nli", "en", 20)]
+    whole = Recipe(tiny).then(Intermediate(parts), Target("nli"))
+    assert whole.at_most(0) is whole
+    between, target = whole.at_most(30).phases
+    assert [p.examples for p in (*between.tasks, *target.portions)] == [30, 20, 30]
+    assert keys(whole.at_most(30))[0] != keys(whole)[0]
+
+
+@pytest.mark.parametrize(
+    "portion", [Portion("qa-small"), Portion("nli", "qbe", 70), Portion("pos", shuffled=True)]
+)
+def test_rows_are_counted_without_being_made(portion, monkeypatch):
+    expected = len(training_rows(portion))
+    monkeypatch.setattr(rows, "training_rows", None)
+    assert rows.count(portion) == expected
+
+
+def test_arms_share_what_they_have_in_common(tiny):
+    first = Recipe(tiny).then(Intermediate(["nli"]))
+    assert keys(first.then(Target("qa")))[0] == keys(first.then(Target("pos")))[0]
+
+
+def test_a_small_set_is_part_of_a_larger_one_and_the_same_for_all():
+    small, large = (set(training_rows(Portion("nli", "en", n))["id"]) for n in (50, 200))
+    assert len(small) == 50 and small < large
+    assert len(training_rows(Portion("nli"))) == 4000
+
+
+def test_shuffled_labels_are_the_same_labels_in_another_order():
+    plain = training_rows(Portion("nli"))
+    shuffled = training_rows(Portion("nli", shuffled=True))
+    assert sorted(plain["label"]) == sorted(shuffled["label"])
+    assert plain["text_a"][:] == shuffled["text_a"][:]
+    agree = sum(a == b for a, b in zip(plain["label"], shuffled["label"], strict=True))
+    assert 0.28 < agree / len(plain) < 0.39
+
+
+@pytest.mark.parametrize("task, column", [("pos", "tags"), ("qa", "question")])
+def test_tags_and_questions_are_shuffled_too(task, column):
+    plain, shuffled = (training_rows(Portion(task, shuffled=s)) for s in (False, True))
+    assert plain.features == shuffled.features and plain["id"][:] == shuffled["id"][:]
+    assert plain[column][:] != shuffled[column][:]
+    if column == "tags":
+        assert [len(t) for t in plain["tags"]] == [len(t) for t in shuffled["tags"]]
+        assert sorted(chain(*plain["tags"])) == sorted(chain(*shuffled["tags"]))
+    else:
+        assert sorted(plain[column]) == sorted(shuffled[column])

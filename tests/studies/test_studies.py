@@ -1,0 +1,248 @@
+"""A study from arms to tables: shared stages, paired seeds, what is missing, what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import xltkit as xlt
+from xltkit.data.loading import MissingData
+from xltkit.studies import study as studies
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import Stage
+from xltkit.studies.store import Store
+from xltkit.tasks import TASKS, get
+
+SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
+
+
+@pytest.fixture(scope="module")
+def module_store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("study") / "store")
+
+
+@pytest.fixture(scope="module")
+def results(tiny, module_store):
+    base = Recipe(tiny)
+    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+    targets = ["nli", "qa", "choice", "pos", "retrieval"]
+    return xlt.study(arms, targets, [0, 1], **SMALL, sweep=True).run(module_store)
+
+
+def test_there_is_one_score_for_every_cell_of_the_grid(results):
+    main = results.main
+    assert len(main) == 2 * 2 * 5 * 3
+    counts = main.groupby(["arm", "seed", "task"], observed=True).size()
+    assert set(counts) == {3}
+    assert main["value"].between(0, 100).all()
+    assert set(main.loc[main["is_source"], "language"]) == {"en"}
+    assert {"family", "resource", "chance", "cpu_s", "steps", "dtype", "stage"} <= set(main.columns)
+
+
+def test_predictions_are_kept_for_every_example_and_agree_with_the_scores(results):
+    predictions = results.predictions
+    assert len(predictions) == 2 * 2 * 5 * 3 * 20
+    one = predictions.query("arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'")
+    score = results.main.query(
+        "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
+    )
+    assert 100 * np.mean(one["gold"] == one["pred"]) == pytest.approx(score["value"].item())
+
+
+def test_stages_are_shared(results):
+    study = results.study
+    titles = [s.title for s in study.stages]
+    # 2 seeds x (1 intermediate + 2 arms x 4 targets x (train, evaluate)), and retrieval: once for
+    # the untrained arm, whatever the seed, and once for each seed of the other.
+    assert len(study.stages) == 2 * (1 + 2 * 4 * 2) + 1 + 2
+    assert study.asked > len(study.stages)
+    assert sum("intermediate" in t for t in titles) == 2
+    assert study.plan(results.store)["there"].all()
+
+
+def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
+    table = results.scores.query("task == 'retrieval' and arm == 'none' and language == 'qad'")
+    metrics = set(table["metric"])
+    assert {f"accuracy@{n}/{p}" for n in (1, 2) for p in ("mean", "first")} <= metrics
+    both = table.set_index(["metric", "seed"])["value"]
+    assert both["accuracy", 0] == both["accuracy@1/mean", 0]  # protocol layer of two: the first
+
+
+def test_a_second_run_makes_nothing(results, monkeypatch):
+    monkeypatch.setattr(studies.Store, "_make", lambda *a: pytest.fail("made again"))
+    again = results.study.run(results.store)
+    pd.testing.assert_frame_equal(again.scores, results.scores)
+
+
+def test_arms_differ_in_one_thing(results):
+    """What two arms share is the same to the bit: heads, order, dropout have no past."""
+    from xltkit.keys import digest
+    from xltkit.training.phases import signature
+
+    targets = {
+        cell.arm: cell.stage.parent
+        for cell in results.study.cells
+        if cell.task == "nli" and cell.seed == 0
+    }
+    phases = {digest(signature(stage.phase)) for stage in targets.values()}
+    assert len(phases) == 1 and targets["none"].key != targets["text"].key
+
+
+def test_a_head_trained_on_other_labels_is_never_read(tiny):
+    from xltkit.studies.make import _trained_on
+    from xltkit.studies.stages import training_stages
+    from xltkit.training.phases import Evaluate, Target
+
+    (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
+    other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())
+    with pytest.raises(ValueError, match="cannot be predicted by a head trained on nli"):
+        _trained_on(other, get("choice"))
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"targets": ["nlu"]}, ValueError, "Did you mean 'nli'"),
+        ({"seeds": []}, ValueError, r"seeds=\[0, 1, 2\]"),
+        ({"targets": []}, ValueError, "targets"),
+        ({"suite": "xtrem-r"}, ValueError, "xtreme-r"),
+        ({"languages": ["xx"]}, (ValueError, MissingData), "xx"),
+        ({"stand_ins": ["nli=choice"]}, ValueError, "<-"),
+        ({"stand_ins": ["nli<-choice"]}, ValueError, "labels"),
+    ],
+)
+def test_bad_input_stops_before_any_work(tiny, change, error, message):
+    options = {"targets": ["nli"], "seeds": [0]} | SMALL | change
+    with pytest.raises(error, match=message):
+        xlt.study({"none": Recipe(tiny)}, **options)
+
+
+KILLED = """
+import sys
+from xltkit.recipe import Recipe
+from xltkit.store import Store
+import xltkit as xlt, torch
+torch.set_num_threads(1)
+from xltkit.training import loop
+loop.train.__kwdefaults__["checkpoint_seconds"] = 0
+base = Recipe(sys.argv[1])
+arms = {"text": base.then(xlt.Intermediate(["choice"], steps=30))}
+study = xlt.study(arms, ["pos"], [0], steps=30, examples=20, languages=["en", "qad"])
+study.run(Store(sys.argv[2]))
+"""
+
+
+def test_sigkill_in_the_middle_costs_nothing_but_time(tiny, tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, tiny, str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(whole).wait() == 0
+    for step in (5, 20):  # killed twice inside the first stage
+        process = start(cut)
+        while process.poll() is None and not any(
+            int(c.name.split("-")[1]) >= step for c in cut.glob("*.partial/checkpoint-*")
+        ):
+            pass
+        process.kill()
+        process.wait()
+    finished = {p.name for p in cut.glob("*/signature.json")}
+    assert not finished
+    assert start(cut).wait() == 0
+    for stage in whole.glob("*/signature.json"):
+        other = cut / stage.parent.name
+        for name in ("model.safetensors", "heads.safetensors", "result/scores.parquet"):
+            if (stage.parent / name).exists():
+                assert (stage.parent / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_shuffled_labels_end_at_chance(module_store):
+    """The whole path from labels to score: what cannot be learned must not be scored as learned."""
+    arms = {"none": Recipe("micro")}
+    options = {"steps": 60, "examples": 300, "languages": ["en"]}
+    plain = xlt.study(arms, ["choice"], [0], **options).run(module_store)
+    shuffled = xlt.study(arms, ["choice"], [0], **options, shuffled=True).run(module_store)
+    # 300 items: the standard error at chance is 2.9 points
+    assert abs(shuffled.main["value"].item() - 50) < 3 * 2.9
+    assert plain.main["value"].item() > 70
+
+
+def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny, store):
+    base = Recipe(tiny)
+    arms = {"as it is": base, "verb last": base}
+    own = {"as it is": ["qbe"], "verb last": ["qbe-x-sov"]}
+    found = xlt.study(arms, ["retrieval"], [0], languages=own, examples=30).run(store)
+    table = found.main.query("not is_source").set_index("arm")
+    assert table["language"].to_dict() == {"as it is": "qbe", "verb last": "qbe-x-sov"}
+    assert set(table["counterpart"]) == {"qbe"} and set(table["family"]) == {"Beric"}
+    difference = xlt.compare(found, "as it is").set_index("languages")["difference"]
+    assert difference["source"] == 0
+    expected = table.loc["verb last", "value"] - table.loc["as it is", "value"]
+    assert difference["transfer"] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="languages are given for"):
+        xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"]})
+    for other in (["qke"], ["qbe", "qbe-x-sov"]):
+        with pytest.raises(ValueError, match="cannot be compared"):
+            xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"], "verb last": other})
+    with pytest.raises(ValueError, match="qbe-x-up"):
+        xlt.study(arms, ["retrieval"], [0], languages=["qbe-x-up"])
+
+
+def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, monkeypatch):
+    """A task of this session is known to them, and nothing is trained twice."""
+    name = "pos-of-this-session"
+    monkeypatch.setitem(TASKS, name, replace(get("pos"), name=name))
+    base = Recipe(tiny)
+    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+    planned = xlt.study(arms, [name, "retrieval"], [0, 1], **SMALL)
+    alone, together = (planned.run(Store(tmp_path / str(n)), workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone.predictions, together.predictions)
+    made = {stage.key for stage in planned.stages}
+    assert {p.name for p in (tmp_path / "2").iterdir() if p.is_dir()} == made
+
+
+def test_a_stage_that_fails_in_a_worker_stops_the_study(tiny, tmp_path):
+    rate = {"learning_rate": 1e9, "warmup": 0.0, "steps": 30}
+    arms = {"broken": Recipe(tiny).then(xlt.Intermediate(["pos"], **rate))}
+    planned = xlt.study(arms, ["retrieval"], [0], **SMALL)
+    with pytest.raises(RuntimeError, match=r"learning_rate|poisoned"):
+        planned.run(Store(tmp_path), workers=2)
+    with pytest.raises(ValueError, match="whole number from 1 on"):
+        planned.run(Store(tmp_path), workers=0)
+
+
+SLOW = """
+import sys
+import xltkit as xlt
+from xltkit.recipe import Recipe
+from xltkit.store import Store
+if __name__ == "__main__":
+    base = Recipe(sys.argv[1])
+    broken = xlt.Intermediate(["pos"], learning_rate=1e9, warmup=0.0, steps=30)
+    arms = {"slow": base.then(xlt.Intermediate(["pos"], steps=100000)), "broken": base.then(broken)}
+    options = {"examples": 20, "languages": ["en", "qad"]}
+    xlt.study(arms, ["retrieval"], [0], **options).run(Store(sys.argv[2]), workers=2)
+"""
+
+
+def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
+    """A stage of 100,000 steps would go on for an hour; the test would run into its time limit."""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    command = [sys.executable, str(script), tiny, str(tmp_path / "store")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0 and "Diverged" in ended.stderr
+
+
+def test_invented_tasks_are_no_targets_of_a_real_suite(tiny):
+    with pytest.raises(ValueError, match=r"\['qa-small'\] are of the microworld.*whose targets"):
+        xlt.study({"none": Recipe(tiny)}, ["qa-small"], [0], suite="xtreme-r")

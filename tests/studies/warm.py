@@ -1,0 +1,14 @@
+"""Loaded once by the process that all of a crew is forked from: what all of them would load."""
+
+import xltkit as xlt
+from xltkit.data import loading as data
+from xltkit.studies import make as making
+from xltkit.tasks import Portion, get
+from xltkit.tasks.rows import training_rows
+
+assert making
+for task in ("choice", "pos", "nli"):
+    training_rows(Portion(task))
+    for language in ("en", "qad"):
+        data.load(get(task), "test", language, 20)
+assert xlt.study

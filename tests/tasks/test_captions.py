@@ -1,0 +1,186 @@
+"""Captions and pictures that find one another, and captions that are read as plain text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, Image
+
+from xltkit.data import loading as data
+from xltkit.studies.make import _encoded_rows, make
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import training_stages
+from xltkit.studies.study import study
+from xltkit.tasks import Portion, get
+from xltkit.tasks.base import Feature
+from xltkit.tasks.captions import as_text, check_paraphrases
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.rows import training_rows
+from xltkit.training.batches import Plan
+from xltkit.training.contrast import Contrast
+from xltkit.training.phases import Intermediate, Pretrain, Target
+from xltkit.training.phases_images import ImageText
+from xltkit.training.supervised import Encoded
+
+CAPTIONS = get("captions")
+WAYS = ("text to image", "image to text")
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    """Decoding a picture is an error."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a picture was decoded")
+
+    monkeypatch.setattr(Image, "decode_example", refuse)
+
+
+def scored(scores, owners=None, same=None):
+    """Recalls and predictions of a matrix of scores (captions, pictures)."""
+    scores = np.asarray(scores, dtype=float)
+    pictures = scores.shape[1]
+    owners = range(len(scores)) if owners is None else owners
+    same = np.arange(pictures) if same is None else np.asarray(same)
+    rows = Dataset.from_dict({"id": [f"p{i}" for i in range(pictures)]})
+    features = [Feature(owner, (np.zeros(1),)) for owner in owners]
+    # against pictures that are unit vectors, a caption's numbers are its scores
+    table = KINDS["captions"].found(rows, features, scores, np.eye(pictures), same)
+    return KINDS["captions"].metrics(CAPTIONS, table, "en"), table
+
+
+def ranks(table, way):
+    return table.loc[table["direction"] == way, "rank"].tolist()
+
+
+def test_recalls_of_both_ways_are_what_one_counts_by_hand():
+    scores = 0.5 * np.eye(12)
+    scores[1, [2, 3]] = 0.9  # two pictures stand before the right one, then five, then ten
+    scores[2, 4:9] = 0.9
+    scores[3, [1, 2, *range(4, 12)]] = 0.9
+    recalls, table = scored(scores)
+    assert ranks(table, WAYS[0]) == [1, 3, 6, 11] + [1] * 8
+    assert ranks(table, WAYS[1]) == [1, 2, 3, 2] + [3] * 5 + [2] * 3
+    expected = {1: (9, 1), 5: (10, 12), 10: (11, 12)}
+    for k, both in expected.items():
+        for way, hits in zip(WAYS, both, strict=True):
+            assert recalls[f"{way} r@{k}"] == pytest.approx(100 * hits / 12)
+        assert recalls[f"r@{k}"] == pytest.approx(100 * sum(both) / 24)
+
+
+def test_a_picture_finds_any_of_its_captions_and_each_caption_the_picture():
+    scores = [[0.1, 0.9], [0.8, 0.0], [0.7, 0.6]]  # the first two are of the first picture
+    _, table = scored(scores, owners=[0, 0, 1])
+    assert ranks(table, WAYS[0]) == [2, 1, 2]
+    # the second picture's only caption scores less than one of the first's
+    assert ranks(table, WAYS[1]) == [1, 2]
+    assert table["example_id"].tolist() == ["p0/0", "p0/1", "p1/0", "p0", "p1"]
+    assert table["gold"].tolist() == ["p0", "p0", "p1", "p0", "p1"]
+    assert table["pred"].tolist() == ["p1", "p0", "p0", "p0", "p0"]
+    assert table["score"].tolist() == [0, 1, 0, 1, 0]
+
+
+def test_pictures_that_nobody_can_tell_apart_are_equally_right():
+    scores = [[0.9, 0.9, 0.1], [0.9, 0.9, 0.2], [0.1, 0.2, 0.9]]
+    apart, _ = scored(scores)
+    together, table = scored(scores, same=[7, 7, 4])
+    assert apart["text to image r@1"] == pytest.approx(100 / 3)
+    assert together["r@1"] == 100 and table["pred"].tolist() == ["p0", "p0", "p2"] * 2
+
+
+@pytest.mark.parametrize("value", [0.7, 0.0, np.nan])
+def test_vectors_that_are_all_alike_or_no_numbers_find_nothing(value):
+    recalls, _ = scored(np.full((12, 12), value))
+    assert set(recalls.values()) == {0.0}
+
+
+def test_captions_dealt_to_other_pictures_are_at_chance():
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(500, 64))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = Dataset.from_dict({"id": list(map(str, range(500)))})
+    found = {}
+    for name, order in {"own": np.arange(500), "other": random.permutation(500)}.items():
+        features = [Feature(i, (np.zeros(1),)) for i in range(500)]
+        table = KINDS["captions"].found(rows, features, vectors[order], vectors, np.arange(500))
+        found[name] = KINDS["captions"].metrics(CAPTIONS, table, "en")
+    assert found["own"]["r@1"] == 100
+    # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so
+    assert found["other"]["r@1"] <= 1 and 0.5 <= found["other"]["r@10"] <= 4.5
+
+
+def test_a_feature_is_a_caption_and_knows_its_picture(tokenizer):
+    rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x y", "z"], ["x"]]})
+    features = KINDS["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    assert [(f.example, f.target) for f in features] == [(0, 0), (0, 0), (1, 1)]
+    assert [list(f.sequences[0]) for f in features] == tokenizer(["x y", "z", "x"])["input_ids"]
+
+
+def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
+    rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x", "y", "z"], ["v", "w"]]})
+    features = KINDS["paraphrases"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    both = [tuple(tokenizer.decode(s, skip_special_tokens=True) for s in f.sequences)
+            for f in features]  # fmt: skip
+    pairs = [("x", "y"), ("y", "z"), ("z", "x"), ("v", "w"), ("w", "v")]
+    decoded = {t: tokenizer.decode(tokenizer(t)["input_ids"], skip_special_tokens=True)
+               for t in "xyzvw"}  # fmt: skip
+    assert both == [(decoded[a], decoded[b]) for a, b in pairs]
+    assert [f.target for f in features] == [0, 0, 0, 1, 1]
+    alone = Dataset.from_dict({"id": ["a", "b", "c"], "texts": [["x", "y"], ["z"], ["w"]]})
+    with pytest.raises(ValueError, match=r"2 of 3 pictures of captions have one caption only"):
+        check_paraphrases(alone, "captions")
+
+
+def test_captions_are_plain_text_one_a_row(blind):
+    rows = data.load(CAPTIONS, "train", "qas", 5)
+    plain = as_text(rows)
+    assert plain["text"][:] == [text for texts in rows["texts"][:] for text in texts]
+    assert plain["id"][:2] == ["train-0/0", "train-0/1"] and len(set(plain["id"][:])) == 10
+    pairs = data.load(get("caption-pairs"), "train", "qas", 5)
+    assert as_text(pairs) is pairs
+
+
+def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, blind):
+    portion = Portion("captions", "qas", 30)
+    phase = Pretrain(text=(portion,), steps=2, batch_size=8, max_length=64)
+    (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
+    (encoded,) = _encoded_rows(stage)
+    texts = as_text(training_rows(portion))["text"][:]
+    assert [list(f.sequences[0]) for f in encoded.features] == tokenizer(texts)["input_ids"]
+    folder = make(stage, store)
+    assert (folder / "model.safetensors").is_file() and not (folder / "tower").exists()
+    assert not (store.folder / "vectors").exists()
+
+
+def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenizer, tmp_path):
+    made = []
+    for shuffled in (False, True):
+        portion = Portion("captions", "en", 40, shuffled)
+        rows, phase = training_rows(portion), ImageText(portion, tower="pixels")
+        features = KINDS["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+        plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
+        about = ([Encoded(CAPTIONS, features)], plan, tokenizer, 0)
+        (batch,) = Contrast(*about, phase=phase, rows=[rows], store=tmp_path).batches(0, 1)
+        made.append(batch.inputs)
+    plain, dealt = made
+    assert torch.equal(plain["input_ids"], dealt["input_ids"])
+    moved = (plain["numbers"] != dealt["numbers"]).float().mean()
+    assert moved > 0.8 and sorted(plain["numbers"]) == sorted(dealt["numbers"])
+    assert not torch.equal(plain["pictures"], dealt["pictures"])
+    at = [int((dealt["numbers"] == n).nonzero()[0]) for n in plain["numbers"]]
+    assert torch.equal(plain["pictures"], dealt["pictures"][at])  # a number goes with its picture
+
+
+@pytest.mark.parametrize("phase", [Intermediate(["captions"], steps=2), Target("captions")])
+def test_what_trains_a_task_says_how_pictures_are_trained_on(tiny, phase):
+    with pytest.raises(ValueError, match=r"train on it with ImageText\(\['captions'\]\)"):
+        training_stages(Recipe(tiny, (phase,)), 0)
+
+
+@pytest.mark.parametrize(
+    ("phases", "named"), [((), "no phase"), ((Intermediate(["pos"], steps=2),), "Intermediate")]
+)
+def test_captions_are_no_target_of_what_finds_no_pictures(tiny, phases, named):
+    with pytest.raises(ValueError, match=f"ImageText or Distil. This one ends with {named}"):
+        study({"arm": Recipe(tiny, phases)}, ["captions"], [0], languages=["en"])

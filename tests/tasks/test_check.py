@@ -1,0 +1,159 @@
+"""``xltkit data check`` on a small mirror and on a Hub that answers what the test says."""
+
+from dataclasses import replace
+
+import datasets
+import huggingface_hub
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from xltkit import cli
+from xltkit.data import loading as data
+from xltkit.data import readers
+from xltkit.data.source import Source
+from xltkit.tasks import TASKS, check
+from xltkit.tasks.schema import Task
+
+NAMES = ["entailment", "neutral", "contradiction"]
+
+
+def pairs(labels, names=NAMES):
+    text = Value("string")
+    kinds = Features({"premise": text, "hypothesis": text, "label": ClassLabel(names=names)})
+    columns = {"premise": ["p"] * len(labels), "hypothesis": ["h"] * len(labels)}
+    return Dataset.from_dict(columns | {"label": labels}, features=kinds)
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A task whose test rows the mirror has in German and Swahili, and not in French."""
+    folder = tmp_path / "hub/demo/pairs"
+    lines = ["---", "configs:"]
+    for code, labels in (("de", [0, 1, 2] * 5), ("sw", [0, 2])):
+        (folder / code).mkdir(parents=True)
+        pairs(labels).to_parquet(folder / code / "test.parquet")
+        lines += [f"- config_name: {code}", "  data_files:"]
+        lines += ["  - split: test", f"    path: {code}/test.parquet"]
+    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path / "hub"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    configs = {"fr": "fr", "de": "de", "sw": "sw"}
+    columns = ("premise", "hypothesis", "label")
+    source = Source("demo/pairs", "test", configs, readers.nli, "a" * 40, columns)
+    task = Task("demo", "classification", "accuracy", 100 / 3, test=source, labels=tuple(NAMES))
+    monkeypatch.setitem(TASKS, "demo", task)
+    return task
+
+
+def change(monkeypatch, task, **changes):
+    changed = replace(task, test=replace(task.test, **changes))
+    monkeypatch.setitem(TASKS, "demo", changed)
+
+
+def test_what_is_there_agrees_and_what_is_missing_says_why(demo, capsys):
+    found = {f.language: f for f in check.check(["demo"])}
+    assert found["de"][3:] == ("mirror", 8, "ok")
+    assert found["sw"][3:] == ("mirror", 2, "ok")
+    assert found["fr"][3:] == ("-", 0, "missing: HF_HUB_OFFLINE is set")
+    assert cli.main(["data", "check", "demo"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 agree with the table, 0 differ; 1 are not to be had here" in printed
+    assert [f.language for f in check.check(["demo"], first=True)] == ["de"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": ("premise", "gold")}, "no column gold; it has premise, hypothesis, label"),
+        ({"read": readers.qqp}, "question1"),
+        ({"read": lambda rows, code: rows}, "the reader makes premise, hypothesis, label, not"),
+    ],
+)
+def test_a_difference_is_a_mismatch_and_the_exit_code_is_1(
+    demo, monkeypatch, capsys, changes, message
+):
+    change(monkeypatch, demo, **changes)
+    found = {f.language: f for f in check.check(["demo"])}
+    assert found["de"].status.startswith("MISMATCH: ")
+    assert message in found["de"].status
+    assert cli.main(["data", "check", "demo"]) == 1
+    assert "2 differ" in capsys.readouterr().out
+
+
+def test_labels_that_the_task_has_not_are_a_mismatch(demo, monkeypatch):
+    monkeypatch.setitem(TASKS, "demo", replace(demo, labels=tuple(NAMES[:2])))
+    assert "MISMATCH: labels [2] are none" in next(
+        f.status for f in check.check(["demo"]) if f.language == "de"
+    )
+
+
+def test_a_file_that_lacks_a_language_is_missing_there(demo, monkeypatch):
+    def read(rows, language):
+        return readers.nli(rows, language).select(range(len(rows) if language == "de" else 0))
+
+    change(monkeypatch, demo, configs={"de": "de", "fr": "de"}, read=read)
+    found = {f.language: f for f in check.check(["demo"])}
+    assert found["de"][3:] == ("mirror", 8, "ok")
+    assert found["fr"].status == "missing: the file there holds no rows in this language"
+
+
+class TestHub:
+    @pytest.fixture(autouse=True)
+    def hub(self, demo, monkeypatch):
+        """The Hub answers with a commit; what a stream gives is up to the test."""
+
+        def dataset_info(api, hub, revision, timeout):
+            return huggingface_hub.hf_api.DatasetInfo(id=hub, sha="a" * 40, tags=[])
+
+        def load_dataset(hub, *, revision, streaming, name, split):
+            assert (hub, revision, streaming, split) == ("demo/pairs", "a" * 40, True, "test")
+            if isinstance(self.gives, Exception):
+                raise self.gives
+            return self.gives.to_iterable_dataset()
+
+        monkeypatch.delenv("XLTKIT_HUB")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
+        monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        data._ask.cache_clear()
+        yield
+        data._ask.cache_clear()
+        data._asked.clear()
+
+    def find(self, gives):
+        self.gives = gives
+        return next(iter(check.check(["demo"])))
+
+    def test_eight_rows_are_streamed(self):
+        assert self.find(pairs([0, 1, 2] * 10))[3:] == ("Hub", 8, "ok")
+
+    def test_other_columns_are_a_mismatch(self):
+        found = self.find(pairs([0] * 9).rename_column("label", "gold_label"))
+        assert found.status.startswith("MISMATCH: no column label; it has")
+
+    def test_hidden_labels_are_a_mismatch(self):
+        assert "the labels are hidden" in self.find(pairs([-1] * 9)).status
+
+    def test_a_config_that_is_not_there_is_a_mismatch(self):
+        status = self.find(ValueError("BuilderConfig 'fr' not found")).status
+        assert status == "MISMATCH: the Hub says: BuilderConfig 'fr' not found"
+
+    def test_a_broken_connection_is_missing(self):
+        status = self.find(ConnectionError("reset by peer")).status
+        assert status.startswith("missing: the Hub did not answer")
+
+
+def test_generated_tasks_are_checked_when_named():
+    assert {(f.where, f.rows, f.status) for f in check.check(["nli"], first=True)} == {
+        ("generated", 8, "ok")
+    }
+
+
+def test_an_unknown_task_is_a_wrong_command(capsys):
+    assert cli.main(["data", "check", "xnly"]) == 2
+    assert "Did you mean 'xnli'?" in capsys.readouterr().err
+    assert cli.main(["tasks", "xnly"]) == 2
+    assert cli.main(["tasks", "xnli"]) == 0
+    assert "facebook/xnli" in capsys.readouterr().out

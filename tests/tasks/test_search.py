@@ -1,0 +1,175 @@
+"""Tasks that search a pool: the dual encoder's loss, rankings in blocks, pairs mined by margin."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+import xltkit as xlt
+from xltkit.data.microworld import generate as micro
+from xltkit.data.microworld.languages import LANGUAGES
+from xltkit.evaluation import retrieval as search
+from xltkit.evaluation.predict import outputs
+from xltkit.models import device as runtime
+from xltkit.models import encoder as models
+from xltkit.models.heads import Vector
+from xltkit.studies.recipe import Recipe
+from xltkit.tasks import get
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.schema import Budget, Task
+from xltkit.training.batches import Plan
+from xltkit.training.supervised import Encoded, Supervised
+
+RANKING = KINDS["ranking"]
+
+
+@pytest.fixture
+def fp32(monkeypatch):
+    monkeypatch.setattr(runtime, "precision", lambda: "no")
+
+
+# The loss
+
+
+@pytest.mark.parametrize("negatives", [0, 1])
+def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(negatives):
+    rows = torch.randn(3, 2 + negatives, 4, generator=torch.Generator().manual_seed(0))
+    by_hand = 0.0
+    for i in range(3):
+        right = rows[i, 0] @ rows[i, 1]
+        pool = [rows[i, 0] @ rows[j, side] for j in range(3) for side in range(1, 2 + negatives)]
+        by_hand += float(torch.logsumexp(torch.stack(pool), 0) - right)
+    loss = RANKING.loss(rows.flatten(0, 1), torch.zeros(3, dtype=torch.long))
+    assert float(loss) == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_equal_vectors_cost_the_logarithm_of_the_batch():
+    loss = RANKING.loss(torch.ones(16, 4), torch.zeros(8, dtype=torch.long))
+    assert float(loss) == pytest.approx(8 * np.log(8), abs=1e-4)
+
+
+def test_the_head_gives_cosines_times_a_learned_scale_of_100():
+    torch.manual_seed(0)
+    head = Vector(6, "mean")
+    out = head(torch.randn(2, 3, 6), torch.ones(2, 3))
+    assert float((out[0] @ out[0]).detach()) == pytest.approx(100.0, rel=1e-5)
+    assert abs(float((out[0] @ out[1]).detach())) < 100.0
+    (out[0] @ out[1]).backward()
+    assert head.scale.grad is not None and head.scale.grad != 0
+
+
+def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tokenizer):
+    task = get("linking")
+    rows = micro.rows("linking", "train", LANGUAGES["en"], 8)
+    features = RANKING.encode(task, rows, tokenizer, 96, training=True)
+    assert {len(f.sequences) for f in features} == {3}  # query, candidate, negative
+    plan = Plan([[len(f) for f in features]], [1.0], 2, 4, 0)
+    objective = Supervised([Encoded(task, features)], plan, tokenizer, 0)
+    assert objective.batches(0, 1)[0].inputs["input_ids"].shape[0] == 12
+    with pytest.raises(ValueError, match="accumulation=1"):
+        objective.batches(0, 2)
+
+
+# Rankings
+
+
+@pytest.fixture(scope="module")
+def linking(tiny, tokenizer):
+    task = get("linking")
+    torch.manual_seed(0)
+    model = models.Model(tiny, {"linking": RANKING.head(task)})
+    rows = {c: micro.rows("linking", "test", LANGUAGES[c], 30) for c in ("en", "qto")}
+    pool = {"en": task.candidates.read(rows["en"], "en")}
+    return model, task, rows, pool, tokenizer
+
+
+@pytest.mark.parametrize("block", [7, 1000])
+def test_a_ranking_in_blocks_is_the_ranking_of_all(fp32, linking, monkeypatch, block):
+    model, task, rows, pool, tokenizer = linking
+    monkeypatch.setattr(search, "BLOCK", block)
+    predictions, scores = search.rank(model, task, "linking", rows, pool, tokenizer)
+    assert len(predictions) == 60 and set(scores["metric"]) == {"map@20", "mrr@20"}
+
+    def vectors(part):
+        features = RANKING.encode(task, part, tokenizer, 96, training=False)
+        return np.stack(outputs(model, RANKING, "linking", features, tokenizer))
+
+    first = predictions[predictions["language"] == "qto"].reset_index(drop=True)
+    products = vectors(rows["qto"]) @ vectors(pool["en"]).T
+    for i in range(30):
+        ranked = json.loads(first.loc[i, "pred"])
+        best = [pool["en"]["id"][j] for j in np.argsort(-products[i], kind="stable")[:20]]
+        assert len(ranked) == 20 and len(set(ranked) & set(best)) >= 19  # ties may fall otherwise
+        (right,) = json.loads(first.loc[i, "gold"])
+        assert pool["en"]["text"][pool["en"]["id"].index(right)] == rows["qto"]["key"][i]
+        reciprocal = 1 / (1 + ranked.index(right)) if right in ranked else 0.0
+        assert first.loc[i, "score"] == pytest.approx(reciprocal)
+
+
+def test_candidates_of_all_languages_are_one_pool(linking):
+    model, task, rows, pool, tokenizer = linking
+    other = pool["en"].map(lambda row: {"id": "more-" + row["id"], "text": row["text"] + " ."})
+    both = {"en": pool["en"], "qad": other}
+    predictions, _ = search.rank(model, task, "linking", rows, both, tokenizer)
+    gold = [json.loads(text) for text in predictions["gold"]]
+    assert all(len(ids) == 2 and ids[1] == "more-" + ids[0] for ids in gold)
+
+
+def test_a_query_without_a_right_candidate_is_named(linking):
+    model, task, rows, pool, tokenizer = linking
+    short = {"en": pool["en"].select(range(5))}
+    with pytest.raises(ValueError, match=r"linking \(en\): 2\d queries have no right candidate"):
+        search.rank(model, task, "linking", rows, short, tokenizer)
+
+
+def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store):
+    arms = {"micro": Recipe(str(models.MICRO))}
+    options = {"steps": 60, "languages": ["qad"], "examples": 200}
+    plain = xlt.study(arms, ["linking"], [0], **options).run(store)
+    shuffled = xlt.study(arms, ["linking"], [0], **options, shuffled=True).run(store)
+    learned, nothing = (r.main["value"].mean() for r in (plain, shuffled))
+    assert learned > 80 > 20 > nothing
+
+
+# Mining
+
+MINING = Task("pairs-mined", "mining", "f1", 0.0, budget=Budget(max_length=64))
+
+
+def sides(foreign, english, gold):
+    rows = [
+        {"id": f"f{i}", "side": "text", "text": t, "pairs": [f"e{j}" for k, j in gold if k == i]}
+        for i, t in enumerate(foreign)
+    ]
+    rows += [
+        {"id": f"e{i}", "side": "english", "text": t, "pairs": []} for i, t in enumerate(english)
+    ]
+    return Dataset.from_list(rows)
+
+
+def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, tiny, tokenizer):
+    said = micro.rows("retrieval", "test", LANGUAGES["en"], 40)["text"][:]
+    dev = sides(said[:20], said[5:20], [(i + 5, i) for i in range(15)])
+    test = sides(said[20:40], said[25:40], [(i + 5, i) for i in range(15)])
+    model = models.Model(tiny, {})
+    run = lambda rows: search.mine(model, MINING, {"qad": rows}, {"qad": dev}, tokenizer)  # noqa: E731
+    predictions, scores = run(test)
+    found = dict(zip(scores["metric"], scores["value"], strict=True))
+    assert found["recall"] == 100.0 and found["f1"] > 80
+    other, _ = run(sides(said[20:40], said[25:40], [(0, 0)]))
+    picked = lambda table: set(zip(table["example_id"], table["pred"], strict=True))  # noqa: E731
+    assert {pair for pair in picked(other) if pair[1]} == {p for p in picked(predictions) if p[1]}
+
+
+def test_a_sentence_that_is_repeated_is_in_no_pair(tiny, tokenizer):
+    said = micro.rows("retrieval", "test", LANGUAGES["en"], 12)["text"][:]
+    dev = sides(said, said, [(i, i) for i in range(12)])
+    test = sides([said[0], *said], said, [(i + 1, i) for i in range(12)])
+    model = models.Model(tiny, {})
+    predictions, _ = search.mine(model, MINING, {"qad": test}, {"qad": dev}, tokenizer)
+    paired = predictions.loc[predictions["pred"] != "", "example_id"]
+    assert len(paired) > 5 and not set(paired) & {"f0", "f1"}

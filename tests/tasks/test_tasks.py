@@ -1,0 +1,295 @@
+"""The table of tasks: every row is complete and consistent, and agrees with the mirror."""
+
+import os
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import datasets
+import huggingface_hub
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from xltkit.data import languages, readers
+from xltkit.data import loading as data
+from xltkit.data.places import CONVERTED, place
+from xltkit.data.source import Source
+from xltkit.studies import stages
+from xltkit.studies.recipe import Recipe
+from xltkit.tasks import COLUMNS, SUITES, TASKS, Portion, describe, get, register
+from xltkit.tasks import rows as rows_module
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.rows import training_rows
+from xltkit.tasks.schema import Task, canonical_columns
+from xltkit.training.phases import Evaluate, Target
+
+REAL = [task for task in TASKS.values() if task.note and task.licence]
+MIRROR = os.environ.get("XLTKIT_HUB", "")
+METRICS = {
+    "classification": {"accuracy"},
+    "choice": {"accuracy"},
+    "tagging": {"f1", "accuracy"},
+    "span": {"f1"},
+    "retrieval": {"accuracy"},
+    "mining": {"f1"},
+    "ranking": {"map@20", "mrr@20"},
+    "captions": {"r@1"},
+}
+CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
+CHOICES |= {"csqa": 5}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def parts(task):
+    return [p for s in data.SPLITS if getattr(task, s) for p in getattr(task, s).parts]
+
+
+def test_every_row_that_is_not_generated_is_looked_at_here():
+    generated = {n for n, t in TASKS.items() if parts(t)[0].hub == "microworld"}
+    assert {task.name for task in REAL} == set(TASKS) - generated
+    assert all(name == task.name for name, task in TASKS.items())
+
+
+@pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
+def test_a_row_is_complete_and_consistent(task):
+    assert task.kind in COLUMNS
+    assert task.metric in METRICS.get(task.kind, {task.metric})
+    assert bool(task.metric) == (task.kind != "text")
+    for text in (task.licence, task.citation, task.note):
+        assert text and text == text.strip()
+    assert re.search(r"(19|20)\d\d", task.citation)
+    trained = get(task.train_on or task.name)
+    if task.kind in ("classification", "choice", "tagging", "span"):
+        assert trained.train is not None
+        assert (trained.kind, trained.labels) == (task.kind, task.labels)
+    if task.kind == "classification":
+        assert task.chance == pytest.approx(100 / len(task.labels))
+    elif task.kind == "choice":
+        assert task.chance == pytest.approx(100 / CHOICES[task.name])
+    elif task.kind == "tagging":
+        assert len(set(task.labels)) == len(task.labels) > 0 or task.name == "ccg"
+    assert parts(task)
+
+
+@pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
+def test_the_sources_of_a_row_are_complete_and_consistent(task):
+    for part in parts(task):
+        assert part.columns and part.hub.count("/") >= 1, part.hub
+        assert all(languages.language(code).code == code for code in part.configs)
+        if part.hub.startswith(("local/", "raw/")):
+            assert part.url or part.unpinned, part.hub
+            continue
+        assert bool(part.revision) != bool(part.unpinned), part.hub
+        assert not part.revision or re.fullmatch(rf"[0-9a-f]{{40}}|{CONVERTED}", part.revision)
+    for split in data.SPLITS:
+        if source := getattr(task, split):
+            assert len(set(source.languages)) == len(source.languages)
+            assert all(source.of(code) in source.parts for code in source.languages)
+            assert "xx" not in source
+
+
+def test_suites_name_tasks():
+    for suite in SUITES.values():
+        assert all(name in TASKS for names in suite.targets.values() for name in names)
+        assert all(p.task in TASKS for pair in suite.contrasts.values() for p in pair)
+
+
+def test_multilingual_training_sets_are_portions(tmp_path, monkeypatch):
+    assert len(get("xnli").train.languages) == 15
+    assert len(get("tydiqa").train.languages) == 9
+    labels = ClassLabel(names=["entailment", "neutral", "contradiction"])
+    features = Features(
+        {"premise": Value("string"), "hypothesis": Value("string"), "label": labels}
+    )
+    rows = {"premise": ["p"] * 3, "hypothesis": ["h"] * 3, "label": [2, 1, 0]}
+    folder = tmp_path / "facebook/xnli"
+    (folder / "de").mkdir(parents=True)
+    Dataset.from_dict(rows, features=features).to_parquet(folder / "de" / "train.parquet")
+    card = (
+        "configs:\n- config_name: de\n  data_files:\n  - split: train\n    path: de/train.parquet"
+    )
+    (folder / "README.md").write_text(f"---\n{card}\n---\n")
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows_module._training_rows.cache_clear()
+    assert training_rows(Portion("xnli", "de"))["label"][:] == [2, 1, 0]
+    with pytest.raises(data.MissingData, match="No train rows of xnli in 'sw'"):
+        training_rows(Portion("xnli", "sw"))
+    rows_module._training_rows.cache_clear()
+
+
+def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatch):
+    asked, loaded = [], []
+
+    def dataset_info(self, hub, revision, timeout):
+        asked.append(revision)
+        return huggingface_hub.hf_api.DatasetInfo(id=hub, sha="c" * 40, tags=[])
+
+    def load_dataset(hub, **wanted):
+        loaded.append((hub, wanted))
+        kinds = {"tokens": List(Value("string")), "upos": List(ClassLabel(names=["NOUN", "_"]))}
+        kinds |= {"head": List(Value("string"))}
+        rows = {"tokens": [["xx", "x"]], "upos": [[1, 0]], "head": [["None", "0"]]}
+        return Dataset.from_dict(rows, features=Features(kinds))
+
+    monkeypatch.delenv("XLTKIT_HUB", raising=False)
+    source = get("udpos").train
+    with pytest.raises(data.MissingData, match=rf"data_dir='lt_alksnis'.*revision='{CONVERTED}'"):
+        data.load(get("udpos"), "train", "lt")
+    with pytest.raises(data.MissingData, match="HF_HUB_OFFLINE is set"):
+        data.fingerprint(source, "lt")  # a branch is no commit
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    data._ask.cache_clear()
+    assert data.load(get("udpos"), "train", "lt")["tokens"][:] == [["x"]]
+    assert data.fingerprint(source, "lt") == f"hub@{'c' * 40}"
+    assert set(asked) == {CONVERTED}
+    hub = "universal-dependencies/universal_dependencies"
+    wanted = {"revision": "c" * 40, "data_dir": "lt_alksnis", "split": "train"}
+    assert loaded == [(hub, wanted)]
+    data._ask.cache_clear()
+    data._asked.clear()
+    data._rows.cache_clear()
+
+
+def test_one_split_may_lie_in_several_repositories():
+    source = get("tatoeba").test
+    assert place(source, "de")[:3] == ("google/xtreme", "tatoeba.deu", "validation")
+    assert place(source, "lt")[:3] == ("mteb/tatoeba-bitext-mining", "lit-eng", "test")
+    assert source.of("lt").read is not source.of("de").read
+    assert "lt" in source and "gu" not in source
+    with pytest.raises(data.MissingData, match=r"is read in af, ar.*, ro, uk only"):
+        data.load(get("tatoeba"), "test", "gu")
+
+
+def test_all_pairs_of_mlqa_can_be_reached():
+    tasks = [name for name in TASKS if name.startswith("mlqa-q-")]
+    configs = [get(name).test.configs[code] for name in tasks for code in get(name).test.configs]
+    assert len(set(configs)) == 49
+    assert get("mlqa-q-en").test.configs["de"] == "MLQA.de.en"  # context, then question
+
+
+def test_the_table_as_text_fits_a_narrow_terminal():
+    short = describe.overview()
+    assert all(len(line) <= 80 for line in short.splitlines())
+    assert all(re.search(rf"^{re.escape(name)} ", short, re.M) for name in TASKS)
+    whole = describe.describe("udpos")
+    assert all(len(line) <= 80 for line in whole.splitlines())
+    flat = " ".join(whole.split())
+    for part in (
+        "kind tagging", "metric f1", "google/xtreme", "universal_dependencies", "lt=lt_alksnis",
+        "columns tokens, upos, head", "refs/convert/parquet", "no commit of it was found",
+        "trains on udpos", "licence CC BY-SA", "Nivre et al. 2018", "10 epochs of 32",
+        "split validation", "from one treebank each",
+    ):  # fmt: skip
+        assert part in flat, part
+    with pytest.raises(ValueError, match=r"no task 'xnly'. Did you mean 'xnli'"):
+        describe.describe("xnly")
+
+
+def test_the_readme_shows_a_task_of_your_own(monkeypatch):
+    text = Path(__file__).parents[2].joinpath("README.md").read_text()
+    code = text.partition("## A task of your own")[2].partition("```python")[2].partition("```")[0]
+    monkeypatch.setattr("xltkit.tasks.TASKS", dict(TASKS))
+    exec(code, {})
+    from xltkit import tasks
+
+    mine = tasks.get("my-nli")
+    assert mine.labels == tasks.get(mine.train_on).labels
+    given = {"uid": ["a", "b"], "first": ["x", "y"], "second": ["z", "w"], "label": [0, 2]}
+    rows = mine.test.read(Dataset.from_dict(given), "sw")
+    assert rows.column_names == list(COLUMNS["classification"]) and rows["text_b"][:] == ["z", "w"]
+    with pytest.raises(ValueError, match="has the columns"):
+        readers.canonical("retrieval", ["a"], text=["x"])
+    with pytest.raises(ValueError, match="no kind 'spans'"):
+        register(Task("mine", "spans", "f1", 0.0))
+
+
+def test_an_own_source_needs_four_fields_only():
+    source = Source("my-org/set", "test", {"sw": "sw"}, readers.nli)
+    assert (source.languages, source.parts) == (["sw"], (source,))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not MIRROR, reason="XLTKIT_HUB is not set: no mirror of the Hub to read")
+@pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
+def test_what_the_mirror_holds_agrees_with_the_row(task):
+    seen = Counter()
+    for split in data.SPLITS:
+        source = getattr(task, split)
+        for code in source.languages if source else ():
+            if not place(source, code).files:
+                continue
+            raw = data.raw(source, code)
+            columns = source.of(code).columns
+            assert set(columns) <= set(getattr(raw, "column_names", columns))
+            try:
+                rows = data.load(task, split, code)
+            except data.MissingData:
+                assert data.shared(source, code)  # a file for all languages lacks some
+                continue
+            seen[split] += 1
+            assert rows.column_names == list(canonical_columns(task.kind, split))
+            assert len(set(rows["id"][:])) == len(rows)
+    # What shares a file with others must be there in some language at least.
+    assert seen or not any(place(p, c).files for p in parts(task) for c in p.configs)
+
+
+def test_what_a_joined_source_trains_on_is_not_tested(monkeypatch):
+    tested = Task("own", "classification", "accuracy", 100 / 3, test=get("snli").train)
+    tested = replace(tested, labels=readers.NLI_LABELS, train_on="mnli")
+    monkeypatch.setitem(TASKS, "own", tested)
+    phase = Evaluate("own", ("en",), "test")
+    recipe = SimpleNamespace(phases=[SimpleNamespace(portions=[Portion("anli+")])])
+    with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
+        stages._assert_unseen(phase, tested.test, recipe)
+    recipe.phases[0].portions = [Portion("mnli")]
+    stages._assert_unseen(phase, tested.test, recipe)
+
+
+def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
+    rows = pd.DataFrame({"gold": ['["das Haus"]'], "pred": ["Haus"]})
+    scored = KINDS["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
+    assert set(scored.values()) == {100.0}
+    assert KINDS["span"].metrics(get("xquad"), rows, "de")["f1"] < 100
+
+
+def test_what_is_trained_on_is_not_tested_on(monkeypatch):
+    """The same rows under another task's name, and rows that another data set contains."""
+    for trained, tested in [
+        ("wikineural-small", "wikineural"), ("balanced-copa", "copa"), ("balanced-copa", "xcopa"),
+    ]:  # fmt: skip
+        recipe = Recipe("micro").then(Target(trained))
+        phase = Evaluate(tested, ("en",), "validation")
+        with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
+            stages._assert_unseen(phase, get(tested).validation, recipe)
+    allowed = Evaluate("xcopa", ("et",), "test")
+    stages._assert_unseen(allowed, get("xcopa").test, Recipe("micro").then(Target("balanced-copa")))
+    with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
+        stages.evaluation_stage(Recipe("micro"), 0, None, Evaluate("bucc", ("de",), "validation"))
+
+
+def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    phase = Evaluate("mewsli-x", (), "validation")
+    with pytest.raises(data.MissingData, match="No candidates rows of mewsli-x"):
+        stages._also_read(get("mewsli-x"), phase)
+
+
+def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path):
+    folder = tmp_path / "local/ccg"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\n")
+    assert len(training_rows(Portion("ccg"))) == 1
+    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\nc\tN\n\n")
+    assert len(training_rows(Portion("ccg"))) == 2

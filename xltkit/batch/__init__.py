@@ -1,0 +1,1 @@
+"""Notebooks checked, run, rendered and listed."""

@@ -1,0 +1,225 @@
+"""The data sets of the microworld: items of ``makers.py`` said in a language, in canonical columns.
+
+An item is first made as meaning and then said in any language, so test sets are parallel by id.
+Whether an item belongs to train, validation or test is decided by a hash of its meaning: the
+three never share an item of a task, however many are generated. Translation pairs are the one kind
+of training data that gives a test away, so ``retrieval`` leaves out every sentence of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, partial
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import datasets
+from datasets import Dataset
+
+from xltkit.data.microworld import meanings as make
+from xltkit.data.microworld import pictures
+from xltkit.data.microworld.grammar import Said, Token, forms, say
+from xltkit.data.microworld.languages import ENGLISH, MicroLanguage, language
+from xltkit.data.microworld.meanings import Item, Maker
+from xltkit.data.microworld.scenes import tell
+from xltkit.keys import digest
+
+if TYPE_CHECKING:
+    from xltkit.data.source import Source
+
+SIZES = {"train": 4000, "validation": 500, "test": 500}
+MOST_PAIRS = 4000  # translation pairs; more of them would hold sentences of the retrieval test
+POS_TAGS = tuple("ADJ ADP ADV AUX CCONJ DET NOUN NUM PRON PROPN PUNCT SCONJ VERB".split())
+NER_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC")
+
+Writer = Callable[[Item, MicroLanguage], dict[str, Any]]
+
+
+def _two_texts(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    first, second, label = item
+    return {"text_a": say(first, lang), "text_b": say(second, lang), "label": label}
+
+
+def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    context, question, at, answer = item
+    parts = [(part.tokens(lang), i == at) for i, part in enumerate(context)]
+    words, spans = [], []
+    position = 0
+    for tokens, asked in parts:
+        for token, form in zip(tokens, forms(tokens, lang), strict=True):
+            if asked and token.concept in answer:
+                spans.append((position, position + len(form)))
+            words.append(form)
+            position += len(form) + 1
+    whole = " ".join(words)
+    start, end = spans[0][0], spans[-1][1]
+    return {
+        "question": say((question,), lang),
+        "context": whole,
+        "answers": [whole[start:end]],
+        "starts": [start],
+    }
+
+
+def _choices(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    """The question of cause or effect is put by the connective: "Anna is hungry , so"."""
+    told, choices, link, label = item
+    premise = say(told, lang)
+    if link:
+        words = [Token(link)] if link == "because" else [Token(","), Token(link)]
+        premise = f"{premise.removesuffix(' .')} {' '.join(forms(words, lang))}"
+    return {"premise": premise, "choices": [say((c,), lang) for c in choices], "label": label}
+
+
+def _words(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    words = [lang.form(word) for word in item[0]]
+    return {"premise": " , ".join(words), "choices": words, "label": item[1]}
+
+
+def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, Any]:
+    tokens = item[0].tokens(lang)
+    tags = [NER_TAGS.index(t.entity) if named else POS_TAGS.index(t.tag) for t in tokens]
+    return {"tokens": forms(tokens, lang), "tags": tags}
+
+
+def _translation(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    return {"text": say(item, lang), "english": say(item, ENGLISH)}
+
+
+def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    """The descriptions are English in every language; the right one is the key."""
+    mention, described, wrong = item
+    text = say(described, ENGLISH)
+    return {
+        "query": say(mention, lang),
+        "key": text,
+        "text": text,
+        "context": "",
+        "negative": say(wrong, ENGLISH),
+    }
+
+
+def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    return {"text": say(item, lang)}
+
+
+def _pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    return {"text": say(item, lang), "translation": say(item, ENGLISH)}
+
+
+def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    """Both ways of telling the picture; which comes first is the same in every language."""
+    return {"image": pictures.render(item[0]), "texts": [say((s,), lang) for s in _told(item)]}
+
+
+def _told(item: Item) -> list[Said]:
+    (scene,) = item
+    ways = [Said(clause) for clause in tell(scene)]
+    return ways[::-1] if int(digest(scene.about)[:8], 16) % 2 else ways
+
+
+def _caption_pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    said = (_told(item)[0],)
+    return {"text": say(said, lang), "translation": say(said, ENGLISH)}
+
+
+GENERATORS: dict[str, tuple[Maker, Writer]] = {
+    "nli": (make.nli, _two_texts),
+    "paraphrase": (make.paraphrase, _two_texts),
+    "choice": (make.choice, _choices),
+    "pos": (make.sentence, _tagged),
+    "ner": (make.dealing, partial(_tagged, named=True)),
+    "qa": (make.qa, _question),
+    "retrieval": (make.sentence, _translation),
+    "linking": (make.linking, _description),
+    "captions": (make.picture, _caption),
+    "caption-pairs": (make.picture, _caption_pair),
+    "text": (make.document, _text),
+    "pairs": (make.pair, _pair),
+    # Intermediate tasks that are no targets.
+    "nli-large": (partial(make.nli, distract=True), _two_texts),
+    "qa-large": (partial(make.qa, more=3), _question),
+    "continuation": (make.continuation, _choices),
+    "odd-one-out": (make.odd_one_out, _words),
+}
+_IMAGE = datasets.Image()
+
+
+def _split(item: Item) -> str:
+    # json writes nested tuples much faster than repr does.
+    where = hashlib.sha256(json.dumps(item).encode()).digest()[0] / 256
+    return "test" if where < 0.2 else "validation" if where < 0.4 else "train"
+
+
+def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
+    """The distinct items of a task and split, without end, always in the same order."""
+    maker, _ = GENERATORS[task]
+    seen: set[Item] = set(_translated()) if task == "retrieval" else set()
+    number = 0
+    while True:
+        item = maker(Random(f"{task}/{stream}/{number}"))
+        number += 1
+        # Two scenes may be one picture: no picture is in two splits, or twice in one.
+        same = pictures.look(item[0]) if maker is make.picture else item
+        if _split(same) == split and same not in seen:
+            seen.add(same)
+            yield item
+
+
+@cache
+def _translated() -> frozenset[Item]:
+    """The sentences of all the pairs that anything is trained on, as items of one sentence."""
+    return frozenset((said,) for two in items("pairs", "train", MOST_PAIRS) for said in two)
+
+
+@lru_cache(maxsize=64)
+def items(task: str, split: str, count: int) -> tuple[Item, ...]:
+    """The first ``count`` items of a task and split, in no language yet."""
+    return tuple(islice(generate(task, split), count))
+
+
+@lru_cache(maxsize=256)
+def rows(task: str, split: str, lang: MicroLanguage, count: int = 0) -> Dataset:
+    """The items of a task and split in a language, in the canonical columns of the task's kind.
+
+    Args:
+        task: a key of ``GENERATORS``.
+        split: ``train``, ``validation`` or ``test``.
+        lang: any language, of the table or with knobs turned.
+        count: number of items; 0 means the size in ``SIZES``.
+    """
+    _, write = GENERATORS[task]
+    count = count or SIZES[split]
+    if task == "text":  # says something else in every language; all other tasks are parallel by id
+        said = islice(generate(task, split, lang.code.partition("-x-")[0]), count)
+    else:
+        said = items(task, split, count)
+    made = [{"id": f"{split}-{i}"} | write(s, lang) for i, s in enumerate(said)]
+    made_of = Dataset.from_list(made)
+    return made_of.cast_column("image", _IMAGE) if task == "captions" else made_of
+
+
+def load(source: Source, code: str, count: int = 0) -> Dataset:
+    """The rows of a microworld source in a language, ``count`` of them."""
+    task, _, usual = source.configs[code].partition(":")
+    return rows(task, source.split, language(code), count or int(usual or 0))
+
+
+@cache
+def _sample(task: str, split: str, lang: MicroLanguage) -> str:
+    """A digest of some rows: it changes with the lexicon, the grammar and the makers."""
+    written = [GENERATORS[task][1](item, lang) for item in items(task, split, 50)]
+    for row in written:
+        if "image" in row:
+            row["image"] = row["image"].tobytes().hex()
+    return digest(written)
+
+
+def fingerprint(source: Source, code: str) -> str:
+    """What identifies generated data: the config, the language, and a sample of what comes out."""
+    task = source.configs[code].partition(":")[0]
+    sample = _sample(task, source.split, language(code))
+    return f"microworld/{source.configs[code]}/{source.split}/{language(code)}/{sample}"

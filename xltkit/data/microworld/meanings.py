@@ -1,0 +1,300 @@
+"""The items of the tasks as meaning, in no language yet: a random generator in, an item out.
+
+In every maker the words are drawn before the label matters, so that no half of an item, no bag
+of its words and no length tells the label; ``tests/test_microworld_gates.py`` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from xltkit.data.microworld import lexicon as lex
+from xltkit.data.microworld import scenes
+from xltkit.data.microworld.grammar import Clause, Phrase, Said
+from xltkit.data.microworld.scenes import Fact, ask, facts, name, tell, the, varied
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+PARAPHRASE_LABELS = ("different", "paraphrase")
+
+# An item is what is to be said and what is to be predicted.
+Item = tuple[Any, ...]
+
+
+def nli(random: Random, distract: bool = False) -> Item:
+    """One thing is said of a person and a thing, and then another: does it follow?
+
+    It follows if the new word is a synonym; it is ruled out if it is another word of the same
+    class (another colour) or the opposite (buys, sells); else nothing is known. The new word is
+    never the old one and the rest is the same, so neither half of the input, nor the overlap,
+    nor the length tells the label. To ``distract``, the premise says the same sort of thing about
+    somebody else, too.
+    """
+    label = random.choice(NLI_LABELS)
+    people, things = random.sample(lex.NAMES, 2), random.sample(scenes.OBJECTS, 2)
+    words = _words_of_attribute if random.random() < 0.5 else _words_of_action
+    old, new = words(label, random)
+    premise = [_about(people[0], things[0], old, random)]
+    hypothesis = _about(people[0], things[0], new, random)
+    if distract:
+        premise.append(_about(people[1], things[1], words(label, random)[0], random))
+        random.shuffle(premise)
+    return tuple(map(Said, premise)), (Said(hypothesis),), NLI_LABELS.index(label)
+
+
+def _about(person: str, thing: str, word: str, random: Random) -> Clause:
+    if lex.TAGS[word] == "VERB":
+        return Clause(name(person), word, Phrase(thing, "the"))
+    # Either wording, for either half: the ball of Anna is red; Anna owns a red ball.
+    return random.choice(tell(Fact("colour", (person, thing, word))))
+
+
+def _one_of(pair: tuple[str, str], random: Random) -> tuple[str, str]:
+    return pair if random.random() < 0.5 else pair[::-1]
+
+
+def _words_of_attribute(label: str, random: Random) -> tuple[str, str]:
+    first, second = random.sample(lex.ATTRIBUTES, 2)
+    word, other = random.sample(list(first.items()), 2)
+    old, synonym = _one_of(word, random)
+    if label == "entailment":
+        return old, synonym
+    if label == "contradiction":
+        return old, random.choice(other)
+    return old, random.choice(random.choice(list(second.items())))
+
+
+def _words_of_action(label: str, random: Random) -> tuple[str, str]:
+    pair, unrelated = random.sample(lex.OPPOSITES, 2)
+    verb, opposite = _one_of(pair, random)
+    old, synonym = _one_of(verb, random)
+    if label == "entailment":
+        return old, synonym
+    if label == "contradiction":
+        return old, random.choice(opposite)
+    return old, random.choice(random.choice(unrelated))
+
+
+def paraphrase(random: Random) -> Item:
+    """Two sentences with the same words: do they say the same? As PAWS does, by order alone.
+
+    The second sentence takes the other side's word (over for under, gets for gives) or keeps the
+    word, and has the two parties in the same places or swapped: only both together tell.
+    """
+    same_word, swapped = random.random() < 0.5, random.random() < 0.5
+    fact = facts(random.choice(("relation", "transfer")), 1, random)[0]
+    while fact.about[1] in lex.RELATIONS and fact.about[1] not in lex.CONVERSES:
+        fact = facts("relation", 1, random)[0]
+    a = list(fact.about)
+    a[-1], a[0] = (a[0], a[-1]) if swapped else (a[-1], a[0])
+    other = Fact(fact.kind, tuple(a))
+    way = random.randrange(2)
+    first, second = tell(fact)[way], tell(other)[way if same_word else 1 - way]
+    # Each party is told by an attribute, and the second time by its synonym: no two are alike.
+    first, second = _dressed(first, second, fact, random)
+    return (Said(first),), (Said(second),), int(not swapped)
+
+
+def _dressed(first: Clause, second: Clause, fact: Fact, random: Random) -> tuple[Clause, Clause]:
+    """Both clauses with the same things described, by a word and by its synonym."""
+    things = [a for a in fact.about if a in scenes.OBJECTS]
+    pairs = random.sample([p for a in lex.ATTRIBUTES for p in a.items()], len(things))
+    pairs = [_one_of(pair, random) for pair in pairs]
+
+    def dress(phrase: Phrase | None, side: int) -> Phrase | None:
+        if phrase is None or phrase.noun not in things:
+            return phrase
+        return phrase._replace(adjectives=(pairs[things.index(phrase.noun)][side],))
+
+    out = []
+    for side, clause in enumerate((first, second)):
+        adposition, place = clause.place
+        out.append(
+            clause._replace(
+                subject=dress(clause.subject, side),
+                object=dress(clause.object, side),
+                place=(adposition, dress(place, side)),
+            )
+        )
+    return out[0], out[1]
+
+
+# Where things are is told from either side too often to be asked in so short a text.
+QA_KINDS = ("colour", "stay", "count", "transfer", "action")
+
+
+def qa(random: Random, more: int = 0) -> Item:
+    """A question about one of some facts; another fact of the same kind is there to mislead."""
+    kinds = random.sample(QA_KINDS, 1 + more)
+    told = facts(kinds[0], 2, random) + [f for k in kinds[1:] for f in facts(k, 1, random)]
+    question, answer = random.choice(ask(told[0]))
+    # Every way of telling a fact names all that can be asked about it.
+    sentences = [(random.choice(tell(fact)), i == 0) for i, fact in enumerate(told)]
+    random.shuffle(sentences)
+    at = next(i for i, (_, asked) in enumerate(sentences) if asked)
+    return tuple(Said(c) for c, _ in sentences), Said(question), at, answer
+
+
+def choice(random: Random) -> Item:
+    """Which state led to this, or what came of this state; the wrong choice is another link's."""
+    right, wrong = random.sample(tuple(lex.CAUSES), 2)
+    person = name(random.choice(lex.NAMES))
+    place = ("in", the(random.choice(lex.PLACES)))
+    states = [Clause(person, "is", predicate=state) for state in (right, wrong)]
+    events = [Clause(person, lex.CAUSES[state]) for state in (right, wrong)]
+    forward = random.random() < 0.5
+    given, choices = (states, events) if forward else (events, states)
+    label = random.randrange(2)
+    ordered = choices if label == 0 else choices[::-1]
+    extra = Said(Clause(person, random.choice(lex.STAYS), place=place))
+    return (extra, Said(given[0])), tuple(map(Said, ordered)), "so" if forward else "because", label
+
+
+def continuation(random: Random) -> Item:
+    """Two people are in two states: what comes next? Whose effect it is, or which, decides."""
+    people = [name(n) for n in random.sample(lex.NAMES, 2)]
+    states = random.sample(tuple(lex.CAUSES), 2)
+    told = [Said(Clause(p, "is", predicate=s)) for p, s in zip(people, states, strict=True)]
+    mine = random.randrange(2)
+    right = Clause(people[mine], lex.CAUSES[states[mine]])
+    if random.random() < 0.5:
+        wrong = right._replace(subject=people[1 - mine])
+    else:
+        wrong = right._replace(verb=lex.CAUSES[states[1 - mine]])
+    label = random.randrange(2)
+    choices = (right, wrong) if label == 0 else (wrong, right)
+    return tuple(told), tuple(map(Said, choices)), "", label
+
+
+# What words have in common: the classes of ``odd_one_out``.
+CLASSES = (
+    lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES), lex.ACTIONS, lex.THINGS,
+    lex.NAMES, lex.NUMBERS,
+)  # fmt: skip
+
+
+def odd_one_out(random: Random) -> Item:
+    """Four words, three of them of one class: which is the other? Each class is odd as often."""
+    ordinary, odd = random.sample(CLASSES, 2)
+    words = random.sample(ordinary, 3)
+    label = random.randrange(4)
+    words.insert(label, random.choice(odd))
+    return tuple(words), label
+
+
+def dealing(random: Random) -> Item:
+    """A sentence about people, firms and towns, maybe beside another: whose names are whose?"""
+    parts = [random.choice(tell(facts("dealing", 1, random)[0]))]
+    if random.random() < 0.5:
+        parts.append(random.choice(tell(scenes.anything(random))))
+        random.shuffle(parts)
+    return (Said(parts[0], "and" if parts[1:] else "", *parts[1:]),)
+
+
+def linking(random: Random) -> Item:
+    """A sentence that names two parties, and the description of one of them.
+
+    Which of the two is meant is not said, as in a search by an ambiguous mention; the description
+    tells the same fact from the other side. A third part has the same words as the description,
+    with the parties swapped: a candidate that is wrong, and that only order or case tells apart.
+    """
+    fact = facts("dealing", 1, random)[0]
+    while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
+        fact = facts("dealing", 1, random)[0]
+    mention = random.choice(ways := tell(fact))
+    entity = random.choice((mention.subject, mention.object))
+    kind = Said(Clause(entity, "is", Phrase(lex.ENTITIES[entity.entity], "a")))
+    told = ways[1] if mention is ways[0] else ways[0]
+    wrong = told._replace(subject=told.object, object=told.subject)
+    return (Said(mention),), (kind, Said(told)), (kind, Said(wrong))
+
+
+def picture(random: Random) -> Item:
+    """Two groups of things, one over, under, before or behind the other."""
+    return (facts("view", 1, random)[0],)
+
+
+def sentence(random: Random) -> Item:
+    """A sentence about anything, asked or told, in some wording."""
+    return (_sentence(random),)
+
+
+def _sentence(random: Random) -> Said:
+    fact = varied(scenes.anything(random), random)
+    draw = random.random()
+    if draw < 0.25 and fact.kind in scenes.ASKABLE:
+        return Said(random.choice(ask(fact))[0])
+    if draw < 0.9 and fact.kind == "state":
+        return _caused(fact, random)
+    clause = random.choice(tell(fact))
+    if draw < 0.55:
+        return Said(clause, "and", random.choice(tell(scenes.anything(random))))
+    return Said(clause)
+
+
+def _caused(fact: Fact, random: Random) -> Said:
+    cause, effect = tell(fact)
+    return Said(cause, "so", effect) if random.random() < 0.5 else Said(effect, "because", cause)
+
+
+def document(random: Random) -> Item:
+    """Plain text: some facts, and the same facts again: in other words, or asked and answered.
+
+    Whatever is hidden on one side can be found on the other by somebody who knows which sentence
+    says the same: that is what an encoder has to learn from it.
+    """
+    kind, other = random.sample(scenes.KINDS, 2)
+    told = facts(kind, 2, random) + (facts(other, 1, random) if random.random() < 0.5 else [])
+    first = [_mention(varied(fact, random), random) for fact in told]
+    again: list[Said] = []
+    for fact, rival in zip(told, (told[1], told[0], None), strict=False):
+        again += _again(varied(fact, random), rival, random)
+    random.shuffle(first)
+    return (*first, *again) if random.random() < 0.5 else (*again, *first)
+
+
+def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Said]:
+    """A fact told again, or asked and then told or answered, or doubted."""
+    draw = random.random()
+    if draw < 0.25 and rival is not None:
+        if random.random() < 0.5:
+            return [Said(random.choice(tell(fact)), answer="yes")]
+        return [Said(random.choice(tell(_false(fact, rival, random))), answer="no")]
+    if draw < 0.65 and fact.kind in scenes.ASKABLE:
+        question, answer = random.choice(ask(fact))
+        if draw < 0.45 and len(answer) == 1:
+            return [Said(question, answer=answer[0])]
+        return [Said(question), _mention(fact, random)]
+    return [_mention(fact, random)]
+
+
+def _false(fact: Fact, rival: Fact, random: Random) -> Fact:
+    """The fact with one part ruled out by its word, or taken from the fact it is confused with.
+
+    Documents are closed worlds: what nobody said is not so. (``nli`` calls that *neutral*.)
+    """
+    about = list(fact.about)
+    contrasts = [i for i, a in enumerate(about) if isinstance(a, str) and a in lex.CONTRASTS]
+    if contrasts and random.random() < 0.5:
+        i = random.choice(contrasts)
+        about[i] = random.choice(lex.CONTRASTS[about[i]])
+    else:
+        i = random.choice([i for i, a in enumerate(about) if a != rival.about[i]])
+        about[i] = rival.about[i]
+    return Fact(fact.kind, tuple(about))
+
+
+def _mention(fact: Fact, random: Random) -> Said:
+    """A fact in some wording; of a state, mostly with what comes of it."""
+    if fact.kind == "state" and random.random() < 0.7:
+        return _caused(fact, random)
+    return Said(random.choice(tell(fact)))
+
+
+def pair(random: Random) -> Item:
+    """Two sentences, to be said in two languages."""
+    return (_sentence(random), _sentence(random))
+
+
+Maker = Callable[[Random], Item]

@@ -1,0 +1,61 @@
+"""Readers of pictures with captions. The rules of ``readers.py`` hold for them too.
+
+The pictures of a data set of the Hub are gigabytes, so no reader looks at them or copies them: the
+column stays as it lies on the disk, encoded, and the ids and captions are set beside it. A picture
+is decoded when its row is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+
+from xltkit.data.readers import distinct, lines
+
+
+def captioned(
+    rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence[str | None]]
+) -> Dataset:
+    """The pictures that have a caption, in the canonical columns: ``id``, ``image``, ``texts``.
+
+    Args:
+        rows: with a column ``image``: pictures, or their bytes and path.
+        ids: one a row; repeated ones are made distinct.
+        texts: the captions of each row; what is None or blank is left out.
+    """
+    kept = [lines(text for text in some if text and not text.isspace()) for some in texts]
+    names = Dataset.from_dict({"id": distinct(ids)}, Features({"id": Value("string")}))
+    captions = Dataset.from_dict({"texts": kept}, Features({"texts": List(Value("string"))}))
+    images = rows.select_columns("image").cast_column("image", Image())
+    # Selected last: setting columns beside a selection would write its pictures out once more.
+    made = concatenate_datasets([names, images, captions], axis=1)
+    present = [i for i, some in enumerate(kept) if some]
+    return made if len(present) == len(made) else made.select(present)
+
+
+def emoji(rows: Dataset, language: str) -> Dataset:
+    """Emojis by code point, with their name only: the key words after it repeat among emojis."""
+    names = [(given.get(language) or [])[:1] for given in rows["captions"][:]]
+    return captioned(rows, rows["codepoint"][:], names)
+
+
+def flickr8k(rows: Dataset, language: str) -> Dataset:
+    """Five captions in five columns; there is no key, so the row is the id."""
+    columns = [rows[f"caption_{i}"][:] for i in range(5)]
+    return captioned(rows, range(len(rows)), zip(*columns, strict=True))
+
+
+def flickr30k(rows: Dataset, language: str) -> Dataset:
+    """The captions as one list; the row is the id."""
+    return captioned(rows, range(len(rows)), rows["caption"][:])
+
+
+def multi30k(rows: Dataset, language: str) -> Dataset:
+    """One caption in each language, in a column of its name; the row is the id in all of them."""
+    return captioned(rows, range(len(rows)), ([text] for text in rows[language][:]))
+
+
+def xm3600(rows: Dataset, language: str) -> Dataset:
+    """The captions that were written in a language, not translated; the picture has a key."""
+    return captioned(rows, rows["image_id"][:], rows["captions"][:])

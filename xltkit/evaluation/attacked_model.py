@@ -1,0 +1,134 @@
+"""What a model makes of rows that are tried out: prediction, score and loss of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xltkit.data.text import FIELDS
+from xltkit.evaluation.predict import outputs
+from xltkit.models.encoder import Model
+from xltkit.tasks.base import Columns, Feature
+from xltkit.tasks.labels import JUDGED, KINDS
+from xltkit.tasks.schema import Task
+
+Row = Mapping[str, Any]
+ROWS = 4096  # encoded at a time
+
+
+class Verdict(NamedTuple):
+    """What the model makes of one row; ``columns`` are those of ``Kind.predictions``."""
+
+    score: float
+    loss: float
+    columns: Mapping[str, Any]
+
+
+class Found(NamedTuple):
+    """What an attack made of one row.
+
+    Attributes:
+        verdict: on the attacked row.
+        changed: share of the words that are other words now.
+        valid: whether the gold label still stands, as far as strings can tell.
+        queries: rows that the model read on the way, the one given not counted.
+        shown: the attacked texts by column.
+    """
+
+    verdict: Verdict
+    changed: float
+    valid: bool
+    queries: int
+    shown: Mapping[str, Any]
+
+
+class Judge:
+    """A model with the head of a task, asked about rows of that task.
+
+    Raises:
+        ValueError: for a kind of task that cannot be attacked.
+    """
+
+    def __init__(self, model: Model, task: Task, head: str, tokenizer: Any):
+        if task.kind not in JUDGED:
+            raise ValueError(
+                f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(JUDGED)}."
+            )
+        self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
+        self.kind = KINDS[task.kind]
+
+    def encoded(self, rows: Sequence[Row], tokenizer: Any = None) -> list[Feature]:
+        """The rows as features with targets, by the model's tokenizer or what stands in for it."""
+        limit = min(self.task.budget.max_length, self.tokenizer.model_max_length)
+        tokenizer = tokenizer or self.tokenizer
+        return self.kind.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
+
+    def __call__(self, rows: Sequence[Row]) -> list[Verdict]:
+        """What the model makes of each row; all are read in one stream of batches."""
+        said: list[Verdict] = []
+        for start in range(0, len(rows), ROWS):
+            some = rows[start : start + ROWS]
+            said += self.read(some, self.encoded(some))
+        return said
+
+    def read(self, rows: Sequence[Row], features: Sequence[Feature]) -> list[Verdict]:
+        """What the model makes of the features of some rows."""
+        model, kind, head, tokenizer = self.model, self.kind, self.head, self.tokenizer
+        return self.verdicts(
+            rows, features, outputs(model, kind, head, features, tokenizer, losses=True)
+        )
+
+    def verdicts(
+        self, rows: Sequence[Row], features: Sequence[Feature], pairs: Sequence[tuple[Any, float]]
+    ) -> list[Verdict]:
+        """Outputs and losses of features as verdicts on the rows they come from."""
+        said = [out for out, _ in pairs]
+        table = self.kind.predictions(self.task, Columns.of(rows), features, said)
+        losses = np.zeros(len(rows))
+        for feature, weight, (_, loss) in zip(features, self.weights(features), pairs, strict=True):
+            losses[feature.example] += weight * loss
+        columns = table.to_dict("records")
+        return [
+            Verdict(float(own["score"]), round(float(loss), 5), own)
+            for own, loss in zip(columns, losses, strict=True)
+        ]
+
+    def weights(self, features: Sequence[Feature]) -> list[float]:
+        """What each feature's loss counts for in that of its row.
+
+        The windows of a context that hold the answer count, on average; the parts of a sentence
+        all do, in sum.
+        """
+        if self.kind.name != "span":
+            return [1.0] * len(features)
+        holds = [any(f.target) for f in features]
+        rows = {f.example for f in features}
+        rows -= {f.example for f, held in zip(features, holds, strict=True) if held}
+        counted = [held or f.example in rows for f, held in zip(features, holds, strict=True)]
+        sums: dict[int, int] = {}
+        for feature, one in zip(features, counted, strict=True):
+            sums[feature.example] = sums.get(feature.example, 0) + one
+        return [one / sums[f.example] for f, one in zip(features, counted, strict=True)]
+
+    def right(self, verdict: Verdict) -> bool:
+        """Whether an item counts as solved: half of the score, or any overlap with the answer.
+
+        An answer without any word of the gold ones is the usual success of an attack on question
+        answering (Tan and Joty 2021).
+        """
+        return verdict.score > 0 if self.kind.name == "span" else verdict.score >= 0.5
+
+    def broken(self, verdict: Verdict) -> bool:
+        """Whether an attack may stop; of a sentence with many tags there is always more to get."""
+        return self.kind.name != "tagging" and not self.right(verdict)
+
+    def worst(self, verdicts: Sequence[Verdict]) -> int:
+        """The place of the worst: broken before unbroken, then by loss, then the first."""
+        places = range(len(verdicts))
+        return max(places, key=lambda i: (self.broken(verdicts[i]), verdicts[i].loss, -i))
+
+    def shown(self, row: Row) -> dict[str, Any]:
+        """The texts of a row by column."""
+        return {name: row[name] for name in FIELDS[self.kind.name]}

@@ -1,0 +1,1 @@
+"""Encoders, heads, image towers, and the device they run on."""

@@ -1,0 +1,206 @@
+"""What finished runs left behind: their answers, their scores in one table, their comparisons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xltkit.keys import file_digest
+
+if TYPE_CHECKING:  # the batch looks at results before it knows whether it needs pandas
+    import pandas as pd
+
+KEYS = {"parameters": dict, "tables": dict, "smoke": bool}  # what every result says
+TIDY = ("arm", "task", "language", "metric")  # one row of the joint table
+SCORES = (*TIDY, "value", "seed", "n", "chance", "is_source", "main", "family")
+OVER_SEEDS = ("seeds", "mean", "low", "high", "n", "chance", "main")
+JOINT = ("run", "suite", *TIDY, "languages", "family", *OVER_SEEDS)
+AGAINST = ("baseline", "against")  # what an arm is compared with
+COMPARED = ("difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples")
+
+
+class ResultError(ValueError):
+    """A result that is not there, not whole, or of the other kind (smoke or full)."""
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """What ``result.json`` of a finished run says, its tables checked. Raises ResultError."""
+    path = folder / "result.json"
+    if not path.exists():
+        raise ResultError("there is no result")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if wrong := [key for key, kind in KEYS.items() if not isinstance(found[key], kind)]:
+            raise TypeError(f"{wrong[0]} is of the wrong type")
+        for table in found["tables"].values():
+            file = folder / Path(table["file"]).name  # nothing outside of the run's own folder
+            if file_digest(file) != table["sha256"]:
+                raise ResultError(f"{file.name} was changed after it was written")
+    except ResultError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultError(f"the result is damaged ({type(error).__name__}: {error})") from error
+    return found
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The results of a finished run, without its predictions.
+
+    Attributes:
+        name: of the run, as in ``runs.toml``.
+        record: its ``result.json``: answer, parameters, versions.
+        tables: what the notebook wrote, by name.
+    """
+
+    name: str
+    record: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+    @property
+    def suite(self) -> str:
+        """The suite it ran on; a notebook without that parameter is of the microworld."""
+        return self.record["parameters"].get("suite", "microworld")
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """The scores in the tasks' own metrics."""
+        scores = self.tables["scores"]
+        return scores[scores["main"]] if "main" in scores else scores
+
+    @property
+    def arms(self) -> list[str]:
+        """The names of the arms."""
+        return list(dict.fromkeys(self.main["arm"]))
+
+
+def read(folder: Path) -> Saved:
+    """The results in a run's folder.
+
+    Raises:
+        ResultError: if there are none, or a table is not the one that was written.
+    """
+    try:
+        found = record(folder)
+    except ResultError as error:
+        raise ResultError(
+            f"{folder} holds no whole result ({error}). Run the notebook again: "
+            f"python -m xltkit run {folder.name}"
+        ) from error
+    return _saved(folder, found)
+
+
+def read_apart(folder: Path) -> Saved:
+    """The results in a run's folder, which has to lie among runs of its own kind.
+
+    Smoke runs measure nothing: they lie in a folder of their own, ``smoke``, and stay there.
+    Raises ResultError.
+    """
+    found = record(folder)
+    if found["smoke"] != (folder.parent.name == "smoke"):
+        kind = "smoke run among full runs" if found["smoke"] else "full run among smoke runs"
+        raise ResultError(f"it is a {kind} and left out: delete {folder.name}/ and run it again")
+    return _saved(folder, found)
+
+
+def _saved(folder: Path, found: dict[str, Any]) -> Saved:
+    import pandas as pd
+
+    tables = {}
+    for name, about in found["tables"].items():
+        file = folder / Path(about["file"]).name
+        reader = pd.read_csv if file.suffix == ".csv" else pd.read_parquet
+        tables[name] = reader(file)
+    return Saved(folder.name, found, tables)
+
+
+def scores(runs: Iterable[Saved]) -> pd.DataFrame:
+    """The scores of all runs: one row per run, arm, task, language and metric.
+
+    ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``, in points, as ``chance``
+    is; ``n`` test items. ``languages`` is ``source``, ``transfer`` or, for a row more per run, arm
+    and task in the task's own metric, ``transfer mean``: the mean over all languages but the
+    source. Its interval is that over seeds of this mean, its ``n`` all their items.
+    """
+    import pandas as pd
+
+    found = []
+    for run in runs:
+        tables = [table for table in run.tables.values() if {*SCORES} <= {*table.columns}]
+        if tables:
+            table = pd.concat(tables, ignore_index=True).drop_duplicates([*TIDY, "seed"])
+            found.append(_over_seeds(table).assign(run=run.name, suite=run.suite))
+    if not found:
+        return pd.DataFrame(columns=list(JOINT))
+    return pd.concat(found, ignore_index=True)[list(JOINT)]
+
+
+def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Means and intervals over seeds of one run's scores, and of its means over languages."""
+    import pandas as pd
+
+    from xltkit.analysis.intervals import t_interval
+
+    table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
+    transfer = table[~table["is_source"] & table["main"]]
+    means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
+        value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean")
+    )
+    means = means.assign(language="", family="", languages="transfer mean", main=True)
+    table = pd.concat([means, table], ignore_index=True)
+    groups = table.groupby([*TIDY, "languages"], sort=False, dropna=False)
+    joint = groups.agg(
+        family=("family", "first"),
+        seeds=("seed", "nunique"),
+        mean=("value", "mean"),
+        n=("n", "first"),
+        chance=("chance", "first"),
+        main=("main", "first"),
+    ).reset_index()
+    joint[["low", "high"]] = [t_interval(values) for _, values in groups["value"]]
+    return joint
+
+
+def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
+    """Every difference with an interval that a run has stored, in any of its tables.
+
+    ``what`` names the rest: task, family, setting, whatever that table is split by.
+    """
+    import pandas as pd
+
+    found = []
+    for run in runs:
+        for name, table in run.tables.items():
+            named = [level for level in table.index.names if level]
+            table = table.reset_index(named) if named else table
+            if "difference" not in table.columns:
+                table = table.rename(columns={"gain": "difference"})
+            if {"difference", "low", "high"} <= {*table.columns} and len(table):
+                found.append(_compared(table).assign(run=run.name, suite=run.suite, table=name))
+    columns = ["run", "suite", "table", "arm", "against", "what", "languages", *COMPARED]
+    if not found:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(found, ignore_index=True).reindex(columns=columns)
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of differences in the columns that all of them share."""
+    words = [c for c in table.columns if not _numeric(table[c])]
+    against = next((c for c in AGAINST if c in words), "")
+    own = {"arm", "languages", "method", "suite", against}
+    rest = [c for c in words if c not in own]
+    out = table.reindex(columns=["arm", "languages", *COMPARED])
+    rows = table[rest].itertuples(index=False)
+    what = [", ".join(str(v) for v in row if v == v and v is not None) for row in rows]
+    return out.assign(what=what, against=table[against] if against else "")
+
+
+def _numeric(column: pd.Series) -> bool:
+    """Whether a column holds numbers."""
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(column)

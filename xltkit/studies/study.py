@@ -1,0 +1,262 @@
+"""A study: arms x target tasks x seeds, as a graph of stages, run, and read as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from xltkit.data import loading as data
+from xltkit.data.languages import language as find_language
+from xltkit.progress import track
+from xltkit.provenance import tally
+from xltkit.studies.cluster import make_all
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.results import Results
+from xltkit.studies.stages import Stage, evaluation_stage, training_stages
+from xltkit.studies.store import Store
+from xltkit.tasks import Task, get, replacements
+from xltkit.tasks import suite as find_suite
+from xltkit.tasks.labels import KINDS
+from xltkit.tasks.suites.benchmarks import BENCHMARKS
+from xltkit.training.phases import Evaluate
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score of the grid: an arm and a seed, evaluated on a task by a stage."""
+
+    arm: str
+    seed: int
+    task: str
+    train_set: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms, targets and seeds, and what it takes to compare them. Made by ``study``."""
+
+    arms: Mapping[str, Recipe]
+    cells: tuple[Cell, ...]
+    suite: str
+    source: str
+    missing: Mapping[str, tuple[str, ...]]
+    by_arm: bool = False  # each arm is scored in languages of its own
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Every stage once, parents before children: what ``run`` makes."""
+        ordered: dict[str, Stage] = {}
+        for cell in self.cells:
+            ordered |= {s.key: s for s in reversed(cell.stage.chain)}
+        return list(ordered.values())
+
+    @property
+    def asked(self) -> int:
+        """The number of stages if no two arms, tasks or seeds shared any."""
+        return sum(len(cell.stage.chain) for cell in self.cells)
+
+    def plan(self, store: Store | None = None) -> pd.DataFrame:
+        """One row per stage: what it does, its steps, and whether the store has it already."""
+        store = store or Store()
+        rows = [
+            {
+                "key": s.key,
+                "stage": s.title,
+                "steps": getattr(s.phase, "steps", 0),
+                "there": store.has(s.key),
+            }
+            for s in self.stages
+        ]
+        return pd.DataFrame(rows)
+
+    def run(
+        self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
+    ) -> Results:
+        """Make every stage that is not there yet, and read the results.
+
+        Killed at any point and started again, it goes on where it was, and ends with the same
+        numbers.
+
+        Args:
+            store: where stages are kept.
+            workers: processes that make stages; ``XLTKIT_WORKERS``, or one, unless given.
+            scheduler: the address of a Dask scheduler, whose workers make them instead;
+                ``XLTKIT_SCHEDULER`` unless given.
+        """
+        store = store or Store()
+        there = sum(store.has(s.key) for s in self.stages)
+        print(
+            f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
+            f"store, {len(self.stages) - there} to make."
+        )
+        tally.update({"asked for": self.asked, "after sharing": len(self.stages)})
+        tally.update({"there already": there, "made": len(self.stages) - there})
+        with track(len(self.stages), "study", unit="stage") as bar:
+            make_all(self.stages, store, lambda s: bar.update(stage=s.title), workers, scheduler)
+        return Results(self, store)
+
+
+def study(
+    arms: Mapping[str, Recipe],
+    targets: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    suite: str = "microworld",
+    source: str = "en",
+    languages: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    split: str = "test",
+    steps: int = 0,
+    examples: int = 0,
+    rows: int = 0,
+    stand_ins: Iterable[str] = (),
+    sweep: bool = False,
+    shuffled: bool = False,
+) -> Study:
+    """Plan a study; nothing is trained before ``run``.
+
+    Args:
+        arms: the conditions to compare, by name.
+        targets: short names of the suite (``qa``) or names of tasks (``xquad``).
+        seeds: one training run per seed and arm.
+        suite: what the short names mean.
+        source: the language whose labels the target phase sees.
+        languages: test languages; empty means those of the benchmark, or all that the task has.
+            The source is always added, if the task has it.
+            By arm, if each arm has a language of its own, such as the same language with another
+            word order: arms are then compared on the language before ``-x-`` in the code.
+        split: ``test`` or ``validation``.
+        steps: of the target phase; 0 means the task's own budget.
+        examples: test rows per language; 0 means all.
+        rows: training rows of each portion, of every phase, at most; 0 means all.
+        stand_ins: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
+        sweep: score every layer and pooling in retrieval tasks.
+        shuffled: deal out the labels of the target phase at random: every score must then fall
+            to chance, whatever the arm.
+
+    Raises:
+        ValueError: for an empty list, an unknown name, or labels that do not fit.
+        MissingData: if a training set, or a test set in every language, is not to be had.
+    """
+    if not arms or not targets or not seeds:
+        raise ValueError(
+            f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
+            f"{list(seeds)}. For example seeds=[0, 1, 2]."
+        )
+    replaced = replacements(stand_ins)
+    tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
+    if unscored := [task.name for task in tasks if not task.metric]:
+        raise ValueError(
+            f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
+            "as in Pretrain(text=(Portion('text'),))."
+        )
+    _check_worlds(suite, tasks)
+    by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
+    if set(by_arm) != set(arms):
+        raise ValueError(
+            f"languages are given for {list(by_arm)}, and the arms are {list(arms)}. Give every "
+            f"arm its own, as in languages={{{next(iter(arms))!r}: ['qbe'], ...}}."
+        )
+    if isinstance(languages, Mapping):
+        _check_counterparts(by_arm)
+    find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
+    _check_languages([c for codes in by_arm.values() for c in codes], tasks, split)
+    cells, missing = [], {}
+    for task in tasks:
+        trained_on = _train_set(task, replaced)
+        asked = dict.fromkeys(map(tuple, by_arm.values()))
+        found = {
+            codes: _present(task, split, source, codes or _of_benchmark(suite, task))
+            for codes in asked
+        }
+        missing[task.name] = tuple(dict.fromkeys(c for _, gone in found.values() for c in gone))
+        for arm, recipe in arms.items():
+            present, _ = found[tuple(by_arm[arm])]
+            phase = Evaluate(task.name, present, split, examples, sweep=sweep)
+            full = recipe.standing_in(replaced).aimed(
+                trained_on, language=source, steps=steps or None, shuffled=shuffled
+            )
+            full = full.at_most(rows)
+            for seed in seeds:
+                chain = training_stages(full, seed)
+                last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
+                cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
+    return Study(dict(arms), tuple(cells), suite, source, missing, isinstance(languages, Mapping))
+
+
+def _check_worlds(suite: str, tasks: Sequence[Task]) -> None:
+    """A mean over real tasks and invented ones would look like a result."""
+    invented = [t.name for t in tasks if (t.test or t.validation).hub == "microworld"]
+    if invented and not find_suite(suite).is_microworld:
+        raise ValueError(
+            f"{invented} are of the microworld, and the suite is {suite!r}, whose targets are "
+            f"{', '.join(find_suite(suite).targets)}."
+        )
+
+
+def _of_benchmark(suite: str, task: Task) -> tuple[str, ...]:
+    """The languages that a benchmark tests a task in; XTREME has fewer than there are."""
+    return BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
+
+
+def _present(
+    task: Task, split: str, source: str, languages: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The languages that can be scored, and those whose data is not there."""
+    codes = _codes(task, split, source, languages)
+    present, absent = data.available(task, split, codes)
+    if not present:
+        # Loading raises the error that says what was looked for and how to get it.
+        data.load(task, split, absent[0] if absent else source)
+    return tuple(present), tuple(absent)
+
+
+def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> list[str] | None:
+    """The languages to score; the source too, if the task has it. None means all."""
+    if not languages:
+        return None
+    has = getattr(task, split) or ()
+    return [c for c in dict.fromkeys([source, *languages]) if c != source or c in has]
+
+
+def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
+    """A language that no task of the study has is a slip; one that some have is skipped there."""
+    sources = [getattr(task, split) for task in tasks if getattr(task, split)]
+    known = sorted({code for source in sources for code in source.languages})
+    # Asked one by one: the microworld has languages that no list of its languages names.
+    unknown = {code: "" for code in codes if not any(code in s for s in sources)}
+    if known and unknown:
+        hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(unknown) else ""
+        raise ValueError(
+            f"No target has the language {list(unknown)}; there are {', '.join(known)}.{hint}"
+        )
+
+
+def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
+    """Arms with languages of their own must have variants of the same ones, each once."""
+    shared = {arm: sorted(code.partition("-x-")[0] for code in codes)
+              for arm, codes in by_arm.items()}  # fmt: skip
+    first = next(iter(shared.values()))
+    if len(set(first)) < len(first) or any(codes != first for codes in shared.values()):
+        raise ValueError(
+            f"Arms cannot be compared: by arm, their languages are variants of {shared}. Give each "
+            "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
+        )
+
+
+def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
+    """The task whose training split the target phase uses; empty if nothing is trained."""
+    if KINDS[task.kind].frozen:
+        return ""
+    name = task.train_on or task.name
+    stand_in = replaced.get(name, name)
+    trained = get(stand_in)
+    if (trained.kind, trained.labels) != (task.kind, task.labels):
+        raise ValueError(
+            f"{stand_in} cannot stand in for {name}: it is {trained.kind} with the labels "
+            f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
+        )
+    return stand_in

@@ -1,0 +1,1 @@
+"""Every task and benchmark as rows of tables."""

@@ -1,6 +1,6 @@
 """Whether intervals cover what they promise, and how often arms that are the same look different.
 
-    python benchmarks/calibration.py [--studies 1000] [--real] [--save tests/analysis/same_recipe.npz]
+    python benchmarks/calibration.py [--studies 1000] [--real] [--save FILE.npz]
 
 Simulated studies of two arms without a true difference, in which seeds, items and seeds with items
 matter in known proportions, and, with ``--real``, studies cut out of many runs of one recipe in the

@@ -25,7 +25,7 @@ from xltkit.studies.store import Store
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import Phase
 
-ROWS = xlt.Portion("captions", "en", 500)
+ROWS = xlt.TrainingSet("captions", "en", 500)
 
 
 def ways(steps: int, batch: int) -> dict[str, Phase]:

@@ -24,7 +24,7 @@ from xltkit.training.align import Align
 from xltkit.training.robust import Adversarial, Consistency, RandomPerturbation
 from xltkit.training.synonyms import SynonymSmoothing
 
-PAIRS = tuple(xlt.Portion("pairs", code, 500) for code in ("qbe", "qke", "qto"))
+PAIRS = tuple(xlt.TrainingSet("pairs", code, 500) for code in ("qbe", "qke", "qto"))
 WAYS = {
     "plain": {},
     "Adversarial, 2 steps": {"robust": Adversarial()},

@@ -19,7 +19,7 @@ from pathlib import Path
 from xltkit.batch.execute import held
 from xltkit.batch.run import run_batch
 from xltkit.batch.runs import read_runs, select
-from xltkit.provenance import root
+from xltkit.files import root
 from xltkit.studies.store import SIGNATURE
 
 PERIOD = 0.1  # seconds between two looks at the memory

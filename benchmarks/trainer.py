@@ -29,7 +29,7 @@ from transformers.utils import logging
 
 from xltkit.data import loading as data
 from xltkit.models.device import device, peak_gib, precision
-from xltkit.tasks import Portion, Task, get, scorers
+from xltkit.tasks import Task, TrainingSet, get, scorers
 from xltkit.tasks.rows import training_rows
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
@@ -149,7 +149,7 @@ def make_trainer(job: Job, model: nn.Module, tokenizer: Any, features: Any = Non
 def train(job: Job) -> dict[str, float]:
     """Train and save, as an example script does, without any evaluation on the way."""
     task, work = get(job.work.train), job.work
-    rows = training_rows(Portion(task.name, "en", work.steps * work.batch_size))
+    rows = training_rows(TrainingSet(task.name, "en", work.steps * work.batch_size))
     tokenizer = AutoTokenizer.from_pretrained(job.encoder)
     encoded = encode(task, rows, tokenizer, work.max_length, training=True)
     set_seed(job.seed)

@@ -101,7 +101,7 @@ def looked_at(tiny, tmp_path_factory):
     from xltkit.studies.recipe import Recipe
     from xltkit.studies.store import Store
 
-    turned = xlt.Align(pairs=(xlt.Portion("pairs", "qad", 20),), method="rotation")
+    turned = xlt.Align(pairs=(xlt.TrainingSet("pairs", "qad", 20),), method="rotation")
     base = Recipe(tiny)
     arms = {
         "none": base.then(xlt.Target(examples=60)),

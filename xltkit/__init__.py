@@ -21,7 +21,7 @@ _HOMES = {
     "Intermediate": "training.phases",
     "ParameterError": "batch.parameters",
     "Playground": "explore.playground",
-    "Portion": "tasks",
+    "TrainingSet": "tasks",
     "Pretrain": "training.phases",
     "RandomPerturbation": "training.robust",
     "SynonymSmoothing": "training.synonyms",

@@ -144,7 +144,7 @@ def _check(names: Sequence[str], first: bool) -> int:
 def _report() -> int:
     from xltkit.batch.report import build
     from xltkit.batch.runs import BatchError
-    from xltkit.provenance import root
+    from xltkit.files import root
 
     return _code(lambda: print("\n".join(map(str, build(root() / "outputs", root())))), BatchError)
 

@@ -1,14 +1,40 @@
-"""Hashes and seeds: everything random is a pure function of a key, nothing carries a state."""
+"""Names looked up, values hashed, seeds derived: what is random is a pure function of a key."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
+    """The sentence that refuses a name: what was given, the near miss, what is allowed.
+
+    >>> unknown("task", "xnlii", ["xnli", "xquad"])
+    "There is no task 'xnlii'. Did you mean 'xnli'? Allowed: xnli, xquad."
+    """
+    allowed = [str(name) for name in allowed]
+    near = get_close_matches(str(given), allowed, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no {what} {given!r}.{hint} Allowed: {', '.join(allowed) or 'none'}."
+
+
+def choose(what: str, given: str, allowed: Iterable[str]) -> str:
+    """``given`` if it is one of the names allowed.
+
+    Raises:
+        ValueError: the sentence of ``unknown``.
+    """
+    allowed = list(allowed)
+    if given not in allowed:
+        raise ValueError(unknown(what, given, allowed))
+    return given
 
 
 def digest(value: Any, length: int = 16) -> str:

@@ -1,7 +1,7 @@
 """Intervals cover what they promise, and arms that are the same look different in 1 of 20 studies.
 
 Simulated studies with the variance of real ones, and studies cut out of real runs of one recipe
-(``benchmarks/calibration.py --real 24 --save tests/analysis/same_recipe.npz``). Everything is seeded.
+(``benchmarks/calibration.py --real 24 --save same_recipe.npz``). Everything is seeded.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from xltkit.analysis import claims
 from xltkit.analysis.claims import CLAIMS, VERDICTS, Claim, Measured, dealt, gain, noted, verdict
 from xltkit.batch.runs import read_runs
-from xltkit.provenance import root
+from xltkit.files import root
 from xltkit.studies import published
 from xltkit.studies.published import Saved
 

@@ -16,7 +16,7 @@ from xltkit.analysis.items import Block, Items, flip
 from xltkit.studies.failures import failures
 from xltkit.studies.results import Results
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 
 CELL = ("nli", "qbe")
 LABELS = ("entailment", "contradiction")
@@ -42,7 +42,7 @@ class Found(Results):
         ):
             row = {"arm": arm, "seed": seed, "task": task, "language": code, "counterpart": code}
             row |= {"is_source": code == "en", "n": mine["example_id"].nunique(), "main": True}
-            kind = KINDS[get(task).kind]
+            kind = TYPES[get(task).kind]
             value = kind.metrics(get(task), mine, code)[get(task).metric]
             rows.append(row | {"value": value, "metric": get(task).metric,
                                "chance": get(task).chance, "family": code})  # fmt: skip
@@ -217,8 +217,8 @@ def test_the_sums_of_items_give_the_metric(name):
     table.index += 7  # as a part of the table of all languages
     task = get(name)
     code = "de" if name == "mlqa" else "en"
-    terms = KINDS[task.kind].terms(task, table, code)
-    value = KINDS[task.kind].metrics(task, table, code)[task.metric]
+    terms = TYPES[task.kind].terms(task, table, code)
+    value = TYPES[task.kind].metrics(task, table, code)[task.metric]
     assert 0 < value < 100
     assert terms["top"].sum() / terms["bottom"].sum() == pytest.approx(value)
 
@@ -228,10 +228,10 @@ def test_pictures_are_items_with_all_their_captions():
             ("p", "image to text", 1), ("q", "image to text", 9)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["example_id", "direction", "rank"])
     task = get("captions")
-    terms = KINDS["captions"].terms(task, table, "en")
+    terms = TYPES["captions"].terms(task, table, "en")
     assert set(terms["item"]) == {"p", "q"}
     sums = terms.groupby("part")[["top", "bottom"]].sum()
-    value = KINDS["captions"].metrics(task, table, "en")["r@1"]
+    value = TYPES["captions"].metrics(task, table, "en")["r@1"]
     assert (sums["top"] / sums["bottom"]).mean() == pytest.approx(value) == pytest.approx(125 / 3)
 
 

@@ -16,7 +16,7 @@ from xltkit import cli
 from xltkit.data import loading as data
 from xltkit.data import readers_captions as caption_readers
 from xltkit.studies import stages
-from xltkit.tasks import COLUMNS, SUITES, Portion, check, get
+from xltkit.tasks import COLUMNS, SUITES, TrainingSet, check, get
 from xltkit.tasks.suites.captions import EMOJI, TASKS, XM3600, XM3600_NAMES
 from xltkit.training.phases import Evaluate
 
@@ -188,7 +188,7 @@ def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
     ],
 )  # fmt: skip
 def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
-    recipe = SimpleNamespace(phases=[SimpleNamespace(portions=[Portion(trained)])])
+    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(trained)])])
     with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains on"):
         stages._assert_unseen(Evaluate(tested, ("en",)), get(tested).test, recipe)
     for allowed in ("xm3600", "emoji"):
@@ -197,7 +197,7 @@ def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
 
 def test_tasks_may_be_trained_on_their_own_split():
     for name in ("emoji", "flickr8k", "multi30k"):
-        recipe = SimpleNamespace(phases=[SimpleNamespace(portions=[Portion(name)])])
+        recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(name)])])
         stages._assert_unseen(Evaluate(name, ("en",)), get(name).test, recipe)
 
 

@@ -13,7 +13,7 @@ from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
 from xltkit.data.source import Source
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 
 NLI = ["entailment", "neutral", "contradiction"]
 TEXT = Value("string")
@@ -111,7 +111,7 @@ def test_a_question_without_an_answer_is_trained_to_the_first_token():
     rows = readers.span(squad2_rows(), "en")
     assert rows["answers"][:] == [["Anna"], []]
     assert rows["starts"][:] == [[0], []]
-    features = KINDS["span"].encode(get("squad2"), rows, words(), 32, training=True)
+    features = TYPES["span"].encode(get("squad2"), rows, words(), 32, training=True)
     assert [f.target for f in features] == [(4, 4), (0, 0)]
 
 
@@ -227,7 +227,7 @@ def test_ccg_takes_its_labels_from_your_file(ccg):
         ["NP/N", "N"],
         ["N", "S\\NP"],
     ]
-    assert KINDS["tagging"].head(task).size == 3
+    assert TYPES["tagging"].head(task).size == 3
     first = data.fingerprint(task.train, "en")
     ccg.write_text(CONLL.replace("NP/N", "NP"))
     assert get("ccg").labels == ("N", "NP", "S\\NP")
@@ -276,7 +276,7 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypa
 
 
 def test_labels_of_a_batch_hold_no_answer_as_position_zero():
-    features = KINDS["span"].encode(
+    features = TYPES["span"].encode(
         get("squad2"), readers.span(squad2_rows(), "en"), words(), 32, training=True
     )
-    assert np.array_equal(KINDS["span"].labels(features, 32), [[4, 4], [0, 0]])
+    assert np.array_equal(TYPES["span"].labels(features, 32), [[4, 4], [0, 0]])

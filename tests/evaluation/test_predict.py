@@ -12,12 +12,12 @@ from xltkit.evaluation import predict as module
 from xltkit.evaluation.predict import batches_by_length, predict
 from xltkit.models import encoder as models
 from xltkit.tasks import get
-from xltkit.tasks.base import Feature
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.base import EncodedExample
+from xltkit.tasks.labels import TYPES
 
 
 def features(lengths, sequences=1):
-    return [Feature(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
+    return [EncodedExample(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
 
 
 def test_batches_stay_within_the_budget_and_lose_nothing():
@@ -40,7 +40,7 @@ def test_a_feature_longer_than_the_budget_gets_a_batch_of_its_own():
 def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkeypatch):
     monkeypatch.setattr(module.runtime, "precision", lambda: "no")
     task = get(name)
-    head = KINDS[task.kind].head(task)
+    head = TYPES[task.kind].head(task)
     torch.manual_seed(0)
     model = models.Model(tiny, {name: head})
     rows = {c: micro.rows(name, "test", LANGUAGES[c], 25) for c in ("en", "qad", "qto")}

@@ -24,7 +24,7 @@ from xltkit.keys import file_digest
 from xltkit.models import vectors, vision
 from xltkit.studies import build_micro_clip as micro_clip
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 
 WORDS = ["w", "a longer text of several words", "b"]
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
@@ -222,7 +222,7 @@ def test_what_has_no_text_tower_is_no_teacher(name, tmp_path):
 
 def test_the_towers_of_the_shipped_clip_find_each_other(tmp_path):
     rows = data.load(get("captions"), "test", "en", 100).select(range(100))
-    kind = KINDS["captions"]
+    kind = TYPES["captions"]
     features = kind.encode(get("captions"), rows, vision.models.load_tokenizer("micro"), 96, False)
     said = [text for texts in rows["texts"][:] for text in texts]
     pair = (

@@ -17,7 +17,7 @@ from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Portion
+from xltkit.tasks import TrainingSet
 
 FEW = {"high": 30, "mid": 20, "low": 10}
 
@@ -80,8 +80,10 @@ def test_what_is_shipped_is_what_is_said():
 def test_the_same_document_belongs_to_a_language_whatever_its_knobs():
     from xltkit.tasks.rows import training_rows
 
-    plain, turned = (training_rows(Portion("text", c, 20))["text"][:] for c in ("qbe", "qbe-x-sov"))
+    plain, turned = (
+        training_rows(TrainingSet("text", c, 20))["text"][:] for c in ("qbe", "qbe-x-sov")
+    )
     names = [[sorted(set(NAMES) & set(t.split())) for t in texts] for texts in (plain, turned)]
     assert names[0] == names[1]
     assert plain != turned
-    assert len(training_rows(Portion("nli", "en", 5000))) == 5000  # more than the task's own
+    assert len(training_rows(TrainingSet("nli", "en", 5000))) == 5000  # more than the task's own

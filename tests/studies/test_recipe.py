@@ -10,7 +10,7 @@ import pytest
 
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
-from xltkit.tasks import Portion, get, rows
+from xltkit.tasks import TrainingSet, get, rows
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import Intermediate, Pretrain, Target, mixing
 
@@ -42,7 +42,7 @@ def test_a_recipe_does_not_change():
 
 def test_defaults_come_from_the_budget_of_the_task():
     phase = Target("nli").resolved([4000])
-    assert phase.steps > 0 and phase.learning_rate == get("nli").budget.learning_rate
+    assert phase.steps > 0 and phase.learning_rate == get("nli").training.learning_rate
     assert Target("nli", epochs=2, batch_size=50).resolved([4000]).steps == 160
     assert Target("nli", steps=7, learning_rate=1e-3).resolved([4000]).steps == 7
 
@@ -50,7 +50,7 @@ def test_defaults_come_from_the_budget_of_the_task():
 def test_the_share_of_language_modelling_is_kept():
     phase = Intermediate(["nli", "qa"], mlm=0.2, text=["text"], mix="uniform")
     assert phase.weights([10, 20, 30]) == pytest.approx([0.4, 0.4, 0.2])
-    pretrain = Pretrain((Portion("text"),), (Portion("pairs", "qad"),), pair_share=0.3)
+    pretrain = Pretrain((TrainingSet("text"),), (TrainingSet("pairs", "qad"),), pair_share=0.3)
     assert pretrain.weights([5, 5]) == pytest.approx([0.7, 0.3])
 
 
@@ -97,21 +97,22 @@ def test_a_key_does_not_depend_on_where_the_encoder_lies(tiny, tmp_path):
 
 
 def test_a_recipe_is_cut_to_so_many_rows_of_everything(tiny):
-    parts = [Portion("choice"), Portion("nli", "en", 20)]
+    parts = [TrainingSet("choice"), TrainingSet("nli", "en", 20)]
     whole = Recipe(tiny).then(Intermediate(parts), Target("nli"))
     assert whole.at_most(0) is whole
     between, target = whole.at_most(30).phases
-    assert [p.examples for p in (*between.tasks, *target.portions)] == [30, 20, 30]
+    assert [p.examples for p in (*between.tasks, *target.training_sets)] == [30, 20, 30]
     assert keys(whole.at_most(30))[0] != keys(whole)[0]
 
 
 @pytest.mark.parametrize(
-    "portion", [Portion("qa-small"), Portion("nli", "qbe", 70), Portion("pos", shuffled=True)]
+    "training_set",
+    [TrainingSet("qa-small"), TrainingSet("nli", "qbe", 70), TrainingSet("pos", shuffled=True)],
 )
-def test_rows_are_counted_without_being_made(portion, monkeypatch):
-    expected = len(training_rows(portion))
+def test_rows_are_counted_without_being_made(training_set, monkeypatch):
+    expected = len(training_rows(training_set))
     monkeypatch.setattr(rows, "training_rows", None)
-    assert rows.count(portion) == expected
+    assert rows.count(training_set) == expected
 
 
 def test_arms_share_what_they_have_in_common(tiny):
@@ -120,14 +121,14 @@ def test_arms_share_what_they_have_in_common(tiny):
 
 
 def test_a_small_set_is_part_of_a_larger_one_and_the_same_for_all():
-    small, large = (set(training_rows(Portion("nli", "en", n))["id"]) for n in (50, 200))
+    small, large = (set(training_rows(TrainingSet("nli", "en", n))["id"]) for n in (50, 200))
     assert len(small) == 50 and small < large
-    assert len(training_rows(Portion("nli"))) == 4000
+    assert len(training_rows(TrainingSet("nli"))) == 4000
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order():
-    plain = training_rows(Portion("nli"))
-    shuffled = training_rows(Portion("nli", shuffled=True))
+    plain = training_rows(TrainingSet("nli"))
+    shuffled = training_rows(TrainingSet("nli", shuffled=True))
     assert sorted(plain["label"]) == sorted(shuffled["label"])
     assert plain["text_a"][:] == shuffled["text_a"][:]
     agree = sum(a == b for a, b in zip(plain["label"], shuffled["label"], strict=True))
@@ -136,7 +137,7 @@ def test_shuffled_labels_are_the_same_labels_in_another_order():
 
 @pytest.mark.parametrize("task, column", [("pos", "tags"), ("qa", "question")])
 def test_tags_and_questions_are_shuffled_too(task, column):
-    plain, shuffled = (training_rows(Portion(task, shuffled=s)) for s in (False, True))
+    plain, shuffled = (training_rows(TrainingSet(task, shuffled=s)) for s in (False, True))
     assert plain.features == shuffled.features and plain["id"][:] == shuffled["id"][:]
     assert plain[column][:] != shuffled[column][:]
     if column == "tags":

@@ -112,8 +112,8 @@ def test_a_head_trained_on_other_labels_is_never_read(tiny):
         ({"targets": []}, ValueError, "targets"),
         ({"suite": "xtrem-r"}, ValueError, "xtreme-r"),
         ({"languages": ["xx"]}, (ValueError, MissingData), "xx"),
-        ({"stand_ins": ["nli=choice"]}, ValueError, "<-"),
-        ({"stand_ins": ["nli<-choice"]}, ValueError, "labels"),
+        ({"substitutes": ["nli=choice"]}, ValueError, "<-"),
+        ({"substitutes": ["nli<-choice"]}, ValueError, "labels"),
     ],
 )
 def test_bad_input_stops_before_any_work(tiny, change, error, message):

@@ -3,12 +3,12 @@
 import xltkit as xlt
 from xltkit.data import loading as data
 from xltkit.studies import make as making
-from xltkit.tasks import Portion, get
+from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.rows import training_rows
 
 assert making
 for task in ("choice", "pos", "nli"):
-    training_rows(Portion(task))
+    training_rows(TrainingSet(task))
     for language in ("en", "qad"):
         data.load(get(task), "test", language, 20)
 assert xlt.study

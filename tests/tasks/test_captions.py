@@ -12,10 +12,10 @@ from xltkit.studies.make import _encoded_rows, make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
-from xltkit.tasks import Portion, get
-from xltkit.tasks.base import Feature
+from xltkit.tasks import TrainingSet, get
+from xltkit.tasks.base import EncodedExample
 from xltkit.tasks.captions import as_text, check_paraphrases
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.contrast import Contrast
@@ -44,10 +44,10 @@ def scored(scores, owners=None, same=None):
     owners = range(len(scores)) if owners is None else owners
     same = np.arange(pictures) if same is None else np.asarray(same)
     rows = Dataset.from_dict({"id": [f"p{i}" for i in range(pictures)]})
-    features = [Feature(owner, (np.zeros(1),)) for owner in owners]
+    features = [EncodedExample(owner, (np.zeros(1),)) for owner in owners]
     # against pictures that are unit vectors, a caption's numbers are its scores
-    table = KINDS["captions"].found(rows, features, scores, np.eye(pictures), same)
-    return KINDS["captions"].metrics(CAPTIONS, table, "en"), table
+    table = TYPES["captions"].found(rows, features, scores, np.eye(pictures), same)
+    return TYPES["captions"].metrics(CAPTIONS, table, "en"), table
 
 
 def ranks(table, way):
@@ -102,9 +102,9 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
     rows = Dataset.from_dict({"id": list(map(str, range(500)))})
     found = {}
     for name, order in {"own": np.arange(500), "other": random.permutation(500)}.items():
-        features = [Feature(i, (np.zeros(1),)) for i in range(500)]
-        table = KINDS["captions"].found(rows, features, vectors[order], vectors, np.arange(500))
-        found[name] = KINDS["captions"].metrics(CAPTIONS, table, "en")
+        features = [EncodedExample(i, (np.zeros(1),)) for i in range(500)]
+        table = TYPES["captions"].found(rows, features, vectors[order], vectors, np.arange(500))
+        found[name] = TYPES["captions"].metrics(CAPTIONS, table, "en")
     assert found["own"]["r@1"] == 100
     # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so
     assert found["other"]["r@1"] <= 1 and 0.5 <= found["other"]["r@10"] <= 4.5
@@ -112,14 +112,14 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
 
 def test_a_feature_is_a_caption_and_knows_its_picture(tokenizer):
     rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x y", "z"], ["x"]]})
-    features = KINDS["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    features = TYPES["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
     assert [(f.example, f.target) for f in features] == [(0, 0), (0, 0), (1, 1)]
     assert [list(f.sequences[0]) for f in features] == tokenizer(["x y", "z", "x"])["input_ids"]
 
 
 def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
     rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x", "y", "z"], ["v", "w"]]})
-    features = KINDS["paraphrases"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    features = TYPES["paraphrases"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
     both = [tuple(tokenizer.decode(s, skip_special_tokens=True) for s in f.sequences)
             for f in features]  # fmt: skip
     pairs = [("x", "y"), ("y", "z"), ("z", "x"), ("v", "w"), ("w", "v")]
@@ -142,11 +142,11 @@ def test_captions_are_plain_text_one_a_row(blind):
 
 
 def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, blind):
-    portion = Portion("captions", "qas", 30)
-    phase = Pretrain(text=(portion,), steps=2, batch_size=8, max_length=64)
+    training_set = TrainingSet("captions", "qas", 30)
+    phase = Pretrain(text=(training_set,), steps=2, batch_size=8, max_length=64)
     (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
     (encoded,) = _encoded_rows(stage)
-    texts = as_text(training_rows(portion))["text"][:]
+    texts = as_text(training_rows(training_set))["text"][:]
     assert [list(f.sequences[0]) for f in encoded.features] == tokenizer(texts)["input_ids"]
     folder = make(stage, store)
     assert (folder / "model.safetensors").is_file() and not (folder / "tower").exists()
@@ -156,9 +156,9 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
 def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenizer, tmp_path):
     made = []
     for shuffled in (False, True):
-        portion = Portion("captions", "en", 40, shuffled)
-        rows, phase = training_rows(portion), ImageText(portion, tower="pixels")
-        features = KINDS["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+        training_set = TrainingSet("captions", "en", 40, shuffled)
+        rows, phase = training_rows(training_set), ImageText(training_set, tower="pixels")
+        features = TYPES["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
         plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
         about = ([Encoded(CAPTIONS, features)], plan, tokenizer, 0)
         (batch,) = Contrast(*about, phase=phase, rows=[rows], store=tmp_path).batches(0, 1)

@@ -14,15 +14,15 @@ from datasets import Dataset
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.tasks import get
-from xltkit.tasks.base import IGNORED, Feature, pad
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.base import IGNORED, EncodedExample, pad
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.span import Window, shortened, span_in
 
 
 def encode(name, tokenizer, count=40, code="en", max_length=96, training=True):
     task = get(name)
     rows = micro.rows(name, "validation", LANGUAGES[code], count)
-    return task, rows, KINDS[task.kind].encode(task, rows, tokenizer, max_length, training)
+    return task, rows, TYPES[task.kind].encode(task, rows, tokenizer, max_length, training)
 
 
 def test_padding_fills_up_to_a_multiple():
@@ -34,13 +34,13 @@ def test_padding_fills_up_to_a_multiple():
 
 def test_classification_loss_is_a_sum_of_cross_entropies():
     logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0]])
-    loss = KINDS["classification"].loss(logits, torch.tensor([1, 0]))
+    loss = TYPES["classification"].loss(logits, torch.tensor([1, 0]))
     assert float(loss) == pytest.approx(math.log(3) + math.log(2))
 
 
 def test_choice_reads_scores_in_groups(tokenizer):
     _, rows, features = encode("choice", tokenizer)
-    kind = KINDS["choice"]
+    kind = TYPES["choice"]
     batch = kind.collate(features[:3], tokenizer, training=True)
     assert len(batch["input_ids"]) == 6 and batch["labels"].tolist() == rows["label"][:3]
     logits = torch.tensor([[0.0], [1.0], [2.0], [0.0], [0.0], [5.0]])
@@ -54,7 +54,7 @@ def test_choice_reads_scores_in_groups(tokenizer):
 
 
 def test_labels_keep_the_scores_of_all_and_so_does_the_file(tmp_path):
-    task, kind = get("nli"), KINDS["classification"]
+    task, kind = get("nli"), TYPES["classification"]
     rows = Dataset.from_dict({"id": ["a", "b"], "label": [0, 2]})
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.7, 0.2]])
     outputs = kind.outputs((5 + probabilities.log()).to(torch.bfloat16), [None] * 2)
@@ -83,7 +83,7 @@ def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
     task, rows, features = encode("pos", tokenizer, max_length=8)
     assert len(features) > len(rows)
     assert max(map(len, features)) <= 8
-    kind = KINDS["tagging"]
+    kind = TYPES["tagging"]
     perfect = [f.target[f.target != IGNORED] for f in features]
     table = kind.predictions(task, rows, features, perfect)
     assert (table["score"] == 1).all() and (table["gold"] == table["pred"]).all()
@@ -94,7 +94,7 @@ def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
 def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):
     task = get("pos")
     rows = Dataset.from_list([{"id": "0", "tokens": ["Anna", "", "eats"], "tags": [9, 0, 12]}])
-    (feature,) = KINDS["tagging"].encode(task, rows, tokenizer, 96, True)
+    (feature,) = TYPES["tagging"].encode(task, rows, tokenizer, 96, True)
     assert feature.target[feature.target != IGNORED].tolist() == [9, 0, 12]
     assert tokenizer.unk_token_id in feature.sequences[0]
 
@@ -103,7 +103,7 @@ def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):
 @pytest.mark.parametrize("max_length", [96, 40])
 def test_a_span_comes_back_from_its_tokens(tokenizer, code, max_length):
     task, rows, features = encode("qa", tokenizer, code=code, max_length=max_length)
-    kind, found = KINDS["span"], set()
+    kind, found = TYPES["span"], set()
     outputs = []
     for feature in features:
         first, last = feature.target
@@ -118,9 +118,9 @@ def test_a_span_comes_back_from_its_tokens(tokenizer, code, max_length):
 
 
 def test_the_best_span_is_exact_and_stays_inside_the_context():
-    kind, random = KINDS["span"], torch.Generator().manual_seed(0)
+    kind, random = TYPES["span"], torch.Generator().manual_seed(0)
     logits = torch.randn(1, 40, 2, generator=random) * 3
-    feature = Feature(0, (np.zeros(40),), (), (0, 0), Window(5, 36, np.zeros((40, 2))))
+    feature = EncodedExample(0, (np.zeros(40),), (), (0, 0), Window(5, 36, np.zeros((40, 2))))
     ((score, first, last),) = kind.outputs(logits, [feature])
     every = [
         (float(logits[0, i, 0] + logits[0, j, 1]), i, j)
@@ -133,9 +133,9 @@ def test_the_best_span_is_exact_and_stays_inside_the_context():
 def test_span_loss_is_the_mean_of_start_and_end():
     logits = torch.zeros(1, 4, 2)
     logits[0, 2, 1] = math.log(3.0)
-    loss = KINDS["span"].loss(logits, torch.tensor([[1, 2]]))
+    loss = TYPES["span"].loss(logits, torch.tensor([[1, 2]]))
     assert float(loss) == pytest.approx((math.log(4) + math.log(2)) / 2, rel=1e-5)
-    assert KINDS["span"].count(torch.tensor([[1, 2]])) == 1
+    assert TYPES["span"].count(torch.tensor([[1, 2]])) == 1
 
 
 def test_an_answer_outside_a_window_is_marked_as_absent():
@@ -157,7 +157,7 @@ def test_a_long_question_is_cut(tokenizer):
 
 
 def test_retrieval_looks_for_the_translation_of_each_english_sentence():
-    task, kind = get("retrieval"), KINDS["retrieval"]
+    task, kind = get("retrieval"), TYPES["retrieval"]
     rows = Dataset.from_dict(
         {"id": ["a", "b", "c"], "text": ["x", "y", "z"], "english": ["one", "two", "one"]}
     )
@@ -172,7 +172,7 @@ def test_retrieval_looks_for_the_translation_of_each_english_sentence():
 
 def test_masks_are_a_function_of_the_example_and_of_nothing_else(tokenizer):
     _, _, features = encode("text", tokenizer)
-    kind = KINDS["text"]
+    kind = TYPES["text"]
 
     def masked(examples, seed=1, epoch=0):
         batch = kind.collate([features[i] for i in examples], tokenizer, training=True)

@@ -19,12 +19,12 @@ from xltkit.models import encoder as models
 from xltkit.models.heads import Vector
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
-from xltkit.tasks.schema import Budget, Task
+from xltkit.tasks.labels import TYPES
+from xltkit.tasks.schema import Task, TrainingArguments
 from xltkit.training.batches import Plan
 from xltkit.training.supervised import Encoded, Supervised
 
-RANKING = KINDS["ranking"]
+RANKING = TYPES["ranking"]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store)
 
 # Mining
 
-MINING = Task("pairs-mined", "mining", "f1", 0.0, budget=Budget(max_length=64))
+MINING = Task("pairs-mined", "mining", "f1", 0.0, training=TrainingArguments(max_length=64))
 
 
 def sides(foreign, english, gold):

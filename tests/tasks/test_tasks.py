@@ -19,9 +19,9 @@ from xltkit.data.places import CONVERTED, place
 from xltkit.data.source import Source
 from xltkit.studies import stages
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import COLUMNS, SUITES, TASKS, Portion, describe, get, register
+from xltkit.tasks import COLUMNS, SUITES, TASKS, TrainingSet, describe, get, register
 from xltkit.tasks import rows as rows_module
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.tasks.schema import Task, canonical_columns
 from xltkit.training.phases import Evaluate, Target
@@ -99,7 +99,7 @@ def test_the_sources_of_a_row_are_complete_and_consistent(task):
 def test_suites_name_tasks():
     for suite in SUITES.values():
         assert all(name in TASKS for names in suite.targets.values() for name in names)
-        assert all(p.task in TASKS for pair in suite.contrasts.values() for p in pair)
+        assert all(p.task in TASKS for pair in suite.order_pairs.values() for p in pair)
 
 
 def test_multilingual_training_sets_are_portions(tmp_path, monkeypatch):
@@ -120,9 +120,9 @@ def test_multilingual_training_sets_are_portions(tmp_path, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     rows_module._training_rows.cache_clear()
-    assert training_rows(Portion("xnli", "de"))["label"][:] == [2, 1, 0]
+    assert training_rows(TrainingSet("xnli", "de"))["label"][:] == [2, 1, 0]
     with pytest.raises(data.MissingData, match="No train rows of xnli in 'sw'"):
-        training_rows(Portion("xnli", "sw"))
+        training_rows(TrainingSet("xnli", "sw"))
     rows_module._training_rows.cache_clear()
 
 
@@ -249,18 +249,18 @@ def test_what_a_joined_source_trains_on_is_not_tested(monkeypatch):
     tested = replace(tested, labels=readers.NLI_LABELS, train_on="mnli")
     monkeypatch.setitem(TASKS, "own", tested)
     phase = Evaluate("own", ("en",), "test")
-    recipe = SimpleNamespace(phases=[SimpleNamespace(portions=[Portion("anli+")])])
+    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet("anli+")])])
     with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
         stages._assert_unseen(phase, tested.test, recipe)
-    recipe.phases[0].portions = [Portion("mnli")]
+    recipe.phases[0].training_sets = [TrainingSet("mnli")]
     stages._assert_unseen(phase, tested.test, recipe)
 
 
 def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
     rows = pd.DataFrame({"gold": ['["das Haus"]'], "pred": ["Haus"]})
-    scored = KINDS["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
+    scored = TYPES["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
     assert set(scored.values()) == {100.0}
-    assert KINDS["span"].metrics(get("xquad"), rows, "de")["f1"] < 100
+    assert TYPES["span"].metrics(get("xquad"), rows, "de")["f1"] < 100
 
 
 def test_what_is_trained_on_is_not_tested_on(monkeypatch):
@@ -290,6 +290,6 @@ def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path)
     folder.mkdir(parents=True)
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     (folder / "train.conll").write_text("a\tN\nb\tN/N\n\n")
-    assert len(training_rows(Portion("ccg"))) == 1
+    assert len(training_rows(TrainingSet("ccg"))) == 1
     (folder / "train.conll").write_text("a\tN\nb\tN/N\n\nc\tN\n\n")
-    assert len(training_rows(Portion("ccg"))) == 2
+    assert len(training_rows(TrainingSet("ccg"))) == 2

@@ -13,13 +13,13 @@ from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.rescore import again
 from xltkit.studies.study import study
-from xltkit.tasks import Portion
-from xltkit.tasks.base import Kind
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks import TrainingSet
+from xltkit.tasks.base import TaskType
+from xltkit.tasks.labels import TYPES
 from xltkit.training.align import Align, Joint, Sides, rotations, sides
 from xltkit.training.phases import Target
 
-PAIRS = (Portion("pairs", "qas", 40),)
+PAIRS = (TrainingSet("pairs", "qas", 40),)
 
 
 def joint(made, tokenizer, weight=1.0, **more):
@@ -27,7 +27,7 @@ def joint(made, tokenizer, weight=1.0, **more):
     pairs = [sides(p, tokenizer, 64) for p in PAIRS]
 
     def collate(features):
-        return KINDS["text"].collate(features, tokenizer, training=False)
+        return TYPES["text"].collate(features, tokenizer, training=False)
 
     return Joint(made, made.batches, pairs, collate, "nli", Align(weight=weight, **way), seed=3)
 
@@ -98,15 +98,17 @@ def test_a_rotation_that_was_put_in_is_found_and_undone(tiny, tokenizer, monkeyp
 def test_a_rotation_acts_between_encoder_and_head_and_goes_away(tiny, tokenizer):
     model = models.Model(tiny, {}).eval()
     features = sides(PAIRS[0], tokenizer, 64).text[:4]
-    before = np.stack(outputs(model, Kind(), "", features, tokenizer, (2,)))
-    inputs = Kind().collate(features, tokenizer, training=False)
+    before = np.stack(outputs(model, TaskType(), "", features, tokenizer, (2,)))
+    inputs = TaskType().collate(features, tokenizer, training=False)
     with torch.inference_mode():
         plain = model.hidden(**inputs)
         turn = {"rotation": torch.eye(32) * -1, "from": torch.zeros(32), "to": torch.ones(32)}
         with model.rotated(turn):
             assert torch.allclose(model.hidden(**inputs), 1 - plain, atol=1e-6)
         assert torch.equal(model.hidden(**inputs), plain)
-    assert np.array_equal(before, np.stack(outputs(model, Kind(), "", features, tokenizer, (2,))))
+    assert np.array_equal(
+        before, np.stack(outputs(model, TaskType(), "", features, tokenizer, (2,)))
+    )
 
 
 def test_both_ways_train_and_score_in_a_study(tiny, store):
@@ -137,4 +139,4 @@ def test_bad_settings_are_named(tokenizer):
     with pytest.raises(ValueError, match="pairs names some"):
         Align(pairs=())
     with pytest.raises(ValueError, match="nli has no translations"):
-        sides(Portion("nli", "en", 10), tokenizer, 64)
+        sides(TrainingSet("nli", "en", 10), tokenizer, 64)

@@ -40,15 +40,15 @@ def test_a_plan_does_not_remember_what_was_asked_before():
     taken = [forward[i] for i in range(80)]
     for i in reversed(range(80)):
         again = backward[i]
-        assert (again.portion, again.epoch) == (taken[i].portion, taken[i].epoch)
+        assert (again.training_set, again.epoch) == (taken[i].training_set, taken[i].epoch)
         assert again.examples.tolist() == taken[i].examples.tolist()
 
 
 def test_a_plan_gives_portions_their_share_and_walks_through_each():
     plan = Plan([LENGTHS, LENGTHS[:64]], [0.75, 0.25], 2000, 16, seed=3)
-    shares = np.bincount(plan.portions) / 2000
+    shares = np.bincount(plan.training_sets) / 2000
     assert abs(shares[0] - 0.75) < 0.03
-    small = [plan[i] for i in range(200) if plan.portions[i] == 1]
+    small = [plan[i] for i in range(200) if plan.training_sets[i] == 1]
     first = [s for s in small if s.epoch == 0]
     assert sorted(np.concatenate([s.examples for s in first])) == list(range(64))
 

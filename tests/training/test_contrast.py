@@ -12,8 +12,8 @@ from xltkit.models import encoder as models
 from xltkit.models import vision
 from xltkit.models.heads import Joint
 from xltkit.studies import make as making
-from xltkit.tasks import Portion, get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks import TrainingSet, get
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.training import contrast
 from xltkit.training.batches import Plan
@@ -21,16 +21,16 @@ from xltkit.training.contrast import Contrast, Distillation, Memory, info_nce
 from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.supervised import Encoded
 
-FEW = Portion("captions", "qas", 40)
+FEW = TrainingSet("captions", "qas", 40)
 
 
 def objective(phase, tokenizer, store, steps=6, batch_size=8):
     """The objective of a phase as ``making`` puts it together."""
-    rows = [training_rows(p) for p in phase.portions]
+    rows = [training_rows(p) for p in phase.training_sets]
     encoded = []
-    for portion, own in zip(phase.portions, rows, strict=True):
-        kind = KINDS[phase.trained_as(portion)]
-        task = making.replace(get(portion.task), kind=kind.name)
+    for training_set, own in zip(phase.training_sets, rows, strict=True):
+        kind = TYPES[phase.trained_as(training_set)]
+        task = making.replace(get(training_set.task), kind=kind.name)
         own = making.as_text(own) if kind.name == "lessons" else own
         encoded.append(Encoded(task, kind.encode(task, own, tokenizer, 96, training=True)))
     lengths = [[len(f) for f in e.features] for e in encoded]
@@ -130,12 +130,12 @@ def test_the_oldest_pairs_fall_out_of_the_queue():
 
 
 def test_each_caption_comes_with_its_own_picture(tiny, tokenizer, store):
-    phase = ImageText((Portion("captions", "qas", 9), Portion("captions", "qbu", 12)))
+    phase = ImageText((TrainingSet("captions", "qas", 9), TrainingSet("captions", "qbu", 12)))
     made = objective(phase, tokenizer, store)
     seen = set()
     for step in range(6):
         (batch,) = made.batches(step, 1)
-        rows = training_rows(phase.portions[batch.portion])
+        rows = training_rows(phase.training_sets[batch.training_set])
         pictures = vision.features("micro-vision", rows, store.folder)[batch.labels.numpy()]
         assert np.array_equal(batch.inputs["pictures"].numpy(), pictures)
         texts = [tokenizer(texts)["input_ids"] for texts in rows["texts"][:]]
@@ -143,7 +143,7 @@ def test_each_caption_comes_with_its_own_picture(tiny, tokenizer, store):
             assert [i for i in ids.tolist() if i != 1] in texts[int(at)]
         # one scene has one number, in whatever language it is told
         assert torch.equal(batch.inputs["numbers"], batch.labels)
-        seen.add(batch.portion)
+        seen.add(batch.training_set)
     assert seen == {0, 1}
 
 
@@ -202,9 +202,9 @@ def test_the_student_is_told_the_squared_distance_from_the_teacher(tiny, tokeniz
 
 
 def test_of_a_translation_pair_the_teacher_reads_the_translation(tokenizer, store, taught):
-    portion = Portion("caption-pairs", "qas", 20)
-    made = objective(Distil(portion), tokenizer, store)
-    rows = training_rows(portion)
+    training_set = TrainingSet("caption-pairs", "qas", 20)
+    made = objective(Distil(training_set), tokenizer, store)
+    rows = training_rows(training_set)
     assert taught[0][1] == rows["translation"][:] != rows["text"][:]
     (batch,) = made.batches(0, 1)
     for ids, at in zip(batch.inputs["input_ids"], batch.labels, strict=True):

@@ -21,11 +21,11 @@ from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import evaluation_stage, training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Portion
+from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Evaluate, Intermediate
 from xltkit.training.phases_images import Distil, ImageText
 
-FEW = Portion("captions", "qas", 40)
+FEW = TrainingSet("captions", "qas", 40)
 QUICK = {"steps": 3, "batch_size": 8}
 
 
@@ -123,17 +123,17 @@ PICTURES = {"steps": 60, "batch_size": 32}
 
 
 def test_captions_find_pictures_in_languages_that_had_none(kept):
-    found = recalls(ImageText(Portion("captions", "en", 1000), **PICTURES), kept)
+    found = recalls(ImageText(TrainingSet("captions", "en", 1000), **PICTURES), kept)
     assert found["en"] > 80 and found["qbe"] > 60  # chance is 1
 
 
 def test_captions_of_other_pictures_teach_nothing(kept):
-    found = recalls(ImageText(Portion("captions", "en", 1000, shuffled=True), **PICTURES), kept)
+    found = recalls(ImageText(TrainingSet("captions", "en", 1000, shuffled=True), **PICTURES), kept)
     assert max(found.values()) <= 5
 
 
 def test_a_student_finds_the_pictures_of_its_teacher(kept):
-    phase = Distil(Portion("caption-pairs", "qbe", 1000), learning_rate=2e-3, **PICTURES)
+    phase = Distil(TrainingSet("caption-pairs", "qbe", 1000), learning_rate=2e-3, **PICTURES)
     assert min(recalls(phase, kept).values()) > 80
 
 

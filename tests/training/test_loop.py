@@ -9,8 +9,8 @@ import torch
 
 from xltkit.keys import derive
 from xltkit.models import encoder as models
-from xltkit.tasks import Portion, get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks import TrainingSet, get
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.training import loop
 from xltkit.training.batches import Plan
@@ -19,15 +19,15 @@ from xltkit.training.supervised import Encoded, Supervised
 
 
 def objective(tokenizer, *names, steps=12, batch_size=8):
-    portions = []
+    training_sets = []
     for name in names:
         task = get(name)
-        rows = training_rows(Portion(name, "en", 60))
-        features = KINDS[task.kind].encode(task, rows, tokenizer, 96, training=True)
-        portions.append(Encoded(task, features))
-    lengths = [[len(f) for f in p.features] for p in portions]
+        rows = training_rows(TrainingSet(name, "en", 60))
+        features = TYPES[task.kind].encode(task, rows, tokenizer, 96, training=True)
+        training_sets.append(Encoded(task, features))
+    lengths = [[len(f) for f in p.features] for p in training_sets]
     plan = Plan(lengths, [1 / len(names)] * len(names), steps, batch_size, seed=3)
-    return Supervised(portions, plan, tokenizer, seed=3)
+    return Supervised(training_sets, plan, tokenizer, seed=3)
 
 
 def fresh(tiny, made):

@@ -19,7 +19,7 @@ import pandas as pd
 
 from xltkit.analysis.intervals import difference, of_mean, student
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 
 if TYPE_CHECKING:  # results give their items
     from xltkit.studies.results import Results
@@ -237,14 +237,14 @@ def items(results: Results) -> Items:
 
 
 def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """``Kind.terms`` of each task, with the number of ``arm`` and ``seed``, and ``counterpart``."""
+    """``TaskType.terms`` of each task, with ``arm`` and ``seed`` as numbers, and ``counterpart``."""
     keys = ["arm", "seed", "task", "language"]
     scored = results.main.set_index(keys)[["counterpart", "value"]]
     needed = results.predictions.drop(columns="scores", errors="ignore")
     found: dict[str, list[pd.DataFrame]] = {}
     for (arm, seed, task, language), group in needed.groupby(keys, sort=False):
         counterpart, value = scored.loc[(arm, seed, task, language)]
-        table = KINDS[get(task).kind].terms(get(task), group, language)
+        table = TYPES[get(task).kind].terms(get(task), group, language)
         at, parts = pd.factorize(table["part"])
         sums = (np.bincount(at, table[name], len(parts)) for name in ("top", "bottom"))
         if abs(_over(*sums).mean() - value) > 1e-3:

@@ -23,8 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xltkit.files import write
-from xltkit.provenance import commit, root, tally, versions
+from xltkit.files import commit, root, tally, versions, write
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a batch run checks without it
     import pandas
@@ -63,7 +62,7 @@ PARAMETERS: dict[str, Parameter] = {
     "examples": Parameter("int", "test items a language, 0: all there are", 0, least=0),
     "split": Parameter("str", "what is scored", "test", ("test", "validation")),
     "languages": Parameter("list[str]", "languages scored, empty: all there are", ["en", "sw"]),
-    "stand_ins": Parameter("list[str]", "train on other data: wanted<-instead", ["mnli<-sick"]),
+    "substitutes": Parameter("list[str]", "train on other data: wanted<-instead", ["mnli<-sick"]),
     "tower": Parameter("str", "an image tower, empty: the suite's own", "pixels"),
     "teacher": Parameter("str", "a CLIP that teaches texts, empty: the suite's own", "micro-clip"),
     "published": Parameter("str", "an encoder of one more arm, or none", "xlm-roberta-base"),
@@ -78,7 +77,7 @@ PARAMETERS: dict[str, Parameter] = {
 SMOKE = {"steps": 2, "intermediate_steps": 2, "pretraining_steps": 2, "examples": 8}
 SMOKE_ROWS, SMOKE_LANGUAGES = 128, ["qas", "qto"]  # of each training set; of the microworld
 # The parameters that `study` takes, under the names it takes them by.
-STUDY = ("suite", "source", "split", "languages", "stand_ins", "steps", "examples")
+STUDY = ("suite", "source", "split", "languages", "substitutes", "steps", "examples")
 
 
 def unknown(name: str, known: Collection[str], what: str = "parameter") -> str:

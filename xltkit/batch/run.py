@@ -16,8 +16,8 @@ from typing import Any
 from xltkit.batch import pages, report
 from xltkit.batch.execute import Crew, below, execute, kill
 from xltkit.batch.runs import BatchError, Planned, damage, plan
+from xltkit.files import root as root_folder
 from xltkit.progress import Board
-from xltkit.provenance import root as root_folder
 from xltkit.studies import cluster
 
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from xltkit.batch import parameters as rules
+from xltkit.files import root as root_folder
+from xltkit.files import versions
 from xltkit.keys import digest, file_digest
-from xltkit.provenance import root as root_folder
-from xltkit.provenance import versions
 from xltkit.studies.saved import ResultError, record
 
 FIELDS = {

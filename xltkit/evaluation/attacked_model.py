@@ -10,8 +10,8 @@ import numpy as np
 from xltkit.data.text import FIELDS
 from xltkit.evaluation.predict import outputs
 from xltkit.models.encoder import Model
-from xltkit.tasks.base import Columns, Feature
-from xltkit.tasks.labels import JUDGED, KINDS
+from xltkit.tasks.base import Columns, EncodedExample
+from xltkit.tasks.labels import JUDGED, TYPES
 from xltkit.tasks.schema import Task
 
 Row = Mapping[str, Any]
@@ -19,7 +19,7 @@ ROWS = 4096  # encoded at a time
 
 
 class Verdict(NamedTuple):
-    """What the model makes of one row; ``columns`` are those of ``Kind.predictions``."""
+    """What the model makes of one row; ``columns`` are those of ``TaskType.predictions``."""
 
     score: float
     loss: float
@@ -57,11 +57,11 @@ class Judge:
                 f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(JUDGED)}."
             )
         self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
-        self.kind = KINDS[task.kind]
+        self.kind = TYPES[task.kind]
 
-    def encoded(self, rows: Sequence[Row], tokenizer: Any = None) -> list[Feature]:
+    def encoded(self, rows: Sequence[Row], tokenizer: Any = None) -> list[EncodedExample]:
         """The rows as features with targets, by the model's tokenizer or what stands in for it."""
-        limit = min(self.task.budget.max_length, self.tokenizer.model_max_length)
+        limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
         tokenizer = tokenizer or self.tokenizer
         return self.kind.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
 
@@ -73,7 +73,7 @@ class Judge:
             said += self.read(some, self.encoded(some))
         return said
 
-    def read(self, rows: Sequence[Row], features: Sequence[Feature]) -> list[Verdict]:
+    def read(self, rows: Sequence[Row], features: Sequence[EncodedExample]) -> list[Verdict]:
         """What the model makes of the features of some rows."""
         model, kind, head, tokenizer = self.model, self.kind, self.head, self.tokenizer
         return self.verdicts(
@@ -81,7 +81,10 @@ class Judge:
         )
 
     def verdicts(
-        self, rows: Sequence[Row], features: Sequence[Feature], pairs: Sequence[tuple[Any, float]]
+        self,
+        rows: Sequence[Row],
+        features: Sequence[EncodedExample],
+        pairs: Sequence[tuple[Any, float]],
     ) -> list[Verdict]:
         """Outputs and losses of features as verdicts on the rows they come from."""
         said = [out for out, _ in pairs]
@@ -95,7 +98,7 @@ class Judge:
             for own, loss in zip(columns, losses, strict=True)
         ]
 
-    def weights(self, features: Sequence[Feature]) -> list[float]:
+    def weights(self, features: Sequence[EncodedExample]) -> list[float]:
         """What each feature's loss counts for in that of its row.
 
         The windows of a context that hold the answer count, on average; the parts of a sentence

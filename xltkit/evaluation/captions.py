@@ -17,7 +17,7 @@ from xltkit.models import device as runtime
 from xltkit.models import vision
 from xltkit.models.checkpoints import TOWER
 from xltkit.models.encoder import Model
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
 from xltkit.training.phases_images import Distil, ImageText
 
@@ -48,8 +48,8 @@ def search(
     Returns:
         as ``predict``, and two columns more (see ``Captions.found``).
     """
-    kind = KINDS["captions"]
-    limit = min(task.budget.max_length, tokenizer.model_max_length)
+    kind = TYPES["captions"]
+    limit = min(task.training.max_length, tokenizer.model_max_length)
     encoded = {c: kind.encode(task, r, tokenizer, limit, training=False) for c, r in rows.items()}
     stream = [feature for features in encoded.values() for feature in features]
     out = np.stack(outputs(model, kind, head, stream, tokenizer))

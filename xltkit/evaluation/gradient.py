@@ -21,7 +21,7 @@ from xltkit.evaluation.attacks import TokenFlip
 from xltkit.evaluation.beam import flips
 from xltkit.evaluation.white_box import batches, read, still, table
 from xltkit.models import device as runtime
-from xltkit.tasks.base import IGNORED, Feature
+from xltkit.tasks.base import IGNORED, EncodedExample
 
 ROWS = 128  # attacked at a time: gradients are kept for each of their tokens
 GAINS = 2**25  # computed at a time
@@ -151,9 +151,9 @@ class _Flipping:
         self.found[row] = Found(verdict, share, True, 0, {"read": read})
 
 
-def _with(feature: Feature, **changes: Any) -> Feature:
+def _with(feature: EncodedExample, **changes: Any) -> EncodedExample:
     """``_replace`` of a named tuple whose length is that of its tokens."""
-    return Feature(**(feature._asdict() | changes))
+    return EncodedExample(**(feature._asdict() | changes))
 
 
 def best_flips(gradient: Tensor, now: Tensor, known: Tensor) -> tuple[list[float], list[int]]:
@@ -231,7 +231,7 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
 
 
 def sites(
-    judge: Judge, rows: Sequence[Row], features: Sequence[Feature], encoding: Any,
+    judge: Judge, rows: Sequence[Row], features: Sequence[EncodedExample], encoding: Any,
     known: Sequence[int],
 ) -> list[list[Site]]:  # fmt: skip
     """The words of each row that may be flipped.
@@ -268,7 +268,7 @@ def _single(encoding: Any, line: int) -> Iterator[tuple[int, int]]:
             yield p, mark[1]
 
 
-def _tagged(feature: Feature) -> Iterator[tuple[int, int]]:
+def _tagged(feature: EncodedExample) -> Iterator[tuple[int, int]]:
     """The same of tagged words: the first token of each has a tag, and no other."""
     starts = [p for p, tag in enumerate(feature.target) if tag != IGNORED]
     last = len(feature.target) - 1  # the special token at the end
@@ -278,7 +278,7 @@ def _tagged(feature: Feature) -> Iterator[tuple[int, int]]:
 
 
 def _key(
-    judge: Judge, row: Row, feature: Feature, place: tuple[int, int, int], side: int
+    judge: Judge, row: Row, feature: EncodedExample, place: tuple[int, int, int], side: int
 ) -> tuple | None:
     """What tells a word of a row from its others; None if it must stay."""
     f, s, p = place

@@ -9,7 +9,7 @@ import pandas as pd
 from datasets import Dataset
 
 from xltkit.tasks.base import Columns
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
 
 
@@ -26,9 +26,9 @@ def predict(
     Raises:
         ValueError: for a task of one text, or one that is not parallel.
     """
-    column = KINDS[task.kind].first
+    column = TYPES[task.kind].first
     if not column:
-        have = ", ".join(name for name, kind in KINDS.items() if kind.first)
+        have = ", ".join(name for name, kind in TYPES.items() if kind.first)
         raise ValueError(
             f"{task.name} is {task.kind} and has no two texts; mixed=True is for {have}."
         )

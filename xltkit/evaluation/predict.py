@@ -14,8 +14,8 @@ from xltkit.keys import derive
 from xltkit.models import device as runtime
 from xltkit.models.encoder import Model
 from xltkit.models.heads import mean_pool
-from xltkit.tasks.base import Feature, Kind
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.base import EncodedExample, TaskType
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
 from xltkit.training.robust import Ball, RandomPerturbation, shifted
 
@@ -27,7 +27,7 @@ VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 PROTOCOL_LAYER = {12: 8, 24: 14}
 
 
-def batches_by_length(features: Sequence[Feature], tokens: int) -> Iterator[list[int]]:
+def batches_by_length(features: Sequence[EncodedExample], tokens: int) -> Iterator[list[int]]:
     """Indices of features, longest first, in batches of at most so many tokens with padding.
 
     The longest batch comes first, so that too small a memory fails at once and not at the end.
@@ -52,7 +52,7 @@ def protocol_layer(depth: int) -> int:
 
 @torch.inference_mode()
 def outputs(
-    model: Model, kind: Kind, head: str, features: Sequence[Feature], tokenizer: Any,
+    model: Model, kind: TaskType, head: str, features: Sequence[EncodedExample], tokenizer: Any,
     layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None, losses: bool = False,
 ) -> list[Any]:  # fmt: skip
     """What the model gives for each feature, in the order of the features.
@@ -86,8 +86,8 @@ def outputs(
 
 
 def _voted(
-    model: Model, kind: Kind, head: str, tensors: dict[str, torch.Tensor],
-    chosen: Sequence[Feature], smoothing: RandomPerturbation,
+    model: Model, kind: TaskType, head: str, tensors: dict[str, torch.Tensor],
+    chosen: Sequence[EncodedExample], smoothing: RandomPerturbation,
 ) -> list[Any]:  # fmt: skip
     """What the majority of predictions under noise says (Cohen et al. 2019, randomized smoothing).
 
@@ -131,8 +131,8 @@ def predict(
         predictions (language, example_id, gold, pred, score, and of labels and choices
         ``scores``: the log-probabilities of all) and scores (language, metric, value, n).
     """
-    kind = KINDS[task.kind]
-    limit = min(task.budget.max_length, tokenizer.model_max_length)
+    kind = TYPES[task.kind]
+    limit = min(task.training.max_length, tokenizer.model_max_length)
     encoded = {
         code: kind.encode(task, r, tokenizer, limit, training=False) for code, r in rows.items()
     }

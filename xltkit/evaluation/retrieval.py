@@ -13,7 +13,7 @@ from datasets import Dataset
 from xltkit.evaluation.predict import outputs, protocol_layer
 from xltkit.models.encoder import Model
 from xltkit.tasks import retrieval_scorers as scorers
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.retrieval import Mining, Ranking
 from xltkit.tasks.schema import Task
 
@@ -39,8 +39,8 @@ def rank(
     Raises:
         ValueError: if a query has no right candidate in the pool.
     """
-    kind = KINDS[task.kind]
-    limit = min(task.budget.max_length, tokenizer.model_max_length)
+    kind = TYPES[task.kind]
+    limit = min(task.training.max_length, tokenizer.model_max_length)
 
     def vectors(part: Dataset) -> np.ndarray:
         features = kind.encode(task, part, tokenizer, limit, training=False)
@@ -83,9 +83,9 @@ def mine(
     Sentences are the mean of a hidden layer; sentences that occur more than once are left out
     (XTREME utils_retrieve.py). One language after the other, for the collections are large.
     """
-    kind = KINDS[task.kind]
+    kind = TYPES[task.kind]
     layer = layer or protocol_layer(model.depth)
-    limit = min(task.budget.max_length, tokenizer.model_max_length)
+    limit = min(task.training.max_length, tokenizer.model_max_length)
 
     def mined(part: Dataset) -> tuple[dict[Pair, float], set[Pair]]:
         features = kind.encode(task, part, tokenizer, limit, training=False)

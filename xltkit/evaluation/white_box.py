@@ -12,7 +12,7 @@ from xltkit.evaluation.attacked_model import Found, Judge, Row
 from xltkit.evaluation.attacks import EmbeddingPGD
 from xltkit.evaluation.predict import TOKENS, batches_by_length
 from xltkit.models import device as runtime
-from xltkit.tasks.base import Feature
+from xltkit.tasks.base import EncodedExample
 from xltkit.training.robust import Ball, shifted
 
 GRADIENT = 8  # a pass with gradients takes so many times the memory of one without, or more
@@ -22,13 +22,13 @@ class Batch(NamedTuple):
     """Features that the model reads together: which, as tensors, and how much each loss counts."""
 
     places: Sequence[int]
-    chosen: Sequence[Feature]
+    chosen: Sequence[EncodedExample]
     inputs: Mapping[str, Tensor]
     labels: Tensor
     weights: Tensor
 
 
-def batches(judge: Judge, features: Sequence[Feature]) -> Iterator[Batch]:
+def batches(judge: Judge, features: Sequence[EncodedExample]) -> Iterator[Batch]:
     """The features in batches small enough for gradients; the model in evaluation mode."""
     device = runtime.device()
     judge.model.to(device).eval()  # dropout would be an attack of its own

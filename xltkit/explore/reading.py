@@ -11,7 +11,7 @@ import numpy as np
 
 from xltkit.evaluation.attacked_model import Judge, Row
 from xltkit.evaluation.predict import outputs
-from xltkit.tasks.base import Feature
+from xltkit.tasks.base import EncodedExample
 
 NAN = float("nan")
 
@@ -67,7 +67,7 @@ def read(judge: Judge, rows: Sequence[Row]) -> list[Reading]:
 
 
 def _placed(
-    judge: Judge, found: Sequence[Reading], features: Sequence[Feature], pairs: Sequence[Any]
+    judge: Judge, found: Sequence[Reading], features: Sequence[EncodedExample], pairs: Sequence[Any]
 ) -> list[Reading]:
     """Readings of questions with the places of the answers and their probabilities."""
     best: dict[int, tuple[float, int, int]] = {}

@@ -25,7 +25,7 @@ from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Portion
+from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Pretrain
 
 # Documents of plain text, and translation pairs with English, by resource level.
@@ -102,12 +102,14 @@ def write_blank(
     tokenizer.save_pretrained(folder)
 
 
-def plain_text(language: MicroLanguage, documents: Mapping[str, int] = DOCUMENTS) -> Portion:
+def plain_text(language: MicroLanguage, documents: Mapping[str, int] = DOCUMENTS) -> TrainingSet:
     """As much plain text of a language as its resource level allows."""
-    return Portion("text", language.code, documents[language.resource])
+    return TrainingSet("text", language.code, documents[language.resource])
 
 
-def pretraining(text: tuple[Portion, ...], pairs: tuple[Portion, ...], steps: int) -> Pretrain:
+def pretraining(
+    text: tuple[TrainingSet, ...], pairs: tuple[TrainingSet, ...], steps: int
+) -> Pretrain:
     """The phase that makes an encoder like ``micro`` from scratch, on any text and pairs."""
     return Pretrain(
         text=text,
@@ -156,7 +158,9 @@ def main(arguments: list[str] | None = None) -> None:
     every = LANGUAGES.values()
     text = tuple(map(plain_text, every))
     pairs = tuple(
-        Portion("pairs", lang.code, PAIRS[lang.resource]) for lang in every if not lang.is_english
+        TrainingSet("pairs", lang.code, PAIRS[lang.resource])
+        for lang in every
+        if not lang.is_english
     )
     recipe = Recipe(str(blank), (pretraining(text, pairs, asked.steps),))
     (stage,) = training_stages(recipe, seed=0)

@@ -21,7 +21,7 @@ from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Portion
+from xltkit.tasks import TrainingSet
 from xltkit.training.phases_images import ImageText
 
 SCENES, STEPS, LAYERS = 20000, 1500, 2
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     store = Store()
     blank = write_blank(store.folder / "micro-clip-blank")
     phase = ImageText(
-        Portion("captions", "en", SCENES), tower=str(blank / TOWER), locked=False,
+        TrainingSet("captions", "en", SCENES), tower=str(blank / TOWER), locked=False,
         steps=asked.steps, batch_size=96, learning_rate=2e-3,
     )  # fmt: skip
     (stage,) = training_stages(Recipe(str(blank), (phase,)), seed=0)

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
+from xltkit.files import root
 from xltkit.models.checkpoints import HEADS, TOWER
-from xltkit.provenance import root
 from xltkit.studies import cards_parts as parts
 from xltkit.studies.cards_scores import chain_of, sections
 from xltkit.studies.results import Results

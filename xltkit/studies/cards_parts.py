@@ -59,14 +59,14 @@ def settings(chain: Sequence[Record]) -> str:
     return json.dumps(public(shown), indent=1, ensure_ascii=False)
 
 
-def portions(signature: dict[str, Any]) -> list[str]:
+def training_sets(signature: dict[str, Any]) -> list[str]:
     """What a phase read, as ``task/language``; other data of it has no language."""
     return [name for name in signature["data"] if name.partition("/")[0] in TASKS and "/" in name]
 
 
 def step(signature: dict[str, Any]) -> str:
     """A phase in a few words: what, on what, and how if not plainly."""
-    tasks = dict.fromkeys(name.partition("/")[0] for name in portions(signature))
+    tasks = dict.fromkeys(name.partition("/")[0] for name in training_sets(signature))
     ways = [signature[way]["method"] for way in ("robust", "align") if signature.get(way)]
     shuffled = ["shuffled"] if '"shuffled": true' in json.dumps(signature) else []
     return f"{signature['phase']}({', '.join([*tasks, *ways, *shuffled])})"
@@ -138,7 +138,7 @@ def is_free(chain: Sequence[Record]) -> bool:
         fingerprint.startswith(f"{FREE}/")
         for r in chain
         for name, fingerprint in r["signature"]["data"].items()
-        if name in portions(r["signature"])
+        if name in training_sets(r["signature"])
     ]
     towers = {r["signature"].get(name, "pixels") for r in chain for name in ("tower", "teacher")}
     own = {"pixels", "micro-vision", "micro-clip"}

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from xltkit.tasks import get
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 
 RUN = ["arm", "seed", "task"]
 # A model that knows nothing passes for one that learned something once in a hundred runs.
@@ -30,7 +30,7 @@ def failures(main: pd.DataFrame, scores: pd.DataFrame, predictions: pd.DataFrame
     Returns:
         One row per arm, seed and task: ``failed``, and ``why`` (empty if not).
     """
-    kinds = {name: KINDS[get(name).kind] for name in main["task"].unique()}
+    kinds = {name: TYPES[get(name).kind] for name in main["task"].unique()}
     trained = main[~main["task"].map(lambda name: kinds[name].frozen)]
     ranked = trained.sort_values(["is_source", "value"], ascending=False, kind="stable")
     judged = ranked.drop_duplicates(RUN)[[*RUN, "language", "value", "n", "chance"]]

@@ -21,18 +21,18 @@ from xltkit.evaluation.attacked import attacked
 from xltkit.evaluation.captions import search, tower_for
 from xltkit.evaluation.predict import predict
 from xltkit.evaluation.retrieval import mine, rank
+from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
 from xltkit.models import device as runtime
 from xltkit.models import encoder as models
 from xltkit.models.checkpoints import HEADS, load_heads, save_encoder
-from xltkit.provenance import commit, versions
 from xltkit.studies import together
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
-from xltkit.tasks import Portion, Task, get
-from xltkit.tasks.base import Feature, Head
+from xltkit.tasks import Task, TrainingSet, get
+from xltkit.tasks.base import EncodedExample, Head
 from xltkit.tasks.captions import as_text
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import state, training_rows
 from xltkit.training import align
 from xltkit.training.batches import Plan
@@ -87,28 +87,28 @@ def _made_by() -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _encoded(
-    portion: Portion, now: str, kind: str, max_length: int, tokenizer_at: str,
+    training_set: TrainingSet, now: str, kind: str, max_length: int, tokenizer_at: str,
     robust: Robust | None,
-) -> list[Feature]:  # fmt: skip
+) -> list[EncodedExample]:  # fmt: skip
     """Encoding a data set once serves every stage of a process that trains on it."""
-    task = get(portion.task)
+    task = get(training_set.task)
     tokenizer = models.load_tokenizer(tokenizer_at)
     limit = min(max_length, tokenizer.model_max_length)
-    rows = training_rows(portion)
+    rows = training_rows(training_set)
     rows = robust.augment(task, rows) if robust else rows
     rows = as_text(rows) if kind in ("text", "lessons") else rows
-    return KINDS[kind].encode(task, rows, tokenizer, limit, training=True)
+    return TYPES[kind].encode(task, rows, tokenizer, limit, training=True)
 
 
 def _encoded_rows(stage: Stage) -> list[Encoded]:
     """The training rows of a stage; only text that a phase mixes in is never augmented."""
     phase, robust = stage.phase, getattr(stage.phase, "robust", None)
     encoded = []
-    for portion in phase.portions:
-        task = replace(get(portion.task), kind=phase.trained_as(portion))
+    for training_set in phase.training_sets:
+        task = replace(get(training_set.task), kind=phase.trained_as(training_set))
         changed = robust if robust and robust.augments and task.kind != "text" else None
         about = (task.kind, phase.max_length, stage.encoder, changed)
-        features = _encoded(portion, state(portion), *about)
+        features = _encoded(training_set, state(training_set), *about)
         encoded.append(Encoded(task, features))
     return encoded
 
@@ -116,7 +116,7 @@ def _encoded_rows(stage: Stage) -> list[Encoded]:
 def _plain(phase: Phase, about: tuple[Any, ...], store: Path) -> Supervised:
     """The losses of a phase, before anything makes them robust."""
     if isinstance(phase, ImageText | Distil):
-        rows = [training_rows(p) for p in phase.portions]
+        rows = [training_rows(p) for p in phase.training_sets]
         objective = Contrast if isinstance(phase, ImageText) else Distillation
         return objective(*about, phase=phase, rows=rows, store=store)
     rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
@@ -136,8 +136,8 @@ def _objective(
 
     if way is None or way.method != "joint":
         return objective, plain.batches
-    collate = partial(KINDS["text"].collate, tokenizer=plain.tokenizer, training=False)
-    head = phase.portions[0].task
+    collate = partial(TYPES["text"].collate, tokenizer=plain.tokenizer, training=False)
+    head = phase.training_sets[0].task
     joint = align.Joint(objective, plain.batches, list(pairs.values()), collate, head, way, seed)
     return joint, joint.batches
 
@@ -150,7 +150,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     tokenizer = models.load_tokenizer(stage.encoder)
     encoded = _encoded_rows(stage)
-    sizes = [len(training_rows(p)) for p in phase.portions]
+    sizes = [len(training_rows(p)) for p in phase.training_sets]
     lengths = [[len(f) for f in e.features] for e in encoded]
     plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
     plain = _plain(phase, (encoded, plan, tokenizer, seed), folder.parent)
@@ -201,8 +201,8 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
         it was trained, and the tokenizer.
     """
     task = get(stage.phase.task)
-    task = replace(task, budget=replace(task.budget, max_length=stage.phase.max_length))
-    kind = KINDS[task.kind]
+    task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
+    kind = TYPES[task.kind]
     name, heads, pooling = "", {}, "mean"
     if not kind.frozen or kind.name == "captions":
         name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
@@ -219,7 +219,7 @@ def _predicted(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Predictions and scores by the way that the phase asks for; ``start`` has what was trained."""
     store, turns = start.parent, align.load(start)
-    phase, kind = stage.phase, KINDS[task.kind]
+    phase, kind = stage.phase, TYPES[task.kind]
     also = f"{kind.also_reads}/"
     codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
     beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
@@ -249,7 +249,7 @@ def _predicted(
 
 def _trained_on(stage: Stage, task: Task) -> str:
     """The name of the head to read: an untrained head would score chance and look like a result."""
-    trained = get(stage.parent.phase.portions[0].task)
+    trained = get(stage.parent.phase.training_sets[0].task)
     if task.kind == "captions":
         return trained.name
     if trained.kind != task.kind or trained.labels != task.labels:
@@ -263,7 +263,7 @@ def _trained_on(stage: Stage, task: Task) -> str:
 def _head(stage: Stage, task: Task, start: Path) -> Head:
     """The head that a stage is scored with; of one with pictures as wide as it was trained."""
     if task.kind != "captions":
-        return KINDS[task.kind].head(task)
+        return TYPES[task.kind].head(task)
     weights = load_file(start / HEADS)
     (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
     return joint_head(stage.parent.phase, width)

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xltkit.batch.runs import read_runs
-from xltkit.files import write
+from xltkit.files import root, write
 from xltkit.keys import file_digest
-from xltkit.provenance import root
 from xltkit.studies.saved import Saved, read
 
 # Of the scores; what they leave out is the same for a whole run and stands in result.json.

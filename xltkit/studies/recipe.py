@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from xltkit.tasks import Portion
+from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Phase, Target
 
 
@@ -51,27 +51,27 @@ class Recipe:
         mine = (replace(last, task=task, **options),) if task else ()
         return replace(self, phases=(*before, *mine))
 
-    def standing_in(self, names: Mapping[str, str]) -> Recipe:
+    def with_substitutes(self, names: Mapping[str, str]) -> Recipe:
         """The same recipe trained on other tasks: ``{"mnli": "sick"}`` puts SICK for MNLI."""
         other = lambda name: names.get(name, name)  # noqa: E731
         return self._changed(
-            lambda portion: replace(portion, task=other(portion.task)),
+            lambda training_set: replace(training_set, task=other(training_set.task)),
             lambda target: replace(target, task=other(target.task)),
         )
 
     def at_most(self, rows: int) -> Recipe:
-        """The same recipe on so many training rows of each portion at most; 0 means all."""
+        """The same recipe on so many training rows of each training set at most; 0 means all."""
         fewer = lambda part: replace(part, examples=min(part.examples or rows, rows))  # noqa: E731
         return self._changed(fewer, fewer) if rows else self
 
     def _changed(
-        self, portion: Callable[[Portion], Portion], target: Callable[[Target], Target]
+        self, training_set: Callable[[TrainingSet], TrainingSet], target: Callable[[Target], Target]
     ) -> Recipe:
-        """The same recipe with each portion, and each target phase, replaced."""
+        """The same recipe with each training set, and each target phase, replaced."""
 
         def swap(value: Any) -> Any:
-            if isinstance(value, Portion):
-                return portion(value)
+            if isinstance(value, TrainingSet):
+                return training_set(value)
             return tuple(map(swap, value)) if isinstance(value, tuple) else value
 
         phases = []

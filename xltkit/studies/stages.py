@@ -12,7 +12,7 @@ from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import Source, Task, get
 from xltkit.tasks.captions import check_paraphrases
-from xltkit.tasks.labels import JUDGED, KINDS
+from xltkit.tasks.labels import JUDGED, TYPES
 from xltkit.tasks.rows import count, source_of, training_rows
 from xltkit.training.phases import Evaluate, Phase, nameless, signature
 
@@ -57,10 +57,10 @@ class Stage:
         """The stage in a few words, for people."""
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
-        tasks = "+".join(dict.fromkeys(p.task for p in self.phase.portions))
+        tasks = "+".join(dict.fromkeys(p.task for p in self.phase.training_sets))
         if ways := [w for n in ("robust", "align") if (w := getattr(self.phase, n, None))]:
             tasks += ", " + ", ".join(type(w).__name__ for w in ways)
-        count = len({p.language for p in self.phase.portions})
+        count = len({p.language for p in self.phase.training_sets})
         where = f" in {count} languages" if count > 1 else ""
         return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
 
@@ -73,10 +73,10 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
-        sizes = [count(p) for p in phase.portions]
-        for p in phase.portions:
+        sizes = [count(p) for p in phase.training_sets]
+        for p in phase.training_sets:
             if phase.trained_as(p) == "captions" and not phase.finds_pictures:
-                KINDS["captions"].head(get(p.task))  # raises the error that says what to type
+                TYPES["captions"].head(get(p.task))  # raises the error that says what to type
             if phase.trained_as(p) == "paraphrases":
                 check_paraphrases(training_rows(p), p.task)
         align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
@@ -85,7 +85,7 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
                 f"{p.task}/{p.language}": data.fingerprint(
                     source_of(get(p.task), "train"), p.language
                 )
-                for p in (*phase.portions, *(align.pairs if align else ()))
+                for p in (*phase.training_sets, *(align.pairs if align else ()))
             }
             | phase.sources()
             | (robust.sources() if robust else {})
@@ -103,13 +103,13 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
-    if phase.split == KINDS[task.kind].also_reads:
+    if phase.split == TYPES[task.kind].also_reads:
         raise ValueError(
             f"{task.name} chooses its threshold on the {phase.split} split; score another one."
         )
     phase = replace(
         phase,
-        max_length=phase.max_length or task.budget.max_length,
+        max_length=phase.max_length or task.training.max_length,
         # The pairs of a part of two collections are other pairs.
         examples=0 if task.kind == "mining" else phase.examples,
     )
@@ -133,7 +133,7 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
-    two = tuple(name for name, its in KINDS.items() if its.first)
+    two = tuple(name for name, its in TYPES.items() if its.first)
     fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": two}
     if asked and kind not in fit[asked[0]]:
         raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")
@@ -148,7 +148,7 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
 
 def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
     """Fingerprints of what is read beside the tested split: all candidates, or the languages'."""
-    split = KINDS[task.kind].also_reads
+    split = TYPES[task.kind].also_reads
     if not split:
         return {}
     codes = None if split == "candidates" else phase.languages
@@ -160,8 +160,8 @@ def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
 
 def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
     """Refuse to train on the split that is tested, unless the task itself divides it."""
-    for portion in (p for trained in recipe.phases for p in trained.portions):
-        trained = get(portion.task).train
+    for training_set in (p for trained in recipe.phases for p in trained.training_sets):
+        trained = get(training_set.task).train
         if trained is None or tested.hub == "microworld":
             continue
         both = _splits(trained) & _splits(tested)
@@ -171,7 +171,8 @@ def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
         if both and not divided:
             hub, split = min(both)
             raise ValueError(
-                f"{phase.task} is tested on rows that {portion.task} trains on ({hub}, {split}). "
+                f"{phase.task} is tested on rows that {training_set.task} trains on "
+                f"({hub}, {split}). "
                 f"Train on {phase.task!r}, or test on another task."
             )
 

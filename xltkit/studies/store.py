@@ -16,9 +16,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from xltkit.files import flush, to_disk
+from xltkit.files import flush, root, to_disk
 from xltkit.keys import file_digest
-from xltkit.provenance import root
 
 FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}
 SIGNATURE = "signature.json"

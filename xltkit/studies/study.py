@@ -10,16 +10,16 @@ import pandas as pd
 
 from xltkit.data import loading as data
 from xltkit.data.languages import language as find_language
+from xltkit.files import tally
 from xltkit.progress import track
-from xltkit.provenance import tally
 from xltkit.studies.cluster import make_all
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Results
 from xltkit.studies.stages import Stage, evaluation_stage, training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Task, get, replacements
+from xltkit.tasks import Task, get, parse_substitutes
 from xltkit.tasks import suite as find_suite
-from xltkit.tasks.labels import KINDS
+from xltkit.tasks.labels import TYPES
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
 
@@ -112,7 +112,7 @@ def study(
     steps: int = 0,
     examples: int = 0,
     rows: int = 0,
-    stand_ins: Iterable[str] = (),
+    substitutes: Iterable[str] = (),
     sweep: bool = False,
     shuffled: bool = False,
 ) -> Study:
@@ -131,8 +131,8 @@ def study(
         split: ``test`` or ``validation``.
         steps: of the target phase; 0 means the task's own budget.
         examples: test rows per language; 0 means all.
-        rows: training rows of each portion, of every phase, at most; 0 means all.
-        stand_ins: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
+        rows: training rows of each training set, of every phase, at most; 0 means all.
+        substitutes: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
         sweep: score every layer and pooling in retrieval tasks.
         shuffled: deal out the labels of the target phase at random: every score must then fall
             to chance, whatever the arm.
@@ -146,12 +146,12 @@ def study(
             f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
             f"{list(seeds)}. For example seeds=[0, 1, 2]."
         )
-    replaced = replacements(stand_ins)
+    replaced = parse_substitutes(substitutes)
     tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
     if unscored := [task.name for task in tasks if not task.metric]:
         raise ValueError(
             f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
-            "as in Pretrain(text=(Portion('text'),))."
+            "as in Pretrain(text=(TrainingSet('text'),))."
         )
     _check_worlds(suite, tasks)
     by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
@@ -176,7 +176,7 @@ def study(
         for arm, recipe in arms.items():
             present, _ = found[tuple(by_arm[arm])]
             phase = Evaluate(task.name, present, split, examples, sweep=sweep)
-            full = recipe.standing_in(replaced).aimed(
+            full = recipe.with_substitutes(replaced).aimed(
                 trained_on, language=source, steps=steps or None, shuffled=shuffled
             )
             full = full.at_most(rows)
@@ -249,14 +249,14 @@ def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
 
 def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
     """The task whose training split the target phase uses; empty if nothing is trained."""
-    if KINDS[task.kind].frozen:
+    if TYPES[task.kind].frozen:
         return ""
     name = task.train_on or task.name
-    stand_in = replaced.get(name, name)
-    trained = get(stand_in)
+    substitute = replaced.get(name, name)
+    trained = get(substitute)
     if (trained.kind, trained.labels) != (task.kind, task.labels):
         raise ValueError(
-            f"{stand_in} cannot stand in for {name}: it is {trained.kind} with the labels "
+            f"{substitute} cannot stand in for {name}: it is {trained.kind} with the labels "
             f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
         )
-    return stand_in
+    return substitute

@@ -10,7 +10,7 @@ import pandas as pd
 
 from xltkit.data import loading as data
 from xltkit.data.source import Source
-from xltkit.tasks.schema import COLUMNS, Budget, Portion, Suite, Task
+from xltkit.tasks.schema import COLUMNS, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites import (
     captions as captions_table,
 )
@@ -27,17 +27,17 @@ __all__ = [
     "COLUMNS",
     "SUITES",
     "TASKS",
-    "Budget",
-    "Portion",
     "Source",
     "Suite",
     "Task",
+    "TrainingArguments",
+    "TrainingSet",
+    "available_sets",
     "get",
+    "parse_substitutes",
     "register",
-    "replacements",
     "suite",
     "table_of_tasks",
-    "to_be_had",
 ]
 
 TASKS: dict[str, Task] = (
@@ -70,14 +70,14 @@ def get(name: str) -> Task:
         return task
 
 
-def replacements(stand_ins: Iterable[str]) -> dict[str, str]:
+def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
     """Which task stands in for which: ``["mnli<-sick"]`` as ``{"mnli": "sick"}``.
 
     Raises:
         ValueError: if an entry has no arrow, or names a task that there is not.
     """
     pairs = {}
-    for entry in stand_ins:
+    for entry in substitutes:
         old, arrow, new = entry.partition("<-")
         if not arrow:
             raise ValueError(f"{entry!r} is no stand-in; write 'mnli<-sick' to train on SICK.")
@@ -85,15 +85,17 @@ def replacements(stand_ins: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def to_be_had(portions: Iterable[Portion], stand_ins: Iterable[str] = ()) -> list[Portion]:
-    """The portions whose training rows are to be had; the others are told in a warning.
+def available_sets(
+    training_sets: Iterable[TrainingSet], substitutes: Iterable[str] = ()
+) -> list[TrainingSet]:
+    """The training sets whose training rows are to be had; the others are told in a warning.
 
     Args:
-        portions: what is wanted.
-        stand_ins: ``"mnli<-sick"`` takes SICK where MNLI is wanted.
+        training sets: what is wanted.
+        substitutes: ``"mnli<-sick"`` takes SICK where MNLI is wanted.
     """
-    names = replacements(stand_ins)
-    wanted = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in portions)
+    names = parse_substitutes(substitutes)
+    wanted = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in training_sets)
     return [p for p in wanted if data.available(get(p.task), "train", [p.language])[0]]
 
 

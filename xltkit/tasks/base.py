@@ -16,7 +16,7 @@ from xltkit.tasks.schema import Task
 IGNORED = -100  # torch's label for "no target here"
 
 
-class Feature(NamedTuple):
+class EncodedExample(NamedTuple):
     """One unit of a batch, encoded.
 
     An example is one feature, but a long context is several windows. A feature is one token
@@ -83,7 +83,7 @@ class Columns:
         return {name: values[what] for name, values in self.columns.items()}
 
 
-class Kind:
+class TaskType:
     """A kind of task. The methods work on batches of features; none of them keeps state."""
 
     name: str
@@ -99,16 +99,16 @@ class Kind:
 
     def encode(
         self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         """Rows in canonical columns as features."""
         raise NotImplementedError
 
-    def labels(self, features: Sequence[Feature], width: int) -> Tensor:
+    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:
         """The targets of a batch, ``IGNORED`` where there is none."""
         return torch.tensor([f.target for f in features])
 
     def collate(
-        self, features: Sequence[Feature], tokenizer: Any, training: bool
+        self, features: Sequence[EncodedExample], tokenizer: Any, training: bool
     ) -> dict[str, Tensor]:
         """Features as tensors: ``input_ids`` (sequences, width), masks, and ``labels``."""
         sequences = [s for f in features for s in f.sequences]
@@ -148,7 +148,7 @@ class Kind:
         """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
         return self.losses(logits, labels).sum()
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         """What to keep of the logits for each feature: the smallest thing to decode from."""
         return list(logits.argmax(-1).cpu().numpy())
 
@@ -164,7 +164,7 @@ class Kind:
         )
 
     def predictions(
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
@@ -195,12 +195,12 @@ def token_arrays(encoding: Any, row: int) -> tuple[np.ndarray, tuple[np.ndarray,
     return ids, (np.asarray(encoding["token_type_ids"][row], dtype=np.int32),)
 
 
-def features_of(encoding: Any) -> list[Feature]:
+def features_of(encoding: Any) -> list[EncodedExample]:
     """One feature for each row of a tokenizer's output."""
     features = []
     for i in range(len(encoding["input_ids"])):
         ids, types = token_arrays(encoding, i)
-        features.append(Feature(i, (ids,), types))
+        features.append(EncodedExample(i, (ids,), types))
     return features
 
 
@@ -217,7 +217,7 @@ def terms_table(
     item: Sequence[str], top: Sequence[float], bottom: Sequence[float] | float = 1.0,
     part: Sequence[str] | str = "",
 ) -> pd.DataFrame:  # fmt: skip
-    """The table of ``Kind.terms``; several rows of one item and part count together."""
+    """The table of ``TaskType.terms``; several rows of one item and part count together."""
     # As plain arrays: predictions of one language keep the index of the whole table.
     columns = {
         "item": np.asarray(item, dtype=object),

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.base import Feature, Head, Kind, features_of, frame, terms_table
+from xltkit.tasks.base import EncodedExample, Head, TaskType, features_of, frame, terms_table
 from xltkit.tasks.schema import Task
 
 CUTS = (1, 5, 10)  # how far down the ranking a hit counts
@@ -39,7 +39,7 @@ def check_paraphrases(rows: Dataset, task: str) -> None:
         )
 
 
-class Captions(Kind):
+class Captions(TaskType):
     """A picture finds its captions, and a caption its picture, by cosine.
 
     Nothing is trained for it: it is scored on what ``ImageText`` or ``Distil`` left. A feature is
@@ -54,25 +54,25 @@ class Captions(Kind):
         """Raises ValueError: the width of the head is the image tower's, and a phase's to say."""
         raise ValueError(
             f"{task.name} has pictures: train on it with ImageText([{task.name!r}]), or on its "
-            f"captions alone with Pretrain(text=(Portion({task.name!r}),))."
+            f"captions alone with Pretrain(text=(TrainingSet({task.name!r}),))."
         )
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         lists = rows.select_columns(["texts"])[:]["texts"]
         pictures = [i for i, texts in enumerate(lists) for _ in texts]
         said = [text for texts in lists for text in texts]
         encoded = features_of(tokenizer(said, truncation=True, max_length=max_length))
-        return [Feature(i, *f[1:3], i) for f, i in zip(encoded, pictures, strict=True)]
+        return [EncodedExample(i, *f[1:3], i) for f, i in zip(encoded, pictures, strict=True)]
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         """Vectors of length 1."""
         return list(torch.nn.functional.normalize(logits.float(), dim=-1).cpu().numpy())
 
     def found(
-        self, rows: Dataset, features: Sequence[Feature], texts: np.ndarray, images: np.ndarray,
-        same: np.ndarray,
+        self, rows: Dataset, features: Sequence[EncodedExample], texts: np.ndarray,
+        images: np.ndarray, same: np.ndarray,
     ) -> pd.DataFrame:  # fmt: skip
         """What every caption and every picture finds, as a table of predictions.
 
@@ -141,26 +141,28 @@ class Paraphrases(Captions):
 
     def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         """Each caption with the next one of its picture: a feature has two sequences."""
         single = super().encode(task, rows, tokenizer, max_length, training)
-        groups: dict[int, list[Feature]] = {}
+        groups: dict[int, list[EncodedExample]] = {}
         for feature in single:
             groups.setdefault(feature.example, []).append(feature)
         return [
-            Feature(one.example, one.sequences + two.sequences, one.types + two.types, one.target)
+            EncodedExample(
+                one.example, one.sequences + two.sequences, one.types + two.types, one.target
+            )
             for group in groups.values()
             for one, two in zip(group, [*group[1:], group[0]], strict=True)
         ]
 
 
-class Lessons(Kind):
+class Lessons(TaskType):
     """Texts of which a teacher has vectors; the target is the number of the text."""
 
     name = "lessons"
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         encoded = features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
-        return [Feature(*f[:3], f.example) for f in encoded]
+        return [EncodedExample(*f[:3], f.example) for f in encoded]

@@ -52,7 +52,7 @@ def describe(name: str) -> str:
 
 
 def _budget(task: Task) -> str:
-    budget = task.budget
+    budget = task.training
     length = f"{budget.steps} steps" if budget.steps else f"{budget.epochs:g} epochs"
     return f"{length} of {budget.batch_size}, rate {budget.learning_rate:g}"
 

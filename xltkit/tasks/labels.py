@@ -13,14 +13,23 @@ from torch import Tensor
 
 from xltkit.keys import hashed_uniform
 from xltkit.tasks import scorers
-from xltkit.tasks.base import IGNORED, Feature, Head, Kind, frame, pad, terms_table, token_arrays
+from xltkit.tasks.base import (
+    IGNORED,
+    EncodedExample,
+    Head,
+    TaskType,
+    frame,
+    pad,
+    terms_table,
+    token_arrays,
+)
 from xltkit.tasks.captions import Captions, Lessons, Paraphrases
 from xltkit.tasks.retrieval import Mining, Ranking, Retrieval
 from xltkit.tasks.schema import Task
 from xltkit.tasks.span import Span
 
 
-class Classification(Kind):
+class Classification(TaskType):
     """Two texts, one label: inference, paraphrase."""
 
     name = "classification"
@@ -31,7 +40,7 @@ class Classification(Kind):
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         table = rows[:]
         encoding = tokenizer(
             table["text_a"], table["text_b"], truncation=True, max_length=max_length
@@ -39,10 +48,10 @@ class Classification(Kind):
         features = []
         for i, label in enumerate(table["label"]):
             ids, types = token_arrays(encoding, i)
-            features.append(Feature(i, (ids,), types, label))
+            features.append(EncodedExample(i, (ids,), types, label))
         return features
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
         return list(torch.log_softmax(logits.float(), -1).cpu().numpy())
 
@@ -53,7 +62,7 @@ class Classification(Kind):
         return np.log(0.99 * won.mean(0) + 0.01 * probabilities.mean(0)).astype(np.float32)
 
     def predictions(  # noqa: D102
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         gold = [self.named(task, label) for label in rows["label"][:]]
         pred = [self.named(task, int(scores.argmax())) for scores in outputs]
@@ -80,7 +89,7 @@ class Choice(Classification):
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         table = rows[:]
         premises = [p for p, c in zip(table["premise"], table["choices"], strict=True) for _ in c]
         choices = [choice for row in table["choices"] for choice in row]
@@ -90,20 +99,22 @@ class Choice(Classification):
         for i, row in enumerate(table["choices"]):
             mine = [next(arrays) for _ in row]
             types = tuple(t for _, pair in mine for t in pair)
-            features.append(Feature(i, tuple(ids for ids, _ in mine), types, table["label"][i]))
+            features.append(
+                EncodedExample(i, tuple(ids for ids, _ in mine), types, table["label"][i])
+            )
         return features
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         return super().units(logits.reshape(len(labels), -1), labels)
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
         return super().outputs(logits.reshape(len(features), -1), features)
 
     def named(self, task: Task, label: int) -> str:  # noqa: D102
         return str(label)
 
 
-class Tagging(Kind):
+class Tagging(TaskType):
     """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
 
     name = "tagging"
@@ -113,7 +124,7 @@ class Tagging(Kind):
 
     def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         """A sentence that is too long becomes several features, cut between words."""
         first, last = special_ids(tokenizer)
         features = []
@@ -131,20 +142,20 @@ class Tagging(Kind):
             features.append(_tagged(i, ids, targets, first, last))
         return features
 
-    def labels(self, features: Sequence[Feature], width: int) -> Tensor:  # noqa: D102
+    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:  # noqa: D102
         targets = pad([f.target for f in features], IGNORED, multiple=1)
         full = np.full((len(features), width), IGNORED)
         full[:, : targets.shape[1]] = targets
         return torch.from_numpy(full)
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
         best = logits.argmax(-1).cpu().numpy()
         return [
             row[: len(f.target)][f.target != IGNORED] for row, f in zip(best, features, strict=True)
         ]
 
     def predictions(  # noqa: D102
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         tagged: list[list[str]] = [[] for _ in range(len(rows))]
         for feature, output in zip(features, outputs, strict=True):
@@ -182,10 +193,12 @@ class Tagging(Kind):
         return terms_table(predictions["example_id"], 200.0 * both, golds + preds)
 
 
-def _tagged(example: int, ids: list[int], targets: list[int], first: int, last: int) -> Feature:
+def _tagged(
+    example: int, ids: list[int], targets: list[int], first: int, last: int
+) -> EncodedExample:
     sequence = np.array([first, *ids, last], dtype=np.int32)
     target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
-    return Feature(example, (sequence,), (), target)
+    return EncodedExample(example, (sequence,), (), target)
 
 
 def special_ids(tokenizer: Any) -> tuple[int, int]:
@@ -204,7 +217,7 @@ def word_pieces(word: str, tokenizer: Any, known: dict[str, list[int]]) -> list[
     return known[word]
 
 
-class Text(Kind):
+class Text(TaskType):
     """Plain text, or translation pairs read together: masked language modelling.
 
     Of the tokens chosen (``rate``), 80 % become the mask, 10 % a random token, 10 % stay
@@ -218,14 +231,14 @@ class Text(Kind):
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         table = rows[:]
         texts = [table["text"]] + ([table["translation"]] if "translation" in table else [])
         encoding = tokenizer(*texts, truncation=True, max_length=max_length)
         features = []
         for i in range(len(rows)):
             ids, types = token_arrays(encoding, i)
-            features.append(Feature(i, (ids,), types))
+            features.append(EncodedExample(i, (ids,), types))
         return features
 
     def mask(
@@ -246,11 +259,11 @@ class Text(Kind):
         labels = np.where(chosen, ids, IGNORED)
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
 
-    def labels(self, features: Sequence[Feature], width: int) -> Tensor:  # noqa: D102
+    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:  # noqa: D102
         return torch.full((len(features), width), IGNORED)
 
 
-KINDS: dict[str, Kind] = {
+TYPES: dict[str, TaskType] = {
     kind.name: kind
     for kind in (
         Classification(), Choice(), Tagging(), Span(), Retrieval(), Mining(), Ranking(), Text(),

@@ -14,14 +14,22 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import retrieval_scorers as scorers
-from xltkit.tasks.base import IGNORED, Feature, Head, Kind, features_of, frame, terms_table
+from xltkit.tasks.base import (
+    IGNORED,
+    EncodedExample,
+    Head,
+    TaskType,
+    features_of,
+    frame,
+    terms_table,
+)
 from xltkit.tasks.schema import Task
 from xltkit.tasks.scorers import accuracy
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
 
 
-class Retrieval(Kind):
+class Retrieval(TaskType):
     """A sentence and its English translation: find the one by the other, without any training.
 
     Tatoeba's official direction: the query is English, the data base is the other language, the
@@ -36,7 +44,7 @@ class Retrieval(Kind):
 
     def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         """Both sides one after the other; English sentences that repeat are encoded once."""
         english = list(dict.fromkeys(rows["english"][:]))
         return features_of(
@@ -44,7 +52,7 @@ class Retrieval(Kind):
         )
 
     def predictions(
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """``outputs`` are vectors: the database first, then the distinct English sentences."""
         texts, english = rows["text"][:], list(dict.fromkeys(rows["english"][:]))
@@ -62,7 +70,7 @@ class Retrieval(Kind):
         return {"accuracy": accuracy(gold, pred)}
 
 
-class Mining(Kind):
+class Mining(TaskType):
     """Two collections of sentences: find the pairs that translate each other (BUCC).
 
     A row is a sentence of one ``side`` (``text`` or ``english``) with the ids of its partners on
@@ -79,7 +87,7 @@ class Mining(Kind):
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         return features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
 
     @staticmethod
@@ -124,7 +132,7 @@ class Mining(Kind):
         return terms_table(sizes.index, 200.0 * sizes["both"], sizes["gold"] + sizes["pred"])
 
 
-class Ranking(Kind):
+class Ranking(TaskType):
     """A query and a pool of candidates in many languages, of which one or more are right.
 
     A dual encoder: query and candidate pass the same encoder and the same head, and a training
@@ -143,7 +151,7 @@ class Ranking(Kind):
 
     def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         """Queries, or candidates; for training, both: a feature then is two sequences."""
         has = rows.column_names
         queries, candidates = [], []
@@ -160,7 +168,7 @@ class Ranking(Kind):
             negatives = tokenizer(rows["negative"][:], truncation=True, max_length=max_length)
             sides.append(features_of(negatives))
         return [
-            Feature(
+            EncodedExample(
                 row[0].example,
                 tuple(s for side in row for s in side.sequences),
                 tuple(t for side in row for t in side.types),
@@ -178,7 +186,7 @@ class Ranking(Kind):
         right = torch.arange(len(labels), device=labels.device)
         return super().units(scores, torch.where(labels == IGNORED, labels, right))
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
         return list(logits.float().cpu().numpy())
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The training rows of a portion: read, chosen, and if a check asks for it, shuffled."""
+"""The rows of a training set: read, chosen, and if a check asks for it, shuffled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from xltkit.data import loading as data
 from xltkit.keys import derive
-from xltkit.tasks import Portion, Source, Task, get
+from xltkit.tasks import Source, Task, TrainingSet, get
 
 
 def source_of(task: Task, split: str) -> Source:
@@ -20,45 +20,45 @@ def source_of(task: Task, split: str) -> Source:
     return source
 
 
-def training_rows(portion: Portion) -> Dataset:
-    """The training rows of a portion.
+def training_rows(training_set: TrainingSet) -> Dataset:
+    """The rows of a training set.
 
     A smaller number of examples is the same random choice for every seed, and the small set is a
     part of every larger one. The microworld generates as many as are asked for.
     """
-    return _training_rows(portion, state(portion))
+    return _training_rows(training_set, state(training_set))
 
 
-def count(portion: Portion) -> int:
-    """The number of training rows of a portion; those of the microworld are not made to know it."""
-    source = source_of(get(portion.task), "train")
+def count(training_set: TrainingSet) -> int:
+    """The number of rows of a training set; the microworld makes none to know it."""
+    source = source_of(get(training_set.task), "train")
     if source.hub != "microworld":
-        return len(training_rows(portion))
+        return len(training_rows(training_set))
     from xltkit.data.microworld.generate import SIZES  # only there if it is asked for
 
-    usual = source.configs[portion.language].partition(":")[2]
-    return portion.examples or int(usual or SIZES["train"])
+    usual = source.configs[training_set.language].partition(":")[2]
+    return training_set.examples or int(usual or SIZES["train"])
 
 
-def state(portion: Portion) -> str:
-    """What the rows of a portion are now: a file that is edited in a session is read again."""
-    task = get(portion.task)
+def state(training_set: TrainingSet) -> str:
+    """What the rows of a training set are now: a file that is edited in a session is read again."""
+    task = get(training_set.task)
     try:
-        return data.fingerprint(source_of(task, "train"), portion.language)
+        return data.fingerprint(source_of(task, "train"), training_set.language)
     except data.MissingData:
-        data.load(task, "train", portion.language)  # its error says whose rows are missing
+        data.load(task, "train", training_set.language)  # its error says whose rows are missing
         raise
 
 
 @lru_cache(maxsize=64)
-def _training_rows(portion: Portion, state: str) -> Dataset:
-    rows = data.load(get(portion.task), "train", portion.language, portion.examples)
-    if portion.examples and portion.examples < len(rows):
-        order = np.random.default_rng(derive("subset", portion.task)).permutation(len(rows))
-        rows = rows.select(order[: portion.examples])
+def _training_rows(training_set: TrainingSet, state: str) -> Dataset:
+    rows = data.load(get(training_set.task), "train", training_set.language, training_set.examples)
+    if training_set.examples and training_set.examples < len(rows):
+        order = np.random.default_rng(derive("subset", training_set.task)).permutation(len(rows))
+        rows = rows.select(order[: training_set.examples])
     # Pictures are dealt out where they are looked up (``Contrast``): their rows are not copied.
-    deal = portion.shuffled and get(portion.task).kind != "captions"
-    return _shuffled(rows, portion.task) if deal else rows
+    deal = training_set.shuffled and get(training_set.task).kind != "captions"
+    return _shuffled(rows, training_set.task) if deal else rows
 
 
 # What a shuffle deals out anew, where it is no label.

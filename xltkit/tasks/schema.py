@@ -36,7 +36,7 @@ def canonical_columns(kind: str, split: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingArguments:
     """How long and how fast a task is trained unless a phase says otherwise.
 
     ``epochs`` counts only when ``steps`` is 0: it is resolved to steps before anything is keyed.
@@ -73,7 +73,7 @@ class Task:
     candidates: Source | None = None
     train_on: str = ""
     labels: tuple[str, ...] = ()
-    budget: Budget = field(default_factory=Budget)
+    training: TrainingArguments = field(default_factory=TrainingArguments)
     licence: str = ""
     citation: str = ""
     note: str = ""
@@ -84,7 +84,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Portion:
+class TrainingSet:
     """Some training rows: of a task, in a language, so many of them (0 means all).
 
     ``shuffled`` permutes the labels: the control that must end at chance.
@@ -106,7 +106,7 @@ class Images:
         tower: the image tower that is locked.
         teacher: the CLIP whose text tower is distilled.
         text: the supervised tasks of the arm without pictures.
-        budget: of every intermediate phase, with pictures or without.
+        training: of every intermediate phase, with pictures or without.
     """
 
     captions: str
@@ -114,7 +114,7 @@ class Images:
     tower: str
     teacher: str
     text: tuple[str, ...]
-    budget: Budget
+    training: TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -122,23 +122,23 @@ class Suite:
     """A named set of tasks.
 
     ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
-    XTREME-R). ``contrasts`` holds the pairs (high resource, low resource) of the order question,
+    XTREME-R). ``order_pairs`` holds the pairs (high resource, low resource) of the order question,
     by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
 
-    ``intermediates`` are the tasks of the STILTs grid, ``translated`` one of them in several
+    ``intermediate_tasks`` are the tasks of the STILTs grid, ``translated`` one of them in several
     languages, ``multilingual`` one whose labels are in several, ``text`` what masked language
-    modelling is mixed in from, and ``between`` the budget that all of its arms share. ``images``
-    says the same of the arms with pictures.
+    modelling is mixed in from, and ``intermediate_training`` the arguments that all of its arms
+    share. ``images`` says the same of the arms with pictures.
     """
 
     name: str
     targets: Mapping[str, tuple[str, ...]]
-    contrasts: Mapping[str, tuple[Portion, Portion]]
+    order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     encoder: str
-    intermediates: tuple[str, ...] = ()
-    translated: tuple[Portion, ...] = ()
-    multilingual: tuple[Portion, ...] = ()
-    text: tuple[Portion, ...] = ()
-    between: Budget = field(default_factory=Budget)
+    intermediate_tasks: tuple[str, ...] = ()
+    translated: tuple[TrainingSet, ...] = ()
+    multilingual: tuple[TrainingSet, ...] = ()
+    text: tuple[TrainingSet, ...] = ()
+    intermediate_training: TrainingArguments = field(default_factory=TrainingArguments)
     images: Images | None = None
     is_microworld: bool = False

@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
-from xltkit.tasks.base import Feature, Head, Kind, frame, terms_table, token_arrays
+from xltkit.tasks.base import EncodedExample, Head, TaskType, frame, terms_table, token_arrays
 from xltkit.tasks.schema import Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
@@ -30,7 +30,7 @@ class Window(NamedTuple):
     offsets: np.ndarray
 
 
-class Span(Kind):
+class Span(TaskType):
     """Start and end of the answer are two scores per token.
 
     A long context is read in windows that overlap by a third of the length (128 of 384, as in
@@ -47,7 +47,7 @@ class Span(Kind):
 
     def encode(  # noqa: D102
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[Feature]:
+    ) -> list[EncodedExample]:
         table = rows[:]
         encoding = tokenizer(
             shortened(table["question"], tokenizer, max_length // 3),
@@ -68,7 +68,7 @@ class Span(Kind):
             if training and table["answers"][example]:
                 answer, start = table["answers"][example][0], table["starts"][example][0]
                 target = span_in(window, start, start + len(answer))
-            features.append(Feature(example, (ids,), types, target, window))
+            features.append(EncodedExample(example, (ids,), types, target, window))
         return features
 
     def count(self, labels: Tensor) -> int:
@@ -79,7 +79,7 @@ class Span(Kind):
         """Start and end, over the tokens of the window; the class 0 means: not in this window."""
         return super().units(logits.transpose(1, 2), labels)
 
-    def outputs(self, logits: Tensor, features: Sequence[Feature]) -> list[Any]:
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         """The best (score, start, end) of each window: exact, over all spans up to the limit."""
         width = logits.shape[1]
         bounds = torch.tensor([f.meta[:2] for f in features], device=logits.device)
@@ -102,7 +102,7 @@ class Span(Kind):
         return np.mean([b[0] for b in ballots if b[1:] == span]), *span
 
     def predictions(  # noqa: D102
-        self, task: Task, rows: Dataset, features: Sequence[Feature], outputs: Sequence[Any]
+        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         contexts, golds = rows["context"][:], rows["answers"][:]
         best = [(float("-inf"), "")] * len(rows)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from xltkit.evaluation.predict import outputs
 from xltkit.keys import derive
 from xltkit.models.encoder import Model
-from xltkit.tasks.base import Feature, Kind, features_of
+from xltkit.tasks.base import EncodedExample, TaskType, features_of
 from xltkit.tasks.rows import count, training_rows
-from xltkit.tasks.schema import Portion
+from xltkit.tasks.schema import TrainingSet
 from xltkit.training.loop import Batch, Objective
 
 METHODS = ("joint", "rotation")
@@ -46,11 +46,11 @@ class Align:
     between encoder and head. No weight changes.
 
     Attributes:
-        pairs: portions of a task that has translations, as ``Portion("pairs", "qbe", 500)``.
+        pairs: sets of translations, such as ``TrainingSet("pairs", "qbe", 500)``.
         batch_size: pairs that a step draws; 0 means as many as it has examples.
     """
 
-    pairs: tuple[Portion, ...]
+    pairs: tuple[TrainingSet, ...]
     method: str = "joint"
     weight: float = 1.0
     batch_size: int = 0
@@ -62,7 +62,7 @@ class Align:
         if self.method not in METHODS or not self.pairs:
             raise ValueError(
                 f"method is {self.method!r} and pairs {self.pairs}: method can be "
-                f"{' or '.join(METHODS)}, and pairs names some, as in (Portion('pairs', 'qbe'),)."
+                f"{' or '.join(METHODS)}, and pairs names some, as (TrainingSet('pairs', 'qbe'),)."
             )
         codes = [p.language for p in self.pairs]
         if len(set(codes)) < len(codes):
@@ -77,16 +77,16 @@ class Align:
 class Sides(NamedTuple):
     """Translation pairs as features: the sentences of a language and their English ones."""
 
-    text: list[Feature]
-    english: list[Feature]
+    text: list[EncodedExample]
+    english: list[EncodedExample]
 
 
-def sides(portion: Portion, tokenizer: Any, max_length: int) -> Sides:
-    """The pairs of a portion. Raises ValueError if its rows have no translations."""
-    rows = training_rows(portion)
+def sides(training_set: TrainingSet, tokenizer: Any, max_length: int) -> Sides:
+    """The pairs of a training set. Raises ValueError if its rows have no translations."""
+    rows = training_rows(training_set)
     if "translation" not in rows.column_names:
         raise ValueError(
-            f"{portion.task} has no translations; align by translation pairs, such as 'pairs'."
+            f"{training_set.task} has no translations; align by translation pairs, such as 'pairs'."
         )
     options = {"truncation": True, "max_length": max_length}
     return Sides(*(features_of(tokenizer(rows[c][:], **options)) for c in ("text", "translation")))
@@ -107,7 +107,7 @@ class Joint:
 
     def __init__(
         self, objective: Objective, batches: Callable[[int, int], Sequence[Batch]],
-        pairs: Sequence[Sides], collate: Callable[[Sequence[Feature]], dict[str, Tensor]],
+        pairs: Sequence[Sides], collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
         head: str, way: Align, seed: int,
     ):  # fmt: skip
         self.objective, self.plain_batches = objective, batches
@@ -152,7 +152,7 @@ def rotations(model: Model, pairs: Mapping[str, Sides], tokenizer: Any) -> Turns
     for code, two in pairs.items():
         layers = (model.depth,)
         x, y = (
-            np.stack([v[0, 0] for v in outputs(model, Kind(), "", side, tokenizer, layers)])
+            np.stack([v[0, 0] for v in outputs(model, TaskType(), "", side, tokenizer, layers)])
             for side in two
         )
         x, y = x.astype(np.float64), y.astype(np.float64)

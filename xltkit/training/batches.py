@@ -31,9 +31,9 @@ def epoch_batches(
 
 
 class Step(NamedTuple):
-    """What one optimiser step is made of: some examples of one portion."""
+    """What one optimiser step is made of: some examples of one training set."""
 
-    portion: int
+    training_set: int
     epoch: int
     examples: np.ndarray
 
@@ -42,11 +42,11 @@ class Plan:
     """All steps of a phase. ``plan[i]`` is the same whether or not the steps before were taken.
 
     Args:
-        lengths: for each portion, the length of each of its examples.
-        weights: the share of the steps each portion gets.
+        lengths: for each training set, the length of each of its examples.
+        weights: the share of the steps each training set gets.
         steps: number of optimiser steps.
         batch_size: examples in a step.
-        seed: of the phase; portions draw their order from it independently.
+        seed: of the phase; training sets draw their order from it independently.
     """
 
     def __init__(
@@ -55,25 +55,25 @@ class Plan:
     ):  # fmt: skip
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
         random = np.random.default_rng(derive(seed, "mixing"))
-        self.portions = random.choice(len(weights), size=steps, p=np.asarray(weights))
-        # How often the portion of a step was drawn before it.
+        self.training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
+        # How often the training set of a step was drawn before it.
         self.turns = np.zeros(steps, dtype=int)
-        for portion in range(len(weights)):
-            mine = self.portions == portion
+        for training_set in range(len(weights)):
+            mine = self.training_sets == training_set
             self.turns[mine] = np.arange(mine.sum())
         self._epochs: dict[int, tuple[int, list[np.ndarray]]] = {}
 
     def __len__(self) -> int:
-        return len(self.portions)
+        return len(self.training_sets)
 
     def __getitem__(self, step: int) -> Step:
-        portion, turn = int(self.portions[step]), int(self.turns[step])
-        lengths = self.lengths[portion]
+        training_set, turn = int(self.training_sets[step]), int(self.turns[step])
+        lengths = self.lengths[training_set]
         epoch, at = divmod(turn, -(-len(lengths) // self.batch_size))
-        if self._epochs.get(portion, (-1,))[0] != epoch:
-            seed = derive(self.seed, "order", portion)
-            self._epochs[portion] = (
+        if self._epochs.get(training_set, (-1,))[0] != epoch:
+            seed = derive(self.seed, "order", training_set)
+            self._epochs[training_set] = (
                 epoch,
                 epoch_batches(lengths, self.batch_size, seed, epoch),
             )
-        return Step(portion, epoch, self._epochs[portion][1][at])
+        return Step(training_set, epoch, self._epochs[training_set][1][at])

@@ -91,8 +91,8 @@ class Contrast(Supervised):
     """The objective of ``ImageText``, and its batches: captions and what is known of the pictures.
 
     Args:
-        phase: of the portions that ``Supervised`` is given.
-        rows: the pictures of each portion.
+        phase: of the training sets that ``Supervised`` is given.
+        rows: the pictures of each training set.
         store: where features are kept.
     """
 
@@ -109,7 +109,7 @@ class Contrast(Supervised):
             np.random.default_rng(derive("shuffle", p.task)).permutation(len(r))
             if p.shuffled and self.seen
             else np.arange(len(r))
-            for p, r in zip(phase.portions, rows, strict=True)
+            for p, r in zip(phase.training_sets, rows, strict=True)
         ]
         self.features: list[np.ndarray] = []
         if self.seen and phase.locked:
@@ -125,7 +125,7 @@ class Contrast(Supervised):
 
     def heads(self) -> Mapping[str, Head]:
         """One head for the phase, whatever the number of its languages."""
-        return {self.portions[0].task.name: joint_head(self.phase, self.width)}
+        return {self.training_sets[0].task.name: joint_head(self.phase, self.width)}
 
     def prepare(self, model: Model) -> None:
         """Give the model the tower that is trained with it, and the memory of the queue."""
@@ -137,12 +137,12 @@ class Contrast(Supervised):
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The captions of a step with the features, or the pixels, of their pictures."""
         (batch,) = super().batches(step, parts)
-        at = self.at[batch.portion][batch.labels.numpy()]
-        more = {"numbers": self.numbers[batch.portion][at]}
+        at = self.at[batch.training_set][batch.labels.numpy()]
+        more = {"numbers": self.numbers[batch.training_set][at]}
         if self.features:
-            more["pictures"] = torch.from_numpy(self.features[batch.portion][at]).float()
+            more["pictures"] = torch.from_numpy(self.features[batch.training_set][at]).float()
         elif self.tower is not None:
-            images = self.rows[batch.portion].select(at.tolist())["image"][:]
+            images = self.rows[batch.training_set].select(at.tolist())["image"][:]
             more["pictures"] = self.tower.pixels(images)
         return [batch._replace(inputs=batch.inputs | more)]
 
@@ -150,7 +150,7 @@ class Contrast(Supervised):
         """The summed loss of a batch."""
         inputs = dict(batch.inputs)
         numbers, pictures = inputs.pop("numbers"), inputs.pop("pictures", None)
-        name, plain = self.portions[0].task.name, getattr(model, "module", model)
+        name, plain = self.training_sets[0].task.name, getattr(model, "module", model)
         head, texts = plain.heads[name], model(name, **inputs)
         if pictures is None:
             texts, images = texts[0::2], texts[1::2]
@@ -173,26 +173,26 @@ class Distillation(Supervised):
     """The objective of ``Distil``: the squared distance from the teacher's vectors.
 
     Args:
-        phase: of the portions that ``Supervised`` is given.
-        rows: the texts of each portion.
+        phase: of the training sets that ``Supervised`` is given.
+        rows: the texts of each training set.
         store: where the teacher's vectors are kept.
     """
 
     def __init__(self, *supervised: Any, phase: Distil, rows: Sequence[Dataset], store: Path):
         super().__init__(*supervised)
         self.phase, self.wanted = phase, []
-        for portion in map(as_text, rows):
-            read = "translation" if "translation" in portion.column_names else "text"
-            self.wanted.append(vision.taught(phase.teacher, portion[read][:], store))
+        for training_set in map(as_text, rows):
+            read = "translation" if "translation" in training_set.column_names else "text"
+            self.wanted.append(vision.taught(phase.teacher, training_set[read][:], store))
 
     def heads(self) -> Mapping[str, Head]:
         """One head, whatever the texts."""
-        return {self.portions[0].task.name: joint_head(self.phase, self.wanted[0].shape[1])}
+        return {self.training_sets[0].task.name: joint_head(self.phase, self.wanted[0].shape[1])}
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""
         there = batch.labels != IGNORED  # a part without examples repeats one
         at = batch.labels.clamp(min=0).cpu().numpy()
-        wanted = torch.from_numpy(self.wanted[batch.portion][at])
-        given = model(self.portions[0].task.name, **batch.inputs).float()
+        wanted = torch.from_numpy(self.wanted[batch.training_set][at])
+        given = model(self.training_sets[0].task.name, **batch.inputs).float()
         return ((given - wanted.to(given)).square().mean(1) * there).sum()

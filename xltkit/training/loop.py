@@ -31,7 +31,7 @@ CLIP = 1.0  # largest gradient norm
 class Batch(NamedTuple):
     """Tensors of some examples. ``targets`` counts what the summed loss is a sum over."""
 
-    portion: int
+    training_set: int
     inputs: dict[str, Tensor]
     labels: Tensor
     targets: int

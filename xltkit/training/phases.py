@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xltkit.tasks import Portion, get
+from xltkit.tasks import TrainingSet, get
 
 if TYPE_CHECKING:  # torch is loaded when something is trained
     from xltkit.evaluation.attacks import Attack
     from xltkit.training.align import Align
     from xltkit.training.robust import RandomPerturbation, Robust
 
-Part = str | Portion
+Part = str | TrainingSet
 # Names of weights, which play no part in a key or a seed: ``sources`` has their fingerprints.
 NAMES = ("encoder", "tower", "teacher")
 # Fields that are off play no part in a key: what was trained before there were any stays valid.
@@ -56,7 +56,7 @@ class Phase:
             raise ValueError(f"pooling is {self.pooling!r}; it can be 'mean' or 'first'.")
 
     @property
-    def portions(self) -> tuple[Portion, ...]:
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         """The training rows of the phase."""
         raise NotImplementedError
 
@@ -67,12 +67,12 @@ class Phase:
         return replace(self, **off)
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
-        """The share of the steps that each portion gets, given the sizes of the portions."""
+        """The share of the steps that each training set gets, given their sizes."""
         return [n / sum(sizes) for n in sizes]
 
-    def trained_as(self, portion: Portion) -> str:
-        """The kind that the rows of a portion are encoded as: as a rule that of their task."""
-        return get(portion.task).kind
+    def trained_as(self, training_set: TrainingSet) -> str:
+        """The kind that the rows of a training set are encoded as: as a rule that of their task."""
+        return get(training_set.task).kind
 
     def sources(self) -> dict[str, str]:
         """Fingerprints of what the phase needs beside its rows, by name."""
@@ -80,7 +80,7 @@ class Phase:
 
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in from the budget of its first task."""
-        budget = get(self.portions[0].task).budget
+        budget = get(self.training_sets[0].task).training
         filled = {
             f.name: getattr(budget, f.name)
             for f in fields(budget)
@@ -97,17 +97,19 @@ class Phase:
         return replace(self, **filled, steps=steps, epochs=0.0)
 
 
-def portions_of(parts: Iterable[Part], languages: Sequence[str]) -> tuple[Portion, ...]:
-    """Names of tasks, in every language given, and portions as they are."""
-    if isinstance(parts, str | Portion):
+def training_sets_of(parts: Iterable[Part], languages: Sequence[str]) -> tuple[TrainingSet, ...]:
+    """Names of tasks, in every language given, and training sets as they are."""
+    if isinstance(parts, str | TrainingSet):
         parts = (parts,)
-    made: list[Portion] = []
+    made: list[TrainingSet] = []
     for part in parts:
-        made += [part] if isinstance(part, Portion) else [Portion(part, c) for c in languages]
+        made += (
+            [part] if isinstance(part, TrainingSet) else [TrainingSet(part, c) for c in languages]
+        )
     if not made:
         raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
-    for portion in made:
-        get(portion.task)
+    for training_set in made:
+        get(training_set.task)
     return tuple(made)
 
 
@@ -130,7 +132,7 @@ def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1
 
 @dataclass(frozen=True, kw_only=True)
 class _Mixed(Phase):
-    """A phase over several portions, mixed by a rule (see ``mixing``)."""
+    """A phase over several training sets, mixed by a rule (see ``mixing``)."""
 
     mix: str = "proportional"
     cap: int = 2**17
@@ -146,14 +148,14 @@ class Pretrain(_Mixed):
     encoder gives its architecture and its tokenizer, and the seed its weights.
     """
 
-    text: tuple[Portion, ...]
-    pairs: tuple[Portion, ...] = ()
+    text: tuple[TrainingSet, ...]
+    pairs: tuple[TrainingSet, ...] = ()
     pair_share: float = 0.2
     mask_rate: float = 0.15
     scratch: bool = False
 
     @property
-    def portions(self) -> tuple[Portion, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
         return (*self.text, *self.pairs)
 
     def weights(self, sizes: Sequence[int]) -> list[float]:  # noqa: D102
@@ -163,7 +165,7 @@ class Pretrain(_Mixed):
         pairs = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if share else []
         return [w * (1 - share) for w in text] + [w * share for w in pairs]
 
-    def trained_as(self, portion: Portion) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
         return "text"
 
 
@@ -176,18 +178,18 @@ class Intermediate(_Mixed):
     in ``Target``.
     """
 
-    tasks: tuple[Portion, ...] | Iterable[Part]
+    tasks: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
     mlm: float = 0.0
-    text: tuple[Portion, ...] | Iterable[Part] = ()
+    text: tuple[TrainingSet, ...] | Iterable[Part] = ()
     mask_rate: float = 0.15
     robust: Robust | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "tasks", portions_of(self.tasks, self.languages))
-        text = portions_of(self.text, self.languages) if self.text else ()
+        object.__setattr__(self, "tasks", training_sets_of(self.tasks, self.languages))
+        text = training_sets_of(self.text, self.languages) if self.text else ()
         object.__setattr__(self, "text", text)
         if bool(self.mlm) != bool(self.text) or not 0 <= self.mlm < 1:
             raise ValueError(
@@ -196,7 +198,7 @@ class Intermediate(_Mixed):
             )
 
     @property
-    def portions(self) -> tuple[Portion, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
         return (*self.tasks, *self.text)
 
     def weights(self, sizes: Sequence[int]) -> list[float]:  # noqa: D102
@@ -205,8 +207,8 @@ class Intermediate(_Mixed):
         text = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if self.mlm else []
         return [w * (1 - self.mlm) for w in tasks] + [w * self.mlm for w in text]
 
-    def trained_as(self, portion: Portion) -> str:  # noqa: D102
-        return super().trained_as(portion) if portion in self.tasks else "text"
+    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
+        return super().trained_as(training_set) if training_set in self.tasks else "text"
 
 
 @dataclass(frozen=True)
@@ -236,12 +238,12 @@ class Target(Phase):
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
 
     @property
-    def portions(self) -> tuple[Portion, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
         if not self.task:
             raise ValueError(
                 "Target() names no task: a study fills it in, or type Target('nli') yourself."
             )
-        return (Portion(self.task, self.language, self.examples, self.shuffled),)
+        return (TrainingSet(self.task, self.language, self.examples, self.shuffled),)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from xltkit.tasks import Portion, get
-from xltkit.training.phases import Part, Phase, portions_of
+from xltkit.tasks import TrainingSet, get
+from xltkit.training.phases import Part, Phase, training_sets_of
 
 AGAINST = ("image", "paraphrase")
 
@@ -22,7 +22,7 @@ class ImageText(Phase):
     stage, for whoever scores it on captions.
 
     Attributes:
-        captions: rows of a task of the kind ``captions``. With ``shuffled`` portions every
+        captions: rows of a task of the kind ``captions``. With ``shuffled`` training sets every
             picture gets the captions of another: the control for what the pictures do.
         tower: ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
         locked: whether the tower stays as it is.
@@ -32,7 +32,7 @@ class ImageText(Phase):
             seen by the same encoder. The control for what contrast alone does.
     """
 
-    captions: tuple[Portion, ...] | Iterable[Part]
+    captions: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
     tower: str = "micro-vision"
     locked: bool = True
@@ -42,7 +42,7 @@ class ImageText(Phase):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "captions", portions_of(self.captions, self.languages))
+        object.__setattr__(self, "captions", training_sets_of(self.captions, self.languages))
         wrong = [p.task for p in self.captions if get(p.task).kind != "captions"]
         if wrong or len({p.task for p in self.captions}) > 1:
             raise ValueError(
@@ -68,7 +68,7 @@ class ImageText(Phase):
         return replace(self, captions=own, against="image")
 
     @property
-    def portions(self) -> tuple[Portion, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
         return self.captions
 
     @property
@@ -76,7 +76,7 @@ class ImageText(Phase):
         """Whether its texts lie in a space with pictures."""
         return self.against == "image"
 
-    def trained_as(self, portion: Portion) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
@@ -101,14 +101,14 @@ class Distil(Phase):
             whose tower was locked the student learns the texts, and finds no pictures.
     """
 
-    texts: tuple[Portion, ...] | Iterable[Part]
+    texts: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
     teacher: str = "micro-clip"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "texts", portions_of(self.texts, self.languages))
+        object.__setattr__(self, "texts", training_sets_of(self.texts, self.languages))
         if wrong := [p.task for p in self.texts if get(p.task).kind not in ("captions", "text")]:
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
@@ -121,7 +121,7 @@ class Distil(Phase):
             )
 
     @property
-    def portions(self) -> tuple[Portion, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
         return self.texts
 
     @property
@@ -131,7 +131,7 @@ class Distil(Phase):
 
         return bool(vision.tower_of(self.teacher))
 
-    def trained_as(self, portion: Portion) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
         return "lessons"
 
     def sources(self) -> dict[str, str]:

@@ -244,7 +244,7 @@ def document(random: Random) -> Item:
     Whatever is hidden on one side can be found on the other by somebody who knows which sentence
     says the same: that is what an encoder has to learn from it.
     """
-    kind, other = random.sample(scenes.KINDS, 2)
+    kind, other = random.sample(scenes.TYPES, 2)
     told = facts(kind, 2, random) + (facts(other, 1, random) if random.random() < 0.5 else [])
     first = [_mention(varied(fact, random), random) for fact in told]
     again: list[Said] = []

@@ -193,7 +193,7 @@ def facts(kind: str, count: int, random: Random) -> list[Fact]:
     return [Fact(kind, row) for row in rows]
 
 
-KINDS = (*ASKABLE, "dealing", "view")
+TYPES = (*ASKABLE, "dealing", "view")
 
 
 def varied(fact: Fact, random: Random) -> Fact:
@@ -210,4 +210,4 @@ def varied(fact: Fact, random: Random) -> Fact:
 
 def anything(random: Random) -> Fact:
     """A random fact of a random kind."""
-    return facts(random.choice(KINDS), 1, random)[0]
+    return facts(random.choice(TYPES), 1, random)[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xltkit.data import readers_captions as caption_readers
-from xltkit.tasks.schema import Budget, Task
+from xltkit.tasks.schema import Task, TrainingArguments
 from xltkit.tasks.suites.hub import ALL, sources
 
 EMOJI = "ar de en es fi fr he hi hu id ja ko pl ru sw ta th tr vi zh".split()
@@ -22,7 +22,7 @@ XM3600 = (
 ).split()
 XM3600_NAMES = {"qu": "quz", "tl": "fil"}
 
-_BUDGET = Budget(epochs=3, batch_size=256, learning_rate=5e-5, max_length=64)
+_BUDGET = TrainingArguments(epochs=3, batch_size=256, learning_rate=5e-5, max_length=64)
 _FLICKR = "for research and education (non-commercial); pictures under Flickr's terms of use"
 
 _EMOJI = Task(
@@ -30,7 +30,7 @@ _EMOJI = Task(
     kind="captions",
     metric="r@1",
     chance=100 / 161,
-    budget=Budget(epochs=20, batch_size=64, learning_rate=5e-5, max_length=32),
+    training=TrainingArguments(epochs=20, batch_size=64, learning_rate=5e-5, max_length=32),
     licence="Apache-2.0 (images, Noto Emoji), Unicode License V3 (captions, CLDR)",
     citation="Noto Emoji (Google); CLDR annotations (Unicode); up to Emoji 16.0 of 2024",
     note="names only, without the key words; 1,262, 153 and 161 emojis, split by us so that the "
@@ -46,7 +46,7 @@ _MULTI30K = Task(
     kind="captions",
     metric="r@1",
     chance=0.1,
-    budget=_BUDGET,
+    training=_BUDGET,
     licence="CC BY-NC-SA 4.0 (non-commercial); pictures under Flickr's terms of use",
     citation="Elliott et al. 2016; Elliott et al. 2017; Barrault et al. 2018",
     note="29,000, 1,014 and 1,000 pictures of Flickr30k, one English caption of each and its "
@@ -63,7 +63,7 @@ _FLICKR8K = Task(
     kind="captions",
     metric="r@1",
     chance=0.1,
-    budget=_BUDGET,
+    training=_BUDGET,
     licence=_FLICKR,
     citation="Hodosh et al. 2013",
     note="6,000, 1,000 and 1,000 pictures, five English captions each. Flickr30k extends it (so "
@@ -79,7 +79,7 @@ _FLICKR30K = Task(
     kind="captions",
     metric="r@1",
     chance=0.0,  # nothing of it is scored
-    budget=_BUDGET,
+    training=_BUDGET,
     licence=_FLICKR,
     citation="Young et al. 2014",
     note="about 31,000 pictures, five English captions each; 4.4 GB. For training only: the copy "
@@ -113,7 +113,7 @@ def _xm3600() -> Task:
         kind="captions",
         metric="r@1",
         chance=100 / 3600,
-        budget=_BUDGET,
+        training=_BUDGET,
         licence="CC BY 4.0 (captions), CC BY 2.0 (pictures of Open Images)",
         citation="Thapliyal et al. 2022",
         note="3,600 pictures, two captions or so in each of 36 languages, written and not "

@@ -13,13 +13,15 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.tasks.schema import Budget, Task
+from xltkit.tasks.schema import Task, TrainingArguments
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.hub import ALL, sources
 
-PAIRS = Budget(epochs=5, warmup=0.0)
+PAIRS = TrainingArguments(epochs=5, warmup=0.0)
 # The scripts warm up for 500 steps whatever the length of the run: 6 % on SQuAD.
-SPANS = Budget(epochs=3, learning_rate=3e-5, warmup=0.06, weight_decay=1e-4, max_length=384)
+SPANS = TrainingArguments(
+    epochs=3, learning_rate=3e-5, warmup=0.06, weight_decay=1e-4, max_length=384
+)
 
 XTREME_R = sorted({code for codes in BENCHMARKS["xtreme-r"].tasks.values() for code in codes})
 _TRAIN = {"train": "train"}
@@ -36,7 +38,7 @@ _MNLI = Task(
     metric="accuracy",
     chance=100 / 3,
     labels=readers.NLI_LABELS,
-    budget=PAIRS,
+    training=PAIRS,
     licence="OANC, CC BY 3.0, CC BY-SA 3.0, by genre",
     citation="Williams et al. 2018",
     note="English training set of XNLI, 392,702 rows; validation is the matched one",
@@ -98,7 +100,7 @@ _SQUAD = Task(
     kind="span",
     metric="f1",
     chance=0.0,
-    budget=SPANS,
+    training=SPANS,
     licence="CC BY-SA 4.0",
     citation="Rajpurkar et al. 2016",
     note="SQuAD 1.1, 87,599 rows; its validation split holds XQuAD's questions in English",
@@ -123,7 +125,7 @@ _COPA = Task(
     kind="choice",
     metric="accuracy",
     chance=50.0,
-    budget=PAIRS,
+    training=PAIRS,
     train=COPA["train"],
     validation=COPA["validation"],
     licence="BSD-2-Clause",
@@ -199,7 +201,7 @@ _CCG = Task(
     kind="tagging",
     metric="accuracy",
     chance=0.0,
-    budget=Budget(epochs=10, warmup=0.0),
+    training=TrainingArguments(epochs=10, warmup=0.0),
     licence="LDC user agreement (CCGbank, LDC2005T13)",
     citation="Hockenmaier and Steedman 2007",
     note="your own file, local/ccg/train.conll: word TAB supertag; its tags are the labels",
@@ -210,7 +212,7 @@ _WIKIPEDIA = Task(
     kind="text",
     metric="",
     chance=0.0,
-    budget=Budget(learning_rate=1e-5, max_length=256),
+    training=TrainingArguments(learning_rate=1e-5, max_length=256),
     licence="CC BY-SA 4.0",
     citation="Wikimedia, dump of 2023-11-01",
     note="plain text for masked language modelling: the paragraphs of articles; a language is "

@@ -10,7 +10,7 @@ from xltkit.data.microworld.generate import NER_TAGS, POS_TAGS, SIZES
 from xltkit.data.microworld.languages import LANGUAGES, language
 from xltkit.data.microworld.meanings import NLI_LABELS, PARAPHRASE_LABELS
 from xltkit.data.source import Source
-from xltkit.tasks.schema import Budget, Images, Portion, Suite, Task
+from xltkit.tasks.schema import Images, Suite, Task, TrainingArguments, TrainingSet
 
 
 class _EveryLanguage(Mapping):
@@ -47,7 +47,7 @@ def _descriptions(rows: Dataset, code: str) -> Dataset:
 def _task(
     name: str, kind: str, metric: str, chance: float, *, data: str = "",
     labels: tuple[str, ...] = (), train: int = 4000,
-    budget: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
+    training: tuple[int, int, float] = (200, 32, 1e-3), tested: bool = True,
 ) -> Task:  # fmt: skip
     """A row of the table: every task of the microworld has the same splits.
 
@@ -58,7 +58,7 @@ def _task(
     def source(split: str, config: str) -> Source:
         return Source("microworld", split, _EveryLanguage(config), _as_it_is)
 
-    steps, batch_size, rate = budget
+    steps, batch_size, rate = training
     return Task(
         name=name,
         kind=kind,
@@ -71,17 +71,24 @@ def _task(
         if kind == "ranking"
         else None,
         labels=labels,
-        budget=Budget(steps=steps, batch_size=batch_size, learning_rate=rate, max_length=96),
+        training=TrainingArguments(
+            steps=steps, batch_size=batch_size, learning_rate=rate, max_length=96
+        ),
         note="invented; nothing here is a claim about a real benchmark",
     )
 
 
-_PRETRAINING, _BETWEEN = (2000, 64, 2e-3), (300, 32, 5e-4)
+_PRETRAINING, _INTERMEDIATE = (2000, 64, 2e-3), (300, 32, 5e-4)
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         _task(
-            "nli", "classification", "accuracy", 100 / 3, labels=NLI_LABELS, budget=(400, 32, 7e-4)
+            "nli",
+            "classification",
+            "accuracy",
+            100 / 3,
+            labels=NLI_LABELS,
+            training=(400, 32, 7e-4),
         ),
         _task(
             "paraphrase",
@@ -89,21 +96,21 @@ TASKS: dict[str, Task] = {
             "accuracy",
             50.0,
             labels=PARAPHRASE_LABELS,
-            budget=(400, 32, 4e-4),
+            training=(400, 32, 4e-4),
         ),
-        _task("qa", "span", "f1", 0.0, train=20000, budget=(1500, 16, 5e-4)),
+        _task("qa", "span", "f1", 0.0, train=20000, training=(1500, 16, 5e-4)),
         # The same questions with few labels, as TyDiQA stands to SQuAD.
-        _task("qa-small", "span", "f1", 0.0, data="qa", train=400, budget=(120, 16, 5e-4)),
-        _task("choice", "choice", "accuracy", 50.0, budget=(80, 16, 1e-3)),
-        _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, budget=(50, 16, 1e-3)),
-        _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, budget=(80, 16, 1e-3)),
+        _task("qa-small", "span", "f1", 0.0, data="qa", train=400, training=(120, 16, 5e-4)),
+        _task("choice", "choice", "accuracy", 50.0, training=(80, 16, 1e-3)),
+        _task("pos", "tagging", "accuracy", 0.0, labels=POS_TAGS, training=(50, 16, 1e-3)),
+        _task("ner", "tagging", "f1", 0.0, labels=NER_TAGS, training=(80, 16, 1e-3)),
         _task("retrieval", "retrieval", "accuracy", 100 / SIZES["test"]),
         # Its candidates are English, two a row. Chance: the mean of 1/rank, up to rank 20.
-        _task("linking", "ranking", "mrr@20", 180 / SIZES["test"], budget=(100, 32, 7e-4)),
-        _task("captions", "captions", "r@1", 100 / SIZES["test"], budget=(300, 64, 7e-4)),
-        _task("caption-pairs", "text", "", 0.0, budget=(300, 64, 7e-4), tested=False),
-        _task("text", "text", "", 0.0, train=12000, budget=_PRETRAINING, tested=False),
-        _task("pairs", "text", "", 0.0, budget=_PRETRAINING, tested=False),
+        _task("linking", "ranking", "mrr@20", 180 / SIZES["test"], training=(100, 32, 7e-4)),
+        _task("captions", "captions", "r@1", 100 / SIZES["test"], training=(300, 64, 7e-4)),
+        _task("caption-pairs", "text", "", 0.0, training=(300, 64, 7e-4), tested=False),
+        _task("text", "text", "", 0.0, train=12000, training=_PRETRAINING, tested=False),
+        _task("pairs", "text", "", 0.0, training=_PRETRAINING, tested=False),
         # Intermediate tasks that are no targets, large and small. A gentler rate than a target's:
         # what comes after has to live with what is left of the encoder.
         _task(
@@ -113,11 +120,11 @@ TASKS: dict[str, Task] = {
             100 / 3,
             labels=NLI_LABELS,
             train=20000,
-            budget=_BETWEEN,
+            training=_INTERMEDIATE,
         ),
-        _task("qa-large", "span", "f1", 0.0, train=20000, budget=_BETWEEN),
-        _task("continuation", "choice", "accuracy", 50.0, train=8000, budget=_BETWEEN),
-        _task("odd-one-out", "choice", "accuracy", 25.0, train=1000, budget=_BETWEEN),
+        _task("qa-large", "span", "f1", 0.0, train=20000, training=_INTERMEDIATE),
+        _task("continuation", "choice", "accuracy", 50.0, train=8000, training=_INTERMEDIATE),
+        _task("odd-one-out", "choice", "accuracy", 25.0, train=1000, training=_INTERMEDIATE),
     )
 }
 
@@ -126,23 +133,25 @@ SUITES: dict[str, Suite] = {
     "microworld": Suite(
         name="microworld",
         targets={name: (name,) for name in TARGETS},
-        contrasts={
-            "size": (Portion("nli-large"), Portion("continuation", "en", 200)),
-            "language": (Portion("qa", "qbe", 4000), Portion("qa", "qbu", 4000)),
+        order_pairs={
+            "size": (TrainingSet("nli-large"), TrainingSet("continuation", "en", 200)),
+            "language": (TrainingSet("qa", "qbe", 4000), TrainingSet("qa", "qbu", 4000)),
         },
         encoder="micro",
-        intermediates=("nli", "qa-large", "choice", "odd-one-out"),
-        translated=tuple(Portion("odd-one-out", code) for code in ("en", "qbe", "qke", "qto")),
-        multilingual=tuple(Portion("qa-large", code) for code in ("en", "qbe", "qke", "qto")),
-        text=tuple(Portion("text", code, 200) for code in LANGUAGES),
-        between=Budget(steps=150, batch_size=16, learning_rate=5e-4, max_length=96),
+        intermediate_tasks=("nli", "qa-large", "choice", "odd-one-out"),
+        translated=tuple(TrainingSet("odd-one-out", code) for code in ("en", "qbe", "qke", "qto")),
+        multilingual=tuple(TrainingSet("qa-large", code) for code in ("en", "qbe", "qke", "qto")),
+        text=tuple(TrainingSet("text", code, 200) for code in LANGUAGES),
+        intermediate_training=TrainingArguments(
+            steps=150, batch_size=16, learning_rate=5e-4, max_length=96
+        ),
         images=Images(
             captions="captions",
             tested="captions",
             tower="micro-vision",
             teacher="micro-clip",
             text=("nli-large", "qa-large"),
-            budget=Budget(steps=150, batch_size=32, learning_rate=5e-4, max_length=96),
+            training=TrainingArguments(steps=150, batch_size=32, learning_rate=5e-4, max_length=96),
         ),
         is_microworld=True,
     )

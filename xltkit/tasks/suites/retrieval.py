@@ -7,7 +7,7 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_retrieval as search_readers
 from xltkit.data.source import Source
-from xltkit.tasks.schema import Budget, Task
+from xltkit.tasks.schema import Task, TrainingArguments
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.hub import sources
 
@@ -36,7 +36,7 @@ def _tatoeba() -> Task:
         kind="retrieval",
         metric="accuracy",
         chance=0.1,
-        budget=Budget(max_length=512),
+        training=TrainingArguments(max_length=512),
         licence="CC BY 2.0 FR",
         citation="Artetxe and Schwenk 2019",
         note="nothing is trained; English looks for the other language; 205 to 1,000 pairs, so "
@@ -51,7 +51,7 @@ _BUCC = Task(
     kind="mining",
     metric="f1",
     chance=0.0,
-    budget=Budget(max_length=512),
+    training=TrainingArguments(max_length=512),
     licence="for research; texts of Wikipedia and of news",
     citation="Zweigenbaum et al. 2018",
     note="nothing is trained; not in XTREME-R; margin by 4 neighbours, threshold of the validation "
@@ -76,7 +76,7 @@ def _lareqa(name: str, trained: dict[str, Source], note: str, licence: str) -> T
         metric="map@20",
         chance=0.0,
         # The batch is the reference's; its four parts of four gave four negatives, this gives 16.
-        budget=Budget(epochs=3, batch_size=16, warmup=0.0, max_length=256),
+        training=TrainingArguments(epochs=3, batch_size=16, warmup=0.0, max_length=256),
         licence=licence,
         note=note,
         citation="Roy et al. 2020",
@@ -122,7 +122,7 @@ _MEWSLI = Task(
     metric="mrr@20",
     chance=0.0,
     # The batch of mBERT; XLM-R Large has eight negatives and half the rate in the reference.
-    budget=Budget(epochs=2, batch_size=64, warmup=0.0, max_length=64),
+    training=TrainingArguments(epochs=2, batch_size=64, warmup=0.0, max_length=64),
     licence="CC BY-SA 3.0 (Wikipedia), CC BY 2.5 (WikiNews)",
     citation="Ruder et al. 2021",
     note="mentions in eleven languages against a million entities described in fifty; one is "

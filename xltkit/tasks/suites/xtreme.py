@@ -12,7 +12,7 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.tasks.schema import Budget, Images, Portion, Suite, Task
+from xltkit.tasks.schema import Images, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.english import COPA, PAIRS, SPANS
 from xltkit.tasks.suites.hub import ALL, sources
@@ -36,7 +36,7 @@ UDPOS = {
 TREEBANKS = {
     "lt": "lt_alksnis", "pl": "pl_pdb", "ro": "ro_rrt", "uk": "uk_iu", "wo": "wo_wtb",
 }  # fmt: skip
-_TAGS = Budget(epochs=10, warmup=0.0)
+_TAGS = TrainingArguments(epochs=10, warmup=0.0)
 _QA_COLUMNS = "id context question answers"
 
 _NLI = Task(
@@ -45,7 +45,7 @@ _NLI = Task(
     metric="accuracy",
     chance=100 / 3,
     labels=readers.NLI_LABELS,
-    budget=PAIRS,
+    training=PAIRS,
     train_on="mnli",
     licence="CC BY-NC 4.0 (non-commercial)",
     citation="Conneau et al. 2018",
@@ -58,7 +58,7 @@ _PAWS = Task(
     metric="accuracy",
     chance=50.0,
     labels=readers.PARAPHRASE_LABELS,
-    budget=PAIRS,
+    training=PAIRS,
     licence="free for any purpose, acknowledge Google LLC",
     citation="Yang et al. 2019",
     note="not in XTREME-R; labels differ between languages in up to 32 rows; the train rows in "
@@ -73,7 +73,7 @@ _QA = Task(
     kind="span",
     metric="f1",
     chance=0.0,
-    budget=SPANS,
+    training=SPANS,
     train_on="squad",
     licence="CC BY-SA 4.0",
     citation="Artetxe et al. 2020",
@@ -88,7 +88,7 @@ _TYDI = replace(
     name="tydiqa",
     train_on="",
     # 500 steps of warm-up would be longer than the whole run of the reference script.
-    budget=replace(SPANS, warmup=0.1),
+    training=replace(SPANS, warmup=0.1),
     licence="Apache-2.0",
     citation="Clark et al. 2020",
     note="TyDiQA-GoldP; trains on its own English part; scored on the published validation split",
@@ -134,7 +134,7 @@ _XCOPA = Task(
     kind="choice",
     metric="accuracy",
     chance=50.0,
-    budget=PAIRS,
+    training=PAIRS,
     train_on="copa",
     licence="CC BY 4.0",
     citation="Ponti et al. 2020",
@@ -172,7 +172,7 @@ def _udpos() -> Task:
         metric="f1",
         chance=0.0,
         labels=tag_readers.UPOS,
-        budget=_TAGS,
+        training=_TAGS,
         licence="CC BY-SA 3.0 / 4.0, by treebank",
         citation="Nivre et al. 2018",
         note="f1 is XTREME's, over runs of equal tags; accuracy beside it; UD 2.5; lt, pl, ro, uk "
@@ -187,7 +187,7 @@ _NER = Task(
     metric="f1",
     chance=0.0,
     labels=tag_readers.PANX_TAGS,
-    budget=_TAGS,
+    training=_TAGS,
     licence="ODC-BY; texts of Wikipedia, CC BY-SA",
     citation="Pan et al. 2017; Rahimi et al. 2019",
     note="WikiANN in the splits of Rahimi et al.; entity F1; 100 to 10,000 test rows",
@@ -227,28 +227,30 @@ _ROWS = (
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 _CONTRASTS = {
-    "size": (Portion("mnli"), Portion("copa")),
-    "language": (Portion("tydiqa", "en"), Portion("tydiqa", "sw")),
+    "size": (TrainingSet("mnli"), TrainingSet("copa")),
+    "language": (TrainingSet("tydiqa", "en"), TrainingSet("tydiqa", "sw")),
 }
 # The nine tasks that the intermediate-training paper is taken to use. Its translated data, its text
 # and its steps are not known to us: XNLI's training set in four languages, text of six languages in
 # six scripts, and as many steps as fit.
 _STILTS = {
-    "intermediates": (
+    "intermediate_tasks": (
         "anli+", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "csqa",
     ),
-    "translated": tuple(Portion("xnli", code) for code in ("en", "de", "ru", "sw")),
-    "multilingual": tuple(Portion("tydiqa", c) for c in "en ar bn fi id ko ru sw te".split()),
-    "text": tuple(Portion("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
-    "between": Budget(steps=5000, batch_size=16, learning_rate=1e-5, max_length=256),
+    "translated": tuple(TrainingSet("xnli", code) for code in ("en", "de", "ru", "sw")),
+    "multilingual": tuple(TrainingSet("tydiqa", c) for c in "en ar bn fi id ko ru sw te".split()),
+    "text": tuple(TrainingSet("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
+    "intermediate_training": TrainingArguments(
+        steps=5000, batch_size=16, learning_rate=1e-5, max_length=256
+    ),
     # Ours: no paper has trained on pictures between pretraining and these targets.
     "images": Images(
         captions="flickr8k", tested="xm3600", tower="openai/clip-vit-base-patch32",
         teacher="openai/clip-vit-base-patch32", text=("mnli", "squad"),
-        budget=Budget(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
+        training=TrainingArguments(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
     ),
 }  # fmt: skip
-_SHARED = {"contrasts": _CONTRASTS, "encoder": "xlm-roberta-base"} | _STILTS
+_SHARED = {"order_pairs": _CONTRASTS, "encoder": "xlm-roberta-base"} | _STILTS
 SUITES: dict[str, Suite] = {
     "xtreme-r": Suite(
         name="xtreme-r",

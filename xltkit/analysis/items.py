@@ -237,7 +237,7 @@ def items(results: Results) -> Items:
 
 
 def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """``TaskType.terms`` of each task, with ``arm`` and ``seed`` as numbers, and ``counterpart``."""
+    """``TaskType.terms`` of each task, with numbers of arm and seed, and ``counterpart``."""
     keys = ["arm", "seed", "task", "language"]
     scored = results.main.set_index(keys)[["counterpart", "value"]]
     needed = results.predictions.drop(columns="scores", errors="ignore")

@@ -81,7 +81,7 @@ class Typos(Attack):
 
     name = "typos"
 
-    def proposals(  # noqa: D102
+    def proposals(
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
         slips = typos(word, random, vocabulary)
@@ -96,10 +96,10 @@ class Substitution(Attack):
     source: str = "microworld"
     name = "substitution"
 
-    def sources(self) -> dict[str, str]:  # noqa: D102
+    def sources(self) -> dict[str, str]:
         return {"lexicon": lexicons.fingerprint(self.source)}
 
-    def proposals(  # noqa: D102
+    def proposals(
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
         found = lexicons.look_up(word, lexicons.synonyms(self.source, language))
@@ -126,10 +126,10 @@ class CodeMixing(Attack):
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
 
-    def sources(self) -> dict[str, str]:  # noqa: D102
+    def sources(self) -> dict[str, str]:
         return {"lexicon": lexicons.fingerprint(self.source)}
 
-    def proposals(  # noqa: D102
+    def proposals(
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
         table = lexicons.counterparts(self.source, language, self.languages)
@@ -247,5 +247,5 @@ class EmbeddingPGD:
         """The radius."""
         return self.radius
 
-    def sources(self) -> dict[str, str]:  # noqa: D102
+    def sources(self) -> dict[str, str]:
         return {}

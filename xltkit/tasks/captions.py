@@ -57,7 +57,7 @@ class Captions(TaskType):
             f"captions alone with Pretrain(text=(TrainingSet({task.name!r}),))."
         )
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         lists = rows.select_columns(["texts"])[:]["texts"]
@@ -161,7 +161,7 @@ class Lessons(TaskType):
 
     name = "lessons"
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         encoded = features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))

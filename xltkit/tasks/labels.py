@@ -35,10 +35,10 @@ class Classification(TaskType):
     name = "classification"
     first = "text_a"
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("sequence", len(task.labels))
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         table = rows[:]
@@ -61,7 +61,7 @@ class Classification(TaskType):
         won = probabilities == probabilities.max(1, keepdims=True)
         return np.log(0.99 * won.mean(0) + 0.01 * probabilities.mean(0)).astype(np.float32)
 
-    def predictions(  # noqa: D102
+    def predictions(
         self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         gold = [self.named(task, label) for label in rows["label"][:]]
@@ -73,7 +73,7 @@ class Classification(TaskType):
         """How a label stands in the table of predictions."""
         return task.labels[label]
 
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
         return {"accuracy": scorers.accuracy(gold, pred)}
 
@@ -84,10 +84,10 @@ class Choice(Classification):
     name = "choice"
     first = "premise"
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("sequence", 1)
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         table = rows[:]
@@ -104,13 +104,13 @@ class Choice(Classification):
             )
         return features
 
-    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return super().units(logits.reshape(len(labels), -1), labels)
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         return super().outputs(logits.reshape(len(features), -1), features)
 
-    def named(self, task: Task, label: int) -> str:  # noqa: D102
+    def named(self, task: Task, label: int) -> str:
         return str(label)
 
 
@@ -119,7 +119,7 @@ class Tagging(TaskType):
 
     name = "tagging"
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("token", len(task.labels))
 
     def encode(
@@ -142,19 +142,19 @@ class Tagging(TaskType):
             features.append(_tagged(i, ids, targets, first, last))
         return features
 
-    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:  # noqa: D102
+    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:
         targets = pad([f.target for f in features], IGNORED, multiple=1)
         full = np.full((len(features), width), IGNORED)
         full[:, : targets.shape[1]] = targets
         return torch.from_numpy(full)
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         best = logits.argmax(-1).cpu().numpy()
         return [
             row[: len(f.target)][f.target != IGNORED] for row, f in zip(best, features, strict=True)
         ]
 
-    def predictions(  # noqa: D102
+    def predictions(
         self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         tagged: list[list[str]] = [[] for _ in range(len(rows))]
@@ -169,7 +169,7 @@ class Tagging(TaskType):
             rows["id"][:], [" ".join(g) for g in gold], [" ".join(p) for p in tagged], right
         )
 
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         gold = [tags.split() for tags in predictions["gold"]]
         pred = [tags.split() for tags in predictions["pred"]]
         entities = any(label.startswith("B-") for label in task.labels)
@@ -226,10 +226,10 @@ class Text(TaskType):
 
     name = "text"
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("masked")
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         table = rows[:]
@@ -259,7 +259,7 @@ class Text(TaskType):
         labels = np.where(chosen, ids, IGNORED)
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
 
-    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:  # noqa: D102
+    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:
         return torch.full((len(features), width), IGNORED)
 
 

@@ -39,7 +39,7 @@ class Retrieval(TaskType):
     name = "retrieval"
     frozen = True
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("layers")
 
     def encode(
@@ -65,7 +65,7 @@ class Retrieval(TaskType):
         pred = [ids[b] for b in best]
         return frame(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
 
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         gold, pred = predictions["gold"].tolist(), predictions["pred"].tolist()
         return {"accuracy": accuracy(gold, pred)}
 
@@ -82,10 +82,10 @@ class Mining(TaskType):
     frozen = True
     also_reads = "validation"
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("layers")
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         return features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
@@ -108,7 +108,7 @@ class Mining(TaskType):
         ids, golds, preds = zip(*rows, strict=True)
         return frame(ids, golds, preds, [g == p for _, g, p in rows])
 
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         gold, pred = (
             {pair for pair in zip(predictions["example_id"], predictions[column], strict=True)
              if pair[1]}
@@ -146,7 +146,7 @@ class Ranking(TaskType):
     also_reads = "candidates"
     whole_batch = True
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("vector")
 
     def encode(
@@ -186,7 +186,7 @@ class Ranking(TaskType):
         right = torch.arange(len(labels), device=labels.device)
         return super().units(scores, torch.where(labels == IGNORED, labels, right))
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:  # noqa: D102
+    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
         return list(logits.float().cpu().numpy())
 
     @staticmethod

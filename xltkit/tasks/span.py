@@ -42,10 +42,10 @@ class Span(TaskType):
     first = "question"
     unit_weight = 0.5
 
-    def head(self, task: Task) -> Head:  # noqa: D102
+    def head(self, task: Task) -> Head:
         return Head("token", 2)
 
-    def encode(  # noqa: D102
+    def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         table = rows[:]
@@ -101,7 +101,7 @@ class Span(TaskType):
         span = max(said, key=lambda s: (said[s], -s[0], -s[1]))
         return np.mean([b[0] for b in ballots if b[1:] == span]), *span
 
-    def predictions(  # noqa: D102
+    def predictions(
         self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
     ) -> pd.DataFrame:
         contexts, golds = rows["context"][:], rows["answers"][:]
@@ -116,7 +116,7 @@ class Span(TaskType):
         score = [scorers.squad_f1(g, p) / 100 for g, p in zip(golds, pred, strict=True)]
         return frame(rows["id"][:], gold, pred, score)
 
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:  # noqa: D102
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         golds = [json.loads(gold) for gold in predictions["gold"]]
         pred = predictions["pred"].tolist()
         if task.name.startswith("mlqa"):

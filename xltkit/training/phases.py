@@ -155,17 +155,17 @@ class Pretrain(_Mixed):
     scratch: bool = False
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         return (*self.text, *self.pairs)
 
-    def weights(self, sizes: Sequence[int]) -> list[float]:  # noqa: D102
+    def weights(self, sizes: Sequence[int]) -> list[float]:
         cut = len(self.text)
         share = self.pair_share if self.pairs else 0.0
         text = mixing(sizes[:cut], self.mix, self.cap, self.temperature)
         pairs = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if share else []
         return [w * (1 - share) for w in text] + [w * share for w in pairs]
 
-    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:
         return "text"
 
 
@@ -198,16 +198,16 @@ class Intermediate(_Mixed):
             )
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         return (*self.tasks, *self.text)
 
-    def weights(self, sizes: Sequence[int]) -> list[float]:  # noqa: D102
+    def weights(self, sizes: Sequence[int]) -> list[float]:
         cut = len(self.tasks)
         tasks = mixing(sizes[:cut], self.mix, self.cap, self.temperature)
         text = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if self.mlm else []
         return [w * (1 - self.mlm) for w in tasks] + [w * self.mlm for w in text]
 
-    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:
         return super().trained_as(training_set) if training_set in self.tasks else "text"
 
 
@@ -238,7 +238,7 @@ class Target(Phase):
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         if not self.task:
             raise ValueError(
                 "Target() names no task: a study fills it in, or type Target('nli') yourself."

@@ -68,7 +68,7 @@ class ImageText(Phase):
         return replace(self, captions=own, against="image")
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         return self.captions
 
     @property
@@ -76,7 +76,7 @@ class ImageText(Phase):
         """Whether its texts lie in a space with pictures."""
         return self.against == "image"
 
-    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
@@ -121,7 +121,7 @@ class Distil(Phase):
             )
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:  # noqa: D102
+    def training_sets(self) -> tuple[TrainingSet, ...]:
         return self.texts
 
     @property
@@ -131,7 +131,7 @@ class Distil(Phase):
 
         return bool(vision.tower_of(self.teacher))
 
-    def trained_as(self, training_set: TrainingSet) -> str:  # noqa: D102
+    def trained_as(self, training_set: TrainingSet) -> str:
         return "lessons"
 
     def sources(self) -> dict[str, str]:

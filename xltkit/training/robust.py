@@ -165,7 +165,7 @@ class Adversarial(Robust):
                 "or more."
             )
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:  # noqa: D102
+    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         ball = Ball(model, batch.inputs, self.norm, self.radius)
         replay = torch.initial_seed()  # which the loop sets for every part of a step
         delta = ball.start(self.start, derive(replay, "noise"))
@@ -204,7 +204,7 @@ class RandomPerturbation(Robust):
                 "'gaussian' or 'ball', with a radius of 0 or more."
             )
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:  # noqa: D102
+    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")
         noise = Ball(model, batch.inputs).noise(self.radius, self.distribution, seed)
         with shifted(model, noise):
@@ -238,7 +238,7 @@ class Consistency(Robust):
                 "'adversarial', with a radius above 0."
             )
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:  # noqa: D102
+    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         replay = torch.initial_seed()
         kind = plain.kind(batch)
 

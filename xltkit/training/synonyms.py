@@ -52,7 +52,7 @@ class SynonymSmoothing(Robust):
                 "share from 0 (as released) to 1."
             )
 
-    def sources(self) -> dict[str, str]:  # noqa: D102
+    def sources(self) -> dict[str, str]:
         return {"synonyms": lexicons.fingerprint(self.source)}
 
     def table(self, kind: str, rows: Dataset) -> lexicons.Lexicon:
@@ -63,7 +63,7 @@ class SynonymSmoothing(Robust):
             table = lexicons.in_english(table, known)
         return table
 
-    def augment(self, task: Task, rows: Dataset) -> Dataset:  # noqa: D102
+    def augment(self, task: Task, rows: Dataset) -> Dataset:
         table = self.table(task.kind, rows)
         random = np.random.default_rng(derive("synonyms", task.name, self.seed))
         made = [

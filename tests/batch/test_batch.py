@@ -15,8 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import xltkit as xlt
 from xltkit import cli
-from xltkit.batch import execute
+from xltkit.batch import execute, runs
 from xltkit.batch import run as batch
 from xltkit.batch.runs import BatchError, damage, plan
 from xltkit.progress import Board
@@ -26,7 +27,7 @@ DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\n
 GUARD = """
 import sys, types
 sys.modules["xltkit.models.device"] = types.SimpleNamespace(describe=lambda: "cpu")
-from xltkit.parameters import start
+from xltkit.batch.parameters import start
 run = start(globals())"""
 FIGURE = """
 from IPython.display import display
@@ -205,6 +206,12 @@ def test_an_edited_notebook_is_run_again(world, tmp_path):
     assert plan(["raises"], root=root, overwrite="never")[0].todo == "failed before"
     tear(root / "outputs" / "good")
     assert "damaged" in plan(["good"], root=root, overwrite="never")[0].todo
+
+
+def test_another_version_of_an_objective_is_another_run(world, monkeypatch):
+    monkeypatch.setattr(xlt.Target, "version", 99)
+    monkeypatch.setattr(runs, "kit_identity", runs.kit_identity.__wrapped__)
+    assert "the notebook or the kit" in plan(["good"], root=world[0])[0].todo
 
 
 def test_only_failed_leaves_out_what_did_not_fail(world, no_kernel, capsys):

@@ -147,12 +147,14 @@ def test_a_smoke_run_is_cut_down_and_others_are_not():
 
 def test_finish_writes_tables_and_then_the_result(tmp_path):
     run = start(dict(GOOD))
-    run.finish({"scores": pandas.DataFrame({"value": [1.0, 2.0]})}, "It is 3.")
+    scores = pandas.DataFrame({"value": [1.0, 2.0], "stage": ["b", "a"]})
+    run.finish({"scores": scores}, "It is 3.")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["answer"] == "It is 3."
     assert (result["run"], result["run_id"], result["smoke"]) == ("a_run", "abc", False)
     assert result["parameters"] == {**GOOD, "guess": 1.0}
     assert result["tables"]["scores"]["rows"] == 2
+    assert result["stages"] == ["a", "b"]
     assert len(pandas.read_parquet(tmp_path / "run" / result["tables"]["scores"]["file"])) == 2
     assert not list((tmp_path / "run").glob("*.partial"))
 

@@ -17,13 +17,13 @@ import shlex
 import sys
 import time
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xltkit.files import commit, root, tally, versions, write
+from xltkit.files import commit, root, versions, write
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a batch run checks without it
     import pandas
@@ -208,12 +208,21 @@ class Run:
             "versions": versions(),
             "commit": commit(),
             "device": describe(),
-            "stages": dict(tally),
+            "stages": _stages(results_tables.values()),
         }
         write(self.folder / "result.json", json.dumps(record, indent=2, ensure_ascii=False))
         if (ipython := sys.modules.get("IPython")) and ipython.get_ipython():
             # No page draws this type: it travels inside the executed notebook, unseen.
             ipython.display.display({RESULT_TYPE: record}, raw=True)
+
+
+def _stages(tables: Iterable[pandas.DataFrame]) -> list[str]:
+    """The keys of the stages that scores come from; each is a hash of all that led to it."""
+    keys: set[str] = set()
+    for table in tables:
+        if "stage" in table:
+            keys.update(table["stage"])
+    return sorted(keys)
 
 
 def _write_table(folder: Path, name: str, table: pandas.DataFrame) -> dict[str, Any]:
@@ -266,7 +275,6 @@ def start(namespace: dict[str, Any]) -> Run:
     name, run_id = (os.environ.get(key, "") for key in ("XLTKIT_RUN", "XLTKIT_RUN_ID"))
     run = Run(_smaller(normalise(given)), name, run_id, folder, time.monotonic())
     namespace[STARTED] = True
-    tally.clear()
     os.environ["XLTKIT_SMOKE"] = "1" if run.smoke else ""  # figures then carry a mark
     _announce(run)
     return run

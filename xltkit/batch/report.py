@@ -110,7 +110,7 @@ def write_index(base: Path, root: Path) -> Path:
             row, run = _row(base, each, block["question"])
             rows.append(row)
             runs += [run] if run else []
-    environment = Environment(loader=PackageLoader("xltkit", "."), autoescape=True)
+    environment = Environment(loader=PackageLoader("xltkit.batch", "."), autoescape=True)
     html = environment.get_template("index.html.j2").render(
         rows=rows,
         smoke=base.name == "smoke",
@@ -154,7 +154,7 @@ def _details(record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         "device": record.get("device", ""),
         "finished (UTC)": record.get("created_utc", ""),
     }
-    stages = {f"stages {k}": f"{v:,}" for k, v in record.get("stages", {}).items()}
+    stages = {"stages that score": len(record.get("stages", []))}
     source = {"commit": record.get("commit", ""), **record.get("versions", {})}
     tables = {k: f"{t.get('rows', '?')} rows, {t['file']}" for k, t in record["tables"].items()}
     groups = {

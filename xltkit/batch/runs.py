@@ -11,7 +11,6 @@ was completed.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import math
 import re
@@ -27,7 +26,7 @@ from typing import Any
 from xltkit.batch import parameters as rules
 from xltkit.files import root as root_folder
 from xltkit.files import versions
-from xltkit.keys import digest, file_digest
+from xltkit.keys import digest
 from xltkit.studies.saved import ResultError, record
 
 FIELDS = {
@@ -198,7 +197,7 @@ def _planned(
         minutes=block.get("minutes", 0),
         given=given,
         values=values,
-        run_id=digest([_cells(notebook), values, kit_fingerprint()], 64),
+        run_id=digest([_cells(notebook), values, kit_identity()], 64),
         base=base / "smoke" if values.get("smoke") else base,
         timeout=block.get("timeout", 0),
         memory=block.get("memory", 0),
@@ -252,14 +251,38 @@ def _cells(notebook: Path) -> list[tuple[str, str]]:
 
 
 @cache
-def kit_fingerprint() -> str:
-    """A digest of the package as it lies here: a result of other code is not this run's result."""
-    package, whole = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        name = path.relative_to(package).as_posix()
-        if path.is_file() and not re.search(r"__pycache__|(^|/)\.", name):
-            whole.update(f"{name} {file_digest(path)}\n".encode())
-    return f"{versions()['xltkit']} {whole.hexdigest()}"
+def kit_identity() -> str:
+    """A digest of what the kit computes: its version, and the versions that enter stage keys.
+
+    Versions of phases, of methods of robust training, of attacks and of the evaluation; what the
+    microworld generates; the weights of ``micro``. An edit that changes none of these changes no
+    number, and no notebook has to run again for it.
+    """
+    # torch takes seconds to import: a command with a slip in it is refused before.
+    from xltkit.data.loading import fingerprint
+    from xltkit.evaluation.attacks import Attack
+    from xltkit.models.encoder import fingerprint as weights
+    from xltkit.tasks import get, suite
+    from xltkit.training import phases, phases_images, synonyms  # noqa: F401, they define phases
+    from xltkit.training.align import Align
+    from xltkit.training.robust import Robust
+
+    classes = [phases.Evaluate, Align]
+    for base in (phases.Phase, Robust, Attack):
+        classes += [base, *_subclasses(base)]
+    objectives = {each.__name__: each.version for each in classes if "xltkit" in each.__module__}
+    world = suite("microworld")
+    sources = [get(name).test for name in world.targets]
+    data = [fingerprint(source, code) for source in sources for code in ("en", "qto")]
+    return digest([versions()["xltkit"], objectives, data, weights("micro")])
+
+
+def _subclasses(base: type) -> list[type]:
+    """All classes below one, those of its subclasses too."""
+    below = []
+    for each in base.__subclasses__():
+        below += [each, *_subclasses(each)]
+    return below
 
 
 def damage(run: Planned, *, keep: bool = False) -> str:

@@ -12,8 +12,8 @@ from datasets import Dataset
 from xltkit.data import lexicons
 from xltkit.data import loading as data
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.data.text import pieces, replaced, script, valid, words
-from xltkit.evaluation.attacks import CodeMixing, Distractor, Substitution, Typos
+from xltkit.data.text import is_valid, replace_words, script, word_spans, words
+from xltkit.evaluation.attacks import CodeMixing, Distractor, Typos
 from xltkit.tasks import get
 from xltkit.training.synonyms import SynonymSmoothing, coverage
 
@@ -27,7 +27,7 @@ ROW = {
 
 
 def split(text):
-    return [text[a:b] for a, b in pieces(text)]
+    return [text[a:b] for a, b in word_spans(text)]
 
 
 def test_words_in_many_scripts():
@@ -43,13 +43,13 @@ def test_answers_stay_where_they_stand():
     assert [w.text for w in words("span", ROW) if w.fixed] == ["Ann", "won", "twice"]
     every = words("span", ROW)
     longer = {i: w.text * 2 for i, w in enumerate(every) if not w.fixed}
-    new = replaced("span", ROW, longer)
-    assert valid("span", new) and new["context"].startswith("Beyoncé'sBeyoncé's bandband,")
+    new = replace_words("span", ROW, longer)
+    assert is_valid("span", new) and new["context"].startswith("Beyoncé'sBeyoncé's bandband,")
     assert ROW["starts"] == [20, 41]  # the row itself is left alone
     with pytest.raises(ValueError, match=r"'Ann'.*gold answer"):
-        replaced("span", ROW, {next(i for i, w in enumerate(every) if w.text == "Ann"): "Bob"})
-    assert not valid("span", {**ROW, "starts": [21, 41]})
-    assert not valid("tagging", {"tokens": ["a", "b"], "tags": [0]})
+        replace_words("span", ROW, {next(i for i, w in enumerate(every) if w.text == "Ann"): "Bob"})
+    assert not is_valid("span", {**ROW, "starts": [21, 41]})
+    assert not is_valid("tagging", {"tokens": ["a", "b"], "tags": [0]})
     with pytest.raises(ValueError, match="mining have no words"):
         words("mining", {})
 
@@ -61,11 +61,11 @@ def test_random_edits_keep_rows_valid(task, code):
     for row in data.load(get(task), "test", code).select(range(30)):
         free = [i for i, w in enumerate(words(kind, row)) if not w.fixed]
         chosen = random.choice(free, size=max(1, len(free) // 2), replace=False)
-        new = replaced(kind, row, {int(i): "x" * int(random.integers(1, 9)) for i in chosen})
-        assert valid(kind, new)
+        new = replace_words(kind, row, {int(i): "x" * int(random.integers(1, 9)) for i in chosen})
+        assert is_valid(kind, new)
         assert len(words(kind, new)) == len(words(kind, row))
         assert new.keys() == row.keys()
-        assert replaced(kind, row, {}) == row
+        assert replace_words(kind, row, {}) == row
 
 
 def test_counterparts_say_a_sentence_word_by_word():
@@ -136,7 +136,7 @@ def test_copies_are_seeded_and_the_control_changes_nothing(task):
     if task in ("nli", "pos", "qa"):  # the others are about names, states and deeds
         assert one[:] != other[:] and coverage(kind, rows, lexicons.synonyms("microworld")) > 2
     assert len(one) == 60 and one.features == rows.features
-    assert all(valid(kind, row) for row in one)
+    assert all(is_valid(kind, row) for row in one)
     control = SynonymSmoothing(empty=True, copies=2).augment(get(task), rows)
     assert control.remove_columns("id")[::2] == rows.remove_columns("id")[:]
     assert coverage(kind, rows, {}) == 0
@@ -184,12 +184,11 @@ def test_what_is_another_word_is_no_typo():
     assert attack.proposals("2003", "en", np.random.default_rng(0), frozenset()) == []
 
 
-def test_substitutes_are_of_the_language_and_mixes_of_others():
+def test_mixes_are_of_other_languages():
     random = np.random.default_rng(0)
     for code in ("en", "qbe", "qto"):
         lang = LANGUAGES[code]
-        big, large = lang.form("big"), lang.form("large")
-        assert Substitution().proposals(big, code, random, frozenset()) == [large]
+        big = lang.form("big")
         found = CodeMixing(candidates=9).proposals(big, code, random, frozenset())
         wanted = {LANGUAGES[c].form("big") for c in ("qbe", "qke", "qto") if c != code} - {big}
         assert set(found) == wanted
@@ -208,14 +207,14 @@ def test_distractors_resemble_the_question_and_do_not_answer_it():
         (first,), *_ = Distractor(at=at).variants(rows)
         # "Anna is in Rome ." is more alike, but holds the answer
         assert "does Anna like tea ?" in first["context"]
-        assert valid("span", first)
+        assert is_valid("span", first)
     both = Distractor(tries=2, at="start").variants(rows)
     assert all(len({v["context"] for v in variants}) == 2 for variants in both[:1])
     real = list(data.load(get("qa"), "test", "qke").select(range(60)))
     for row, (variant,) in zip(real, Distractor(at="start").variants(real), strict=True):
         added = variant["context"].removesuffix(row["context"])
         assert added and not any(answer in added for answer in row["answers"])
-        assert valid("span", variant)
+        assert is_valid("span", variant)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +233,11 @@ def test_joiners_are_inside_words_and_punctuation_is_not(text, expected):
 def test_punctuation_is_no_word_of_a_tagging():
     row = {"tokens": ["U.S.", ",", "東京", "..."], "tags": [1, 0, 1, 0]}
     assert [(w.part, w.text) for w in words("tagging", row)] == [(0, "U.S."), (2, "東京")]
-    assert replaced("tagging", row, {1: "Paris"})["tokens"] == ["U.S.", ",", "Paris", "..."]
+    assert replace_words("tagging", row, {1: "Paris"})["tokens"] == ["U.S.", ",", "Paris", "..."]
 
 
 def test_the_text_of_a_candidate_has_words_where_it_is_known():
     row = {"query": "a b", "key": "k"}
     assert [w.field for w in words("ranking", row)] == ["query", "query"]
     assert [w.field for w in words("ranking", row | {"text": "c"})][2:] == ["text"]
-    assert replaced("ranking", row | {"text": "c"}, {2: "d"}) == row | {"text": "d"}
+    assert replace_words("ranking", row | {"text": "c"}, {2: "d"}) == row | {"text": "d"}

@@ -13,11 +13,11 @@ import xltkit as xlt
 from xltkit.analysis.attacks import report
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.evaluation import white_box
+from xltkit.evaluation import gradient
 from xltkit.evaluation.attacked import attacked
-from xltkit.evaluation.attacked_model import Judge
+from xltkit.evaluation.attacked_model import AttackedModel
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
-from xltkit.evaluation.beam import flips, places, replace_words
+from xltkit.evaluation.beam import attack_words, flips, places
 from xltkit.evaluation.gradient import best_flips, sites, whole_words
 from xltkit.evaluation.predict import predict
 from xltkit.models import checkpoints
@@ -102,14 +102,14 @@ def test_the_order_and_the_company_of_the_rows_play_no_part(parts):
 
 def test_a_beam_is_never_weaker_than_chance_at_the_same_places(parts):
     model, task, name, rows, tokenizer = parts("pos")
-    judge = Judge(model, task, name, tokenizer)
+    judge = AttackedModel(model, task, name, tokenizer)
     listed = rows["qbe"].to_list()
-    clean, words = judge(listed), frozenset({"one", "other"})
+    clean, words = judge.predict(listed), frozenset({"one", "other"})
     losses = {}
     for beam in (0, 1, 3):
         attack = Typos(strength=0.3, beam=beam)
-        found = replace_words(judge, listed, clean, "qbe", words, attack)
-        losses[beam] = np.mean([f.verdict.loss for f in found])
+        found = attack_words(judge, listed, clean, "qbe", words, attack)
+        losses[beam] = np.mean([f.prediction.loss for f in found])
         shares = [f.changed for f in found]
         assert max(shares) <= 1 and min(shares) > 0
     assert np.mean([v.loss for v in clean]) < losses[0] < losses[1] <= losses[3]
@@ -130,15 +130,17 @@ def test_more_tries_are_no_weaker_and_each_is_a_query(parts):
 def test_queries_are_the_rows_that_the_model_reads(parts, monkeypatch):
     setup = parts("qa-small")
     read = []
-    call = Judge.__call__
-    monkeypatch.setattr(Judge, "__call__", lambda self, r: read.append(len(r)) or call(self, r))
+    call = AttackedModel.predict
+    monkeypatch.setattr(
+        AttackedModel, "predict", lambda self, r: read.append(len(r)) or call(self, r)
+    )
     table, _ = attacked(*setup, Typos(strength=0.2, beam=2))
     assert table["queries"].sum() == sum(read) - 2 * COUNT  # the clean rows, once each
 
 
 def test_places_of_a_weaker_attack_are_among_those_of_a_stronger(parts):
     model, task, name, rows, tokenizer = parts("nli")
-    judge, words = Judge(model, task, name, tokenizer), frozenset()
+    judge, words = AttackedModel(model, task, name, tokenizer), frozenset()
     for row in rows["en"].to_list()[:8]:
         weak, strong = (places(judge, row, "en", words, Typos(strength=s)) for s in (0.2, 0.5))
         assert list(strong.proposals[: len(weak.proposals)]) == list(weak.proposals)
@@ -267,9 +269,9 @@ def test_whole_words_are_found_whatever_marks_their_start(parts, which):
     said = [known.decode([i]).strip() for i in ids]
     assert len(ids) > 10 and all(text.isalpha() for text in said)
     assert not set(ids) & set(known.all_special_ids)
-    judge, listed = Judge(model, task, name, known), rows["en"].to_list()
+    judge, listed = AttackedModel(model, task, name, known), rows["en"].to_list()
     encoding = known([r["text_a"] for r in listed], [r["text_b"] for r in listed])
-    features = judge.encoded(listed)
+    features = judge.encode(listed)
     found = sites(judge, listed, features, encoding, ids)
     assert sum(map(len, found)) > len(listed)
     for row, own in zip(listed, found, strict=True):
@@ -297,9 +299,9 @@ def test_flips_work_on_word_pieces():
 def test_shifts_of_the_embeddings_stay_in_the_ball_and_vanish_with_it(parts, norm, monkeypatch):
     setup = parts("choice")
     seen = []
-    read = white_box.read
+    read = gradient.read
     monkeypatch.setattr(
-        white_box, "read", lambda j, b, d: seen.append((b, d.detach())) or read(j, b, d)
+        gradient, "read", lambda j, b, d: seen.append((b, d.detach())) or read(j, b, d)
     )
     attack = EmbeddingPGD(radius=0.3, step=0.7, steps=3, norm=norm)
     table, scores = attacked(*setup, attack)

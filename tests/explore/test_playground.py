@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from xltkit.data.text import fresh, moved, named, pieces, rewritten
+from xltkit.data.text import fresh, moved, named, rewritten, word_spans
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
 from xltkit.explore import playground
 from xltkit.explore.playground import Playground
@@ -142,7 +142,7 @@ def test_whatever_is_typed_is_escaped(looked_at):
 def test_a_model_is_loaded_once(looked_at, monkeypatch):
     loaded, real = [], playground.reader
     monkeypatch.setattr(playground, "reader", lambda *a: loaded.append(a) or real(*a))
-    playground._judge.cache_clear()
+    playground._attacked_model.cache_clear()
     for language in ("en", "qad", "en"):
         Playground(looked_at, "nli", "none", language=language).ask(0)
     assert len(loaded) == 1
@@ -219,7 +219,7 @@ def test_all_answers_that_are_left_count():
     }
     new, problem = rewritten("span", row, {"context": "Eve or Ben"})
     assert (new["answers"], new["starts"], problem) == (["Ben"], [7], "")
-    assert row["answers"] == ["Ann", "Ben"] and len(pieces(new["context"])) == 3
+    assert row["answers"] == ["Ann", "Ben"] and len(word_spans(new["context"])) == 3
 
 
 def test_words_with_a_space_inside_stay_one_until_they_are_edited():

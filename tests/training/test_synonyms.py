@@ -11,7 +11,7 @@ from datasets import Dataset
 from xltkit.data import lexicons
 from xltkit.data import loading as data
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.data.text import valid, words
+from xltkit.data.text import is_valid, words
 from xltkit.tasks import get
 from xltkit.training.synonyms import SynonymSmoothing, coverage
 
@@ -105,7 +105,7 @@ def test_rows_of_other_kinds_stay_sound(tmp_path, task, column, word):
     clean = data.load(get(task), "train", "en", 400).select(range(400))
     method = SynonymSmoothing(source=write(tmp_path / "t.json", {word: ["obtains"]}), rate=1.0)
     made = method.augment(get(task), clean)
-    assert all(valid(get(task).kind, row) for row in made)
+    assert all(is_valid(get(task).kind, row) for row in made)
     assert str(made[column][:]).count("obtains") == 3 * str(clean[column][:]).count(word) > 0
     assert word not in str(made[column][:])
     for name in {"answers", "tags", "label", "key"} & set(clean.column_names):

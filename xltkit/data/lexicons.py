@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from xltkit.data.text import pieces
+from xltkit.data.text import word_spans
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
@@ -92,7 +92,7 @@ def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
     Which of the released table's words are English nobody has marked; those of a training set of
     hundreds of thousands of sentences nearly all are.
     """
-    known = {text[a:b].lower() for text in texts for a, b in pieces(text)}
+    known = {text[a:b].lower() for text in texts for a, b in word_spans(text)}
     kept = {w: tuple(o for o in others if o.lower() in known) for w, others in table.items()}
     return {word: others for word, others in kept.items() if others}
 

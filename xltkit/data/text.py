@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # The texts of a row by the kind of its task, in reading order.
 FIELDS = {
     "classification": ("text_a", "text_b"),
@@ -18,6 +20,7 @@ FIELDS = {
     "ranking": ("query", "text"),  # the text in training rows alone
 }
 APART = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")  # scripts whose characters stand for words
+KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of Latin letters; neighbours stand side by side
 EMPTY = "No text"  # how the reason begins why a row cannot be read
 JOINERS = "\u200c\u200d"  # zero-width, they shape the letters beside them (Persian, Indic scripts)
 
@@ -45,7 +48,7 @@ def is_mark(character: str) -> bool:
 
 
 @lru_cache(maxsize=65536)
-def pieces(text: str) -> tuple[tuple[int, int], ...]:
+def word_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Where the words of a text start and end.
 
     A word is a run of letters, marks and digits, with apostrophes and hyphens inside. Chinese
@@ -95,12 +98,12 @@ def words(kind: str, row: Mapping[str, Any]) -> list[Word]:
     found = []
     for field, part, text in texts(kind, row):
         if kind == "tagging":
-            found += [Word(field, part, 0, len(text), text)] if pieces(text) else []
+            found += [Word(field, part, 0, len(text), text)] if word_spans(text) else []
             continue
         gold = answers if field == "context" else []
         found += [
             Word(field, part, a, b, text[a:b], any(a < end and start < b for start, end in gold))
-            for a, b in pieces(text)
+            for a, b in word_spans(text)
         ]
     return found
 
@@ -112,7 +115,7 @@ def _answers(row: Mapping[str, Any]) -> list[tuple[int, int]]:
     ]
 
 
-def replaced(kind: str, row: Mapping[str, Any], edits: Mapping[int, str]) -> dict[str, Any]:
+def replace_words(kind: str, row: Mapping[str, Any], edits: Mapping[int, str]) -> dict[str, Any]:
     """The row with some of its words, by their place in ``words``, changed.
 
     The starts of answers move with the text before them.
@@ -143,7 +146,7 @@ def _text(row: Mapping[str, Any], word: Word) -> str:
     return value[word.part] if isinstance(value, list) else value
 
 
-def valid(kind: str, row: Mapping[str, Any]) -> bool:
+def is_valid(kind: str, row: Mapping[str, Any]) -> bool:
     """Whether a row can still be answered: answers stand at their starts, no text is empty."""
     if kind == "span":
         pairs = zip(row["answers"], row["starts"], strict=True)
@@ -217,7 +220,7 @@ def moved(old: str, new: str, start: int, end: int) -> int | None:
 
 def _units(text: str) -> list[tuple[int, int]]:
     """Words, and what stands between them."""
-    edges = sorted({0, len(text), *(edge for word in pieces(text) for edge in word)})
+    edges = sorted({0, len(text), *(edge for word in word_spans(text) for edge in word)})
     return list(pairwise(edges))
 
 
@@ -228,3 +231,71 @@ def fresh(old: str, new: str) -> list[tuple[int, int]]:
     steps = SequenceMatcher(None, *written, autojunk=False).get_opcodes()
     return [(units[1][c][0], units[1][d - 1][1]) for step, _, _, c, d in steps
             if step in ("replace", "insert")]  # fmt: skip
+
+
+# Typing errors
+
+# The letters of a language, by script and the marks they are seen with.
+Letters = dict[tuple[str, str], str]
+
+
+def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) -> list[str]:
+    """All slips of the finger in a word, of mistaken letters one a place, each once.
+
+    Args:
+        word: as it stands in the text; of fewer than three letters it has no typos.
+        random: draws the mistaken letters.
+        vocabulary: words of the language, whose letters are mistaken for one another.
+    """
+    letters = graphemes(word)
+    if len(letters) < 3:
+        return []
+    slips = []
+    for at in range(1, len(letters)):
+        if not letters[at][0].isalpha():
+            continue
+        before, letter, after = letters[:at], letters[at], letters[at + 1 :]
+        if after and after[0] != letter and after[0][0].isalpha():
+            slips.append([*before, after[0], letter, *after[1:]])
+        slips.append([*before, *after])
+        slips.append([*before, letter, letter, *after])
+        others = _mistaken(letter, vocabulary)
+        if others:
+            other = others[random.integers(len(others))]
+            other = other.upper() if letter[0].isupper() else other
+            slips.append([*before, other + letter[1:], *after])
+    return list(dict.fromkeys("".join(slip) for slip in slips))
+
+
+def graphemes(word: str) -> list[str]:
+    """The letters of a word, each with the marks and joiners that follow it."""
+    found: list[str] = []
+    for character in word:
+        if found and is_mark(character):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
+def _mistaken(part: str, vocabulary: frozenset[str]) -> str:
+    letter = part[0].lower()
+    for row in KEYBOARD:
+        if letter in row:
+            at = row.index(letter)
+            return row[max(0, at - 1) : at] + row[at + 1 : at + 2]
+    # A vowel sign on an independent vowel, say, is not what one types: the marks tell.
+    return _letters(vocabulary).get((script(letter), part[1:]), "").replace(letter, "")
+
+
+@lru_cache(maxsize=64)
+def _letters(vocabulary: frozenset[str]) -> Letters:
+    """The letters of some words."""
+    found: Letters = {}
+    for part in sorted({part for word in vocabulary for part in graphemes(word.lower())}):
+        if (
+            part[0].isalpha() and unicodedata.category(part[0]) != "Lm"
+        ):  # it lengthens or repeats another
+            key = script(part[0]), part[1:]
+            found[key] = found.get(key, "") + part[0]
+    return found

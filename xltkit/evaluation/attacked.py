@@ -18,10 +18,9 @@ from datasets import Dataset
 
 from xltkit.data.text import words
 from xltkit.evaluation import beam as search
-from xltkit.evaluation.attacked_model import Found, Judge, Row, Verdict
+from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
 from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD, TokenFlip
-from xltkit.evaluation.gradient import flip
-from xltkit.evaluation.white_box import perturb
+from xltkit.evaluation.gradient import flip, perturb
 from xltkit.models.encoder import Model
 from xltkit.tasks.schema import COLUMNS, Task
 
@@ -46,21 +45,21 @@ def attacked(
         ``loss`` and ``clean_loss``, ``changed`` (share of the words; NaN where there are none to
         count), ``valid``, ``queries`` and ``input`` (the attacked texts, JSON).
         scores: the task's metrics under attack; ``clean``, the main one without; ``success``, the
-        share (%) of the items right before that are wrong now (``Judge.right``); and over the
+        share (%) of the items right before that are wrong now (``is_solved``); and over the
         items that were attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
 
     Raises:
         ValueError: for another kind of task, or a distractor where there is no context.
     """
-    judge = Judge(model, task, head, tokenizer)
+    judge = AttackedModel(model, task, head, tokenizer)
     if isinstance(attack, Distractor) and task.kind != "span":
         raise ValueError(f"{task.name} is {task.kind}; a distractor needs a context: kind span.")
     tables, scores = [], []
     for code, own in rows.items():
         table, clean, tried = _language(judge, own, code, attack)
         tables.append(table.assign(language=code))
-        metrics = judge.kind.metrics(task, table, code)
-        metrics["clean"] = judge.kind.metrics(task, clean, code)[task.metric]
+        metrics = judge.type.metrics(task, table, code)
+        metrics["clean"] = judge.type.metrics(task, clean, code)[task.metric]
         metrics |= _costs(judge, table, tried)
         scores += [(code, metric, value, len(table)) for metric, value in metrics.items()]
     columns = ["language", "metric", "value", "n"]
@@ -68,36 +67,40 @@ def attacked(
 
 
 def _language(
-    judge: Judge, own: Dataset, code: str, attack: Attack | EmbeddingPGD
+    judge: AttackedModel, own: Dataset, code: str, attack: Attack | EmbeddingPGD
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Predictions under attack and without, and which rows were attacked."""
-    rows = own.select_columns(list(COLUMNS[judge.kind.name])).to_list()
-    clean = judge(rows)
+    rows = own.select_columns(list(COLUMNS[judge.type.name])).to_list()
+    clean = judge.predict(rows)
     tried = np.array([verdict.score > 0 for verdict in clean])
     found = [
-        Found(verdict, 0.0, True, 0, judge.shown(row))
+        AttackResult(verdict, 0.0, True, 0, judge.texts(row))
         for row, verdict in zip(rows, clean, strict=True)
     ]
     some = np.flatnonzero(tried).tolist()
     if some:
-        for i, new in zip(some, found_by(judge, rows, clean, some, code, attack), strict=True):
+        for i, new in zip(some, run_attack(judge, rows, clean, some, code, attack), strict=True):
             found[i] = new
-    table = pd.DataFrame([f.verdict.columns for f in found]).assign(
+    table = pd.DataFrame([f.prediction.columns for f in found]).assign(
         clean_score=[v.score for v in clean],
-        loss=[f.verdict.loss for f in found],
+        loss=[f.prediction.loss for f in found],
         clean_loss=[v.loss for v in clean],
         changed=[f.changed for f in found],
         valid=[f.valid for f in found],
         queries=[f.queries for f in found],
-        input=[json.dumps(f.shown, ensure_ascii=False) for f in found],
+        input=[json.dumps(f.texts, ensure_ascii=False) for f in found],
     )
     return table, pd.DataFrame([v.columns for v in clean]), tried
 
 
-def found_by(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], some: Sequence[int], code: str,
+def run_attack(
+    judge: AttackedModel,
+    rows: Sequence[Row],
+    clean: Sequence[Prediction],
+    some: Sequence[int],
+    code: str,
     attack: Attack | EmbeddingPGD,
-) -> list[Found]:  # fmt: skip
+) -> list[AttackResult]:
     """What an attack finds for some of the rows of a language."""
     chosen, before = [rows[i] for i in some], [clean[i] for i in some]
     if isinstance(attack, EmbeddingPGD):
@@ -107,11 +110,11 @@ def found_by(
     if isinstance(attack, Distractor):
         variants = attack.variants(rows)  # of all rows: each lends the others its sentences
         return search.distract(judge, chosen, before, [variants[i] for i in some])
-    said = frozenset(w.text.lower() for row in rows for w in words(judge.kind.name, row))
-    return search.replace_words(judge, chosen, before, code, said, attack)
+    said = frozenset(w.text.lower() for row in rows for w in words(judge.type.name, row))
+    return search.attack_words(judge, chosen, before, code, said, attack)
 
 
-def _costs(judge: Judge, table: pd.DataFrame, tried: np.ndarray) -> dict[str, float]:
+def _costs(judge: AttackedModel, table: pd.DataFrame, tried: np.ndarray) -> dict[str, float]:
     """What the attack achieved, and what it took."""
     right = partial(_right, judge)
     before, after = right(table["clean_score"]), right(table["score"])
@@ -122,5 +125,5 @@ def _costs(judge: Judge, table: pd.DataFrame, tried: np.ndarray) -> dict[str, fl
     return costs
 
 
-def _right(judge: Judge, scores: pd.Series) -> np.ndarray:
-    return np.array([judge.right(Verdict(score, 0.0, {})) for score in scores], dtype=bool)
+def _right(judge: AttackedModel, scores: pd.Series) -> np.ndarray:
+    return np.array([judge.is_solved(Prediction(score, 0.0, {})) for score in scores], dtype=bool)

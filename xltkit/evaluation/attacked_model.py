@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 ROWS = 4096  # encoded at a time
 
 
-class Verdict(NamedTuple):
+class Prediction(NamedTuple):
     """What the model makes of one row; ``columns`` are those of ``TaskType.predictions``."""
 
     score: float
@@ -26,25 +26,25 @@ class Verdict(NamedTuple):
     columns: Mapping[str, Any]
 
 
-class Found(NamedTuple):
+class AttackResult(NamedTuple):
     """What an attack made of one row.
 
     Attributes:
-        verdict: on the attacked row.
+        prediction: on the attacked row.
         changed: share of the words that are other words now.
         valid: whether the gold label still stands, as far as strings can tell.
         queries: rows that the model read on the way, the one given not counted.
-        shown: the attacked texts by column.
+        texts: the attacked texts by column.
     """
 
-    verdict: Verdict
+    prediction: Prediction
     changed: float
     valid: bool
     queries: int
-    shown: Mapping[str, Any]
+    texts: Mapping[str, Any]
 
 
-class Judge:
+class AttackedModel:
     """A model with the head of a task, asked about rows of that task.
 
     Raises:
@@ -57,44 +57,46 @@ class Judge:
                 f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(JUDGED)}."
             )
         self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
-        self.kind = TYPES[task.kind]
+        self.type = TYPES[task.kind]
 
-    def encoded(self, rows: Sequence[Row], tokenizer: Any = None) -> list[EncodedExample]:
+    def encode(self, rows: Sequence[Row], tokenizer: Any = None) -> list[EncodedExample]:
         """The rows as features with targets, by the model's tokenizer or what stands in for it."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
         tokenizer = tokenizer or self.tokenizer
-        return self.kind.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
+        return self.type.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
 
-    def __call__(self, rows: Sequence[Row]) -> list[Verdict]:
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """What the model makes of each row; all are read in one stream of batches."""
-        said: list[Verdict] = []
+        said: list[Prediction] = []
         for start in range(0, len(rows), ROWS):
             some = rows[start : start + ROWS]
-            said += self.read(some, self.encoded(some))
+            said += self.predict_encoded(some, self.encode(some))
         return said
 
-    def read(self, rows: Sequence[Row], features: Sequence[EncodedExample]) -> list[Verdict]:
+    def predict_encoded(
+        self, rows: Sequence[Row], features: Sequence[EncodedExample]
+    ) -> list[Prediction]:
         """What the model makes of the features of some rows."""
-        model, kind, head, tokenizer = self.model, self.kind, self.head, self.tokenizer
-        return self.verdicts(
+        model, kind, head, tokenizer = self.model, self.type, self.head, self.tokenizer
+        return self.predictions(
             rows, features, outputs(model, kind, head, features, tokenizer, losses=True)
         )
 
-    def verdicts(
+    def predictions(
         self,
         rows: Sequence[Row],
         features: Sequence[EncodedExample],
         pairs: Sequence[tuple[Any, float]],
-    ) -> list[Verdict]:
+    ) -> list[Prediction]:
         """Outputs and losses of features as verdicts on the rows they come from."""
         said = [out for out, _ in pairs]
-        table = self.kind.predictions(self.task, Columns.of(rows), features, said)
+        table = self.type.predictions(self.task, Columns.of(rows), features, said)
         losses = np.zeros(len(rows))
         for feature, weight, (_, loss) in zip(features, self.weights(features), pairs, strict=True):
             losses[feature.example] += weight * loss
         columns = table.to_dict("records")
         return [
-            Verdict(float(own["score"]), round(float(loss), 5), own)
+            Prediction(float(own["score"]), round(float(loss), 5), own)
             for own, loss in zip(columns, losses, strict=True)
         ]
 
@@ -104,7 +106,7 @@ class Judge:
         The windows of a context that hold the answer count, on average; the parts of a sentence
         all do, in sum.
         """
-        if self.kind.name != "span":
+        if self.type.name != "span":
             return [1.0] * len(features)
         holds = [any(f.target) for f in features]
         rows = {f.example for f in features}
@@ -115,23 +117,23 @@ class Judge:
             sums[feature.example] = sums.get(feature.example, 0) + one
         return [one / sums[f.example] for f, one in zip(features, counted, strict=True)]
 
-    def right(self, verdict: Verdict) -> bool:
+    def is_solved(self, verdict: Prediction) -> bool:
         """Whether an item counts as solved: half of the score, or any overlap with the answer.
 
         An answer without any word of the gold ones is the usual success of an attack on question
         answering (Tan and Joty 2021).
         """
-        return verdict.score > 0 if self.kind.name == "span" else verdict.score >= 0.5
+        return verdict.score > 0 if self.type.name == "span" else verdict.score >= 0.5
 
-    def broken(self, verdict: Verdict) -> bool:
+    def is_fooled(self, verdict: Prediction) -> bool:
         """Whether an attack may stop; of a sentence with many tags there is always more to get."""
-        return self.kind.name != "tagging" and not self.right(verdict)
+        return self.type.name != "tagging" and not self.is_solved(verdict)
 
-    def worst(self, verdicts: Sequence[Verdict]) -> int:
+    def worst(self, verdicts: Sequence[Prediction]) -> int:
         """The place of the worst: broken before unbroken, then by loss, then the first."""
         places = range(len(verdicts))
-        return max(places, key=lambda i: (self.broken(verdicts[i]), verdicts[i].loss, -i))
+        return max(places, key=lambda i: (self.is_fooled(verdicts[i]), verdicts[i].loss, -i))
 
-    def shown(self, row: Row) -> dict[str, Any]:
+    def texts(self, row: Row) -> dict[str, Any]:
         """The texts of a row by column."""
-        return {name: row[name] for name in FIELDS[self.kind.name]}
+        return {name: row[name] for name in FIELDS[self.type.name]}

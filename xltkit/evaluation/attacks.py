@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from xltkit.data import lexicons
-from xltkit.data.text import pieces
-from xltkit.data.typing_errors import typos
+from xltkit.data.text import typos, word_spans
 
 ENDS = ".!?。！？।؟"
 
@@ -87,23 +86,6 @@ class Typos(Attack):
         slips = typos(word, random, vocabulary)
         kept = [slip for slip in slips if slip != word and slip.lower() not in vocabulary]
         return self._some(kept, random)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Substitution(Attack):
-    """Words replaced by synonyms in the same language (``xltkit.data.lexicons.synonyms``)."""
-
-    source: str = "microworld"
-    name = "substitution"
-
-    def sources(self) -> dict[str, str]:
-        return {"lexicon": lexicons.fingerprint(self.source)}
-
-    def proposals(
-        self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
-    ) -> list[str]:
-        found = lexicons.look_up(word, lexicons.synonyms(self.source, language))
-        return self._some([other for other in found if other != word], random)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +182,7 @@ def _sentences(context: str) -> list[str]:
 
 
 def _lower(text: str) -> set[str]:
-    return {text[a:b].lower() for a, b in pieces(text)}
+    return {text[a:b].lower() for a, b in word_spans(text)}
 
 
 @dataclass(frozen=True, kw_only=True)

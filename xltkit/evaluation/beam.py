@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xltkit.data.text import replaced, valid, words
-from xltkit.evaluation.attacked_model import Found, Judge, Row, Verdict
+from xltkit.data.text import is_valid, replace_words, words
+from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
 from xltkit.evaluation.attacks import Attack
 from xltkit.keys import derive
 
@@ -31,7 +31,7 @@ class State(NamedTuple):
     """A row with some words replaced, and what the model makes of it."""
 
     edits: Edits
-    verdict: Verdict
+    prediction: Prediction
 
 
 def flips(strength: float, count: int) -> int:
@@ -39,14 +39,14 @@ def flips(strength: float, count: int) -> int:
     return max(1, math.ceil(round(strength * count, 9)))
 
 
-def replace_words(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], language: str,
+def attack_words(
+    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], language: str,
     vocabulary: frozenset[str], attack: Attack,
-) -> list[Found]:  # fmt: skip
+) -> list[AttackResult]:  # fmt: skip
     """The worst that replacing some words of each row does to the model.
 
     Args:
-        judge: the model, asked about rows.
+        model: the model, asked about rows.
         rows: of one language, in canonical columns.
         clean: what the model makes of them as they are.
         language: of the rows.
@@ -55,24 +55,24 @@ def replace_words(
             times over. Else place after place every proposal, and the word itself, is tried in
             each of the ``beam`` worst rows so far, until the prediction is wrong.
     """
-    plans = [places(judge, row, language, vocabulary, attack) for row in rows]
+    plans = [places(model, row, language, vocabulary, attack) for row in rows]
     search = _beamed if attack.beam else _drawn
-    states, queries = search(judge, rows, clean, plans, language, attack)
+    states, queries = search(model, rows, clean, plans, language, attack)
     found = []
     for row, plan, state, asked in zip(rows, plans, states, queries, strict=True):
-        new, share = replaced(judge.kind.name, row, state.edits), 0.0
+        new, share = replace_words(model.type.name, row, state.edits), 0.0
         if state.edits:
             share = len(state.edits) / plan.count
-        sound = valid(judge.kind.name, new)
-        found.append(Found(state.verdict, share, sound, asked, judge.shown(new)))
+        sound = is_valid(model.type.name, new)
+        found.append(AttackResult(state.prediction, share, sound, asked, model.texts(new)))
     return found
 
 
 def places(
-    judge: Judge, row: Row, language: str, vocabulary: frozenset[str], attack: Attack
+    model: AttackedModel, row: Row, language: str, vocabulary: frozenset[str], attack: Attack
 ) -> Places:
     """The places of a row that are attacked, in the order they are, and what can stand there."""
-    there = words(judge.kind.name, row)
+    there = words(model.type.name, row)
     order = [i for i, word in enumerate(there) if not word.fixed]
     key = (attack.seed, language, row["id"])
     order = _random("places", *key).permutation(order).astype(int).tolist()
@@ -92,7 +92,7 @@ def _random(*key: Any) -> np.random.Generator:
 
 
 def _drawn(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], plans: Sequence[Places],
+    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], plans: Sequence[Places],
     language: str, attack: Attack,
 ) -> tuple[list[State], list[int]]:  # fmt: skip
     """The worst of ``tries`` random draws for each row, whether or not it is worse than none."""
@@ -105,16 +105,16 @@ def _drawn(
             if edits and edits not in mine:
                 mine.append(edits)
         drawn.append(mine)
-    verdicts = iter(_judged(judge, rows, drawn))
+    verdicts = iter(_judged(model, rows, drawn))
     states = []
     for before, mine in zip(clean, drawn, strict=True):
         tried = [State(edits, next(verdicts)) for edits in mine] or [State({}, before)]
-        states.append(_ranked(judge, tried)[0])
+        states.append(_ranked(model, tried)[0])
     return states, [len(mine) for mine in drawn]
 
 
 def _beamed(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], plans: Sequence[Places],
+    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], plans: Sequence[Places],
     language: str, attack: Attack,
 ) -> tuple[list[State], list[int]]:  # fmt: skip
     """The worst that a beam finds for each row; all rows move from place to place together."""
@@ -123,42 +123,51 @@ def _beamed(
     for depth in range(max((len(plan.proposals) for plan in plans), default=0)):
         grown: list[list[Edits]] = [[] for _ in rows]
         for beam, plan, mine in zip(beams, plans, grown, strict=True):
-            if depth < len(plan.proposals) and not judge.broken(beam[0].verdict):
+            if depth < len(plan.proposals) and not model.is_fooled(beam[0].prediction):
                 at, options = plan.proposals[depth]
                 mine += [{**state.edits, at: word} for state in beam for word in options]
-        verdicts = iter(_judged(judge, rows, grown))
+        verdicts = iter(_judged(model, rows, grown))
         for i, mine in enumerate(grown):
             new = [State(edits, next(verdicts)) for edits in mine]
-            beams[i] = _ranked(judge, [*beams[i], *new])[: attack.beam]
+            beams[i] = _ranked(model, [*beams[i], *new])[: attack.beam]
             queries[i] += len(mine)
     return [beam[0] for beam in beams], queries
 
 
-def _judged(judge: Judge, rows: Sequence[Row], edits: Sequence[Sequence[Edits]]) -> list[Verdict]:
+def _judged(
+    model: AttackedModel, rows: Sequence[Row], edits: Sequence[Sequence[Edits]]
+) -> list[Prediction]:
     """Verdicts on the edited rows, those of a row together."""
     pairs = zip(rows, edits, strict=True)
-    return judge([replaced(judge.kind.name, row, one) for row, mine in pairs for one in mine])
+    return model.predict(
+        [replace_words(model.type.name, row, one) for row, mine in pairs for one in mine]
+    )
 
 
-def _ranked(judge: Judge, states: Sequence[State]) -> list[State]:
+def _ranked(model: AttackedModel, states: Sequence[State]) -> list[State]:
     """States from the worst on; of equals, the earlier."""
-    worst = lambda state: (judge.broken(state.verdict), state.verdict.loss)  # noqa: E731
+    worst = lambda state: (model.is_fooled(state.prediction), state.prediction.loss)  # noqa: E731
     return sorted(states, key=worst, reverse=True)  # stable: equals keep their order
 
 
 def distract(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], variants: Sequence[Sequence[Row]]
-) -> list[Found]:
+    model: AttackedModel,
+    rows: Sequence[Row],
+    clean: Sequence[Prediction],
+    variants: Sequence[Sequence[Row]],
+) -> list[AttackResult]:
     """The worst of some variants of each row that hold a sentence more (Jia and Liang 2017).
 
     ``changed`` is the number of words added, as a share of those there were.
     """
-    verdicts = iter(judge([variant for mine in variants for variant in mine]))
-    name, found = judge.kind.name, []
+    verdicts = iter(model.predict([variant for mine in variants for variant in mine]))
+    name, found = model.type.name, []
     for row, before, mine in zip(rows, clean, variants, strict=True):
         said = [next(verdicts) for _ in mine] or [before]
-        at = judge.worst(said)
+        at = model.worst(said)
         new = mine[at] if mine else row
         share = len(words(name, new)) / len(words(name, row)) - 1
-        found.append(Found(said[at], share, valid(name, new), len(mine), judge.shown(new)))
+        found.append(
+            AttackResult(said[at], share, is_valid(name, new), len(mine), model.texts(new))
+        )
     return found

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from xltkit.data.text import script, words
-from xltkit.evaluation.attacked_model import Found, Judge, Row, Verdict
-from xltkit.evaluation.attacks import TokenFlip
+from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
+from xltkit.evaluation.attacks import EmbeddingPGD, TokenFlip
 from xltkit.evaluation.beam import flips
-from xltkit.evaluation.white_box import batches, read, still, table
+from xltkit.evaluation.predict import TOKENS, batches_by_length
 from xltkit.models import device as runtime
 from xltkit.tasks.base import IGNORED, EncodedExample
+from xltkit.training.robust import Ball, shifted
 
 ROWS = 128  # attacked at a time: gradients are kept for each of their tokens
 GAINS = 2**25  # computed at a time
@@ -38,18 +39,18 @@ class Site(NamedTuple):
 
 
 def flip(
-    judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], attack: TokenFlip
-) -> list[Found]:
+    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], attack: TokenFlip
+) -> list[AttackResult]:
     """The worst on the way of flipping one word after another by first-order gain.
 
     Each flip is the best one of a fresh gradient (HotFlip, Ebrahimi et al. 2018, with a beam of
     one); none is undone, and no word is flipped twice. Words inside a gold answer stay.
     """
-    known = whole_words(judge.tokenizer, main_script(judge, rows))
-    found: list[Found] = []
+    known = whole_words(model.tokenizer, main_script(model, rows))
+    found: list[AttackResult] = []
     for start in range(0, len(rows), ROWS):
         part = slice(start, start + ROWS)
-        found += _Flipping(judge, rows[part], clean[part], known).run(attack.strength)
+        found += _Flipping(model, rows[part], clean[part], known).run(attack.strength)
     return found
 
 
@@ -57,30 +58,34 @@ class _Flipping:
     """Some rows whose tokens are flipped, one a row at a time.
 
     Args:
-        judge: the model.
+        model: the model.
         rows: to attack.
         clean: what the model makes of them.
         known: ids of the tokens that may be flipped, and into which.
     """
 
     def __init__(
-        self, judge: Judge, rows: Sequence[Row], clean: Sequence[Verdict], known: Sequence[int]
+        self,
+        model: AttackedModel,
+        rows: Sequence[Row],
+        clean: Sequence[Prediction],
+        known: Sequence[int],
     ):
-        self.judge, self.rows = judge, rows
-        recorder = _Recorder(judge.tokenizer)
-        self.features = judge.encoded(rows, recorder)
-        self.sites = sites(judge, rows, self.features, recorder.last, known)
-        judge.model.to(runtime.device())
-        self.known, self.embeddings = known, table(judge)[list(known)].float()
-        self.counts = [len(words(judge.kind.name, row)) for row in rows]
+        self.model, self.rows = model, rows
+        recorder = _Recorder(model.tokenizer)
+        self.features = model.encode(rows, recorder)
+        self.sites = sites(model, rows, self.features, recorder.last, known)
+        model.model.to(runtime.device())
+        self.known, self.embeddings = known, table(model)[list(known)].float()
+        self.counts = [len(words(model.type.name, row)) for row in rows]
         self.now, self.flipped = list(clean), [0] * len(rows)
         self.queries = [0] * len(rows)
         self.found = [
-            Found(verdict, 0.0, True, 0, judge.shown(row))
+            AttackResult(verdict, 0.0, True, 0, model.texts(row))
             for verdict, row in zip(clean, rows, strict=True)
         ]
 
-    def run(self, strength: float) -> list[Found]:
+    def run(self, strength: float) -> list[AttackResult]:
         """Flip a share of the words of each row, or fewer if its prediction breaks before."""
         many = len(self.known) > 1
         most = [
@@ -90,7 +95,7 @@ class _Flipping:
         for depth in range(max(most, default=0)):
             active = [
                 i for i, count in enumerate(most)
-                if depth < count and not self.judge.broken(self.now[i])
+                if depth < count and not self.model.is_fooled(self.now[i])
             ]  # fmt: skip
             if active:
                 self._step(active)
@@ -113,7 +118,7 @@ class _Flipping:
         for row, k in best.items():
             self._apply(row, open_sites[k][1], self.known[into[k]])
         chosen = [_with(self.features[i], example=number[self.features[i].example]) for i in own]
-        said = self.judge.read([self.rows[row] for row in active], chosen)
+        said = self.model.predict_encoded([self.rows[row] for row in active], chosen)
         for row, verdict in zip(active, said, strict=True):
             self._keep(row, verdict)
 
@@ -121,9 +126,9 @@ class _Flipping:
         """Of the loss of a row, by embeddings: for each feature its sequences (tokens, width)."""
         chosen = [_with(self.features[i], example=number[self.features[i].example]) for i in own]
         kept: list[Any] = [None] * len(own)
-        for batch in batches(self.judge, chosen):
-            delta = still(self.judge, batch).requires_grad_()
-            (gradient,) = torch.autograd.grad(read(self.judge, batch, delta)[1], delta)
+        for batch in batches(self.model, chosen):
+            delta = still(self.model, batch).requires_grad_()
+            (gradient,) = torch.autograd.grad(read(self.model, batch, delta)[1], delta)
             lines = iter(gradient)
             for i, feature in zip(batch.places, batch.chosen, strict=True):
                 kept[i] = [next(lines)[: len(s)].clone() for s in feature.sequences]
@@ -138,17 +143,17 @@ class _Flipping:
         self.flipped[row] += 1
         self.queries[row] += 2  # a gradient and an evaluation
 
-    def _keep(self, row: int, verdict: Verdict) -> None:
+    def _keep(self, row: int, verdict: Prediction) -> None:
         """The latest state, if it is the worst so far."""
         self.now[row] = verdict
-        if self.judge.worst([self.found[row].verdict, verdict]) == 0:
+        if self.model.worst([self.found[row].prediction, verdict]) == 0:
             return
         read = [
-            self.judge.tokenizer.decode(sequence, skip_special_tokens=True)
+            self.model.tokenizer.decode(sequence, skip_special_tokens=True)
             for f in self.features if f.example == row for sequence in f.sequences
         ]  # fmt: skip
         share = self.flipped[row] / self.counts[row]
-        self.found[row] = Found(verdict, share, True, 0, {"read": read})
+        self.found[row] = AttackResult(verdict, share, True, 0, {"read": read})
 
 
 def _with(feature: EncodedExample, **changes: Any) -> EncodedExample:
@@ -203,9 +208,9 @@ def script_of(text: str) -> str:
     return scripts.pop() if len(scripts) == 1 else ""
 
 
-def main_script(judge: Judge, rows: Sequence[Row]) -> str:
+def main_script(model: AttackedModel, rows: Sequence[Row]) -> str:
     """The script of most words of some rows."""
-    seen = Counter(script_of(w.text) for row in rows for w in words(judge.kind.name, row))
+    seen = Counter(script_of(w.text) for row in rows for w in words(model.type.name, row))
     seen.pop("", None)
     return max(sorted(seen), key=seen.__getitem__, default="")
 
@@ -231,13 +236,13 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
 
 
 def sites(
-    judge: Judge, rows: Sequence[Row], features: Sequence[EncodedExample], encoding: Any,
+    model: AttackedModel, rows: Sequence[Row], features: Sequence[EncodedExample], encoding: Any,
     known: Sequence[int],
 ) -> list[list[Site]]:  # fmt: skip
     """The words of each row that may be flipped.
 
     Args:
-        judge: of the task.
+        model: of the task.
         rows: what was encoded.
         features: of the rows.
         encoding: what the tokenizer returned for them (of tags: nothing that is used).
@@ -251,9 +256,9 @@ def sites(
     line = 0
     for f, feature in enumerate(features):
         for s, ids in enumerate(feature.sequences):
-            found = _tagged(feature) if judge.kind.name == "tagging" else _single(encoding, line)
+            found = _tagged(feature) if model.type.name == "tagging" else _single(encoding, line)
             for p, side in found:
-                key = _key(judge, rows[feature.example], feature, (f, s, p), side)
+                key = _key(model, rows[feature.example], feature, (f, s, p), side)
                 if key is not None and int(ids[p]) in place:
                     shared[feature.example][(int(ids[p]), *key)].append((f, s, p))
             line += 1
@@ -278,13 +283,13 @@ def _tagged(feature: EncodedExample) -> Iterator[tuple[int, int]]:
 
 
 def _key(
-    judge: Judge, row: Row, feature: EncodedExample, place: tuple[int, int, int], side: int
+    model: AttackedModel, row: Row, feature: EncodedExample, place: tuple[int, int, int], side: int
 ) -> tuple | None:
     """What tells a word of a row from its others; None if it must stay."""
     f, s, p = place
     if side == 0:
         return 0, p  # the first text stands in front in all sequences of a row
-    if judge.kind.name != "span":
+    if model.type.name != "span":
         return 1, f, s, p
     start, end = map(int, feature.meta.offsets[p])
     for answer in row["answers"]:
@@ -294,3 +299,82 @@ def _key(
                 return None
             at = row["context"].find(answer, at + 1)
     return 1, start, end
+
+
+# Shifts of the embeddings
+
+GRADIENT = 8  # a pass with gradients takes so many times the memory of one without, or more
+
+
+class Batch(NamedTuple):
+    """Features that the model reads together: which, as tensors, and how much each loss counts."""
+
+    places: Sequence[int]
+    chosen: Sequence[EncodedExample]
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    weights: Tensor
+
+
+def batches(model: AttackedModel, features: Sequence[EncodedExample]) -> Iterator[Batch]:
+    """The features in batches small enough for gradients; the model in evaluation mode."""
+    device = runtime.device()
+    model.model.to(device).eval()  # dropout would be an attack of its own
+    weights = model.weights(features)
+    for places in batches_by_length(features, TOKENS[device.type] // GRADIENT):
+        chosen = [features[i] for i in places]
+        tensors = model.type.collate(chosen, model.tokenizer, training=True)
+        inputs = {name: value.to(device) for name, value in tensors.items()}
+        counts = torch.tensor([weights[i] for i in places], device=device)
+        yield Batch(places, chosen, inputs, inputs.pop("labels"), counts)
+
+
+def read(
+    model: AttackedModel, batch: Batch, delta: Tensor
+) -> tuple[list[tuple[Any, float]], Tensor]:
+    """Outputs with losses of a batch under a shift of its embeddings, and the loss to ascend."""
+    device = runtime.device()
+    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16")
+    with bf16, shifted(model.model, delta):
+        logits = model.model(model.head, **batch.inputs)
+        losses = model.type.losses(logits, batch.labels)
+    said = model.type.outputs(logits.detach(), batch.chosen)
+    return list(zip(said, losses.tolist(), strict=True)), (losses * batch.weights).sum()
+
+
+def still(model: AttackedModel, batch: Batch) -> Tensor:
+    """No shift of the embeddings: zeros (sequences, tokens, width)."""
+    ids = batch.inputs["input_ids"]
+    return torch.zeros(*ids.shape, table(model).shape[1], device=ids.device)
+
+
+def table(model: AttackedModel) -> Tensor:
+    """The word embeddings (vocabulary, width)."""
+    return model.model.encoder.get_input_embeddings().weight.detach()
+
+
+def perturb(model: AttackedModel, rows: Sequence[Row], attack: EmbeddingPGD) -> list[AttackResult]:
+    """The worst that a shift of the embeddings within a ball does, of all steps of ascent.
+
+    Not a text: a reference for what attacks on words could reach at most, no attack of its own.
+    """
+    features = model.encode(rows)
+    steps: list[list[Any]] = [[None] * len(features) for _ in range(attack.steps)]
+    for batch in batches(model, features):
+        ball = Ball(model.model, batch.inputs, attack.norm, attack.radius)
+        delta = still(model, batch).requires_grad_()
+        _, loss = read(model, batch, delta)
+        for step in steps:
+            (gradient,) = torch.autograd.grad(loss, delta)
+            delta = ball.up(delta.detach(), gradient, attack.step * attack.radius)
+            delta = delta.requires_grad_()
+            said, loss = read(model, batch, delta)
+            for i, pair in zip(batch.places, said, strict=True):
+                step[i] = pair
+    tried = [model.predictions(rows, features, step) for step in steps]
+    worst = [said[model.worst(said)] for said in zip(*tried, strict=True)]
+    asked = 2 * attack.steps  # a gradient and an evaluation each
+    return [
+        AttackResult(verdict, float("nan"), True, asked, model.texts(row))
+        for row, verdict in zip(rows, worst, strict=True)
+    ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from xltkit.data.text import pieces
+from xltkit.data.text import word_spans
 from xltkit.explore import html as markup
 from xltkit.explore.html import GOLD
 
@@ -23,7 +23,9 @@ def occurrences(answer: str, context: str) -> list[tuple[int, int]]:
     while start >= 0:
         found.append((start, start + len(answer)))
         start = context.find(answer, start + 1)
-    starts, ends = (set(edge) for edge in zip(*pieces(context), strict=True)) if found else ((), ())
+    starts, ends = (
+        (set(edge) for edge in zip(*word_spans(context), strict=True)) if found else ((), ())
+    )
     inside = lambda at: at and context[at - 1].isalnum() and context[at : at + 1].isalnum()  # noqa: E731
     whole = [
         (a, b) for a, b in found if (a in starts or not inside(a)) and (b in ends or not inside(b))

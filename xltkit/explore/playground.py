@@ -14,8 +14,8 @@ from IPython.display import HTML
 
 from xltkit.data.languages import language as find_language
 from xltkit.data.text import EMPTY, fresh, named, rewritten
-from xltkit.evaluation.attacked import found_by
-from xltkit.evaluation.attacked_model import Judge, Row
+from xltkit.evaluation.attacked import run_attack
+from xltkit.evaluation.attacked_model import AttackedModel, Row
 from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD
 from xltkit.explore import html as markup
 from xltkit.explore.examples import lines
@@ -35,11 +35,11 @@ ANSWER = "probability of the answer"
 
 
 @lru_cache(maxsize=MODELS)
-def _judge(stage: Stage, folder: Path) -> tuple[Judge, Mapping[str, Any]]:
+def _attacked_model(stage: Stage, folder: Path) -> tuple[AttackedModel, Mapping[str, Any]]:
     """The trained model that an evaluation reads, and its rotations; loaded once."""
     task, head, model, tokenizer = reader(stage, str(folder))
     model.eval()
-    return Judge(model, task, head, tokenizer), align.load(folder)
+    return AttackedModel(model, task, head, tokenizer), align.load(folder)
 
 
 class Playground:
@@ -84,7 +84,7 @@ class Playground:
                 f"({folder}); results.study.run() trains it again."
             )
         self.rows = test_rows(self.task, cell.stage.phase, self.language)
-        self._judge, turns = _judge(cell.stage, folder)
+        self._attacked_model, turns = _attacked_model(cell.stage, folder)
         self._turn = turns.get(self.language, {})
         self._known: dict[int, Reading] = {}  # of rows as they are
 
@@ -140,8 +140,8 @@ class Playground:
         return before, after
 
     def _read(self, row: Row) -> Reading:
-        with self._judge.model.rotated(self._turn):
-            return read(self._judge, [row])[0]
+        with self._attacked_model.model.rotated(self._turn):
+            return read(self._attacked_model, [row])[0]
 
     def ask(self, example: int | str, **edits: str) -> HTML:
         """The same as ``readings``, to look at: before, after, and how far it moved."""
@@ -168,10 +168,12 @@ class Playground:
         if problem:
             raise ValueError(problem)
         rows = [*self._list[:at], row, *self._list[at + 1 :]]
-        with self._judge.model.rotated(self._turn):
-            clean = self._judge([row])
-            (found,) = found_by(self._judge, rows, clean * len(rows), [at], self.language, attack)
-        return named(kind, found.shown)
+        with self._attacked_model.model.rotated(self._turn):
+            clean = self._attacked_model.predict([row])
+            (found,) = run_attack(
+                self._attacked_model, rows, clean * len(rows), [at], self.language, attack
+            )
+        return named(kind, found.texts)
 
 
 def shown(task: Task, code: str, before: Reading, after: Reading, caption: str) -> HTML:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xltkit.evaluation.attacked_model import Judge, Row
+from xltkit.evaluation.attacked_model import AttackedModel, Row
 from xltkit.evaluation.predict import outputs
 from xltkit.tasks.base import EncodedExample
 
@@ -42,12 +42,12 @@ class Reading:
     problem: str = ""
 
 
-def read(judge: Judge, rows: Sequence[Row]) -> list[Reading]:
+def read(model: AttackedModel, rows: Sequence[Row]) -> list[Reading]:
     """What a model makes of each row; all are read in one stream of batches."""
-    kind, task = judge.kind, judge.task
-    features = judge.encoded(rows)
-    pairs = outputs(judge.model, kind, judge.head, features, judge.tokenizer, losses=True)
-    verdicts = judge.verdicts(rows, features, pairs)
+    kind, task = model.type, model.task
+    features = model.encode(rows)
+    pairs = outputs(model.model, kind, model.head, features, model.tokenizer, losses=True)
+    verdicts = model.predictions(rows, features, pairs)
     found = []
     for row, verdict in zip(rows, verdicts, strict=True):
         pred, score = verdict.columns["pred"], verdict.score
@@ -63,11 +63,14 @@ def read(judge: Judge, rows: Sequence[Row]) -> list[Reading]:
         labels = dict(zip(names, sure.tolist(), strict=True))
         best, right = names[int(sure.argmax())], names[row["label"]]
         found.append(Reading(row, best, score, labels[right], labels[best], labels))
-    return _placed(judge, found, features, pairs) if kind.name == "span" else found
+    return _placed(model, found, features, pairs) if kind.name == "span" else found
 
 
 def _placed(
-    judge: Judge, found: Sequence[Reading], features: Sequence[EncodedExample], pairs: Sequence[Any]
+    model: AttackedModel,
+    found: Sequence[Reading],
+    features: Sequence[EncodedExample],
+    pairs: Sequence[Any],
 ) -> list[Reading]:
     """Readings of questions with the places of the answers and their probabilities."""
     best: dict[int, tuple[float, int, int]] = {}
@@ -82,5 +85,5 @@ def _placed(
         placed.append(replace(own, place=(start, start + len(own.pred))))
     # The probability of an answer is that of the right one, if it were the right one.
     as_gold = [{**own.row, "answers": [own.pred], "starts": [own.place[0]]} for own in placed]
-    sure = [math.exp(-v.loss / judge.kind.unit_weight) for v in judge(as_gold)]
+    sure = [math.exp(-v.loss / model.type.unit_weight) for v in model.predict(as_gold)]
     return [replace(own, probability=p) for own, p in zip(placed, sure, strict=True)]

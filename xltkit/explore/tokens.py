@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from xltkit.data.languages import columns
-from xltkit.data.text import pieces
+from xltkit.data.text import word_spans
 from xltkit.explore import html as markup
 from xltkit.models.encoder import load_tokenizer
 
@@ -35,7 +35,7 @@ def cut(text: str, tokenizer: Any) -> list[Piece]:
     A piece that holds two words (of Chinese, say) counts for the first.
     """
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    places, found = pieces(text), []
+    places, found = word_spans(text), []
     ids = encoding["input_ids"]
     names = tokenizer.convert_ids_to_tokens(ids)
     for key, name, (start, end) in zip(ids, names, encoding["offset_mapping"], strict=True):

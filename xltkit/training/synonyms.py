@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from xltkit.data import lexicons
-from xltkit.data.text import pieces, replaced, texts, words
+from xltkit.data.text import replace_words, texts, word_spans, words
 from xltkit.keys import derive
 from xltkit.tasks.schema import Task
 from xltkit.training.robust import Robust
@@ -91,7 +91,7 @@ class SynonymSmoothing(Robust):
             for i, word in enumerate(words(kind, row))
             if not word.fixed
         }
-        return replaced(kind, row, drawn)
+        return replace_words(kind, row, drawn)
 
     def _drawn(self, word: str, others: tuple[str, ...], random: np.random.Generator) -> str:
         if not others:
@@ -109,7 +109,7 @@ def coverage(kind: str, rows: Dataset, table: lexicons.Lexicon) -> float:
     """
     if kind == "classification":
         parts = (p for row in rows for _, _, text in texts(kind, row) for p in text.split(" "))
-        found = [part in table for part in parts if pieces(part)]
+        found = [part in table for part in parts if word_spans(part)]
     else:
         found = [word.text in table for row in rows for word in words(kind, row)]
     return 100 * float(np.mean(found)) if found else 0.0

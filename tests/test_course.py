@@ -7,7 +7,6 @@ import nbformat
 import pytest
 
 from xltkit.batch.runs import read_runs
-from xltkit.studies import published
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [name for name, block in read_runs(ROOT).items() if name == block["notebook"]]
@@ -43,9 +42,3 @@ def test_exercises_have_folded_answers(name):
     asked = len(re.findall(r"^\d+\. \*\*", cell, re.MULTILINE))
     folded = re.search(r"<details><summary>Answers</summary>(.*)</details>", cell, re.DOTALL)
     assert asked >= 3 and folded[1].count("<li>") == asked
-
-
-def test_the_readme_has_what_is_published():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert published.course(ROOT) in readme, "type: python -m xltkit publish NAME"
-    assert str(published.FIGURE) in readme and (ROOT / published.FIGURE).stat().st_size > 10_000

@@ -93,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", help="write all pages and the index of outputs/ anew")
     keep = commands.add_parser(
         "publish",
-        help="keep the results of finished runs in outputs/published, for git, and bring "
-        "the table and the figure of the README up to them",
+        help="keep the results of finished runs in outputs/published, for git, and draw "
+        "the figure of the claims anew",
     )
     keep.add_argument("names", nargs="*", metavar="NAME", help="runs; none: all that are finished")
     card = commands.add_parser(
@@ -150,11 +150,18 @@ def _report() -> int:
 
 
 def _publish(names: Sequence[str]) -> int:
-    from xltkit.studies.published import publish, write_readme
+    from xltkit.analysis import claims
+    from xltkit.explore.plots_claims import measured
+    from xltkit.studies import saved
 
     def keep() -> None:
-        print("\n".join(map(str, publish(names))))
-        write_readme()
+        folders = saved.publish(names)
+        print("\n".join(map(str, folders)))
+        published = folders[0].parent
+        figure = measured(claims.table(saved.read_all(published))).figure
+        # Without the version of matplotlib in it, the same claims are the same file.
+        options = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
+        figure.savefig(published / "claims.png", **options)
 
     return _code(keep)
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter
 from importlib import metadata
 from pathlib import Path
-
-# Stages of all studies of this process: asked for, after sharing, there already, made.
-tally: Counter[str] = Counter()
 
 
 def root() -> Path:

@@ -13,8 +13,8 @@ from xltkit.analysis import claims
 from xltkit.analysis.claims import CLAIMS, VERDICTS, Claim, Measured, dealt, gain, noted, verdict
 from xltkit.batch.runs import read_runs
 from xltkit.files import root
-from xltkit.studies import published
-from xltkit.studies.published import Saved
+from xltkit.studies import saved as published
+from xltkit.studies.saved import Saved
 
 
 def scores(values: dict, noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def scores(values: dict, noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
     random = np.random.default_rng(0)
     return pd.DataFrame(
         {
-            "arm": arm, "seed": seed, "task": task, "language": code, "counterpart": code,
+            "arm": arm, "seed": seed, "task": task, "language": code, "base_language": code,
             "is_source": code == "en", "family": "f", "metric": "accuracy", "n": 100,
             "value": value + seed + noise * random.normal(), "chance": 0.0, "main": True,
         }

@@ -13,8 +13,7 @@ from xltkit.analysis import items as resample
 from xltkit.analysis.compare import compare, interaction
 from xltkit.analysis.intervals import difference, student, t_interval
 from xltkit.analysis.items import Block, Items, flip
-from xltkit.studies.failures import failures
-from xltkit.studies.results import Results
+from xltkit.studies.results import Results, degenerate_runs
 from xltkit.tasks import get
 from xltkit.tasks.labels import TYPES
 
@@ -40,7 +39,7 @@ class Found(Results):
         for (arm, seed, task, code), mine in predictions.groupby(
             ["arm", "seed", "task", "language"], sort=False
         ):
-            row = {"arm": arm, "seed": seed, "task": task, "language": code, "counterpart": code}
+            row = {"arm": arm, "seed": seed, "task": task, "language": code, "base_language": code}
             row |= {"is_source": code == "en", "n": mine["example_id"].nunique(), "main": True}
             kind = TYPES[get(task).kind]
             value = kind.metrics(get(task), mine, code)[get(task).metric]
@@ -153,7 +152,7 @@ def test_comparing_by_each_method():
     assert rows["flip seeds"]["p"] == 0.25 == rows["flip seeds"]["smallest_p"]
     assert rows["flip examples"]["p"] == 1e-4 and np.isnan(rows["flip examples"]["low"])
     assert rows["examples"]["p"] < 1e-4
-    columns = "difference low high p p_holm smallest_effect n_seeds n_examples method failed"
+    columns = "difference low high p p_holm smallest_effect n_seeds n_examples method degenerate"
     assert set(columns.split()) <= set(compare(results, "a").columns)
     split = interaction(results, "a", "family", ["qad"], ["qbe"], method="both").iloc[0]
     assert split["difference"] == pytest.approx(split["gain_here"] - split["gain_there"])
@@ -239,8 +238,8 @@ def test_failed_runs_are_found():
     right = {("a", 0, "en"): "1" * 60, ("b", 0, "en"): "10" * 30, ("c", 0, "en"): "110" * 20,
              ("d", 0, "en"): "1100" * 15, ("d", 0, "qbe"): "1" * 60}  # fmt: skip
     results = Found(answers(right, task="paws-x"))
-    table = failures(results.main, results.scores, results.predictions).set_index("arm")
-    assert table["failed"].to_dict() == {"a": False, "b": True, "c": False, "d": True}
+    table = degenerate_runs(results.main, results.scores, results.predictions).set_index("arm")
+    assert table["degenerate"].to_dict() == {"a": False, "b": True, "c": False, "d": True}
     assert table.loc["b", "why"] == "one prediction for everything"
     assert "50.0" in table.loc["d", "why"]
 
@@ -253,14 +252,14 @@ def test_chance_of_tags_is_the_most_frequent_one():
     })  # fmt: skip
     results = Found(table)
     floor = results.scores.assign(metric="majority", value=60.0)
-    found = failures(results.main, pd.concat([results.scores, floor]), table)
-    assert found["failed"].item() and "60.0" in found["why"].item()
+    found = degenerate_runs(results.main, pd.concat([results.scores, floor]), table)
+    assert found["degenerate"].item() and "60.0" in found["why"].item()
 
 
 def test_an_untrained_search_has_no_runs_to_fail():
     right = {("a", 0, "en"): "0000"}
     results = Found(answers(right).assign(task="retrieval"))
-    assert failures(results.main, results.scores, results.predictions).empty
+    assert degenerate_runs(results.main, results.scores, results.predictions).empty
 
 
 def test_nothing_that_varies_gives_no_interval():

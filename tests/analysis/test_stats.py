@@ -19,7 +19,7 @@ class Table:
                 "seed": seed,
                 "task": task,
                 "language": code,
-                "counterpart": code,
+                "base_language": code,
                 "is_source": code == "en",
                 "family": {"en": "English", "qad": "Alvic", "qbe": "Beric"}[code],
                 "value": value,
@@ -31,7 +31,9 @@ class Table:
         ]
         self.main = self.scores = pd.DataFrame(rows)
         runs = self.main[["arm", "seed", "task"]].drop_duplicates()
-        self.failed = runs.assign(failed=(runs["arm"] == "text") & (runs["seed"] == 2), why="")
+        self.degenerate = runs.assign(
+            degenerate=(runs["arm"] == "text") & (runs["seed"] == 2), why=""
+        )
         self.study = type("Study", (), {"arms": dict.fromkeys(r["arm"] for r in rows)})
 
 
@@ -82,7 +84,7 @@ def test_the_source_is_apart_from_the_transfer_mean():
     assert row["source"] == pytest.approx(91)
     assert row["transfer"] == pytest.approx((72 + 50) / 2)
     assert row["gap"] == pytest.approx(30)
-    assert row["worst"] == "qbe, qad" and row["seeds"] == 3 and row["failed"] == 0
+    assert row["worst"] == "qbe, qad" and row["seeds"] == 3 and row["degenerate"] == 0
 
 
 def test_differences_are_paired_by_seed():
@@ -98,8 +100,8 @@ def test_differences_are_paired_by_seed():
     error = paired.std(ddof=1) / 3**0.5
     assert row["smallest_effect"] == pytest.approx((4.302653 + 1.060660) * error, rel=1e-4)
     assert 0 < row["p"] == row["p_holm"] < 1
-    # a failed run is counted, and is in the mean
-    assert row["failed"] == 1
+    # a degenerate run is counted, and is in the mean
+    assert row["degenerate"] == 1
 
 
 def test_groups_and_bad_input():

@@ -78,7 +78,7 @@ def miniature(name="xtreme", cells=()):
         for code in languages:
             tables.append(predicted(task, code, english or pairs if code == "en" else pairs))
     return SimpleNamespace(
-        predictions=pd.concat(tables, ignore_index=True), study=SimpleNamespace(cells=cells)
+        predictions=pd.concat(tables, ignore_index=True), study=SimpleNamespace(runs=cells)
     )
 
 

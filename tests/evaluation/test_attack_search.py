@@ -24,7 +24,6 @@ from xltkit.models import checkpoints
 from xltkit.models import device as runtime
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.studies.rescore import again
 from xltkit.studies.store import Store
 from xltkit.tasks import get
 from xltkit.tasks.labels import TYPES
@@ -57,7 +56,7 @@ def parts(trained):
 
     def of(name: str):
         results, task = trained[name], get(name)
-        start = results.store.path(results.study.cells[0].stage.parent.key)
+        start = results.store.path(results.study.runs[0].stage.parent.key)
         model = models.Model(str(start), {name: TYPES[task.kind].head(task)})
         checkpoints.load_heads(model, start)
         data = {"qa-small": "qa"}.get(name, name)
@@ -335,7 +334,7 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
         "searched": {"attack": Typos(strength=0.1, beam=2)},
         "fewer": {"attack": EmbeddingPGD(steps=2), "examples": 8},
     }
-    table = report(results, again(results, ways))
+    table = report(results, results.rescore(ways))
     assert len(table) == 2 * (3 + 2 + 2)  # languages, and three attacks with their start
     start = table[(table["strength"] == 0) & (table["attack"] == "typos")]
     clean = results.main.set_index("language")["value"]

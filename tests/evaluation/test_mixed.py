@@ -11,7 +11,6 @@ from xltkit.evaluation import mixed_pairs as mixed
 from xltkit.evaluation.attacks import Typos
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.studies.rescore import again
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get
@@ -23,7 +22,7 @@ from xltkit.training.robust import Adversarial, RandomPerturbation
 def test_a_target_without_a_task_takes_that_of_the_study(tiny):
     arms = {"plain": Recipe(tiny), "robust": Recipe(tiny).then(Target(robust=Adversarial()))}
     made = study(arms, ["nli", "retrieval"], [0], languages=["en", "qas"], steps=4)
-    phases = {(c.arm, c.task): c.stage.parent and c.stage.parent.phase for c in made.cells}
+    phases = {(c.arm, c.task): c.stage.parent and c.stage.parent.phase for c in made.runs}
     assert phases["plain", "nli"] == phases["robust", "nli"].plain
     assert phases["robust", "nli"].robust == Adversarial() and phases["robust", "nli"].steps == 4
     assert phases["robust", "retrieval"] is None
@@ -35,7 +34,7 @@ def test_a_target_without_a_task_takes_that_of_the_study(tiny):
 
 def test_effort_multiplies_the_steps_and_own_steps_are_kept(tiny):
     def steps(target, **options):
-        (stage,) = training_stages(Recipe(tiny).then(target).aimed("nli", **options), 0)
+        (stage,) = training_stages(Recipe(tiny).then(target).with_target("nli", **options), 0)
         return stage.phase.steps
 
     assert steps(Target(effort=2.5), steps=4) == 10
@@ -61,7 +60,7 @@ def test_robust_arms_share_heads_and_order_with_the_plain_one(tiny, store):
         "robust": Recipe(tiny).then(Target(robust=RandomPerturbation(radius=0.0))),
     }
     results = study(arms, ["nli"], [0], languages=["en"], steps=5, examples=20).run(store)
-    folders = [store.path(c.stage.parent.key) for c in results.study.cells]
+    folders = [store.path(c.stage.parent.key) for c in results.study.runs]
     assert folders[0] != folders[1]
     one, other = (dict(models.Model(str(f), {}).named_parameters()) for f in folders)
     assert same(one, other)
@@ -105,7 +104,7 @@ def test_the_diagonal_of_the_matrix_is_the_plain_score(tiny, store, task):
     codes = ["en", "qas"]
     options = {"languages": codes, "steps": 5, "examples": 30}
     results = study({"a": Recipe(tiny)}, [task], [0], **options).run(store)
-    found = again(results, {"mixed": {"mixed": True}})["mixed"]
+    found = results.rescore({"mixed": {"mixed": True}})["mixed"]
     matrix = found.main.set_index(["language", "other"])["value"]
     plain = results.main.set_index("language")["value"]
     assert len(matrix) == 4
@@ -113,7 +112,7 @@ def test_the_diagonal_of_the_matrix_is_the_plain_score(tiny, store, task):
         assert matrix[code, code] == pytest.approx(plain[code])
     assert set(found.predictions.columns) >= {"language", "other", "example_id", "score"}
     with pytest.raises(ValueError, match="expected a list of some of"):
-        again(results, {"mixed": {"mixed": True}}, ["ner"])
+        results.rescore({"mixed": {"mixed": True}}, ["ner"])
 
 
 @pytest.mark.parametrize("task", ["nli", "pos", "qa-small", "choice"])
@@ -121,7 +120,7 @@ def test_votes_without_noise_change_nothing(tiny, store, task):
     options = {"languages": ["en", "qas"], "steps": 5, "examples": 30}
     results = study({"a": Recipe(tiny)}, [task], [0], **options).run(store)
     still, loud = (RandomPerturbation(radius=r) for r in (0.0, 3.0))
-    found = again(results, {"still": {"smoothing": still}, "loud": {"smoothing": loud}})
+    found = results.rescore({"still": {"smoothing": still}, "loud": {"smoothing": loud}})
     assert found["still"].main["value"].tolist() == results.main["value"].tolist()
     if task in ("pos", "qa-small"):  # five steps do not teach the others to tell labels apart
         assert not found["loud"].predictions.equals(results.predictions)
@@ -149,4 +148,4 @@ def test_a_way_of_scoring_that_does_not_fit_is_refused(tiny, store, task, change
     options = {"languages": ["en", "qas"], "steps": 2, "examples": 10}
     results = study({"a": Recipe(tiny)}, [task], [0], **options).run(store)
     with pytest.raises(ValueError, match=named):
-        again(results, {"other": change})
+        results.rescore({"other": change})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import xltkit as xlt
 from xltkit.evaluation.attacks import EmbeddingPGD
-from xltkit.studies.rescore import again
 from xltkit.training.robust import Adversarial
 
 ARMS = {
@@ -18,7 +17,7 @@ def gain(store, seeds, **options):
     """Robust minus plain under attack, in points, with its interval over seeds."""
     options = {"languages": ["qbe"], "examples": 60, **options}
     results = xlt.study(ARMS, ["choice"], seeds, **options).run(store)
-    under = again(results, ATTACK)["pgd"]
+    under = results.rescore(ATTACK)["pgd"]
     found = xlt.compare(under, "plain").query("languages == 'transfer'").iloc[0]
     return results, found
 

@@ -32,7 +32,7 @@ class Given(Results):
 
     def __init__(self, values):
         rows = [
-            {"arm": arm, "seed": seed, "task": task, "language": code, "counterpart": code,
+            {"arm": arm, "seed": seed, "task": task, "language": code, "base_language": code,
              "is_source": code == "en", "value": float(value), "n": 100, "metric": "accuracy",
              "main": True, "chance": 33.3}
             for (arm, task, code), by_seed in values.items()
@@ -40,9 +40,9 @@ class Given(Results):
         ]  # fmt: skip
         table = pd.DataFrame(rows)
         self.scores = table.join(columns(sorted(table["language"].unique())), on="language")
-        self.failed = table[["arm", "seed", "task"]].drop_duplicates().assign(failed=False)
+        self.degenerate = table[["arm", "seed", "task"]].drop_duplicates().assign(degenerate=False)
         arms = dict.fromkeys(table["arm"])
-        self.study = SimpleNamespace(arms=arms, source="en", cells=())
+        self.study = SimpleNamespace(arms=arms, source="en", runs=())
 
 
 VALUES = {
@@ -81,7 +81,7 @@ def test_a_missing_glyph_would_have_been_noticed():
 
 def test_every_run_is_a_dot_and_failures_are_crossed():
     results = Given(VALUES)
-    results.failed.loc[results.failed.index[1], "failed"] = True  # none, seed 1
+    results.degenerate.loc[results.degenerate.index[1], "degenerate"] = True  # none, seed 1
     ax = seeds(results, "nli")
     found = drawn(ax)
     assert len(found) == 2 * 3 * 2  # arms, seeds, source and transfer
@@ -147,7 +147,7 @@ def logged(tmp_path):
             stage = SimpleNamespace(phase=Target("nli"), key=name)
             last = SimpleNamespace(chain=[None, stage])
             cells.append(SimpleNamespace(arm=arm, seed=seed, task="nli", stage=last))
-    results.study.cells = tuple(cells)
+    results.study.runs = tuple(cells)
     results.store = SimpleNamespace(path=lambda key: tmp_path / key)
     return results
 

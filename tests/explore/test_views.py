@@ -211,8 +211,8 @@ def test_a_kind_that_cannot_be_shown_is_refused(tiny, store):
 
 
 def test_results_of_other_texts_are_refused(looked_at):
-    cells = [c for c in looked_at.study.cells if (c.arm, c.task, c.seed) == ("none", "nli", 0)]
-    alone = Results(replace(looked_at.study, cells=tuple(cells)), looked_at.store)
-    mixed = xlt.again(alone, {"mixed": {"mixed": True, "languages": ("en", "qad")}})["mixed"]
+    cells = [c for c in looked_at.study.runs if (c.arm, c.task, c.seed) == ("none", "nli", 0)]
+    alone = Results(replace(looked_at.study, runs=tuple(cells)), looked_at.store)
+    mixed = alone.rescore({"mixed": {"mixed": True, "languages": ("en", "qad")}})["mixed"]
     with pytest.raises(ValueError, match="nli was scored in mixed languages; give the results of"):
         views.errors(mixed)

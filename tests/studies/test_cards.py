@@ -54,7 +54,9 @@ def test_the_card_tells_the_scores_of_the_study(results, folder):
     wanted = xlt.summary(results).query("arm == 'text' and task == 'nli'").iloc[0]
     for name in ("source", "transfer", "low", "high", "gap", "worst five"):
         assert overall[name].item() == f"{wanted[name]:.1f}", name
-    assert overall["seeds"].item() == "2" and overall["failed"].item() == str(wanted["failed"])
+    assert overall["seeds"].item() == "2" and overall["degenerate"].item() == str(
+        wanted["degenerate"]
+    )
     own = results.main.query("arm == 'text' and task == 'nli'")
     assert list(languages["language"]) == LANGUAGES  # the source first
     for row in languages.to_dict("records"):

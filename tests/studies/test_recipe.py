@@ -99,10 +99,10 @@ def test_a_key_does_not_depend_on_where_the_encoder_lies(tiny, tmp_path):
 def test_a_recipe_is_cut_to_so_many_rows_of_everything(tiny):
     parts = [TrainingSet("choice"), TrainingSet("nli", "en", 20)]
     whole = Recipe(tiny).then(Intermediate(parts), Target("nli"))
-    assert whole.at_most(0) is whole
-    between, target = whole.at_most(30).phases
+    assert whole.limit_rows(0) is whole
+    between, target = whole.limit_rows(30).phases
     assert [p.examples for p in (*between.tasks, *target.training_sets)] == [30, 20, 30]
-    assert keys(whole.at_most(30))[0] != keys(whole)[0]
+    assert keys(whole.limit_rows(30))[0] != keys(whole)[0]
 
 
 @pytest.mark.parametrize(

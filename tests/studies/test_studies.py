@@ -12,7 +12,6 @@ import pytest
 
 import xltkit as xlt
 from xltkit.data.loading import MissingData
-from xltkit.studies import study as studies
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
@@ -60,9 +59,9 @@ def test_stages_are_shared(results):
     # 2 seeds x (1 intermediate + 2 arms x 4 targets x (train, evaluate)), and retrieval: once for
     # the untrained arm, whatever the seed, and once for each seed of the other.
     assert len(study.stages) == 2 * (1 + 2 * 4 * 2) + 1 + 2
-    assert study.asked > len(study.stages)
+    assert study.unshared > len(study.stages)
     assert sum("intermediate" in t for t in titles) == 2
-    assert study.plan(results.store)["there"].all()
+    assert study.plan(results.store)["cached"].all()
 
 
 def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
@@ -74,7 +73,7 @@ def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
 
 
 def test_a_second_run_makes_nothing(results, monkeypatch):
-    monkeypatch.setattr(studies.Store, "_make", lambda *a: pytest.fail("made again"))
+    monkeypatch.setattr(Store, "_make", lambda *a: pytest.fail("made again"))
     again = results.study.run(results.store)
     pd.testing.assert_frame_equal(again.scores, results.scores)
 
@@ -86,7 +85,7 @@ def test_arms_differ_in_one_thing(results):
 
     targets = {
         cell.arm: cell.stage.parent
-        for cell in results.study.cells
+        for cell in results.study.runs
         if cell.task == "nli" and cell.seed == 0
     }
     phases = {digest(signature(stage.phase)) for stage in targets.values()}
@@ -183,7 +182,7 @@ def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny,
     found = xlt.study(arms, ["retrieval"], [0], languages=own, examples=30).run(store)
     table = found.main.query("not is_source").set_index("arm")
     assert table["language"].to_dict() == {"as it is": "qbe", "verb last": "qbe-x-sov"}
-    assert set(table["counterpart"]) == {"qbe"} and set(table["family"]) == {"Beric"}
+    assert set(table["base_language"]) == {"qbe"} and set(table["family"]) == {"Beric"}
     difference = xlt.compare(found, "as it is").set_index("languages")["difference"]
     assert difference["source"] == 0
     expected = table.loc["verb last", "value"] - table.loc["as it is", "value"]

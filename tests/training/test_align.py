@@ -11,7 +11,6 @@ from test_loop import fresh, objective
 from xltkit.evaluation.predict import outputs
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.studies.rescore import again
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import TaskType
@@ -130,7 +129,7 @@ def test_both_ways_train_and_score_in_a_study(tiny, store):
     assert scores["joint", "retrieval", "qas"] == scores["plain", "retrieval", "qas"]
     assert Align(pairs=PAIRS).cost == {"qas": 40}
     with pytest.raises(ValueError, match="aligned by rotation"):
-        again(results, {"mixed": {"mixed": True}}, ["nli"])
+        results.rescore({"mixed": {"mixed": True}}, ["nli"])
 
 
 def test_bad_settings_are_named(tokenizer):

@@ -12,7 +12,7 @@ from xltkit.studies.results import Results
 
 if TYPE_CHECKING:
     from xltkit.evaluation.attacks import Attack, EmbeddingPGD
-    from xltkit.studies.study import Cell
+    from xltkit.studies.results import Run
 
 CELL = ["arm", "seed", "task", "language"]
 OWN = ("strength", "beam", "seed")  # settings of an attack that are columns, or drawn with it
@@ -36,12 +36,12 @@ def report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFrame:
         of the study if it scored as many items.
 
     Raises:
-        ValueError: if some results are of no attack, or of a cell that the study has not.
+        ValueError: if some results are of no attack, or of a run that the study has not.
     """
     known = clean.main.set_index(CELL)[["value", "n"]]
     tables = [_table(name, results) for name, results in attacked.items()]
     if not tables:
-        raise ValueError("attacked is empty; give it what again() returned.")
+        raise ValueError("attacked is empty; give it what Results.rescore() returned.")
     under = pd.concat(tables, ignore_index=True)
     beside = known.reindex(pd.MultiIndex.from_frame(under[CELL]))
     if (absent := beside["n"].isna().to_numpy()).any():
@@ -60,8 +60,8 @@ def report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFrame:
 
 
 def _table(name: str, results: Results) -> pd.DataFrame:
-    """The rows of one attack, as it was in every cell."""
-    attacks = pd.DataFrame([_about(name, cell) for cell in results.study.cells])
+    """The rows of one attack, as it was in every run."""
+    attacks = pd.DataFrame([_about(name, run) for run in results.study.runs])
     scores = results.scores
     about = [*CELL, "is_source", "family", "resource"]
     wide = scores.pivot(index=CELL, columns="metric", values="value")
@@ -72,14 +72,14 @@ def _table(name: str, results: Results) -> pd.DataFrame:
     return table[[*about, *which, "value", "clean", *COSTS, "n"]]
 
 
-def _about(name: str, cell: Cell) -> dict[str, Any]:
-    attack = cell.stage.phase.attack
+def _about(name: str, run: Run) -> dict[str, Any]:
+    attack = run.stage.phase.attack
     if attack is None:
-        raise ValueError(f"{name!r} is of no attack: {cell.task} was scored as it is.")
+        raise ValueError(f"{name!r} is of no attack: {run.task} was scored as it is.")
     return {
-        "arm": cell.arm,
-        "seed": cell.seed,
-        "task": cell.task,
+        "arm": run.arm,
+        "seed": run.seed,
+        "task": run.task,
         "attack": attack.name,
         "access": attack.access,
         "strength": float(attack.strength),

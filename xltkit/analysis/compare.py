@@ -46,18 +46,18 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
     return inside.groupby(groups, observed=True).mean().reset_index()
 
 
-def _failed(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
-    """The number of failed runs of these arms on these tasks."""
-    runs = results.failed
-    return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "failed"].sum())
+def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
+    """The number of degenerate runs of these arms on these tasks."""
+    runs = results.degenerate
+    return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "degenerate"].sum())
 
 
 def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.DataFrame:
     """Scores by group: the source language, the mean of the others, the gap, the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
-    the t interval of ``transfer`` over seeds. ``failed`` runs (``Results.failed``) are counted,
-    and are in all means.
+    the t interval of ``transfer`` over seeds. ``degenerate`` runs (``Results.degenerate``) are
+    counted, and are in all means.
     """
     table, by = results.main, _by(by)
     _checked(table, by)
@@ -79,7 +79,7 @@ def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.D
                 "worst five": others[:5].mean(),
                 "worst": ", ".join(others.index[:5]),
                 "seeds": group["seed"].nunique(),
-                "failed": _failed(results, group["arm"], group["task"]),
+                "degenerate": _degenerate(results, group["arm"], group["task"]),
             }
         )
     return pd.DataFrame(rows)
@@ -115,8 +115,8 @@ def compare(
     Returns:
         One row per arm and group, the source language apart. ``difference``, ``low`` and ``high``
         in points; ``p``, and ``p_holm`` corrected over the whole table; ``smallest_effect`` is the
-        difference this design would have found four times out of five; ``failed`` counts the runs
-        of both arms at chance or worse (``Results.failed``), which are not left out.
+        difference this design would have found four times out of five; ``degenerate`` counts the
+        runs of both arms at chance or worse (``Results.degenerate``), which are not left out.
 
     Raises:
         ValueError: if the baseline is no arm, there is nothing to compare it with, or the method
@@ -129,7 +129,7 @@ def compare(
     by = _by(by)
     table = results.main
     _checked(table, by)
-    key = ["seed", "task", "counterpart"]
+    key = ["seed", "task", "base_language"]
     reference = table.loc[table["arm"] == baseline, [*key, "value"]]
     paired = table[table["arm"] != baseline].merge(
         reference, on=key, suffixes=("", "_baseline"), validate="many_to_one"
@@ -147,7 +147,7 @@ def compare(
             | tested(results, (arm, baseline), _weights(cells), seeds.to_numpy(), method)
             | {
                 "n_examples": int(cells["n"].sum()),
-                "failed": _failed(results, (arm, baseline), cells["task"]),
+                "degenerate": _degenerate(results, (arm, baseline), cells["task"]),
             }
         )
     return _corrected(pd.DataFrame(rows), baseline)
@@ -167,7 +167,9 @@ def _corrected(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
 def _weights(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
     """The weight of each task and language in a mean over languages, then over tasks."""
     sizes = cells.groupby("task")["task"].transform("size") * cells["task"].nunique()
-    return dict(zip(zip(cells["task"], cells["counterpart"], strict=True), 1 / sizes, strict=True))
+    return dict(
+        zip(zip(cells["task"], cells["base_language"], strict=True), 1 / sizes, strict=True)
+    )
 
 
 def interaction(
@@ -219,7 +221,7 @@ def interaction(
         if arm == baseline:
             continue
         here_w, there_w = (
-            _weights(side[side["arm"] == arm].drop_duplicates(["task", "counterpart"]))
+            _weights(side[side["arm"] == arm].drop_duplicates(["task", "base_language"]))
             for side in sides.values()
         )
         weights = here_w | {cell: -weight for cell, weight in there_w.items()}
@@ -228,7 +230,7 @@ def interaction(
             {"arm": arm, "by": by}
             | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
             | tested(results, (arm, baseline), weights, seeds, method)
-            | {"failed": _failed(results, (arm, baseline), tasks)}
+            | {"degenerate": _degenerate(results, (arm, baseline), tasks)}
         )
     return _corrected(pd.DataFrame(rows), baseline)
 

@@ -222,8 +222,8 @@ def items(results: Results) -> Items:
     blocks = []
     for task, table in _terms(results, arms, seeds).items():
         for languages in _sharing(table):
-            part = table[table["counterpart"].isin(languages)]
-            at, columns = pd.factorize(part["counterpart"] + "\n" + part["part"])
+            part = table[table["base_language"].isin(languages)]
+            at, columns = pd.factorize(part["base_language"] + "\n" + part["part"])
             unit, units = pd.factorize(part["item"])
             where = (part["arm"].to_numpy(), part["seed"].to_numpy(), at, unit)
             arrays = []
@@ -237,13 +237,13 @@ def items(results: Results) -> Items:
 
 
 def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """``TaskType.terms`` of each task, with numbers of arm and seed, and ``counterpart``."""
+    """``TaskType.terms`` of each task, with numbers of arm and seed, and ``base_language``."""
     keys = ["arm", "seed", "task", "language"]
-    scored = results.main.set_index(keys)[["counterpart", "value"]]
+    scored = results.main.set_index(keys)[["base_language", "value"]]
     needed = results.predictions.drop(columns="scores", errors="ignore")
     found: dict[str, list[pd.DataFrame]] = {}
     for (arm, seed, task, language), group in needed.groupby(keys, sort=False):
-        counterpart, value = scored.loc[(arm, seed, task, language)]
+        base_language, value = scored.loc[(arm, seed, task, language)]
         table = TYPES[get(task).kind].terms(get(task), group, language)
         at, parts = pd.factorize(table["part"])
         sums = (np.bincount(at, table[name], len(parts)) for name in ("top", "bottom"))
@@ -254,7 +254,7 @@ def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[
                 "Type compare(..., method='seeds')."
             )
         table["arm"], table["seed"] = arms.index(arm), seeds.index(seed)
-        table["counterpart"] = np.full(len(table), counterpart, dtype=object)
+        table["base_language"] = np.full(len(table), base_language, dtype=object)
         found.setdefault(task, []).append(table)
     return {task: pd.concat(tables, ignore_index=True) for task, tables in found.items()}
 
@@ -262,7 +262,7 @@ def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[
 def _sharing(table: pd.DataFrame) -> list[set[str]]:
     """Languages in groups that have items in common."""
     groups: list[tuple[set, set]] = []
-    for language, found in table.groupby("counterpart", sort=False)["item"]:
+    for language, found in table.groupby("base_language", sort=False)["item"]:
         languages, names, apart = {language}, set(found), []
         for group in groups:
             if group[1] & names:

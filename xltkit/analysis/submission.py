@@ -180,7 +180,7 @@ def write_submission(
 
 def _chosen(results: Predicted, whole: Benchmark, arm: str, seed: int) -> pd.DataFrame:
     """The predictions to write, once it is sure that they are what a submission needs."""
-    for cell in results.study.cells:
+    for cell in results.study.runs:
         phase = cell.stage.phase
         if cell.task in whole.tasks and (phase.split != "test" or phase.examples):
             given = f"{phase.examples or 'all'} examples of the split {phase.split!r}"

@@ -66,7 +66,7 @@ PARAMETERS: dict[str, Parameter] = {
     "tower": Parameter("str", "an image tower, empty: the suite's own", "pixels"),
     "teacher": Parameter("str", "a CLIP that teaches texts, empty: the suite's own", "micro-clip"),
     "published": Parameter("str", "an encoder of one more arm, or none", "xlm-roberta-base"),
-    "evidence": Parameter(
+    "results_folder": Parameter(
         "str", "folder of results to hold claims against", "outputs", filled=True
     ),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", filled=True),

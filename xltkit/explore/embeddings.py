@@ -31,7 +31,7 @@ def checkpoints(results: Results, arm: str = "", task: str = "", seed: int | Non
     Raises:
         ValueError: if the study has no such run, or a phase that vectors are turned after.
     """
-    cells = results.study.cells
+    cells = results.study.runs
     arm, task = arm or cells[0].arm, task or cells[0].task
     seed = cells[0].seed if seed is None else seed
     mine = [c for c in cells if (c.arm, c.task, c.seed) == (arm, task, seed)]

@@ -64,7 +64,7 @@ class Playground:
         self, results: Results, task: str = "", arm: str = "", *, language: str = "",
         seed: int | None = None,
     ):  # fmt: skip
-        cells = results.study.cells
+        cells = results.study.runs
         fit = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in JUDGED]
         if not fit:
             raise ValueError(f"No task of this study has rows to edit; {', '.join(JUDGED)} have.")

@@ -50,7 +50,7 @@ def found(
     chosen = chosen[first & (chosen["seed"] == chosen["seed"].min())]
     right = chosen["rank"] == 1
     shown = pd.concat([chosen[right][:hits], chosen[~right][:misses]])
-    split = next(c.stage.phase.split for c in results.study.cells if c.task == task)
+    split = next(c.stage.phase.split for c in results.study.runs if c.task == task)
     rows = [data.load(get(task), split, code) for code in dict.fromkeys((language, "en"))
             if code in getattr(get(task), split)]  # fmt: skip
     places = [{name: i for i, name in enumerate(table["id"][:])} for table in rows]

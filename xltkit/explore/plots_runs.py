@@ -37,12 +37,13 @@ def seeds(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
     """Every run as it came out, one row an arm, nothing averaged over seeds.
 
     A full dot is a run's mean over the transfer languages, an empty one its score in the source
-    language; a cross marks a run that failed (``Results.failed``). Dots of one seed lie at the same
-    height in every row. Means over tasks, unless one is named.
+    language; a cross marks a run that failed (``Results.degenerate``). Dots of one seed lie at
+    the same height in every row. Means over tasks, unless one is named.
     """
     table, arms = _chosen(results, task, ())
     means = per_seed(table, ["arm"])
-    failed = results.failed[results.failed["failed"] & results.failed["task"].isin(table["task"])]
+    runs = results.degenerate
+    failed = runs[runs["degenerate"] & runs["task"].isin(table["task"])]
     failed = set(zip(failed["arm"], failed["seed"], strict=True))
     runs = sorted(means["seed"].unique())
     heights = dict(zip(runs, np.linspace(-0.25, 0.25, len(runs)) if len(runs) > 1 else [0.0],
@@ -60,7 +61,7 @@ def seeds(results: Results, task: str = "", *, ax: Axes | None = None) -> Axes:
     for name, face in labels.items():
         ax.plot([], [], "o", color=BASELINE, markerfacecolor=face, label=name)
     if failed:
-        ax.plot([], [], "x", color="#b3261e", markeredgewidth=1.8, label="failed")
+        ax.plot([], [], "x", color="#b3261e", markeredgewidth=1.8, label="degenerate")
     ax.set_yticks(range(len(arms)), arms)
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
@@ -193,7 +194,7 @@ def curve(
 def _logs(results: Results, task: str, phase: str) -> pd.DataFrame:
     """The lines that stages of a kind wrote while they trained."""
     tables, kinds = [], set()
-    for cell in results.study.cells:
+    for cell in results.study.runs:
         if task not in ("", cell.task):
             continue
         named = {type(s.phase).__name__.lower(): s for s in reversed(cell.stage.chain[1:])}

@@ -73,7 +73,7 @@ def choices(results: Results, task: str = "", arms: Sequence[str] = ()) -> Choic
     Raises:
         ValueError: for a task or an arm that is not there, or cannot be shown.
     """
-    cells = results.study.cells
+    cells = results.study.runs
     tasks = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in DRAWN]
     if not tasks:
         raise ValueError(f"No task of this study can be shown; {', '.join(DRAWN)} can.")
@@ -116,7 +116,7 @@ def check_plain(cell: Any) -> None:
     if phase.attack or phase.mixed:
         way = "under attack" if phase.attack else "in mixed languages"
         raise ValueError(
-            f"{cell.task} was scored {way}; give the results of the study itself, not of again()."
+            f"{cell.task} was scored {way}; give the results of the study itself, not of rescore()."
         )
 
 
@@ -166,7 +166,7 @@ def answers(
         table[f"right/{arm}"] = table[f"score/{arm}"].astype(float) >= right
     names, ok = _names(arms), [table[f"right/{arm}"] for arm in arms]
     table["outcome"] = [names[key] for key in zip(*ok, strict=True)]
-    phase = next(c for c in results.study.cells if (c.task, c.arm) == (task, arms[0])).stage.phase
+    phase = next(c for c in results.study.runs if (c.task, c.arm) == (task, arms[0])).stage.phase
     return Answers(get(task), arms, language, seed, table, test_rows(get(task), phase, language))
 
 

@@ -15,7 +15,7 @@ from xltkit.analysis.intervals import t_interval
 from xltkit.data.languages import columns
 from xltkit.keys import digest
 from xltkit.studies.cards_parts import FREE, Record, markdown, public, step
-from xltkit.studies.failures import failures
+from xltkit.studies.results import degenerate_runs
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get
 from xltkit.training.phases import nameless
@@ -125,8 +125,8 @@ def _section(found: Sequence[Scored], own: int, source: str, store: Store) -> Se
     chance = task.chance_among(scores["n"])
     scores = scores.assign(is_source=scores["language"] == source, chance=chance)
     main = scores[scores["metric"] == task.metric]
-    failed = failures(main, scores, _read(found, "predictions", store, task))
-    overall = summary(SimpleNamespace(main=main, failed=failed), by="arm").drop(columns="arm")
+    failed = degenerate_runs(main, scores, _read(found, "predictions", store, task))
+    overall = summary(SimpleNamespace(main=main, degenerate=failed), by="arm").drop(columns="arm")
     least, most = (f"{value:.1f}" for value in (main["chance"].min(), main["chance"].max()))
     facts = [
         f"{task.metric}, {signature['split']} split",

@@ -36,7 +36,7 @@ class Recipe:
             )
         return replace(self, phases=self.phases + phases)
 
-    def aimed(self, task: str, **options: Any) -> Recipe:
+    def with_target(self, task: str, **options: Any) -> Recipe:
         """This recipe with its last phase trained on a task; a plain ``Target`` if it has none.
 
         Args:
@@ -59,7 +59,7 @@ class Recipe:
             lambda target: replace(target, task=other(target.task)),
         )
 
-    def at_most(self, rows: int) -> Recipe:
+    def limit_rows(self, rows: int) -> Recipe:
         """The same recipe on so many training rows of each training set at most; 0 means all."""
         fewer = lambda part: replace(part, examples=min(part.examples or rows, rows))  # noqa: E731
         return self._changed(fewer, fewer) if rows else self

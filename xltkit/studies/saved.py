@@ -1,14 +1,20 @@
-"""What finished runs left behind: their answers, their scores in one table, their comparisons."""
+"""The saved results of finished runs, and those of them that are kept in git.
+
+``outputs/<run>/`` and ``outputs/published/<run>/`` have the same form: ``result.json`` and the
+tables that it names. What is published keeps the scores in the tasks' own metrics, in CSV, so that
+a change of a result is seen as a change of a line.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xltkit.files import root, write
 from xltkit.keys import file_digest
 
 if TYPE_CHECKING:  # the batch looks at results before it knows whether it needs pandas
@@ -21,6 +27,12 @@ OVER_SEEDS = ("seeds", "mean", "low", "high", "n", "chance", "main")
 JOINT = ("run", "suite", *TIDY, "languages", "family", *OVER_SEEDS)
 AGAINST = ("baseline", "against")  # what an arm is compared with
 COMPARED = ("difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples")
+
+# Columns of published scores; the others are the same for a whole run and stand in result.json.
+KEPT = ("arm", "seed", "task", "language", "base_language", "is_source", "family", "resource")
+KEPT += ("metric", "value", "n", "chance")
+DECIMALS = 4
+LARGEST = 1000  # rows of a published table; a larger one stays on the machine that made it
 
 
 class ResultError(ValueError):
@@ -204,3 +216,67 @@ def _numeric(column: pd.Series) -> bool:
     from pandas.api.types import is_numeric_dtype
 
     return is_numeric_dtype(column)
+
+
+def read_all(folder: Path | str = "") -> dict[str, Saved]:
+    """Every full run below a folder that scored models, by name.
+
+    Smoke runs measure nothing, and notebooks that read what others scored are no evidence.
+
+    Args:
+        folder: seen from the repository; ``outputs/published`` unless given.
+
+    Raises:
+        ValueError: if there is none, or one is damaged.
+    """
+    base = root() / (folder or Path("outputs", "published"))
+    return _scored(_full(base), base)
+
+
+def _full(base: Path) -> dict[str, Saved]:
+    found = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
+    return {saved.name: saved for saved in found if not saved.record["smoke"]}
+
+
+def _scored(full: Mapping[str, Saved], base: Path) -> dict[str, Saved]:
+    """Those of some runs that scored models; the error says what to type if there is none."""
+    scored = {name: saved for name, saved in full.items() if "scores" in saved.tables}
+    if not scored:
+        raise ValueError(
+            f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
+            "folder; or python -m xltkit publish, which fills outputs/published."
+        )
+    return scored
+
+
+def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path]:
+    """Keep finished runs (all, unless named) in ``outputs/published``; the folders written.
+
+    Raises:
+        ValueError: if a run is not there, or not whole; nothing has been written then.
+    """
+    outputs = outputs or root() / "outputs"
+    if names:
+        chosen = [read(outputs / name) for name in names]
+    else:
+        full = _full(outputs)
+        _scored(full, outputs)
+        chosen = [saved for name, saved in full.items() if name != "interactive"]
+    return [_keep(saved, outputs / "published" / saved.name) for saved in chosen]
+
+
+def _keep(saved: Saved, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    small = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
+    if "scores" in saved.tables:
+        small["scores"] = saved.main[[column for column in KEPT if column in saved.main]]
+    written = {}
+    for name, table in small.items():
+        file = folder / f"{name}.csv"
+        table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
+        written[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
+    record = json.dumps({**saved.record, "tables": written}, indent=2, ensure_ascii=False)
+    write(folder / "result.json", record + "\n")
+    return folder

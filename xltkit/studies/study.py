@@ -1,103 +1,19 @@
-"""A study: arms x target tasks x seeds, as a graph of stages, run, and read as tidy tables."""
+"""Planning a study: arms x target tasks x seeds, checked before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-
-import pandas as pd
 
 from xltkit.data import loading as data
 from xltkit.data.languages import language as find_language
-from xltkit.files import tally
-from xltkit.progress import track
-from xltkit.studies.cluster import make_all
 from xltkit.studies.recipe import Recipe
-from xltkit.studies.results import Results
-from xltkit.studies.stages import Stage, evaluation_stage, training_stages
-from xltkit.studies.store import Store
+from xltkit.studies.results import Run, Study
+from xltkit.studies.stages import evaluation_stage, training_stages
 from xltkit.tasks import Task, get, parse_substitutes
 from xltkit.tasks import suite as find_suite
 from xltkit.tasks.labels import TYPES
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score of the grid: an arm and a seed, evaluated on a task by a stage."""
-
-    arm: str
-    seed: int
-    task: str
-    train_set: str
-    stage: Stage
-
-
-@dataclass(frozen=True)
-class Study:
-    """Arms, targets and seeds, and what it takes to compare them. Made by ``study``."""
-
-    arms: Mapping[str, Recipe]
-    cells: tuple[Cell, ...]
-    suite: str
-    source: str
-    missing: Mapping[str, tuple[str, ...]]
-    by_arm: bool = False  # each arm is scored in languages of its own
-
-    @cached_property
-    def stages(self) -> list[Stage]:
-        """Every stage once, parents before children: what ``run`` makes."""
-        ordered: dict[str, Stage] = {}
-        for cell in self.cells:
-            ordered |= {s.key: s for s in reversed(cell.stage.chain)}
-        return list(ordered.values())
-
-    @property
-    def asked(self) -> int:
-        """The number of stages if no two arms, tasks or seeds shared any."""
-        return sum(len(cell.stage.chain) for cell in self.cells)
-
-    def plan(self, store: Store | None = None) -> pd.DataFrame:
-        """One row per stage: what it does, its steps, and whether the store has it already."""
-        store = store or Store()
-        rows = [
-            {
-                "key": s.key,
-                "stage": s.title,
-                "steps": getattr(s.phase, "steps", 0),
-                "there": store.has(s.key),
-            }
-            for s in self.stages
-        ]
-        return pd.DataFrame(rows)
-
-    def run(
-        self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
-    ) -> Results:
-        """Make every stage that is not there yet, and read the results.
-
-        Killed at any point and started again, it goes on where it was, and ends with the same
-        numbers.
-
-        Args:
-            store: where stages are kept.
-            workers: processes that make stages; ``XLTKIT_WORKERS``, or one, unless given.
-            scheduler: the address of a Dask scheduler, whose workers make them instead;
-                ``XLTKIT_SCHEDULER`` unless given.
-        """
-        store = store or Store()
-        there = sum(store.has(s.key) for s in self.stages)
-        print(
-            f"{len(self.stages)} stages ({self.asked} before sharing), {there} already in the "
-            f"store, {len(self.stages) - there} to make."
-        )
-        tally.update({"asked for": self.asked, "after sharing": len(self.stages)})
-        tally.update({"there already": there, "made": len(self.stages) - there})
-        with track(len(self.stages), "study", unit="stage") as bar:
-            make_all(self.stages, store, lambda s: bar.update(stage=s.title), workers, scheduler)
-        return Results(self, store)
 
 
 def study(
@@ -164,7 +80,7 @@ def study(
         _check_counterparts(by_arm)
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
     _check_languages([c for codes in by_arm.values() for c in codes], tasks, split)
-    cells, missing = [], {}
+    runs, missing = [], {}
     for task in tasks:
         trained_on = _train_set(task, replaced)
         asked = dict.fromkeys(map(tuple, by_arm.values()))
@@ -176,15 +92,15 @@ def study(
         for arm, recipe in arms.items():
             present, _ = found[tuple(by_arm[arm])]
             phase = Evaluate(task.name, present, split, examples, sweep=sweep)
-            full = recipe.with_substitutes(replaced).aimed(
+            full = recipe.with_substitutes(replaced).with_target(
                 trained_on, language=source, steps=steps or None, shuffled=shuffled
             )
-            full = full.at_most(rows)
+            full = full.limit_rows(rows)
             for seed in seeds:
                 chain = training_stages(full, seed)
                 last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
-                cells.append(Cell(arm, seed, task.name, trained_on or "-", last))
-    return Study(dict(arms), tuple(cells), suite, source, missing, isinstance(languages, Mapping))
+                runs.append(Run(arm, seed, task.name, trained_on or "-", last))
+    return Study(dict(arms), tuple(runs), suite, source, missing, isinstance(languages, Mapping))
 
 
 def _check_worlds(suite: str, tasks: Sequence[Task]) -> None:

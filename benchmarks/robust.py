@@ -21,7 +21,7 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
 from xltkit.training.align import Align
-from xltkit.training.robust import Adversarial, Consistency, RandomPerturbation
+from xltkit.training.robust import Adversarial, RandomPerturbation
 from xltkit.training.synonyms import SynonymSmoothing
 
 PAIRS = tuple(xlt.TrainingSet("pairs", code, 500) for code in ("qbe", "qke", "qto"))
@@ -32,8 +32,6 @@ WAYS = {
     "Adversarial, 3 steps, last alone": {"robust": Adversarial(steps=3, accumulate=False)},
     "RandomPerturbation": {"robust": RandomPerturbation()},
     "SynonymSmoothing": {"robust": SynonymSmoothing()},
-    "Consistency, noise": {"robust": Consistency(view="noise")},
-    "Consistency, adversarial": {"robust": Consistency()},
     "Align, joint": {"align": Align(pairs=PAIRS)},
 }
 

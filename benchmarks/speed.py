@@ -218,7 +218,7 @@ def arguments() -> argparse.Namespace:
 def compare(given: argparse.Namespace) -> None:
     """Run all rounds and print the table."""
     from xltkit.data import loading as data
-    from xltkit.models import device as runtime
+    from xltkit.models import device
     from xltkit.tasks import get
 
     measurements: Measurements = {}
@@ -241,8 +241,8 @@ def compare(given: argparse.Namespace) -> None:
                 attention=given.attention,
             )
             repeat(name, job, measurements)
-    dtype = "bf16" if runtime.precision() == "bf16" else "fp32"
-    print(f"{runtime.device()}, {dtype}, threads: {given.threads}, rounds: {given.repeats}\n")
+    dtype = "bf16" if device.precision() == "bf16" else "fp32"
+    print(f"{device.device()}, {dtype}, threads: {given.threads}, rounds: {given.repeats}\n")
     print(table(measurements))
 
 

@@ -97,7 +97,7 @@ def looked_at(tiny, tmp_path_factory):
     from accelerate.state import AcceleratorState
 
     import xltkit as xlt
-    from xltkit.models import device as runtime
+    from xltkit.models import device
     from xltkit.studies.recipe import Recipe
     from xltkit.studies.store import Store
 
@@ -111,7 +111,7 @@ def looked_at(tiny, tmp_path_factory):
     options = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
     store = Store(tmp_path_factory.mktemp("looked_at") / "store")
     with pytest.MonkeyPatch.context() as patched:  # in bf16 a batch of other rows rounds otherwise
-        patched.setattr(runtime, "precision", lambda: "no")
+        patched.setattr(device, "precision", lambda: "no")
         AcceleratorState._reset_state(True)  # one process has one precision, unless told so
         results = xlt.study(arms, targets, [0, 1], **options).run(store)
     AcceleratorState._reset_state(True)

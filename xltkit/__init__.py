@@ -14,7 +14,6 @@ from typing import Any
 _HOMES = {
     "Adversarial": "training.robust",
     "Align": "training.align",
-    "Consistency": "training.robust",
     "Distil": "training.phases_images",
     "Evaluate": "training.phases",
     "ImageText": "training.phases_images",

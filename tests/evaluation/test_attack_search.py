@@ -20,8 +20,7 @@ from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Toke
 from xltkit.evaluation.beam import attack_words, flips, places
 from xltkit.evaluation.gradient import best_flips, sites, whole_words
 from xltkit.evaluation.predict import predict
-from xltkit.models import checkpoints
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.store import Store
@@ -35,7 +34,7 @@ COUNT = 16
 
 @pytest.fixture(autouse=True)
 def fp32(monkeypatch):
-    monkeypatch.setattr(runtime, "precision", lambda: "no")
+    monkeypatch.setattr(device, "precision", lambda: "no")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def parts(trained):
         results, task = trained[name], get(name)
         start = results.store.path(results.study.runs[0].stage.parent.key)
         model = models.Model(str(start), {name: TYPES[task.kind].head(task)})
-        checkpoints.load_heads(model, start)
+        models.load_heads(model, start)
         data = {"qa-small": "qa"}.get(name, name)
         rows = {c: micro.rows(data, "test", LANGUAGES[c], COUNT) for c in ("en", "qbe")}
         return model, task, name, rows, models.load_tokenizer(str(models.MICRO))

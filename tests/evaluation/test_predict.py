@@ -8,9 +8,10 @@ import torch
 
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.evaluation import predict as module
-from xltkit.evaluation.predict import batches_by_length, predict
+from xltkit.evaluation.predict import predict
+from xltkit.models import device
 from xltkit.models import encoder as models
+from xltkit.models.encoder import batches_by_length
 from xltkit.tasks import get
 from xltkit.tasks.base import EncodedExample
 from xltkit.tasks.labels import TYPES
@@ -38,7 +39,7 @@ def test_a_feature_longer_than_the_budget_gets_a_batch_of_its_own():
 
 @pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "retrieval"])
 def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkeypatch):
-    monkeypatch.setattr(module.runtime, "precision", lambda: "no")
+    monkeypatch.setattr(device, "precision", lambda: "no")
     task = get(name)
     head = TYPES[task.kind].head(task)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from xltkit.data.text import fresh, moved, named, rewritten, word_spans
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
 from xltkit.explore import playground
 from xltkit.explore.playground import Playground
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.studies.results import Results
 
 TASKS = ("nli", "choice", "pos", "qa")
@@ -21,7 +21,7 @@ TASKS = ("nli", "choice", "pos", "qa")
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch):
     """As the study was made: in bf16 a batch of other rows rounds otherwise."""
-    monkeypatch.setattr(runtime, "precision", lambda: "no")
+    monkeypatch.setattr(device, "precision", lambda: "no")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.models import checkpoints
 from xltkit.models import encoder as models
 from xltkit.tasks.base import Head
 
@@ -66,7 +65,8 @@ def test_layers_equal_the_librarys_hidden_states(tmp_path, architecture):
 def test_layers_above_the_wanted_one_are_not_run(tmp_path):
     checkpoint(tmp_path, "xlm-roberta", masked=False)
     ours, ran = models.Model(str(tmp_path), {}).eval(), []
-    for number, block in enumerate(models._blocks(ours.encoder), 1):
+    parent, name = models._block_list(ours.encoder)
+    for number, block in enumerate(getattr(parent, name), 1):
         block.register_forward_hook(lambda *a, n=number: ran.append(n))
     ours.layers([2], **INPUTS)
     assert ran == [1, 2]
@@ -95,7 +95,7 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01)
-    checkpoints.save_encoder(model, tokenizer, tmp_path)
+    models.save_encoder(model, tokenizer, tmp_path)
     inputs = tokenizer(["Anna eats ."], return_tensors="pt")
     library = AutoModel.from_pretrained(tmp_path).eval()
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
             scores = model("text", select=select, **inputs)
             assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
     again = models.Model(str(tmp_path), {"nli": Head("sequence", 3)}).eval()
-    checkpoints.load_heads(again, tmp_path)
+    models.load_heads(again, tmp_path)
     assert torch.allclose(model("nli", **inputs), again("nli", **inputs), atol=1e-6)
 
 
@@ -127,7 +127,7 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
     for folder, length in (("a", 5), ("b", 7)):
         first(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
         (tmp_path / folder).mkdir()
-        checkpoints.save_encoder(model, first, tmp_path / folder)
+        models.save_encoder(model, first, tmp_path / folder)
         saved.append((tmp_path / folder / "tokenizer.json").read_bytes())
     assert saved[0] == saved[1]
     shutil.copyfile(models.MICRO / "tokenizer.json", tmp_path / "copy" / "tokenizer.json")

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -21,7 +20,7 @@ from transformers import (
 
 from xltkit.data import loading as data
 from xltkit.keys import file_digest
-from xltkit.models import vectors, vision
+from xltkit.models import encoder, vision
 from xltkit.studies import build_micro_clip as micro_clip
 from xltkit.tasks import get
 from xltkit.tasks.labels import TYPES
@@ -72,79 +71,58 @@ KINDS_OF_DUAL = [(CLIPConfig, CLIPModel, {"projection_dim": 12}), (SiglipConfig,
 # --- vectors that are kept -----------------------------------------------------------------------
 
 
-def keys(*numbers):
-    return [vision.digest_of(bytes([n])) for n in numbers]
-
-
 class Counted:
-    """Vectors that say which input they are of, and how many inputs were asked for."""
+    """Vectors that say which input they are of, and which inputs were asked for."""
 
     def __init__(self, numbers):
-        self.numbers, self.asked = numbers, []
+        self.numbers = numbers
+        self.asked = []
 
-    def __call__(self, chosen):
-        self.asked.append(list(chosen))
-        return np.array([[self.numbers[i], 0.1] for i in chosen], dtype=np.float32)
+    def __call__(self, indices):
+        self.asked += indices
+        yield np.array([[self.numbers[i], 0.1] for i in indices], dtype=np.float32)
 
 
 def test_equal_inputs_are_computed_once_and_kept_in_half_precision(tmp_path):
     compute = Counted([3, 5, 3, 3, 5])
-    made = vectors.kept(tmp_path, keys(3, 5, 3, 3, 5), compute)
-    assert compute.asked == [[0, 1]] and made.dtype == np.float16
-    assert made[:, 0].tolist() == [3, 5, 3, 3, 5] and made[0, 1] == np.float16(0.1)
-    more = Counted([5, 9, 3])
-    assert vectors.kept(tmp_path, keys(5, 9, 3), more)[:, 0].tolist() == [5, 9, 3]
-    assert more.asked == [[1]]
-    with safe_open(next(tmp_path.glob("*.safetensors")), "numpy") as shard:
-        assert shard.get_tensor("vectors").dtype == np.float16
+    vectors = vision._kept(tmp_path, ["net"], list("ababa"), Counted([3, 5, 3, 5, 3]))
+    assert vectors[:, 0].tolist() == [3, 5, 3, 5, 3]
+    vectors = vision._kept(tmp_path, ["net"], list("abaab"), compute)  # the same pictures
+    assert compute.asked == [] and vectors.dtype == np.float16
+    assert vectors[:, 0].tolist() == [3, 5, 3, 3, 5] and vectors[0, 1] == np.float16(0.1)
+    other = Counted([3, 5, 3])
+    vision._kept(tmp_path, ["another net"], list("aba"), other)
+    assert other.asked == [0, 1]
 
 
-def test_a_torn_shard_is_computed_again_and_the_others_are_not(tmp_path):
-    vectors.kept(tmp_path, keys(1, 2), Counted([1, 2]))
-    (torn,) = tmp_path.glob("*.safetensors")
-    vectors.kept(tmp_path, keys(3), Counted([3]))
+def test_a_torn_file_is_computed_again(tmp_path):
+    vision._kept(tmp_path, ["net"], list("ab"), Counted([1, 2]))
+    (torn,) = tmp_path.glob("vectors/*.npy")
     os.truncate(torn, torn.stat().st_size - 2)
-    again = Counted([1, 2, 3])
-    assert vectors.kept(tmp_path, keys(1, 2, 3), again)[:, 0].tolist() == [1, 2, 3]
-    assert again.asked == [[0, 1]]
-    assert vectors.kept(tmp_path, keys(1, 2, 3), pytest.fail)[:, 0].tolist() == [1, 2, 3]
-
-
-def test_what_was_computed_before_a_kill_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(vectors, "SHARD", 2)
-    monkeypatch.setattr(vectors, "AT_ONCE", 1)
-    compute = Counted([1, 2, 3, 4, 5])
-
-    def killed(chosen):
-        if chosen[0] == 3:
-            raise KeyboardInterrupt
-        return compute(chosen)
-
-    with pytest.raises(KeyboardInterrupt):
-        vectors.kept(tmp_path, keys(1, 2, 3, 4, 5), killed)
-    compute.asked.clear()
-    assert vectors.kept(tmp_path, keys(1, 2, 3, 4, 5), compute)[:, 0].tolist() == [1, 2, 3, 4, 5]
-    assert compute.asked == [[2], [3], [4]]  # the third was not written yet
+    for asked in ([0, 1], []):
+        compute = Counted([1, 2])
+        assert vision._kept(tmp_path, ["net"], list("ab"), compute)[:, 0].tolist() == [1, 2]
+        assert compute.asked == asked
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("value", [1e6, np.inf, np.nan])
 def test_what_does_not_fit_half_precision_is_refused_and_not_kept(tmp_path, value):
     with pytest.raises(ValueError, match=r"does not fit half precision.* 65504"):
-        vectors.kept(tmp_path, keys(1), lambda chosen: np.array([[1.0, value]]))
-    assert not list(tmp_path.glob("*.safetensors"))
+        vision._kept(tmp_path, ["net"], ["a"], lambda _: [np.array([[1.0, value]])])
+    assert not list(tmp_path.glob("vectors/*.npy"))
 
 
 # --- towers --------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_looked_at_once_whichever_data_set_it_comes_from(rows, tmp_path, looked):
+def test_a_picture_is_looked_at_once_in_whatever_language_it_is_told(rows, tmp_path, looked):
     some = vision.features("micro-vision", rows.select([0, 1, 0]), tmp_path)
     assert looked == [2] and some.dtype == np.float16 and some.shape == (3, 128)
     assert np.array_equal(some[0], some[2]) and not np.array_equal(some[0], some[1])
-    in_another_language = data.load(get("captions"), "train", "qbe", 8).select([1, 2])
+    in_another_language = data.load(get("captions"), "train", "qbe", 8).select([0, 1])
     more = vision.features("micro-vision", in_another_language, tmp_path)
-    assert looked == [2, 1] and np.array_equal(more[0], some[1])
+    assert looked == [2] and np.array_equal(more, some[:2])
 
 
 def test_features_are_the_means_of_what_the_network_gives_in_evaluation(rows, tmp_path):
@@ -199,34 +177,35 @@ def test_an_unknown_tower_is_named_with_those_there_are(call):
 def test_a_dual_encoder_gives_both_sides_of_one_space(kind, tokenizer, rows, tmp_path, monkeypatch):
     name = dual(kind, tmp_path / "dual", tokenizer)
     assert vision.tower_of(name) == name
-    texts = vision.taught(name, WORDS, tmp_path)
+    texts = vision.teacher_vectors(name, WORDS, tmp_path)
     pictures = vision.features(name, rows, tmp_path)
     assert texts.shape == (3, pictures.shape[1]) and len(pictures) == 8
     # what stands beside a text in its batch must not be seen in its vector
-    monkeypatch.setattr(vectors, "AT_ONCE", 1)
-    assert np.allclose(vision.taught(name, WORDS, tmp_path / "alone"), texts, atol=2e-3)
+    monkeypatch.setattr(vision, "BATCH", 1)
+    assert np.allclose(vision.teacher_vectors(name, WORDS, tmp_path / "alone"), texts, atol=2e-3)
     assert not np.allclose(texts[0], texts[2], atol=2e-3)
 
 
-def test_texts_are_taught_once(tmp_path, monkeypatch):
-    first = vision.taught("micro-clip", WORDS, tmp_path)
+def test_texts_are_read_once(tmp_path, monkeypatch):
+    first = vision.teacher_vectors("micro-clip", WORDS, tmp_path)
     monkeypatch.setattr(vision, "_teacher", lambda name: pytest.fail("loaded again"))
-    assert np.array_equal(vision.taught("micro-clip", WORDS[::-1], tmp_path), first[::-1])
+    again = vision.teacher_vectors("micro-clip", [*WORDS, WORDS[1]], tmp_path)
+    assert np.array_equal(again, first[[0, 1, 2, 1]])
 
 
-@pytest.mark.parametrize("name", [str(vision.models.MICRO), "micro-vision"])
+@pytest.mark.parametrize("name", [str(encoder.MICRO), "micro-vision"])
 def test_what_has_no_text_tower_is_no_teacher(name, tmp_path):
     with pytest.raises(ValueError, match=f"'{name}' is no teacher: it has no text tower"):
-        vision.taught(name, WORDS, tmp_path)
+        vision.teacher_vectors(name, WORDS, tmp_path)
 
 
 def test_the_towers_of_the_shipped_clip_find_each_other(tmp_path):
     rows = data.load(get("captions"), "test", "en", 100).select(range(100))
     kind = TYPES["captions"]
-    features = kind.encode(get("captions"), rows, vision.models.load_tokenizer("micro"), 96, False)
+    features = kind.encode(get("captions"), rows, encoder.load_tokenizer("micro"), 96, False)
     said = [text for texts in rows["texts"][:] for text in texts]
     pair = (
-        vision.taught("micro-clip", said, tmp_path),
+        vision.teacher_vectors("micro-clip", said, tmp_path),
         vision.features(vision.tower_of("micro-clip"), rows, tmp_path),
     )
     texts, images = (v / np.linalg.norm(v.astype(float), axis=1, keepdims=True) for v in pair)

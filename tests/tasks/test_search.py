@@ -14,7 +14,7 @@ from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation import retrieval as search
 from xltkit.evaluation.predict import outputs
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.heads import Vector
 from xltkit.studies.recipe import Recipe
@@ -29,7 +29,7 @@ RANKING = TYPES["ranking"]
 
 @pytest.fixture
 def fp32(monkeypatch):
-    monkeypatch.setattr(runtime, "precision", lambda: "no")
+    monkeypatch.setattr(device, "precision", lambda: "no")
 
 
 # The loss

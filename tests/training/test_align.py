@@ -87,7 +87,7 @@ def test_a_rotation_that_was_put_in_is_found_and_undone(tiny, tokenizer, monkeyp
     english = random.normal(size=(200, 32))
     text = (english - 1.5) @ turn.T + 0.3
     given = iter([text, english])
-    monkeypatch.setattr(align, "outputs", lambda *_: [v[None, None] for v in next(given)])
+    monkeypatch.setattr(align, "sentence_vectors", lambda *_: next(given))
     found = rotations(model, {"qas": Sides([], [])}, tokenizer)["qas"]
     assert torch.allclose(found["rotation"], torch.from_numpy(turn).float(), atol=1e-5)
     back = (torch.from_numpy(text).float() - found["from"]) @ found["rotation"] + found["to"]

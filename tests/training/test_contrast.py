@@ -176,7 +176,7 @@ def taught(monkeypatch):
         asked.append((teacher, list(texts)))
         return np.random.default_rng(len(texts)).normal(size=(len(texts), 10)).astype(np.float16)
 
-    monkeypatch.setattr(contrast.vision, "taught", answer)
+    monkeypatch.setattr(contrast.vision, "teacher_vectors", answer)
     return asked
 
 

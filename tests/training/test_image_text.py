@@ -149,7 +149,7 @@ def test_a_stage_is_a_teacher_as_it_pools_and_if_it_has_a_tower(tiny, store):
         hidden = model.hidden(**tokenizer(["some words"], return_tensors="pt"))
         pooled = hidden[:, 0] if folder == first else hidden.mean(1)
         expected = pooled @ weights["captions.text.weight"].T + weights["captions.text.bias"]
-        given = vision.taught(str(folder), ["some words"], store.folder)
+        given = vision.teacher_vectors(str(folder), ["some words"], store.folder)
         assert np.allclose(given, expected.detach().numpy(), atol=2e-3)
     assert vision.tower_of(str(first)) == str(first / "tower")
     assert recalls(Distil(FEW, teacher=str(first), **QUICK), store, tiny, ("qas",), 10)

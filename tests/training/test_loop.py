@@ -54,7 +54,7 @@ def same(a, b):
 @pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "text"])
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, tokenizer, name, monkeypatch):
     monkeypatch.setenv("XLTKIT_PRECISION", "no")
-    loop.runtime.precision.cache_clear()
+    loop.device.precision.cache_clear()
     made = objective(tokenizer, name)
     gradients = []
     for parts in (1, 4):
@@ -68,7 +68,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, tokenizer, nam
     assert gradients[0].keys() == gradients[1].keys()
     for key, whole in gradients[0].items():
         assert torch.allclose(whole, gradients[1][key], atol=1e-6), key
-    loop.runtime.precision.cache_clear()
+    loop.device.precision.cache_clear()
 
 
 def test_an_empty_part_counts_for_nothing(tiny, tokenizer):
@@ -153,7 +153,7 @@ def test_each_stage_gets_the_precision_asked_for(
     from accelerate.state import AcceleratorState
 
     monkeypatch.setenv("XLTKIT_PRECISION", precision)
-    loop.runtime.precision.cache_clear()
+    loop.device.precision.cache_clear()
     AcceleratorState._reset_state()
     made, seen = objective(tokenizer, "nli"), []
 
@@ -168,5 +168,5 @@ def test_each_stage_gets_the_precision_asked_for(
         model = fresh(tiny, made)
         train(model, watched, made.batches, Schedule(1, 1e-3), seed=0, folder=tmp_path)
     assert seen == [dtype, dtype]
-    loop.runtime.precision.cache_clear()
+    loop.device.precision.cache_clear()
     AcceleratorState._reset_state()

@@ -13,10 +13,8 @@ from datasets import Dataset
 from torch import nn
 
 from xltkit.evaluation.predict import outputs
-from xltkit.models import device as runtime
-from xltkit.models import vision
-from xltkit.models.checkpoints import TOWER
-from xltkit.models.encoder import Model
+from xltkit.models import device, vision
+from xltkit.models.encoder import TOWER, Model
 from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
 from xltkit.training.phases_images import Distil, ImageText
@@ -56,7 +54,7 @@ def search(
     tables, scores, at = [], [], 0
     for code, own in rows.items():
         texts, at = out[at : at + len(encoded[code])], at + len(encoded[code])
-        seen = torch.from_numpy(vision.features(tower, own, store)).float().to(runtime.device())
+        seen = torch.from_numpy(vision.features(tower, own, store)).float().to(device.device())
         images = nn.functional.normalize(model.heads[head].image(seen), dim=-1).cpu().numpy()
         _, same = np.unique(vision.contents(own), return_inverse=True)
         table = kind.found(own, encoded[code], texts, images, same)

@@ -19,8 +19,8 @@ from xltkit.data.text import script, words
 from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
 from xltkit.evaluation.attacks import EmbeddingPGD, TokenFlip
 from xltkit.evaluation.beam import flips
-from xltkit.evaluation.predict import TOKENS, batches_by_length
-from xltkit.models import device as runtime
+from xltkit.models import device
+from xltkit.models.encoder import TOKENS, batches_by_length
 from xltkit.tasks.base import IGNORED, EncodedExample
 from xltkit.training.robust import Ball, shifted
 
@@ -75,7 +75,7 @@ class _Flipping:
         recorder = _Recorder(model.tokenizer)
         self.features = model.encode(rows, recorder)
         self.sites = sites(model, rows, self.features, recorder.last, known)
-        model.model.to(runtime.device())
+        model.model.to(device.device())
         self.known, self.embeddings = known, table(model)[list(known)].float()
         self.counts = [len(words(model.type.name, row)) for row in rows]
         self.now, self.flipped = list(clean), [0] * len(rows)
@@ -318,14 +318,14 @@ class Batch(NamedTuple):
 
 def batches(model: AttackedModel, features: Sequence[EncodedExample]) -> Iterator[Batch]:
     """The features in batches small enough for gradients; the model in evaluation mode."""
-    device = runtime.device()
-    model.model.to(device).eval()  # dropout would be an attack of its own
+    target = device.device()
+    model.model.to(target).eval()  # dropout would be an attack of its own
     weights = model.weights(features)
-    for places in batches_by_length(features, TOKENS[device.type] // GRADIENT):
+    for places in batches_by_length(features, TOKENS[target.type] // GRADIENT):
         chosen = [features[i] for i in places]
         tensors = model.type.collate(chosen, model.tokenizer, training=True)
-        inputs = {name: value.to(device) for name, value in tensors.items()}
-        counts = torch.tensor([weights[i] for i in places], device=device)
+        inputs = {name: value.to(target) for name, value in tensors.items()}
+        counts = torch.tensor([weights[i] for i in places], device=target)
         yield Batch(places, chosen, inputs, inputs.pop("labels"), counts)
 
 
@@ -333,9 +333,7 @@ def read(
     model: AttackedModel, batch: Batch, delta: Tensor
 ) -> tuple[list[tuple[Any, float]], Tensor]:
     """Outputs with losses of a batch under a shift of its embeddings, and the loss to ascend."""
-    device = runtime.device()
-    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16")
-    with bf16, shifted(model.model, delta):
+    with device.autocast(), shifted(model.model, delta):
         logits = model.model(model.head, **batch.inputs)
         losses = model.type.losses(logits, batch.labels)
     said = model.type.outputs(logits.detach(), batch.chosen)

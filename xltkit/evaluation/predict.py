@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,13 @@ import torch
 from datasets import Dataset
 
 from xltkit.keys import derive
-from xltkit.models import device as runtime
-from xltkit.models.encoder import Model
+from xltkit.models.encoder import Model, infer
 from xltkit.models.heads import mean_pool
 from xltkit.tasks.base import EncodedExample, TaskType
 from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
 from xltkit.training.robust import Ball, RandomPerturbation, shifted
 
-TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch, padding included
 POOLINGS = ("mean", "first")
 VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 # The layer that the reference protocol reads for retrieval, by the depth of the encoder
@@ -27,30 +26,11 @@ VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 PROTOCOL_LAYER = {12: 8, 24: 14}
 
 
-def batches_by_length(features: Sequence[EncodedExample], tokens: int) -> Iterator[list[int]]:
-    """Indices of features, longest first, in batches of at most so many tokens with padding.
-
-    The longest batch comes first, so that too small a memory fails at once and not at the end.
-    """
-    batch: list[int] = []
-    width = rows = 0
-    for i in sorted(range(len(features)), key=lambda i: (-len(features[i]), i)):
-        width = width or len(features[i])
-        rows += len(features[i].sequences)
-        if batch and width * rows > tokens:
-            yield batch
-            batch, width, rows = [], len(features[i]), len(features[i].sequences)
-        batch.append(i)
-    if batch:
-        yield batch
-
-
 def protocol_layer(depth: int) -> int:
     """The layer that retrieval reads unless told otherwise."""
     return PROTOCOL_LAYER.get(depth, max(1, round(depth * 2 / 3)))
 
 
-@torch.inference_mode()
 def outputs(
     model: Model, kind: TaskType, head: str, features: Sequence[EncodedExample], tokenizer: Any,
     layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None, losses: bool = False,
@@ -61,28 +41,21 @@ def outputs(
     whatever the kind keeps of the head's scores, or of ``VOTES`` of them under noise. With
     ``losses``, pairs of that and the loss of the feature's target.
     """
-    device = runtime.device()
-    model.to(device).eval()
-    out: list[Any] = [None] * len(features)
-    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16")
-    for batch in batches_by_length(features, TOKENS[device.type]):
-        chosen = [features[i] for i in batch]
-        tensors = kind.collate(chosen, tokenizer, training=losses)
-        tensors = {k: v.to(device) for k, v in tensors.items()}
+
+    def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
         labels = tensors.pop("labels", None)
-        with bf16:
-            if layers:
-                kept = _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
-            elif smoothing:
-                kept = _voted(model, kind, head, tensors, chosen, smoothing)
-            else:
-                logits = model(head, **tensors)
-                kept = kind.outputs(logits, chosen)
-                if losses:
-                    kept = list(zip(kept, kind.losses(logits, labels).tolist(), strict=True))
-        for i, value in zip(batch, kept, strict=True):
-            out[i] = value
-    return out
+        if layers:
+            return _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
+        if smoothing:
+            return _voted(model, kind, head, tensors, batch, smoothing)
+        logits = model(head, **tensors)
+        kept = kind.outputs(logits, batch)
+        if losses:
+            return list(zip(kept, kind.losses(logits, labels).tolist(), strict=True))
+        return kept
+
+    collate = partial(kind.collate, tokenizer=tokenizer, training=losses)
+    return infer(model, features, collate, read)
 
 
 def _voted(

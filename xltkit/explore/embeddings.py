@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig
 
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.models.encoder import Model, explained, load_tokenizer, locate, pin
 from xltkit.models.heads import mean_pool
 from xltkit.studies.results import Results
@@ -78,13 +78,13 @@ def embed(
         raise ValueError(f"Every language needs the same sentences; their numbers are {counts}.")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Model(encoder, {}, scratch=untrained).to(runtime.device()).eval()
+        model = Model(encoder, {}, scratch=untrained).to(device.device()).eval()
     tokenizer = load_tokenizer(encoder)
     layer = layer or protocol_layer(model.depth)
     tables = []
     for code, texts in sentences.items():
         inputs = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        ids, mask = (inputs[k].to(runtime.device()) for k in ("input_ids", "attention_mask"))
+        ids, mask = (inputs[k].to(device.device()) for k in ("input_ids", "attention_mask"))
         vectors = mean_pool(model.layers([layer], ids, mask)[layer].float(), mask).cpu().numpy()
         about = {"language": code, "sentence": range(len(texts)), "text": list(texts)}
         tables.append(pd.concat([pd.DataFrame(about), pd.DataFrame(vectors)], axis=1))

@@ -1,4 +1,4 @@
-"""What this machine offers: device, precision, threads."""
+"""The device that models run on, and the precision they compute in."""
 
 from __future__ import annotations
 
@@ -26,31 +26,36 @@ def precision() -> str:
     differ between two runs on one machine, and their results with it. ``XLTKIT_PRECISION``
     overrides it. The choice is recorded with every result.
     """
-    asked = os.environ.get("XLTKIT_PRECISION", "")
-    if asked not in ("", "bf16", "no"):
-        raise ValueError(f"XLTKIT_PRECISION is {asked!r}; it can be 'bf16' or 'no' (fp32).")
-    if asked:
-        return asked
+    requested = os.environ.get("XLTKIT_PRECISION", "")
+    if requested not in ("", "bf16", "no"):
+        raise ValueError(f"XLTKIT_PRECISION is {requested!r}; it can be 'bf16' or 'no' (fp32).")
+    if requested:
+        return requested
     if device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     if device().type == "cpu":
         # Without these instructions a CPU emulates bf16 and is slower than in fp32.
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if fast else "no"
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bf16" if native else "no"
     return "no"
+
+
+def autocast() -> torch.autocast:
+    """A context in which a forward pass computes in ``precision``."""
+    return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16")
 
 
 def peak_gib() -> float:
     """The most memory used so far: of the device, or of this process on a CPU."""
     if device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    import resource
+    import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def describe() -> str:
     """Device, precision and threads in one line."""
-    where = torch.cuda.get_device_name() if device().type == "cuda" else device().type
+    name = torch.cuda.get_device_name() if device().type == "cuda" else device().type
     dtype = "bf16" if precision() == "bf16" else "fp32"
-    return f"{where}, {dtype}, {torch.get_num_threads()} torch threads"
+    return f"{name}, {dtype}, {torch.get_num_threads()} torch threads"

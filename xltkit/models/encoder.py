@@ -1,34 +1,45 @@
-"""Encoders from transformers, and the heads that tasks put on them."""
+"""Encoders from transformers with the heads that tasks put on them: loading, running, saving."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xltkit.keys import digest, known_digest
-from xltkit.models.heads import Joint, PerToken, Pooled, Vector, mean_pool
-from xltkit.tasks.base import Head
+from xltkit.models import device
+from xltkit.models.heads import Pooled, head_layer, mean_pool
+from xltkit.tasks.base import EncodedExample, Head
 
 MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
+HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
+TOWER = "tower"  # the same of a trained image tower
+TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
 # Amplitude of sinusoidal positions in an untrained encoder.
 POSITION_SCALE = 0.1
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
-    name.partition("/")[2]: (name, revision)
-    for name, revision in {
-        "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
-        "FacebookAI/xlm-roberta-large": "c23d21b0620b635a76227c604d44e43a9f0ee389",
-        "google-bert/bert-base-multilingual-cased": "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
-    }.items()
+    "xlm-roberta-base": (
+        "FacebookAI/xlm-roberta-base",
+        "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+    ),
+    "xlm-roberta-large": (
+        "FacebookAI/xlm-roberta-large",
+        "c23d21b0620b635a76227c604d44e43a9f0ee389",
+    ),
+    "bert-base-multilingual-cased": (
+        "google-bert/bert-base-multilingual-cased",
+        "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
+    ),
 }
 
 
@@ -61,7 +72,7 @@ def fingerprint(name: str) -> str:
     """What identifies the weights and the tokenizer of an encoder, whatever its folder is called.
 
     Raises:
-        ValueError: if there is no such encoder, or it cannot be had without a network.
+        ValueError: if there is no such encoder, or it is not downloaded and there is no network.
     """
     where, revision = locate(name)
     if revision is not None:
@@ -123,74 +134,67 @@ class Model(nn.Module):
 
     Args:
         name: an encoder (see ``locate``); its weights are loaded in fp32, whatever dtype the
-            checkpoint was saved in, because fp32 is what the optimiser must see.
+            checkpoint was saved in, because fp32 is what the optimizer must see.
         heads: the head of each label space, by name. New heads are drawn from torch's generator.
         pooling: what sequence heads read, ``mean`` or ``first``.
-        attention: transformers' name of an implementation; empty means the architecture's own.
+        attention: transformers' name of an implementation; empty means the architecture's default.
         scratch: draw the encoder's weights from torch's generator, too, instead of loading them.
     """
 
     def __init__(
-        self, name: str, heads: Mapping[str, Head], pooling: str = "mean", attention: str = "",
+        self,
+        name: str,
+        heads: Mapping[str, Head],
+        pooling: str = "mean",
+        attention: str = "",
         scratch: bool = False,
-    ):  # fmt: skip
+    ):
         super().__init__()
-        where, revision = locate(name)
-        masked = any(head.reads == "masked" for head in heads.values())
-        loader = AutoModelForMaskedLM if masked else AutoModel
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-        options = {"dtype": torch.float32, "attn_implementation": attention or None}
-        with explained(name):
-            if scratch:
-                config = AutoConfig.from_pretrained(where, **pin(revision))
-                loaded = _untrained(loader.from_config(config, **options))
-            else:
-                loaded = loader.from_pretrained(where, **options, **pin(revision))
-        self.turn: dict[str, Tensor] = {}
+        has_language_model = any(head.reads == "masked" for head in heads.values())
+        loaded = _load(name, has_language_model, attention, scratch)
+        self.rotation: dict[str, Tensor] = {}  # see ``rotated``
         self.tower: nn.Module | None = None  # of images, if one is trained
         self.memory: nn.Module | None = None  # of earlier steps, if an objective has any
         self.encoder = loaded.base_model
-        self.language_model = _language_head(loaded) if masked else None
+        self.language_model = _language_head(loaded) if has_language_model else None
         if getattr(self.encoder, "pooler", None) is not None:
-            # Not in every checkpoint, then drawn at random; the kit's heads do their own pooling.
+            # Not in every checkpoint, then drawn at random; the kit's heads do their pooling.
             self.encoder.pooler = None
-        config = self.encoder.config
-        dropout = getattr(config, "hidden_dropout_prob", 0.1)
-        make = {
-            "sequence": lambda h: Pooled(config.hidden_size, h.size, dropout, pooling),
-            "token": lambda h: PerToken(config.hidden_size, h.size, dropout),
-            "vector": lambda _: Vector(config.hidden_size, pooling),
-            "joint": lambda h: Joint(config.hidden_size, h.size, pooling, h.image_layer),
-        }
-        self.heads = nn.ModuleDict(
-            {key: make[h.reads](h) for key, h in heads.items() if h.reads in make}
-        )
+        self.heads = nn.ModuleDict()
+        for key, head in heads.items():
+            layer = head_layer(head, self.encoder.config, pooling)
+            if layer is not None:
+                self.heads[key] = layer
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        """The encoder's last hidden states (batch, tokens, width), turned if they are to be."""
+        """The encoder's last hidden states (batch, tokens, width), after a rotation if one is set.
+
+        ``more`` is whatever else the tokenizer gives, such as ``token_type_ids``.
+        """
         hidden = self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        if not self.turn:
+        if not self.rotation:
             return hidden
-        return (hidden - self.turn["from"]) @ self.turn["rotation"] + self.turn["to"]
+        return (hidden - self.rotation["from"]) @ self.rotation["rotation"] + self.rotation["to"]
 
     @contextmanager
-    def rotated(self, turn: Mapping[str, Tensor]):
-        """Turn hidden states by a ``rotation`` (width, width) between two means, ``from``, ``to``.
+    def rotated(self, rotation: Mapping[str, Tensor]):
+        """Rotate hidden states inside the context.
 
-        An empty mapping turns nothing.
+        Args:
+            rotation: the matrix ``rotation`` (width, width), applied between two means ``from`` and
+                ``to`` (width); an empty mapping changes nothing.
         """
-        device = next(self.parameters()).device
-        self.turn = {name: value.to(device) for name, value in turn.items()}
+        target = next(self.parameters()).device
+        self.rotation = {name: value.to(target) for name, value in rotation.items()}
         try:
             yield
         finally:
-            self.turn = {}
+            self.rotation = {}
 
     def pooled(
         self, head: str, input_ids: Tensor, attention_mask: Tensor, **more: Tensor
     ) -> Tensor:
-        """The vector of a sequence (batch, width): what a head of sequences reads, or the mean."""
+        """The vector of a sequence (batch, width): what a sequence head scores, else the mean."""
         hidden = self.hidden(input_ids, attention_mask, **more)
         layer = self.heads[head]
         if isinstance(layer, Pooled):
@@ -198,9 +202,13 @@ class Model(nn.Module):
         return mean_pool(hidden, attention_mask)
 
     def forward(
-        self, head: str, input_ids: Tensor, attention_mask: Tensor, select: Tensor | None = None,
+        self,
+        head: str,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        select: Tensor | None = None,
         **more: Tensor,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """The scores of a head. For the language model, only at the positions in ``select``."""
         hidden = self.hidden(input_ids, attention_mask, **more)
         if head not in self.heads:
@@ -209,29 +217,55 @@ class Model(nn.Module):
         return self.heads[head](hidden, attention_mask)
 
     def layers(
-        self, wanted: Sequence[int], input_ids: Tensor, attention_mask: Tensor, **more: Tensor
+        self, numbers: Sequence[int], input_ids: Tensor, attention_mask: Tensor, **more: Tensor
     ) -> dict[int, Tensor]:
-        """Hidden states after some layers (1 is the first); layers above the last are not run."""
-        blocks, caught, hooks = _blocks(self.encoder), {}, []
-        for layer in wanted:
-            if not 1 <= layer <= len(blocks):
-                raise ValueError(f"There is no layer {layer}; the encoder has 1 to {len(blocks)}.")
-            keep = lambda _module, _inputs, out, at=layer: caught.update({at: _first(out)})  # noqa: E731
-            hooks.append(blocks[layer - 1].register_forward_hook(keep))
-        with _only(self.encoder, max(wanted)):
+        """Hidden states (batch, tokens, width) after some layers; 1 is the first layer.
+
+        Layers above the last of these are not run. Raises ValueError for a number out of range.
+        """
+        parent, name = _block_list(self.encoder)
+        blocks = getattr(parent, name)
+        states: dict[int, Tensor] = {}
+        hooks = []
+        for number in numbers:
+            if not 1 <= number <= len(blocks):
+                raise ValueError(f"There is no layer {number}; the encoder has 1 to {len(blocks)}.")
+
+            def keep(_module: nn.Module, _inputs: Any, output: Any, number: int = number) -> None:
+                states[number] = output[0] if isinstance(output, tuple) else output
+
+            hooks.append(blocks[number - 1].register_forward_hook(keep))
+        setattr(parent, name, blocks[: max(numbers)])
+        try:
             self.hidden(input_ids, attention_mask, **more)
-        for hook in hooks:
-            hook.remove()
-        return {layer: caught[layer] for layer in wanted}
+        finally:
+            setattr(parent, name, blocks)
+            for hook in hooks:
+                hook.remove()
+        return {number: states[number] for number in numbers}
 
     @property
     def depth(self) -> int:
         """The number of layers of the encoder."""
-        return len(_blocks(self.encoder))
+        return self.encoder.config.num_hidden_layers
 
 
-def _untrained(model: nn.Module) -> nn.Module:
-    """A model with random weights; learned absolute positions start as sinusoids.
+def _load(name: str, has_language_model: bool, attention: str, scratch: bool) -> nn.Module:
+    """A model of transformers in fp32, from a checkpoint or with weights drawn at random."""
+    where, revision = locate(name)
+    loader = AutoModelForMaskedLM if has_language_model else AutoModel
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    options = {"dtype": torch.float32, "attn_implementation": attention or None}
+    with explained(name):
+        if not scratch:
+            return loader.from_pretrained(where, **options, **pin(revision))
+        config = AutoConfig.from_pretrained(where, **pin(revision))
+        return _with_sinusoids(loader.from_config(config, **options))
+
+
+def _with_sinusoids(model: nn.Module) -> nn.Module:
+    """A model with random weights whose learned absolute positions start as sinusoids.
 
     They are trained like all weights, but a small encoder learns from them much sooner which
     tokens stand side by side (the formula: Vaswani et al. 2017, section 3.5, with the length of
@@ -249,10 +283,6 @@ def _untrained(model: nn.Module) -> nn.Module:
     return model
 
 
-def _first(out: Any) -> Tensor:
-    return out[0] if isinstance(out, tuple) else out
-
-
 def _language_head(loaded: nn.Module) -> nn.Module:
     """What a masked-language model has beside its encoder, in the order it is applied."""
     prefix = loaded.base_model_prefix
@@ -260,6 +290,7 @@ def _language_head(loaded: nn.Module) -> nn.Module:
 
 
 def _block_list(encoder: nn.Module) -> tuple[nn.Module, str]:
+    """The module that holds the list of layers of an encoder, and the name of the list in it."""
     depth = encoder.config.num_hidden_layers
     for parent in encoder.modules():
         for name, child in parent.named_children():
@@ -268,18 +299,96 @@ def _block_list(encoder: nn.Module) -> tuple[nn.Module, str]:
     raise ValueError(f"{type(encoder).__name__} has no list of {depth} layers to stop at.")
 
 
-def _blocks(encoder: nn.Module) -> nn.ModuleList:
-    parent, name = _block_list(encoder)
-    return getattr(parent, name)
+# --- running a model over a test set -----------------------------------------------------------
 
 
-@contextmanager
-def _only(encoder: nn.Module, count: int):
-    """Run the first ``count`` layers alone."""
-    parent, name = _block_list(encoder)
-    blocks = getattr(parent, name)
-    setattr(parent, name, blocks[:count])
-    try:
-        yield
-    finally:
-        setattr(parent, name, blocks)
+def batches_by_length(examples: Sequence[EncodedExample], tokens: int) -> Iterator[list[int]]:
+    """Indices of examples, longest first, in batches of at most ``tokens`` with padding.
+
+    The longest batch comes first, so that too small a memory fails at once and not at the end.
+    """
+    batch: list[int] = []
+    width = 0
+    rows = 0
+    for i in sorted(range(len(examples)), key=lambda i: (-len(examples[i]), i)):
+        width = width or len(examples[i])
+        rows += len(examples[i].sequences)
+        if batch and width * rows > tokens:
+            yield batch
+            batch = []
+            width = len(examples[i])
+            rows = len(examples[i].sequences)
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def infer(
+    model: Model,
+    examples: Sequence[EncodedExample],
+    collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
+    read: Callable[[dict[str, Tensor], Sequence[EncodedExample]], Sequence[Any]],
+) -> list[Any]:
+    """Run a model over examples in batches of similar length, without gradients or dropout.
+
+    Args:
+        model: moved to the device, and left in evaluation mode.
+        examples: in any order.
+        collate: examples to the tensors of a batch.
+        read: the tensors of a batch, on the device, and its examples, to one value an example.
+
+    Returns:
+        the values, in the order of the examples.
+    """
+    target = device.device()
+    model.to(target).eval()
+    values: list[Any] = [None] * len(examples)
+    for indices in batches_by_length(examples, TOKENS[target.type]):
+        batch = [examples[i] for i in indices]
+        tensors = {name: tensor.to(target) for name, tensor in collate(batch).items()}
+        with device.autocast():
+            for i, value in zip(indices, read(tensors, batch), strict=True):
+                values[i] = value
+    return values
+
+
+# --- what a trained model leaves in the folder of a stage --------------------------------------
+
+
+def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
+    """Write the encoder as an ordinary checkpoint folder, and the heads beside it.
+
+    If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
+    well as ``AutoModelForMaskedLM`` loads the folder.
+    """
+    whole = model.encoder
+    if model.language_model is not None:
+        whole = AutoModelForMaskedLM.from_config(model.encoder.config)
+        whole.load_state_dict(_whole_state(whole, model), strict=False)
+        whole.tie_weights()
+    whole.save_pretrained(folder)
+    # It would also keep how it was last called, which depends on what this process did before.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+    if model.tower is not None:
+        model.tower.save(folder / TOWER)
+    heads = {name: weight.contiguous() for name, weight in model.heads.state_dict().items()}
+    if heads:
+        save_file(heads, folder / HEADS)
+
+
+def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
+    """The weights of an encoder and its language model, by their names in transformers."""
+    prefix = whole.base_model_prefix
+    names = [name for name, _ in whole.named_children() if name != prefix]
+    state = {f"{prefix}.{key}": weight for key, weight in model.encoder.state_dict().items()}
+    for name, module in zip(names, model.language_model, strict=True):
+        state |= {f"{name}.{key}": weight for key, weight in module.state_dict().items()}
+    return state
+
+
+def load_heads(model: Model, folder: Path) -> None:
+    """Put the trained heads of a stage back on a model that was made with the same heads."""
+    model.heads.load_state_dict(load_file(folder / HEADS))

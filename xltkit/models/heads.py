@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from xltkit.tasks.base import Head
+
+
+def head_layer(head: Head, config: Any, pooling: str) -> nn.Module | None:
+    """The layer that a head describes, on an encoder with this configuration.
+
+    Args:
+        head: what it reads and how wide it is.
+        config: the encoder's, as transformers has it.
+        pooling: ``mean`` or ``first``, of a head that reads sequences.
+
+    Returns:
+        None for a head that has no weights beside the encoder and its language model.
+    """
+    width = config.hidden_size
+    dropout = getattr(config, "hidden_dropout_prob", 0.1)
+    if head.reads == "sequence":
+        return Pooled(width, head.size, dropout, pooling)
+    if head.reads == "token":
+        return PerToken(width, head.size, dropout)
+    if head.reads == "vector":
+        return Vector(width, pooling)
+    if head.reads == "joint":
+        return Joint(width, head.size, pooling, head.image_layer)
+    return None
 
 
 class Pooled(nn.Module):
@@ -67,8 +94,8 @@ class Vector(nn.Module):
 class Joint(nn.Module):
     """The space that texts share with pictures, ``size`` wide: pooling and a linear layer.
 
-    Features of a locked image tower pass a linear layer of their own (``image_layer``); a tower
-    that is trained, and the tower of a teacher, are in that space already. The logarithm of the
+    Features of a locked image tower pass a linear layer (``image_layer``); a tower that is
+    trained, and the tower of a teacher, are in that space already. The logarithm of the
     learned scale of cosines starts at ln(1/0.07) and is kept in [0, ln 100] (Radford et al. 2021,
     section 2.5; open_clip). It has the learning rate of all weights, by which a step of Adam moves
     it at most: in short training it stays near its start.

@@ -1,10 +1,15 @@
-"""Image towers from transformers, and the features they give."""
+"""Image towers and teachers from transformers, and the vectors that they give, kept in the store.
+
+What a network that is not trained says of a picture or a text is computed once for each training
+set or test set, and kept in ``<store>/vectors`` as one array of half precision.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +17,15 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import Dataset, Image
+from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from xltkit.keys import digest, file_digest, known_digest
-from xltkit.models import device as runtime
-from xltkit.models import encoder as models
-from xltkit.models import vectors
-from xltkit.models.checkpoints import HEADS, TOWER
+from xltkit.models import device, encoder
+from xltkit.models.encoder import HEADS, TOWER
 from xltkit.models.heads import pool
 
 MICRO_CLIP = Path(__file__).parents[1] / "data" / "microworld" / "micro-clip"
@@ -30,18 +34,22 @@ PROCESSOR = "preprocessor_config.json"
 SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
 PIXELS_SIDE = 16
+BATCH = 64  # pictures or texts that are computed together
 VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
 
 
+# --- names and weights -------------------------------------------------------------------------
+
+
 def locate(name: str) -> str:
-    """An image tower or a teacher by its name, as ``models.locate`` takes encoders.
+    """The folder or the Hub id of an image tower or a teacher by its name.
 
     Raises:
         ValueError: if it is neither shipped, nor a folder, nor of the form of a Hub id.
     """
     where = str(SHIPPED.get(name, name))
     try:
-        models.locate(where)
+        encoder.locate(where)
     except ValueError:
         raise ValueError(
             f"{name!r} is no image tower. Give {', '.join(map(repr, SHIPPED))}, {PIXELS!r}, a "
@@ -56,31 +64,22 @@ def fingerprint(name: str) -> str:
     if name == PIXELS:
         return f"{PIXELS}/{PIXELS_SIDE}"
     where = locate(name)
-    files = [Path(where, name) for name in (HEADS, PROCESSOR)]
-    more = [known_digest(file)[:16] for file in files if file.is_file()]
+    parts = [encoder.fingerprint(where)]
+    for file in (Path(where, HEADS), Path(where, PROCESSOR)):
+        if file.is_file():
+            parts.append(known_digest(file)[:16])
     pooling = _pooling(Path(where))
-    return "+".join([models.fingerprint(where), *more, *([pooling] if pooling != "mean" else [])])
-
-
-def _pooling(folder: Path) -> str:
-    """How a stage pools; ``mean`` if the folder is none."""
-    record = folder / "signature.json"
-    return json.loads(record.read_text())["signature"]["pooling"] if record.is_file() else "mean"
-
-
-def _network(name: str) -> nn.Module:
-    """The weights of a tower or of a teacher, in fp32."""
-    where, revision = models.locate(locate(name))
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with models.explained(name):
-        return AutoModel.from_pretrained(where, dtype=torch.float32, **models.pin(revision))
+    if pooling != "mean":
+        parts.append(pooling)
+    return "+".join(parts)
 
 
 def tower_fingerprint(name: str) -> str:
-    """The same of an image tower. Raises ValueError for a folder that holds none."""
-    where = locate(name) if name != PIXELS else ""
-    if Path(where).is_dir() and where and not Path(where, PROCESSOR).is_file():
+    """What identifies the weights of an image tower. Raises ValueError for a folder without one."""
+    if name == PIXELS:
+        return fingerprint(name)
+    folder = Path(locate(name))
+    if folder.is_dir() and not (folder / PROCESSOR).is_file():
         raise ValueError(
             f"{name!r} is no image tower: its folder has no {PROCESSOR}. Save the tower's image "
             "processor beside it with save_pretrained()."
@@ -97,17 +96,36 @@ def tower_of(teacher: str) -> str:
     """
     if teacher == "micro-clip":
         return "micro-vision"
-    beside = Path(teacher, TOWER)
-    if Path(teacher, HEADS).is_file() and not beside.is_dir():
+    trained = Path(teacher, TOWER)
+    if trained.is_dir():
+        return str(trained)
+    if Path(teacher, HEADS).is_file():
         raise ValueError(
-            f"No pictures lie in the space of {teacher!r}: it trained no tower of its own. "
+            f"No pictures lie in the space of {teacher!r}: it trained no image tower. "
             "Score captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
         )
-    return str(beside) if beside.is_dir() else teacher
+    return teacher
+
+
+def _pooling(folder: Path) -> str:
+    """How the encoder of a stage pools; ``mean`` if the folder is no stage."""
+    record = folder / "signature.json"
+    if not record.is_file():
+        return "mean"
+    return json.loads(record.read_text())["signature"]["pooling"]
+
+
+def _network(name: str) -> nn.Module:
+    """The weights of a tower or of a teacher, in fp32."""
+    where, revision = encoder.locate(locate(name))
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    with encoder.explained(name):
+        return AutoModel.from_pretrained(where, dtype=torch.float32, **encoder.pin(revision))
 
 
 class Tower(nn.Module):
-    """A network that turns pictures into features (batch, ``width``).
+    """A network that turns pictures into features (batch, width).
 
     Of a dual encoder (CLIP, SigLIP) the image vector in the space it shares with text; of any
     other vision model the mean of its last hidden states.
@@ -115,11 +133,11 @@ class Tower(nn.Module):
 
     def __init__(self, name: str):
         super().__init__()
-        where, revision = models.locate(locate(name))
-        with models.explained(name):
+        where, revision = encoder.locate(locate(name))
+        with encoder.explained(name):
             # Without torchvision, which the kit does not need for anything else.
             self.processor = AutoImageProcessor.from_pretrained(
-                where, backend="pil", **models.pin(revision)
+                where, backend="pil", **encoder.pin(revision)
             )
         self.network = _network(name)
         if self.network.config.model_type == "siglip2":
@@ -128,9 +146,10 @@ class Tower(nn.Module):
                 "of fixed size, such as 'google/siglip2-base-patch16-224'."
             )
 
-    def pixels(self, images: Sequence[Any]) -> Tensor:
+    def pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
-        return self.processor([i.convert("RGB") for i in images], return_tensors="pt").pixel_values
+        rgb = [image.convert("RGB") for image in images]
+        return self.processor(rgb, return_tensors="pt").pixel_values
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (batch, channels, height, width) to features (batch, width)."""
@@ -147,126 +166,178 @@ class Tower(nn.Module):
 
 @torch.inference_mode()
 def width(tower: str | Tower) -> int:
-    """The number of features of a tower, found by looking at a grey picture."""
+    """The number of features of a tower, measured on a gray picture."""
     if tower == PIXELS:
         return 3 * PIXELS_SIDE**2
-    tower = tower if isinstance(tower, Tower) else Tower(tower)
-    was = tower.training
-    seen = tower.eval()(tower.pixels([PIL.Image.new("RGB", (64, 64), "grey")]))
-    tower.train(was)
-    return seen.shape[1]
+    if not isinstance(tower, Tower):
+        tower = Tower(tower)
+    was_training = tower.training
+    features = tower.eval()(tower.pixels([PIL.Image.new("RGB", (64, 64), "grey")]))
+    tower.train(was_training)
+    return features.shape[1]
+
+
+# --- features of pictures ----------------------------------------------------------------------
 
 
 def contents(rows: Dataset) -> list[str]:
     """A digest of the bytes of each picture: equal pictures have equal ones."""
-    if rows._fingerprint not in _known:
-        raw = rows.select_columns(["image"]).cast_column("image", Image(decode=False))
-        _known[rows._fingerprint] = [
-            digest_of(picture["bytes"])
-            if picture["bytes"]
-            else file_digest(Path(picture["path"]))[:32]
-            for at in range(0, len(raw), vectors.AT_ONCE)  # never all pictures in memory
-            for picture in raw[at : at + vectors.AT_ONCE]["image"]
-        ]
-    return _known[rows._fingerprint]
-
-
-_known: dict[str, list[str]] = {}  # by what datasets calls the rows: digests of their pictures
-
-
-def digest_of(content: bytes) -> str:
-    """A digest of bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()[:32]
+    encoded = rows.select_columns(["image"]).cast_column("image", Image(decode=False))
+    digests = []
+    for start in range(0, len(encoded), BATCH):  # never all pictures in memory
+        for picture in encoded[start : start + BATCH]["image"]:
+            if picture["bytes"]:
+                whole = hashlib.sha256(picture["bytes"]).hexdigest()
+            else:
+                whole = file_digest(Path(picture["path"]))
+            digests.append(whole[:32])
+    return digests
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
     """The features of the pictures of some rows by a locked tower, in half precision.
 
     Args:
-        name: of a tower, or ``pixels``: 16 x 16 pixels in three colours, from -1 to 1.
+        name: of a tower, or ``pixels``: 16 x 16 pixels in three colors, from -1 to 1.
         rows: with a column ``image``.
-        store: the folder of the store; what is computed is kept there.
+        store: the folder of the store, where they are kept.
 
     Returns:
         An array (rows, width).
     """
-    loaded: list[Tower] = []
 
-    def compute(chosen: Sequence[int]) -> np.ndarray:
-        images = rows.select(chosen)["image"][:]
-        if name == PIXELS:
-            small = [i.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE)) for i in images]
-            return np.stack([np.asarray(i, dtype=np.float32).ravel() / 127.5 - 1 for i in small])
-        if not loaded:
-            loaded.append(Tower(name).to(runtime.device()).eval())
-        with torch.inference_mode():
-            return loaded[0](loaded[0].pixels(images).to(runtime.device())).float().cpu().numpy()
+    def compute(indices: Sequence[int]) -> Iterator[np.ndarray]:
+        tower = None if name == PIXELS else Tower(name).to(device.device()).eval()
+        for start in range(0, len(indices), BATCH):
+            images = rows.select(indices[start : start + BATCH])["image"][:]
+            yield _plain_pixels(images) if tower is None else _tower_features(tower, images)
 
-    folder = store / vectors.FOLDER / digest([fingerprint(name), VERSION])
-    return vectors.kept(folder, contents(rows), compute)
+    return _kept(store, [fingerprint(name), VERSION], contents(rows), compute)
 
 
-def taught(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
-    """What the text tower of a CLIP says of some texts, in half precision.
+def _plain_pixels(images: Sequence[PIL.Image.Image]) -> np.ndarray:
+    size = (PIXELS_SIDE, PIXELS_SIDE)
+    small = [np.asarray(i.convert("RGB").resize(size), dtype=np.float32) for i in images]
+    return np.stack([pixels.ravel() / 127.5 - 1 for pixels in small])
+
+
+@torch.inference_mode()
+def _tower_features(tower: Tower, images: Sequence[PIL.Image.Image]) -> np.ndarray:
+    return tower(tower.pixels(images).to(device.device())).float().cpu().numpy()
+
+
+# --- vectors of a teacher ----------------------------------------------------------------------
+
+
+def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
+    """The vectors of some texts by the text tower of a CLIP, in half precision.
 
     Args:
         teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
             encoder that transformers knows.
         texts: in the language of the teacher.
-        store: the folder of the store; what is computed is kept there.
+        store: the folder of the store, where they are kept.
 
     Returns:
         Vectors (texts, width), not brought to length 1.
     """
-    loaded: list[Any] = []
 
-    def compute(chosen: Sequence[int]) -> np.ndarray:
-        if not loaded:
-            loaded.extend(_teacher(teacher))
-        network, tokenizer, options = loaded
-        encoded = tokenizer([texts[i] for i in chosen], truncation=True, return_tensors="pt",
-                            **options).to(runtime.device())  # fmt: skip
-        with torch.inference_mode():
-            return network(**encoded).float().cpu().numpy()
+    def compute(indices: Sequence[int]) -> Iterator[np.ndarray]:
+        network, tokenizer, padding = _teacher(teacher)
+        options = {"truncation": True, "return_tensors": "pt", **padding}
+        for start in range(0, len(indices), BATCH):
+            batch = [texts[i] for i in indices[start : start + BATCH]]
+            inputs = tokenizer(batch, **options).to(device.device())
+            with torch.inference_mode():
+                vectors = network(**inputs).float().cpu().numpy()
+            yield vectors
 
-    folder = store / vectors.FOLDER / digest([fingerprint(teacher), "text", VERSION])
-    return vectors.kept(folder, [digest_of(text.encode()) for text in texts], compute)
+    return _kept(store, [fingerprint(teacher), "text", VERSION], texts, compute)
 
 
 def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
-    """A function from tokens to vectors, the tokenizer, and how it is to pad."""
-    network = _network(name).to(runtime.device()).eval()
-
-    def of_two(**inputs: Tensor) -> Tensor:
-        return network.get_text_features(**inputs).pooler_output
-
-    dual = hasattr(network, "get_text_features")
-    read = of_two if dual else _stage_as_teacher(name, Path(locate(name)), network)
-    tokenizer = models.load_tokenizer(locate(name))
-    options: dict[str, Any] = {"padding": True}
+    """A function from tokens to vectors, the tokenizer, and the options of padding."""
+    network = _network(name).to(device.device()).eval()
+    padding: dict[str, Any] = {"padding": True}
     if network.config.model_type.startswith("siglip"):
         # Its vector is the state of the last position, padding or not, of texts of one length.
         length = network.config.text_config.max_position_embeddings
-        options = {"padding": "max_length", "max_length": length, "return_attention_mask": False}
-    return read, tokenizer, options
+        padding = {"padding": "max_length", "max_length": length, "return_attention_mask": False}
+
+    def text_features(**inputs: Tensor) -> Tensor:
+        return network.get_text_features(**inputs).pooler_output
+
+    is_dual = hasattr(network, "get_text_features")
+    text_vectors = text_features if is_dual else _stage_as_teacher(name, network)
+    return text_vectors, encoder.load_tokenizer(locate(name)), padding
 
 
-def _stage_as_teacher(name: str, folder: Path, network: nn.Module) -> Callable[..., Tensor]:
+def _stage_as_teacher(name: str, network: nn.Module) -> Callable[..., Tensor]:
     """The text side of what ``ImageText`` trained: the encoder's pooled state, a linear layer."""
-    heads = folder / HEADS
-    weights = load_file(heads) if heads.is_file() else {}
-    text = {k.rpartition(".")[2]: v for k, v in weights.items() if ".text." in k}
-    if not text:
+    folder = Path(locate(name))
+    heads = load_file(folder / HEADS) if (folder / HEADS).is_file() else {}
+    layer = {key.rpartition(".")[2]: value for key, value in heads.items() if ".text." in key}
+    if not layer:
         raise ValueError(
             f"{name!r} is no teacher: it has no text tower. Give 'micro-clip', the folder of a "
             "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
-
     pooling = _pooling(folder)
 
-    def vectors_of(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
+    def text_vectors(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
         pooled = pool(hidden, attention_mask, pooling)
-        return nn.functional.linear(pooled, text["weight"].to(pooled), text["bias"].to(pooled))
+        return nn.functional.linear(pooled, layer["weight"].to(pooled), layer["bias"].to(pooled))
 
-    return vectors_of
+    return text_vectors
+
+
+# --- one file for each set of inputs -----------------------------------------------------------
+
+
+def _kept(
+    store: Path,
+    network: Sequence[Any],
+    contents: Sequence[str],
+    compute: Callable[[Sequence[int]], Iterator[np.ndarray]],
+) -> np.ndarray:
+    """The vectors (inputs, width) of some inputs in half precision, computed unless they are kept.
+
+    Args:
+        store: the folder of the store.
+        network: what identifies the network that computes them.
+        contents: each input, or a digest of it; equal ones are computed once.
+        compute: batches of vectors of the inputs at some indices, in their order.
+
+    Raises:
+        ValueError: if a value does not fit half precision.
+    """
+    indices: dict[str, int] = {}  # where each content comes first
+    for i, content in enumerate(contents):
+        indices.setdefault(content, i)
+    file = store / "vectors" / f"{digest([*network, list(indices)])}.npy"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):  # two arms that start together compute them once
+        vectors = _read(file)
+        if vectors is None:
+            batches = compute(list(indices.values()))
+            vectors = np.concatenate(list(batches)).astype(np.float16)
+            if not np.isfinite(vectors).all():
+                raise ValueError(
+                    f"A vector does not fit half precision: a value is above "
+                    f"{np.finfo(np.float16).max:.0f}, or is no number. Take another tower."
+                )
+            partial = file.with_suffix(".partial")
+            with partial.open("wb") as opened:
+                np.save(opened, vectors)
+            os.replace(partial, file)
+    positions = {content: position for position, content in enumerate(indices)}
+    return vectors[[positions[content] for content in contents]]
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """The array in a file; None if there is no file, or it is torn."""
+    try:
+        return np.load(file)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None

@@ -12,8 +12,7 @@ import torch
 from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil, XLMRobertaModel
 
 from xltkit.data.microworld.pictures import SIDE
-from xltkit.models.checkpoints import HEADS, TOWER
-from xltkit.models.encoder import MICRO, load_tokenizer
+from xltkit.models.encoder import HEADS, MICRO, TOWER, load_tokenizer
 from xltkit.models.vision import MICRO_CLIP, PROCESSOR
 from xltkit.studies.build_micro import FILES as ENCODER_FILES
 from xltkit.studies.build_micro import asked_of_builder, ship

@@ -10,7 +10,7 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
 from xltkit.files import root
-from xltkit.models.checkpoints import HEADS, TOWER
+from xltkit.models.encoder import HEADS, TOWER
 from xltkit.studies import cards_parts as parts
 from xltkit.studies.cards_scores import chain_of, sections
 from xltkit.studies.results import Results

@@ -24,7 +24,6 @@ PAPERS = {
     "Adversarial": "Huang et al. 2021, arXiv 2104.08645; Zhu et al. 2020, arXiv 1909.11764",
     "RandomPerturbation": "Huang et al. 2021, arXiv 2104.08645",
     "SynonymSmoothing": "Huang et al. 2021, arXiv 2104.08645",
-    "Consistency": "Zheng et al. 2021, arXiv 2106.08226",
     "Align": "Gritta and Iacobacci 2021, arXiv 2105.02472",
     "Target": "Hu et al. 2020, arXiv 2003.11080",
 }

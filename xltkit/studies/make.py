@@ -23,9 +23,9 @@ from xltkit.evaluation.predict import predict
 from xltkit.evaluation.retrieval import mine, rank
 from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.models import encoder as models
-from xltkit.models.checkpoints import HEADS, load_heads, save_encoder
+from xltkit.models.encoder import HEADS, load_heads, save_encoder
 from xltkit.studies import together
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
@@ -66,10 +66,10 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "wall_s": time.monotonic() - wall,
             "cpu_s": time.process_time() - cpu,
             "steps": getattr(stage.phase, "steps", 0),
-            "device": str(runtime.device()),
-            "dtype": "bf16" if runtime.precision() == "bf16" else "fp32",
+            "device": str(device.device()),
+            "dtype": "bf16" if device.precision() == "bf16" else "fp32",
             "threads": torch.get_num_threads(),
-            "peak_gib": runtime.peak_gib(),
+            "peak_gib": device.peak_gib(),
             **_made_by(),
         }
 
@@ -162,7 +162,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     torch.manual_seed(derive(seed, "heads"))
     # The backward pass of fused attention on a CPU is slower than plain attention on short
     # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
-    short = runtime.device().type == "cpu" and phase.max_length <= 128
+    short = device.device().type == "cpu" and phase.max_length <= 128
     scratch = isinstance(phase, Pretrain) and phase.scratch
     attention = "eager" if short else ""
     model = models.Model(start, plain.heads(), phase.pooling, attention, scratch)

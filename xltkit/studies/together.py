@@ -14,7 +14,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.studies.store import Store
 
 # The others wait while the first one scores, writes, or waits for another run's stage.
@@ -38,7 +38,7 @@ def get(
     Args:
         alone: the first process needs no help to make it.
     """
-    state = PartialState(cpu=runtime.device().type == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
     if not state.is_main_process:
         while folder := _told(""):
             make(Path(folder))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from scipy.linalg import orthogonal_procrustes
 from torch import Tensor, nn
 
-from xltkit.evaluation.predict import outputs
 from xltkit.keys import derive
-from xltkit.models.encoder import Model
+from xltkit.models.encoder import Model, infer
+from xltkit.models.heads import mean_pool
 from xltkit.tasks.base import EncodedExample, TaskType, features_of
 from xltkit.tasks.rows import count, training_rows
 from xltkit.tasks.schema import TrainingSet
@@ -150,17 +151,28 @@ def rotations(model: Model, pairs: Mapping[str, Sides], tokenizer: Any) -> Turns
     """For each language the rotation (width, width) and the two means (width)."""
     found = {}
     for code, two in pairs.items():
-        layers = (model.depth,)
-        x, y = (
-            np.stack([v[0, 0] for v in outputs(model, TaskType(), "", side, tokenizer, layers)])
-            for side in two
-        )
-        x, y = x.astype(np.float64), y.astype(np.float64)
+        x, y = (sentence_vectors(model, side, tokenizer) for side in two)
         turn, _ = orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
         parts = {"rotation": turn, "from": x.mean(0), "to": y.mean(0)}
         found[code] = {k: torch.from_numpy(np.ascontiguousarray(v)).float()
                        for k, v in parts.items()}  # fmt: skip
     return found
+
+
+def sentence_vectors(
+    model: Model, examples: Sequence[EncodedExample], tokenizer: Any
+) -> np.ndarray:
+    """The mean of the tokens of each sentence after the last layer (sentences, width)."""
+    last = model.depth
+
+    def read(tensors: dict[str, Tensor], _: Sequence[EncodedExample]) -> list[np.ndarray]:
+        hidden = model.layers([last], **tensors)[last]
+        pooled = mean_pool(hidden.float(), tensors["attention_mask"])
+        # Half precision, as everywhere where hidden states are kept.
+        return list(pooled.to(torch.float16).cpu().numpy())
+
+    collate = partial(TaskType().collate, tokenizer=tokenizer, training=False)
+    return np.stack(infer(model, examples, collate, read)).astype(np.float64)
 
 
 def save(turns: Turns, folder: Path) -> None:

@@ -183,7 +183,7 @@ class Distillation(Supervised):
         self.phase, self.wanted = phase, []
         for training_set in map(as_text, rows):
             read = "translation" if "translation" in training_set.column_names else "text"
-            self.wanted.append(vision.taught(phase.teacher, training_set[read][:], store))
+            self.wanted.append(vision.teacher_vectors(phase.teacher, training_set[read][:], store))
 
     def heads(self) -> Mapping[str, Head]:
         """One head, whatever the texts."""

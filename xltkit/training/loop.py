@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from xltkit.files import to_disk
 from xltkit.keys import derive
-from xltkit.models import device as runtime
+from xltkit.models import device
 from xltkit.progress import track
 
 CLIP = 1.0  # largest gradient norm
@@ -101,7 +101,7 @@ def train(
         checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
     # A part of a step may be of one task, and leave the heads of others without a gradient.
     several = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=runtime.precision(), kwargs_handlers=[several])
+    accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[several])
     optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)

@@ -18,7 +18,6 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from xltkit.keys import derive
-from xltkit.tasks.base import IGNORED
 from xltkit.tasks.schema import Task
 
 if TYPE_CHECKING:  # an objective is given the plain one
@@ -209,71 +208,3 @@ class RandomPerturbation(Robust):
         noise = Ball(model, batch.inputs).noise(self.radius, self.distribution, seed)
         with shifted(model, noise):
             yield plain(model, batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Consistency(Robust):
-    """Plain training, and the prediction shall stay the same under a perturbation.
-
-    ``loss(x) + weight * [KL(sg(p) || q) + KL(sg(q) || p)]``, p of x as it is and q of x perturbed,
-    a mean over the distributions of a batch (R1 of xTune, Zheng et al. 2021, whose released code
-    divides by the number of labels as well; the symmetric KL of SMART, Jiang et al. 2020, without
-    its Bregman term). Both see one dropout mask.
-
-    Attributes:
-        view: ``noise`` (xTune's Gaussian) or ``adversarial``: noise moved by one step of ascent
-            on the symmetric KL to the edge of the ball round the sequence (SMART).
-        weight: of the consistency in the loss.
-        radius: for ``noise`` of a token, for ``adversarial`` of a sequence, in mean norms.
-    """
-
-    view: str = "adversarial"
-    weight: float = 1.0
-    radius: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.view not in ("noise", "adversarial") or self.radius <= 0:
-            raise ValueError(
-                f"view is {self.view!r} and radius {self.radius}: it can be 'noise' or "
-                "'adversarial', with a radius above 0."
-            )
-
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
-        replay = torch.initial_seed()
-        kind = plain.kind(batch)
-
-        def units(shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            torch.manual_seed(replay)
-            if shift is None:
-                return kind.units(*plain.scored(model, batch))
-            with shifted(model, shift):
-                return kind.units(*plain.scored(model, batch))
-
-        clean, right = units()
-        ball = Ball(model, batch.inputs, "l2", self.radius)
-        seed = derive(replay, "noise")
-        if self.view == "noise":
-            shift = ball.noise(self.radius, "gaussian", seed)
-        else:
-            shift = ball.noise(1e-3, "gaussian", seed).requires_grad_()  # at 0 KL has no slope
-            apart = symmetric_kl(clean.detach(), units(shift)[0], right)
-            (gradient,) = torch.autograd.grad(apart, shift)
-            shift = ball.up(shift.detach(), gradient, 2 * self.radius)  # onto the edge
-        error = nn.functional.cross_entropy(clean, right, ignore_index=IGNORED, reduction="sum")
-        apart = symmetric_kl(clean, units(shift)[0], right)
-        yield kind.unit_weight * (error + self.weight * apart)
-
-
-def symmetric_kl(one: Tensor, other: Tensor, right: Tensor) -> Tensor:
-    """``KL(sg(p) || q) + KL(sg(q) || p)``, summed over the units that have a label.
-
-    Args:
-        one: scores (units, classes) before the softmax.
-        other: scores of the same shape.
-        right: classes (units); ``IGNORED`` leaves a unit out.
-    """
-    counted = right != IGNORED
-    p, q = (scores[counted].log_softmax(-1) for scores in (one, other))
-    kl = nn.functional.kl_div(q, p.detach(), reduction="none", log_target=True)
-    kl = kl + nn.functional.kl_div(p, q.detach(), reduction="none", log_target=True)
-    return kl.sum()

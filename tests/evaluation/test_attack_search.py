@@ -349,7 +349,7 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert figure.axes[0].get_ylabel() == "choice: accuracy under attack (points)"
     ax = plots_attack.plane(table, attack="typos, random")
     assert "words attacked (%): 40" in ax.get_title(loc="left")
-    with pytest.raises(ValueError, match="attack is 'none'"):
+    with pytest.raises(ValueError, match="no attack 'none'"):
         plots_attack.plane(table, attack="none")
     plt.close("all")
     with pytest.raises(ValueError, match="'plain' is of no attack"):

@@ -123,7 +123,7 @@ def test_scores_by_mouse(cell):
     cell.get_by_label("arms").select_option(["more"])
     cell.locator("img[alt*='source: more']").wait_for()
     before = cell.locator("img").get_attribute("src")
-    cell.get_by_label("colour by").select_option("resource")
+    cell.get_by_label("color by").select_option("resource")
     cell.locator(f"img:not([src='{before}'])").wait_for()
 
 

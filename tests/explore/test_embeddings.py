@@ -11,8 +11,8 @@ import pytest
 
 import xltkit as xlt
 from xltkit.data import microworld
-from xltkit.explore import plots_map
-from xltkit.explore.embeddings import checkpoints, depth, embed, found, nearest, unit
+from xltkit.explore import plots_pictures
+from xltkit.explore.embeddings import checkpoints, depth, embed, nearest, retrieval_accuracy, unit
 
 CODES = ("en", "qad", "qto")
 
@@ -45,7 +45,7 @@ def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():
         ("en", 0): [1, 0], ("en", 1): [0, 1], ("en", 2): [1, 1],
         ("sw", 0): [9, 1], ("sw", 1): [5, 6], ("sw", 2): [-1, 9],
     })  # fmt: skip
-    assert found(table).to_dict() == {"sw": pytest.approx(100 / 3)}
+    assert retrieval_accuracy(table).to_dict() == {"sw": pytest.approx(100 / 3)}
     assert np.allclose(np.linalg.norm(unit(table), axis=1), 1)
     best = nearest(table, "sw", 1, first=2)
     assert list(best.index) == ["en 2", "en 1"] and list(best["translation"]) == [False, True]
@@ -53,7 +53,7 @@ def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():
 
 
 def test_pretraining_aligns_what_an_untrained_network_does_not(both):
-    shares = {name: found(table) for name, table in both.items()}
+    shares = {name: retrieval_accuracy(table) for name, table in both.items()}
     assert shares["pretrained"]["qto"] > shares["untrained"]["qto"] + 20
     assert shares["untrained"]["qad"] > shares["untrained"]["qto"]  # shared pieces, not knowledge
 
@@ -72,7 +72,9 @@ def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
     study = xlt.study({"none": xlt.encoder("micro")}, ["retrieval"], [0], examples=40,
                       languages=["qad", "qto"])  # fmt: skip
     scores = study.run(store).main.set_index("language")["value"]
-    assert found(both["pretrained"])["qto"] == pytest.approx(scores["qto"], abs=2.6)  # bf16
+    assert retrieval_accuracy(both["pretrained"])["qto"] == pytest.approx(
+        scores["qto"], abs=2.6
+    )  # bf16
 
 
 def test_bad_input_is_named(texts, both):
@@ -81,7 +83,7 @@ def test_bad_input_is_named(texts, both):
     with pytest.raises(ValueError, match="There is no layer 9; the encoder has 1 to 3"):
         embed("micro", {"en": texts["en"][:1]}, layer=9)
     with pytest.raises(ValueError, match="no 'de'"):
-        found(both["pretrained"], source="de")
+        retrieval_accuracy(both["pretrained"], source="de")
     with pytest.raises(ValueError, match="no sentence 99"):
         nearest(both["pretrained"], "qto", 99)
     assert depth("micro") == 3
@@ -102,16 +104,18 @@ def test_checkpoints_are_those_of_the_chain(store, tiny):
 
 
 def test_the_figure_joins_translations_and_counts_all_sentences(both):
-    figure = plots_map.sentences(both, first=4)
+    figure = plots_pictures.sentences(both, first=4)
     assert len(figure.axes) == 2
     for ax, table in zip(figure.axes, both.values(), strict=True):
-        assert f"translation found: {found(table).mean():.0f} %" in ax.get_title(loc="left")
-        points = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+        accuracy = retrieval_accuracy(table).mean()
+        assert f"translation found: {accuracy:.0f} %" in ax.get_title(loc="left")
+        drawn = [line for line in ax.lines if len(line.get_xdata())]
+        points = [line for line in drawn if line.get_marker() not in ("None", "", None)]
         assert len(points) == 4 * len(CODES)
         assert {t.get_text() for t in ax.texts} == {"1", "2", "3", "4"}
-        starts = {tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xydata()) == 2}
+        starts = {tuple(line.get_xydata()[0]) for line in drawn if len(line.get_xydata()) == 2}
         assert len(starts) == 4  # all lines of a sentence start at the one in English
     plt.close(figure)
     wide = pd.concat([both["pretrained"].assign(language=f"q{i}") for i in range(9)])
     with pytest.raises(ValueError, match="draw 8 at most"):
-        plots_map.sentences({"x": wide})
+        plots_pictures.sentences({"x": wide})

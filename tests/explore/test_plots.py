@@ -15,8 +15,14 @@ import xltkit as xlt
 from xltkit.analysis.intervals import t_interval
 from xltkit.data.languages import LANGUAGES, columns
 from xltkit.data.microworld.languages import LANGUAGES as MICRO
-from xltkit.explore.plots import MARKERS, _style, bars, differences, dots, heatmap
-from xltkit.explore.plots_runs import LINES, curve, gap, plane, seeds
+from xltkit.explore.plots import (
+    arm_styles,
+    differences,
+    dots,
+    heatmap,
+    interval_caption,
+    loss_curves,
+)
 from xltkit.studies.results import Results
 from xltkit.training.phases import Target
 
@@ -68,7 +74,7 @@ def test_every_name_of_a_language_can_be_read(codes):
     results = Given({("none", "nli", code): [50, 51, 53] for code in codes})
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "Glyph 2325 missing from font(s) DejaVu Sans."
-        for draw in (lambda: dots(results, "nli"), lambda: heatmap(results), lambda: gap(results)):
+        for draw in (lambda: dots(results, "nli"), lambda: heatmap(results)):
             draw().figure.canvas.draw()
 
 
@@ -79,58 +85,21 @@ def test_a_missing_glyph_would_have_been_noticed():
         ax.figure.canvas.draw()
 
 
-def test_every_run_is_a_dot_and_failures_are_crossed():
-    results = Given(VALUES)
-    results.degenerate.loc[results.degenerate.index[1], "degenerate"] = True  # none, seed 1
-    ax = seeds(results, "nli")
-    found = drawn(ax)
-    assert len(found) == 2 * 3 * 2  # arms, seeds, source and transfer
-    assert sorted(found[:, 0])[:3] == [70, 71, 72] and 93 in found[:, 0]
-    crosses = drawn(ax, "x")
-    assert sorted(crosses[:, 0]) == [71, 91] and len(set(crosses[:, 1])) == 1
-    assert "accuracy" in ax.get_xlabel() and "points" in ax.get_xlabel()
-
-
-def test_gaps_stand_over_the_amount_of_text():
-    ax = gap(Given(VALUES))
-    points = {round(10**x, 1): y for x, y in drawn(ax)}
-    assert points == {66.6: pytest.approx(9), 1.6: pytest.approx(30)}  # German, Swahili
-    spans = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 2]
-    assert any(span == pytest.approx(t_interval([10, 9, 8])) for span in spans)
-    assert "GiB" in ax.get_xlabel()
-    none = gap(Given(VALUES | {("none", "nli", "yo"): [50, 50, 50]}))
-    assert none.get_xticklabels()[0].get_text() == "0"
-    by_class = gap(Given({("a", "nli", "en"): [90], ("a", "nli", "qad"): [80]}))
-    assert "class" in by_class.get_xlabel() and drawn(by_class)[0][1] == 10
-    with pytest.raises(ValueError, match=r"nil.*nli"):
-        gap(Given(VALUES), "nil")
-    with pytest.raises(ValueError, match="'en'"):
-        gap(Given({("a", "nli", "de"): [90]}))
-
-
-def test_the_plane_shows_source_and_transfer():
-    ax = plane(Given(VALUES))
-    assert drawn(ax, MARKERS[0]).tolist() == [[91, pytest.approx((70 + 71 + 73.5) / 3)]]
-    two = plane(Given({key: values[:2] for key, values in VALUES.items()}))
-    assert len(drawn(two, MARKERS[0])) == 2  # no interval of two seeds: every run is shown
-
-
 def test_differences_draw_the_interval_of_the_method_they_name():
     results = Given(VALUES)
     ax = differences(results, "none", method="seeds")
     row = xlt.compare(results, "none").query("languages == 'transfer'").iloc[0]
     spans = [list(line.get_xdata()) for line in ax.lines]
     assert [row["low"], row["high"]] in spans
-    assert bars(results) == "dot: mean of 3 seeds; bar: 95 % t interval over seeds"
-    assert bars(results, "both").endswith("over seeds and examples")
+    assert interval_caption(results) == "dot: mean of 3 seeds; bar: 95 % t interval over seeds"
+    assert interval_caption(results, "both").endswith("over seeds and examples")
 
 
 def test_no_two_of_many_arms_differ_by_colour_alone():
     arms = list("abcdef")
-    style = _style(arms, "a")
+    style = arm_styles(arms, "a")
     assert len({style[arm]["marker"] for arm in arms}) == len(arms)
     assert style["a"]["color"] == "#333333"
-    assert len(set(LINES[2:])) == len(LINES) - 2  # of lines: from the fourth on
 
 
 @pytest.fixture
@@ -153,13 +122,13 @@ def logged(tmp_path):
 
 
 def test_learning_curves_are_means_with_a_band(logged):
-    ax = curve(logged)
+    ax = loss_curves(logged)
     lines = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata())]
     assert lines == [[[20, 2.5], [40, 2.0]], [[20, 3.0], [40, 2.5]]]
     band = ax.collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx(
         (t_interval([1, 2, 3])[0], t_interval([1.5, 2.5, 3.5])[1])
     )
-    assert len(curve(logged, arms=["text"]).collections) == 1
+    assert len(loss_curves(logged, arms=["text"]).collections) == 1
     with pytest.raises(ValueError, match=r"intermediate.*target"):
-        curve(logged, phase="intermediate")
+        loss_curves(logged, phase="intermediate")

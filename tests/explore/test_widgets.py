@@ -104,7 +104,7 @@ def test_the_results_explorer_draws_what_is_chosen(panel, monkeypatch):
     boxes["languages"].value = ("en", "sw")
     boxes["arms"].value = ("text",)
     assert ticks() == ["en", "sw"] and "source: text 62.0" in shown[-1][1]["alt"]
-    boxes["colour"].value = "family"
+    boxes["color"].value = "family"
     names = {t.get_text() for t in shown[-1][0].get_legend().get_texts()}
     assert names == {"text", "family: Indo-European", "family: Niger-Congo"}
     boxes["task"].value = "pos"

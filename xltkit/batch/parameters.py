@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # pandas takes half a second to import, and a batch run check
 RESULT_TYPE = "application/vnd.xlt.result+json"
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool}
 STARTED = "_xltkit_started"  # left in the kernel: a second start is known by it
+smoke = False  # whether the notebook of this process is a smoke run: figures then say so
 
 
 class ParameterError(ValueError):
@@ -262,6 +263,7 @@ def start(namespace: dict[str, Any]) -> Run:
 
     Example: ``run = xlt.start(globals())`` in the second code cell of a notebook.
     """
+    global smoke
     given = _given(namespace)
     problems = check(given)
     if stray := [name for name in given if name not in PARAMETERS]:
@@ -275,7 +277,7 @@ def start(namespace: dict[str, Any]) -> Run:
     name, run_id = (os.environ.get(key, "") for key in ("XLTKIT_RUN", "XLTKIT_RUN_ID"))
     run = Run(_smaller(normalise(given)), name, run_id, folder, time.monotonic())
     namespace[STARTED] = True
-    os.environ["XLTKIT_SMOKE"] = "1" if run.smoke else ""  # figures then carry a mark
+    smoke = run.smoke
     _announce(run)
     return run
 

@@ -97,7 +97,7 @@ def unit(table: pd.DataFrame) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def found(table: pd.DataFrame, source: str = "en") -> pd.Series:
+def retrieval_accuracy(table: pd.DataFrame, source: str = "en") -> pd.Series:
     """The share (%) of sentences whose nearest one in the source language is their translation.
 
     By cosine, among all sentences of the table: the score of the tasks of retrieval. By language,

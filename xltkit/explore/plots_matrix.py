@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from xltkit.analysis.consistency import pairwise
 from xltkit.data.languages import columns
-from xltkit.explore.plots import ordered
+from xltkit.explore.plots import language_order
 from xltkit.studies.results import Results
 
 # What a column of ``pairwise`` is called beside its colours.
@@ -105,7 +105,7 @@ def _order(found: Results | pd.DataFrame, codes: Sequence[str]) -> list[str]:
     """The codes by family."""
     codes = list(dict.fromkeys(codes))
     if not isinstance(found, pd.DataFrame):
-        return [c for c in (label.split()[0] for label in ordered(found)) if c in codes]
+        return [c for c in (label.split()[0] for label in language_order(found)) if c in codes]
     family = columns(codes)["family"]
     return sorted(codes, key=lambda code: list(family.unique()).index(family[code]))
 

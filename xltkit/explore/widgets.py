@@ -13,8 +13,9 @@ from IPython.display import display
 
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.explore import embeddings, plots, plots_map, views
-from xltkit.explore import tokens as subwords
+from xltkit.explore import embeddings, plots, plots_pictures
+from xltkit.explore import errors as error_browser
+from xltkit.explore import tokens as token_view
 from xltkit.explore.controls import Chosen, Control, explore
 from xltkit.explore.playground import Playground
 from xltkit.progress import track
@@ -33,15 +34,15 @@ def scores(results: Results) -> None:
 
     arms = list(results.study.arms)
 
-    def draw(task: str, metric: str, arms: Sequence[str], languages: Sequence[str], colour: str):
+    def draw(task: str, metric: str, arms: Sequence[str], languages: Sequence[str], color: str):
         shown = {"metric": metric, "arms": arms, "languages": languages}
-        axes = plots.dots(results, task, **shown, colour=colour)
+        axes = plots.dots(results, task, **shown, color=color)
         mine = table[(table["task"] == task) & (table["metric"] == metric)]
         mine = mine[mine["language"].isin(languages) & mine["arm"].isin(arms)]
         means = mine[~mine["is_source"]].groupby("arm", sort=False)["value"].mean().round(1)
         told = ", ".join(f"{arm} {value}" for arm, value in means.items())
-        caption = f"{task}: {metric} in points; {plots.bars(results)}; n = {mine['n'].max()} items "
-        caption += f"a language at most. {results.study.suite}."
+        caption = f"{task}: {metric} in points; {plots.interval_caption(results)}; "
+        caption += f"n = {mine['n'].max()} items a language at most. {results.study.suite}."
         alt = f"Dot plot of {task} in {len(languages)} languages: "
         alt += ", ".join(names[list(languages)])
         plots.show(axes, caption=caption, alt=f"{alt}. Means without the source: {told or 'none'}.")
@@ -54,12 +55,12 @@ def scores(results: Results) -> None:
             "languages", lambda chosen: of("language", chosen["task"]),
             lambda chosen: of("language", chosen["task"]), ("task",),
         ),
-        "colour": Control("colour by", ("arm", *plots.GROUPS)),
+        "color": Control("color by", ("arm", *plots.GROUPS)),
     })  # fmt: skip
 
 
 def errors(results: Results, task: str = "", right: float = 1.0) -> None:
-    """The error browser (``views.errors``): task, two arms, language, outcome and page to choose.
+    """The error browser (``errors.errors``): task, two arms, language, outcome and page to choose.
 
     ``task`` is chosen at first, if given; ``right`` is the score (0 to 1) that counts as right.
     """
@@ -68,15 +69,17 @@ def errors(results: Results, task: str = "", right: float = 1.0) -> None:
     def pair(one: str, other: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((one, other)))
 
-    def may(chosen: Chosen) -> views.Choices:
-        return views.choices(results, chosen["task"], pair(chosen["one"], chosen["other"]))
+    def may(chosen: Chosen) -> error_browser.Choices:
+        return error_browser.choices(results, chosen["task"], pair(chosen["one"], chosen["other"]))
 
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
         shown = {"language": language, "seed": seed, "outcome": outcome, "right": right}
         skip = page * (number - 1)
-        display(views.errors(results, task, pair(one, other), **shown, first=page, skip=skip))
+        display(
+            error_browser.errors(results, task, pair(one, other), **shown, first=page, skip=skip)
+        )
 
-    tasks, all_but = views.choices(results).tasks, ("task", "one", "other")
+    tasks, all_but = error_browser.choices(results).tasks, ("task", "one", "other")
     explore(draw, {
         "task": Control("task", tasks, task or tasks[0]),
         "one": Control("arm", arms),
@@ -89,7 +92,7 @@ def errors(results: Results, task: str = "", right: float = 1.0) -> None:
 
 
 def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
-    """The token view (``subwords.tokens``): a sentence to choose or to type, languages to choose.
+    """The token view (``token_view.tokens``): a sentence to choose or to type, languages to choose.
 
     ``texts`` has by language the same sentences in the same order.
     """
@@ -99,7 +102,7 @@ def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
         shown = {code: texts[code][number - 1] for code in languages}
         if typed.strip():
             shown = {codes[0]: typed}
-        display(subwords.tokens(shown, encoder))
+        display(token_view.tokens(shown, encoder))
 
     explore(draw, {
         "number": Control("sentence", range(1, len(texts[codes[0]]) + 1), 1),
@@ -120,7 +123,7 @@ def ask(results: Results, task: str) -> None:
 
     Or an attack of the kit edits it: the one that is found to hurt this very model.
     """
-    may = views.choices(results, task)
+    may = error_browser.choices(results, task)
 
     @lru_cache(maxsize=1)
     def at(arm: str, language: str, seed: int) -> Playground:
@@ -178,8 +181,11 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
                 )
         made = {name: vectors[name, layer] for name in shown}
         panels = {name: t[t["language"].isin(languages)] for name, t in made.items()}
-        share = {name: embeddings.found(t, source).mean().round(0) for name, t in panels.items()}
-        figure = plots_map.sentences(panels, first=number)
+        share = {
+            name: embeddings.retrieval_accuracy(t, source).mean().round(0)
+            for name, t in panels.items()
+        }
+        figure = plots_pictures.sentences(panels, first=number)
         caption = f"{number} sentences in {len(languages)} languages, means of their tokens after "
         caption += f"layer {layer}; above: nearest sentence in {source} is the translation, "
         caption += f"% of {len(texts[source])}, mean over the other languages."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from xltkit import subwords
+from xltkit import tokens as subwords
 from xltkit.models.encoder import load_tokenizer
 from xltkit.tasks.labels import word_pieces
 

@@ -9,13 +9,13 @@ import pytest
 from bs4 import BeautifulSoup
 
 import xltkit as xlt
-from xltkit import views
 from xltkit.data import loading as data
 from xltkit.data import microworld
 from xltkit.data.microworld.generate import items
 from xltkit.data.microworld.glosses import label
+from xltkit.explore import errors as views
 from xltkit.explore import html as markup
-from xltkit.explore.examples import occurrences
+from xltkit.explore.errors import occurrences
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 

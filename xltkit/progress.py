@@ -1,4 +1,4 @@
-"""Progress: a bar for a person, one line an interval for a log, never both."""
+"""Progress: a bar for a person, one line per interval for a log, never both."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import tqdm.auto
@@ -18,8 +20,7 @@ from tqdm.utils import disp_trim
 
 CLEAR = "\r\x1b[2K"  # the line that the cursor is in
 LAST_LINES = 15  # of an error, on the console; the notebook has it all
-silent = False  # a worker's progress is told by the process that started it
-check: Callable[[], None] | None = None  # called at every step; it may raise, to end the work
+_watcher: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
 
 
 def interactive() -> bool:
@@ -29,31 +30,73 @@ def interactive() -> bool:
     return hasattr(sys.modules["IPython"].get_ipython(), "kernel")
 
 
+@contextmanager
+def unseen(watcher: Callable[[], None]) -> Iterator[None]:
+    """Show no progress inside: a worker's is shown by the process that asked for the work.
+
+    Args:
+        watcher: called at every step instead; it may raise, to end the work.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
 class track:
-    """``for x in track(items, "reading")``, or count by hand: ``with track(90, "training") as p:
-    p.update(loss=0.3)``.
+    """Shows how far a loop is.
+
+    ``for row in track(rows, "reading")``, or counted by hand: ``with track(90, "training") as
+    bar: bar.update(loss=0.3)``.
+
+    Args:
+        work: what is iterated over, or the number of units.
+        description: what is being done.
+        unit: what is counted.
+        done: units of an earlier, interrupted run.
+        every: seconds between two lines of a log.
+        leave: whether the bar stays when the work is done.
     """
 
     def __init__(
-        self, work: Iterable | int, description: str, unit: str = "step", *, done=0, every=10.0,
-        leave=True,
-    ) -> None:  # fmt: skip
-        """``done``: steps of an earlier, interrupted run; ``every``: seconds between two lines;
-        ``leave``: whether the bar stays when the work is done.
-        """
+        self,
+        work: Iterable | int,
+        description: str,
+        unit: str = "step",
+        *,
+        done: int = 0,
+        every: float = 10.0,
+        leave: bool = True,
+    ) -> None:
         self.work = range(work) if isinstance(work, int) else work
         self.total = len(self.work) if hasattr(self.work, "__len__") else None
-        self.description, self.unit, self.every, self.leave = description, unit, every, leave
-        self.done = self.first = self.said = done
+        self.description = description
+        self.unit = unit
+        self.every = every
+        self.leave = leave
+        self.first = done
+        self.done = done
+        self.printed = done  # units done when the last line was printed
         self.values: dict[str, Any] = {}
 
     def __enter__(self) -> track:
-        self.began = self.spoke = time.monotonic()
-        watched = sys.stderr.isatty() and os.environ.get("XLTKIT_BATCH") != "1"
-        draw = tqdm.auto.tqdm if interactive() else tqdm.std.tqdm if watched else None
-        options = {"total": self.total, "initial": self.done, "unit": self.unit}
-        options["leave"] = self.leave
-        self.bar = draw and draw(desc=self.description, **options)
+        self.started = time.monotonic()
+        self.printed_at = self.started
+        is_terminal = sys.stderr.isatty() and os.environ.get("XLTKIT_BATCH") != "1"
+        if _watcher.get() is not None:
+            draw = None
+        elif interactive():
+            draw = tqdm.auto.tqdm
+        else:
+            draw = tqdm.std.tqdm if is_terminal else None
+        self.bar = draw and draw(
+            desc=self.description,
+            total=self.total,
+            initial=self.done,
+            unit=self.unit,
+            leave=self.leave,
+        )
         return self
 
     def __iter__(self) -> Iterator[Any]:
@@ -64,23 +107,25 @@ class track:
 
     def update(self, n: int = 1, **values: Any) -> None:
         """Count ``n`` more units as done; ``values`` (loss=..., ...) are shown beside them."""
-        if check is not None:
-            check()
         self.done += n
         self.values |= values
-        if self.bar is not None:
+        if watcher := _watcher.get():
+            watcher()
+        elif self.bar is not None:
             self.bar.set_postfix(self.values, refresh=False)
             self.bar.update(n)
-        elif not silent and time.monotonic() - self.spoke >= self.every:
-            self._say()
+        elif time.monotonic() - self.printed_at >= self.every:
+            self._print()
 
-    def _say(self) -> None:
-        self.spoke, self.said = time.monotonic(), self.done
-        seconds, total = self.spoke - self.began, f"/{self.total:,}" if self.total else ""
+    def _print(self) -> None:
+        """One line of a log: units done, values, seconds, and minutes left."""
+        self.printed_at = time.monotonic()
+        self.printed = self.done
+        seconds = self.printed_at - self.started
+        total = f"/{self.total:,}" if self.total else ""
         parts = [f"{self.description}: {self.unit} {self.done:,}{total}"]
-        parts += [
-            f"{k} {v:.4g}" if type(v) is float else f"{k} {v}" for k, v in self.values.items()
-        ]
+        for name, value in self.values.items():
+            parts.append(f"{name} {value:.4g}" if type(value) is float else f"{name} {value}")
         parts.append(f"{seconds:.0f} s")
         if self.total and self.first < self.done < self.total:
             left = seconds / (self.done - self.first) * (self.total - self.done)
@@ -88,10 +133,12 @@ class track:
         print(", ".join(parts), flush=True)
 
     def __exit__(self, *_: object) -> None:
+        # What took less than an interval needs no line.
+        is_long = time.monotonic() - self.started >= self.every
         if self.bar is not None:
             self.bar.close()
-        elif not silent and self.done != self.said and time.monotonic() - self.began >= self.every:
-            self._say()  # what took less than an interval needs no line of its own
+        elif _watcher.get() is None and self.done != self.printed and is_long:
+            self._print()
 
 
 class Board:

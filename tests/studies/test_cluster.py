@@ -10,7 +10,7 @@ import pytest
 from crew import Crew, ask, wait_for, work
 
 import xltkit as xlt
-from xltkit.studies import cluster, worker
+from xltkit.studies import cluster
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.store import Store
 
@@ -81,7 +81,7 @@ def fails_once(mark: Path, *given):
     if not mark.exists():
         mark.touch()
         raise OSError(28, "an attempt of yesterday")
-    return worker.make_there(*given)
+    return cluster.make_in_worker(*given)
 
 
 def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, crew):
@@ -90,11 +90,11 @@ def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, c
 
     crew.cluster(1)
     study, folder = one_stage(tiny), tmp_path / "store"
-    session = cloudpickle.dumps((({}, {}), None))
+    session = cloudpickle.dumps(({}, {}, None))
     with Client(crew.address) as other:
         stage = study.stages[0]
-        given = (cloudpickle.dumps(stage), folder, session, "yesterday", None)
-        name = cluster._name(stage, folder)
+        given = (cloudpickle.dumps(stage), folder, session, None)
+        name = cluster._task_name(stage, folder)
         remembered = other.submit(fails_once, tmp_path / "mark", *given, key=name)
         wait(remembered)
         assert remembered.status == "error"
@@ -147,6 +147,8 @@ def test_our_own_scheduler_asks_for_a_certificate():
         with pytest.raises((OSError, TypeError)):
             Client(address, timeout=2)
         tls = dask.config.collect_env(env=given)["distributed"]["comm"]["tls"]
+        key = Path(given["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"])
+        assert key.parent.stat().st_mode & 0o077 == 0  # the key is in a folder of this user alone
         told = {f"distributed.comm.tls.{name.replace('_', '-')}": tls[name] for name in tls}
         with dask.config.set(told), Client(address) as client:
             assert client.submit(os.getenv, "HERE").result() == "1"

@@ -1,52 +1,66 @@
-"""Where stages run: in this process, in several on this machine, or on any Dask cluster.
+"""Where stages are made: in this process, in several on this machine, or on any Dask cluster.
 
-A stage is one Dask task that is named by its key, and starts as soon as its parent is there.
-Whoever asks one scheduler for a stage that is being made waits for that one: notebooks that run
-side by side share stages without knowing of each other.
+A stage is one Dask task that is named by its key, and starts as soon as its parent is made. Who
+asks a scheduler for a stage that is being made waits for that one: notebooks that run side by side
+share stages without knowing of each other.
+
+Dask, torch and what imports them are imported inside functions: a batch imports this module before
+it knows whether it has anything to train.
 """
 
 from __future__ import annotations
 
 import os
-import uuid
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xltkit.keys import digest
-from xltkit.studies import worker
+from xltkit.progress import unseen
 from xltkit.studies.store import Store
 
-if TYPE_CHECKING:  # Dask, and torch, are imported by those who use them
-    from distributed import Client, Future, LocalCluster
+if TYPE_CHECKING:
+    from distributed import Client, Future, LocalCluster, Worker
 
     from xltkit.studies.stages import Stage
 
 ANSWER_SECONDS = 30  # for a scheduler to answer
 GONE = (
     "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
-    "way goes on from its last checkpoint."
+    "way continues from its last checkpoint."
 )
-_TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
 
-def number(asked: int | None = None) -> int:
-    """How many processes make stages: the number asked for, ``XLTKIT_WORKERS``, or one.
+class Stopped(Exception):
+    """Nobody waits for a stage any more: its worker leaves it at its last checkpoint."""
+
+
+def number(workers: int | None = None) -> int:
+    """How many processes make stages: the number given, ``XLTKIT_WORKERS``, or one.
 
     Raises:
         ValueError: if it is no whole number from 1 on.
     """
-    given = os.environ.get("XLTKIT_WORKERS") or "1" if asked is None else str(asked)
-    if not given.isdigit() or int(given) < 1:
-        raise ValueError(f"workers is {given!r}; give a whole number from 1 on, such as 2.")
-    return int(given)
+    if workers is None:
+        text = os.environ.get("XLTKIT_WORKERS") or "1"
+    else:
+        text = str(workers)
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"workers is {text!r}; give a whole number from 1 on, such as 2.")
+    return int(text)
 
 
 def threads(processes: int) -> int:
-    """The threads of each of so many processes that share the cores of this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // processes)
+    """The threads for each of ``processes`` processes that share the cores of this machine."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // processes)
 
 
 def make_all(
@@ -56,7 +70,7 @@ def make_all(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Make every stage once, parents before children; ``done`` hears of each.
+    """Make every stage once, parents before children.
 
     Args:
         stages: parents before children.
@@ -68,22 +82,26 @@ def make_all(
             the folder of the store under the same name. ``XLTKIT_SCHEDULER`` unless given.
 
     Raises:
-        ConnectionError: if the scheduler does not answer, or is gone in the middle.
+        ConnectionError: if the scheduler does not answer, or ends during the work.
         RuntimeError: if several workers died of one stage.
-        whatever making a stage raises; finished stages are kept, and the others go on from their
-            checkpoints when they are asked for again.
+        Exception: whatever making a stage raises; with workers, after a second attempt. Finished
+            stages are kept, and the others continue from their checkpoints when run again.
     """
     from xltkit.studies.make import make
 
-    workers, scheduler = number(workers), scheduler or os.environ.get("XLTKIT_SCHEDULER", "")
+    workers = number(workers)
+    scheduler = scheduler or os.environ.get("XLTKIT_SCHEDULER", "")
+    if workers == 1 and not scheduler:
+        for stage in stages:
+            make(stage, store)
+            done(stage)
+        return
     left = []
     for stage in stages:
-        if workers == 1 and not scheduler:
-            make(stage, store)
-        elif not store.ready(stage.key):
+        if store.ready(stage.key):
+            done(stage)
+        else:
             left.append(stage)
-            continue
-        done(stage)
     if len(left) == 1 and not scheduler:
         make(left[0], store)  # a process of its own would take longer to start
         done(left[0])
@@ -93,7 +111,9 @@ def make_all(
 
 
 @contextmanager
-def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Iterator[dict]:
+def serving(
+    workers: int, scheduler: str, environment: Mapping[str, str]
+) -> Iterator[dict[str, str]]:
     """The environment of processes that are to train on the same workers.
 
     Args:
@@ -102,27 +122,43 @@ def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Ite
         environment: of the processes, and of the workers.
     """
     scheduler = scheduler or environment.get("XLTKIT_SCHEDULER", "")
-    if scheduler or workers == 1:
-        yield {**environment} | ({"XLTKIT_SCHEDULER": scheduler} if scheduler else {})
-        return
-    with _local(workers, environment) as cluster:
-        tls = cluster.security.get_tls_config_for_role("client")
-        named = {"CA_FILE": "ca_file", "CLIENT__CERT": "cert", "CLIENT__KEY": "key"}
-        secrets = {f"{_TLS}{name}": tls[field] for name, field in named.items()}
-        yield {**environment} | secrets | {"XLTKIT_SCHEDULER": cluster.scheduler_address}
+    if scheduler:
+        yield {**environment, "XLTKIT_SCHEDULER": scheduler}
+    elif workers == 1:
+        yield dict(environment)
+    else:
+        with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
+            address = {"XLTKIT_SCHEDULER": cluster.scheduler_address}
+            yield {**environment, **_client_settings(cluster, Path(folder)), **address}
+
+
+def _client_settings(cluster: LocalCluster, folder: Path) -> dict[str, str]:
+    """Dask's variables that let other processes of this user connect to a scheduler of ours.
+
+    They name files in a folder that only this user can read: an environment is inherited by every
+    process below, and ends up in logs.
+    """
+    settings = cluster.security.get_tls_config_for_role("client")
+    names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
+    variables = {}
+    for field, name in names.items():
+        path = folder / f"{field}.pem"
+        path.write_text(settings[field])
+        variables[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
+    return variables
 
 
 @contextmanager
 def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluster]:
     """A scheduler and workers on this machine, for as long as this process lives.
 
-    Whoever reaches a scheduler can run code as its user: this one wants a certificate that is
-    made for it, and kept in memory.
+    Who can connect to a scheduler can run code as its user, and other users of a login node can
+    connect to it: this one demands a certificate that is made for it (``Security.temporary``, for
+    which distributed needs the package cryptography).
     """
     import dask
     from distributed import LocalCluster, Security
 
-    own = environment.get("OMP_NUM_THREADS") or str(threads(workers))
     settings = {
         "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
         "distributed.scheduler.worker-ttl": None,  # a stage may be deaf for minutes
@@ -131,6 +167,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
+    count = environment.get("OMP_NUM_THREADS") or str(threads(workers))
     with (
         dask.config.set(settings),
         LocalCluster(
@@ -141,8 +178,8 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             protocol="tls://",
             security=Security.temporary(),
             silence_logs="CRITICAL",
-            preload=[worker.__name__],  # see its dask_setup
-            env={**environment, "OMP_NUM_THREADS": own},
+            preload=[__name__],  # see dask_setup
+            env={**environment, "OMP_NUM_THREADS": count},
         ) as cluster,
     ):
         yield cluster
@@ -150,7 +187,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
 
 @contextmanager
 def _client(workers: int, scheduler: str) -> Iterator[Client]:
-    """A connection to the scheduler, or to one of our own with so many workers."""
+    """A connection to the scheduler, or to a local one that is started with its workers."""
     from distributed import Client
 
     if not scheduler:
@@ -174,54 +211,73 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
 def _share(
     stages: Sequence[Stage], store: Store, client: Client, done: Callable[[Stage], None]
 ) -> None:
-    """Make stages on the workers of a scheduler, each after its parent.
-
-    Stages are given as bytes: the scheduler, which reads what it is given, needs no torch.
-    """
-    import cloudpickle
-    from distributed import as_completed
-
-    asking = uuid.uuid4().hex
-    folder = store.folder.resolve()
-    session = cloudpickle.dumps((worker.registered(), os.environ.get("XLTKIT_HUB")))
-    below = _steps_below(stages)
+    """Make stages on the workers of a scheduler, each after its parent."""
     futures: dict[str, Future] = {}
     try:
-        for stage in stages:
-            parent = futures.get(stage.parent.key) if stage.parent else None
-            futures[stage.key] = client.submit(
-                worker.make_there, cloudpickle.dumps(stage), folder, session, asking, parent,
-                key=_name(stage, folder), priority=below[stage.key],
-            )  # fmt: skip
-        named = {futures[stage.key].key: stage for stage in stages}
-        ended, again = as_completed(list(futures.values())), set()
-        for future in ended:
-            if future.status == "finished":
-                done(named[future.key])
-            elif _to_repeat(future, asking, future.key in again):
-                again.add(future.key)
-                _retry(future)
-                ended.add(future)
-            else:
-                _fail(named[future.key], future)
+        _submit(stages, store, client, futures)
+        _await(stages, futures, done)
     except BaseException:
         if client.status == "running":
-            client.cancel(list(futures.values()))  # what others wait for, too, goes on
+            client.cancel(list(futures.values()))  # what others wait for, too, continues
         raise
 
 
-def _to_repeat(future: Future, asking: str, repeated: bool) -> bool:
-    """Whether an error is not ours: a scheduler remembers those of earlier attempts."""
-    if future.cancelled():
-        return False
-    error = future.exception()
-    return isinstance(error, worker.Stopped) or not (
-        repeated or getattr(error, "asking", None) == asking
-    )
+def _submit(
+    stages: Sequence[Stage], store: Store, client: Client, futures: dict[str, Future]
+) -> None:
+    """Hand stages to the scheduler; their futures are added to ``futures``, by key."""
+    import cloudpickle
+
+    folder = store.folder.resolve()
+    session = cloudpickle.dumps((*_registries(), os.environ.get("XLTKIT_HUB")))
+    steps_below = _steps_below(stages)
+    for stage in stages:
+        futures[stage.key] = client.submit(
+            make_in_worker,
+            cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, without torch
+            folder,
+            session,
+            futures.get(stage.parent.key) if stage.parent else None,
+            key=_task_name(stage, folder),
+            priority=steps_below[stage.key],
+        )
+
+
+def _await(
+    stages: Sequence[Stage], futures: Mapping[str, Future], done: Callable[[Stage], None]
+) -> None:
+    """Wait for all stages; one that fails is tried once more.
+
+    Dask's own ``retries`` would not do: a scheduler answers with the error that it remembers of an
+    earlier run, such as a disk that was full. A second attempt continues from the last checkpoint.
+    """
+    from distributed import as_completed
+
+    by_name = {futures[stage.key].key: stage for stage in stages}
+    retried: set[str] = set()
+    ended = as_completed(list(futures.values()))
+    for future in ended:
+        stage = by_name[future.key]
+        status = future.status
+        if status == "finished":
+            done(stage)
+        elif status in ("pending", "lost"):  # its parent, or another notebook, tries again
+            ended.add(future)
+        elif status == "cancelled":
+            raise ConnectionError(GONE)
+        elif isinstance(future.exception(), Stopped):  # another notebook gave it up, we do not
+            _retry(future)
+            ended.add(future)
+        elif stage.key not in retried:
+            retried.add(stage.key)
+            _retry(future)
+            ended.add(future)
+        else:
+            _fail(stage, future)
 
 
 def _retry(future: Future) -> None:
-    """Try a stage again; a scheduler that was started anew in between does not know it."""
+    """Try a stage again; a scheduler that was restarted in between does not know it."""
     try:
         future.retry()
     except (KeyError, OSError) as error:
@@ -229,12 +285,11 @@ def _retry(future: Future) -> None:
 
 
 def _fail(stage: Stage, future: Future) -> None:
-    """Raise what a stage ended with, in words of this kit if they are Dask's."""
+    """Raise the error of a stage, in words of this kit if it is one of Dask's."""
     from distributed import KilledWorker
 
-    if future.cancelled():
-        raise ConnectionError(GONE)
-    if isinstance(error := future.exception(), KilledWorker):
+    error = future.exception()
+    if isinstance(error, KilledWorker):
         raise RuntimeError(
             f"Several workers ended while they made {stage.title} ({stage.key}): most often the "
             "memory was too small. Type fewer --workers, or give a smaller batch_size with more "
@@ -243,8 +298,8 @@ def _fail(stage: Stage, future: Future) -> None:
     future.result()
 
 
-def _name(stage: Stage, folder: Path) -> str:
-    """What Dask calls a stage: its key, and where it is kept, for schedulers serve many stores."""
+def _task_name(stage: Stage, folder: Path) -> str:
+    """Dask's name of a stage: its key and its store, for a scheduler may serve several stores."""
     return f"{type(stage.phase).__name__.lower()}-{stage.key}-{digest(str(folder), 8)}"
 
 
@@ -252,8 +307,76 @@ def _steps_below(stages: Sequence[Stage]) -> dict[str, int]:
     """The steps of the longest chain that waits for each stage: the longest goes first."""
     below: dict[str, int] = {}
     for stage in reversed(stages):
-        own = below.setdefault(stage.key, 0)
+        waiting = below.setdefault(stage.key, 0)
         if stage.parent:
-            steps = own + getattr(stage.phase, "steps", 1)
+            steps = waiting + getattr(stage.phase, "steps", 1)
             below[stage.parent.key] = max(below.get(stage.parent.key, 0), steps)
     return below
+
+
+# In a worker -------------------------------------------------------------------------------------
+
+_one_at_a_time = threading.Lock()  # torch's random state belongs to the whole process
+_HUB = os.environ.get("XLTKIT_HUB", "")  # of a worker whose sessions name none
+
+
+def dask_setup(worker: Worker) -> None:
+    """Called by Dask in a worker of ours: Ctrl-C is for who started it, and will end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_in_worker(pickled: bytes, folder: Path, session: bytes, parent: str | None) -> str:
+    """Make a stage in a worker, as the session that asks for it would.
+
+    Args:
+        pickled: the stage.
+        folder: of the store.
+        session: tasks and languages of the session, and where its data lies.
+        parent: the key of the stage before this one: Dask starts no stage before its parent.
+    """
+    import cloudpickle
+
+    from xltkit.studies.make import make
+
+    with _one_at_a_time:
+        _join(session)
+        stage: Stage = cloudpickle.loads(pickled)
+        with unseen(_stop_if_unwanted):
+            make(stage, Store(folder))
+    return stage.key
+
+
+def _registries() -> tuple[dict, dict]:
+    """The tasks and languages of this session, which a fresh process knows only in part."""
+    from xltkit.data.languages import LANGUAGES
+    from xltkit.tasks import TASKS
+
+    return TASKS, LANGUAGES
+
+
+def _join(session: bytes) -> None:
+    """Know the tasks and languages of a session, and where its data lies.
+
+    Rows that were encoded for another session are kept: they are found by the fingerprints of
+    data that stages are found by, too.
+    """
+    import cloudpickle
+    import torch
+
+    if count := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(count))
+    *registries, hub = cloudpickle.loads(session)
+    for here, there in zip(_registries(), registries, strict=True):
+        here.update(there)
+    os.environ["XLTKIT_HUB"] = hub or _HUB
+
+
+def _stop_if_unwanted() -> None:
+    """Leave a stage that nobody waits for any more; Dask itself would let it run to its end."""
+    from distributed import get_worker
+    from distributed.worker import WORKER_ANY_RUNNING, thread_state
+
+    worker = get_worker()
+    state = worker.state.tasks.get(thread_state.key)
+    if worker.status not in WORKER_ANY_RUNNING or state is None or state.state == "cancelled":
+        raise Stopped("Nobody waits for this stage any more.")

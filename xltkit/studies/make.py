@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from safetensors.torch import load_file
 
@@ -26,7 +30,6 @@ from xltkit.keys import derive, digest
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.encoder import HEADS, load_heads, save_encoder
-from xltkit.studies import together
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, TrainingSet, get
@@ -43,25 +46,33 @@ from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.robust import Robust
 from xltkit.training.supervised import Encoded, Supervised
 
+# How long the other processes of a group wait while the first one scores, writes, or waits for a
+# stage that another run is making.
+PATIENCE = timedelta(days=7)
+
 
 def make(stage: Stage, store: Store, **options: Any) -> Path:
-    """The folder of a stage; it and the stages before it are trained if they are not there.
+    """The folder of a stage, which is made first if the store does not have it.
 
     Args:
-        stage: of ``training_stages`` or ``evaluation_stage``.
+        stage: of ``training_stages`` or ``evaluation_stage``; those before it are made, too.
         store: where stages are kept.
         options: passed to the loop (``checkpoint_seconds``).
     """
-    start = stage.encoder
-    if stage.parent is not None:
+    if stage.parent is None:
+        start = stage.encoder
+    else:
         start = str(make(stage.parent, store, **options))
+    is_training = not isinstance(stage.phase, Evaluate)
 
     def fill(folder: Path) -> dict[str, Any]:
-        wall, cpu = time.monotonic(), time.process_time()
-        if isinstance(stage.phase, Evaluate):
-            _evaluate(stage, start, folder)
-        else:
+        """Train or score into a folder; what it cost."""
+        wall = time.monotonic()
+        cpu = time.process_time()
+        if is_training:
             _train(stage, start, folder, options)
+        else:
+            _evaluate(stage, start, folder)
         return {
             "wall_s": time.monotonic() - wall,
             "cpu_s": time.process_time() - cpu,
@@ -73,16 +84,49 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             **_made_by(),
         }
 
-    if together.several():
-        scores = isinstance(stage.phase, Evaluate)
-        return together.get(store, stage.key, stage.signature, fill, alone=scores)
+    if in_group():
+        return _make_in_group(stage, store, fill, is_training)
     return store.get(stage.key, stage.signature, fill)
 
 
 @cache
 def _made_by() -> dict[str, Any]:
-    """What made the stages of this process; git is asked once."""
+    """Versions and commit that make the stages of this process; git is asked once."""
     return {"versions": versions(), "commit": commit()}
+
+
+def in_group() -> bool:
+    """Whether this process is one of several that ``accelerate launch`` or torchrun started."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def _make_in_group(
+    stage: Stage, store: Store, fill: Callable[[Path], dict[str, Any]], is_training: bool
+) -> Path:
+    """The folder of a stage that the processes of a group train together.
+
+    The first process alone uses the store: it waits for locks, writes and scores. It tells the
+    others which folder to train into, and with an empty name that the stage is finished.
+    """
+    state = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
+    if not state.is_main_process:
+        while folder := _broadcast(""):
+            fill(Path(folder))
+        return store.path(stage.key)
+
+    def fill_with_others(folder: Path) -> dict[str, Any]:
+        if is_training:
+            _broadcast(str(folder))
+        return fill(folder)
+
+    path = store.get(stage.key, stage.signature, fill_with_others)
+    _broadcast("")
+    return path
+
+
+def _broadcast(text: str) -> str:
+    """The text that the first process of the group sends; the others' own text is ignored."""
+    return broadcast_object_list([text])[0]
 
 
 @lru_cache(maxsize=64)
@@ -172,7 +216,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     )
     about = {"seed": seed, "folder": folder, "title": stage.title} | options
     trained = train(model, objective, batches, schedule, **about)
-    if together.several() and not PartialState().is_main_process:
+    if in_group() and not PartialState().is_main_process:
         return
     save_encoder(trained, tokenizer, folder)
     if way and way.method == "rotation":

@@ -23,7 +23,7 @@ def test_a_target_without_a_task_takes_that_of_the_study(tiny):
     arms = {"plain": Recipe(tiny), "robust": Recipe(tiny).then(Target(robust=Adversarial()))}
     made = study(arms, ["nli", "retrieval"], [0], languages=["en", "qas"], steps=4)
     phases = {(c.arm, c.task): c.stage.parent and c.stage.parent.phase for c in made.runs}
-    assert phases["plain", "nli"] == phases["robust", "nli"].plain
+    assert phases["plain", "nli"] == phases["robust", "nli"].base
     assert phases["robust", "nli"].robust == Adversarial() and phases["robust", "nli"].steps == 4
     assert phases["robust", "retrieval"] is None
     with pytest.raises(ValueError, match="names no task"):

@@ -65,7 +65,7 @@ def numbers(folder: Path) -> dict[str, bytes]:
 def progress(folder: Path, study) -> int:
     """The steps that are safe: of finished stages, and up to the last checkpoint of others."""
     done = identities(folder)
-    steps = {s.key: getattr(s.phase, "steps", 0) for s in study.stages}
+    steps = {s.key: s.phase.steps for s in study.stages}
     finished = sum(1 + steps.get(key, 0) for key in done)
     checkpoints = listed(folder, "*.partial/checkpoint-*")
     partial = [p for p in checkpoints if (p / "state.json").exists()]

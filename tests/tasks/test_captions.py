@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset, Image
 
 from xltkit.data import loading as data
-from xltkit.studies.make import _encoded_rows, make
+from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
@@ -21,7 +21,7 @@ from xltkit.training.batches import Plan
 from xltkit.training.contrast import Contrast
 from xltkit.training.phases import Intermediate, Pretrain, Target
 from xltkit.training.phases_images import ImageText
-from xltkit.training.supervised import Encoded
+from xltkit.training.supervised import EncodedTrainingSet, encode
 
 CAPTIONS = get("captions")
 WAYS = ("text to image", "image to text")
@@ -145,9 +145,9 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
     training_set = TrainingSet("captions", "qas", 30)
     phase = Pretrain(text=(training_set,), steps=2, batch_size=8, max_length=64)
     (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
-    (encoded,) = _encoded_rows(stage)
+    (encoded,) = encode(stage.phase, stage.encoder)
     texts = as_text(training_rows(training_set))["text"][:]
-    assert [list(f.sequences[0]) for f in encoded.features] == tokenizer(texts)["input_ids"]
+    assert [list(f.sequences[0]) for f in encoded.examples] == tokenizer(texts)["input_ids"]
     folder = make(stage, store)
     assert (folder / "model.safetensors").is_file() and not (folder / "tower").exists()
     assert not (store.folder / "vectors").exists()
@@ -160,8 +160,8 @@ def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenize
         rows, phase = training_rows(training_set), ImageText(training_set, tower="pixels")
         features = TYPES["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
         plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
-        about = ([Encoded(CAPTIONS, features)], plan, tokenizer, 0)
-        (batch,) = Contrast(*about, phase=phase, rows=[rows], store=tmp_path).batches(0, 1)
+        about = ([EncodedTrainingSet(CAPTIONS, features)], plan, tokenizer, 0)
+        (batch,) = Contrast(*about, phase=phase, store=tmp_path).batches(0, 1)
         made.append(batch.inputs)
     plain, dealt = made
     assert torch.equal(plain["input_ids"], dealt["input_ids"])

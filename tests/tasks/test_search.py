@@ -22,7 +22,7 @@ from xltkit.tasks import get
 from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task, TrainingArguments
 from xltkit.training.batches import Plan
-from xltkit.training.supervised import Encoded, Supervised
+from xltkit.training.supervised import EncodedTrainingSet, Supervised
 
 RANKING = TYPES["ranking"]
 
@@ -68,7 +68,7 @@ def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tokenizer):
     features = RANKING.encode(task, rows, tokenizer, 96, training=True)
     assert {len(f.sequences) for f in features} == {3}  # query, candidate, negative
     plan = Plan([[len(f) for f in features]], [1.0], 2, 4, 0)
-    objective = Supervised([Encoded(task, features)], plan, tokenizer, 0)
+    objective = Supervised([EncodedTrainingSet(task, features)], plan, tokenizer, 0)
     assert objective.batches(0, 1)[0].inputs["input_ids"].shape[0] == 12
     with pytest.raises(ValueError, match="accumulation=1"):
         objective.batches(0, 2)

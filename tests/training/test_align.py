@@ -14,26 +14,20 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import TaskType
-from xltkit.tasks.labels import TYPES
-from xltkit.training.align import Align, Joint, Sides, rotations, sides
+from xltkit.training.align import Align, Sides, rotations, sides
 from xltkit.training.phases import Target
 
 PAIRS = (TrainingSet("pairs", "qas", 40),)
 
 
-def joint(made, tokenizer, weight=1.0, **more):
-    way = {"pairs": PAIRS, **more}
-    pairs = [sides(p, tokenizer, 64) for p in PAIRS]
-
-    def collate(features):
-        return TYPES["text"].collate(features, tokenizer, training=False)
-
-    return Joint(made, made.batches, pairs, collate, "nli", Align(weight=weight, **way), seed=3)
+def joint(made, **settings):
+    align = Align(**{"pairs": PAIRS, **settings})
+    return align.objective(made.training_sets, made.plan, made.tokenizer, 3, max_length=64)
 
 
 def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny, tokenizer):
     made = objective(tokenizer, "nli")
-    both = joint(made, tokenizer, weight=2.0)
+    both = joint(made, weight=2.0)
     (batch,) = both.batches(0, 1)
     model = fresh(tiny, made).eval()
     plain, apart = both(model, batch)
@@ -53,7 +47,7 @@ def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny, tokenizer):
 
 
 def test_pairs_are_drawn_anew_each_step_and_divided_among_parts(tiny, tokenizer):
-    both = joint(objective(tokenizer, "nli"), tokenizer)
+    both = joint(objective(tokenizer, "nli"))
     (whole,) = both.batches(2, 1)
     parts = both.batches(2, 4)
     assert [len(p.inputs["pair/input_ids"]) for p in parts] == [2 * len(p.labels) for p in parts]
@@ -62,14 +56,14 @@ def test_pairs_are_drawn_anew_each_step_and_divided_among_parts(tiny, tokenizer)
     assert drawn == again_
     other = {tuple(r[r != 1].tolist()) for r in both.batches(3, 1)[0].inputs["pair/input_ids"]}
     assert drawn != other
-    model = fresh(tiny, both.objective).eval()
+    model = fresh(tiny, both).eval()
     summed = [sum(float(list(both(model, p))[1].detach()) for p in ps) for ps in ([whole], parts)]
     assert summed[0] == pytest.approx(summed[1], rel=1e-3)
 
 
 def test_the_weight_of_the_distance_does_not_depend_on_the_number_of_pairs(tiny, tokenizer):
     made = objective(tokenizer, "nli")
-    both = joint(made, tokenizer, batch_size=2)
+    both = joint(made, batch_size=2)
     (batch,) = both.batches(0, 1)
     assert len(batch.inputs["pair/input_ids"]) == 4
     assert float(batch.inputs["pair/share"]) == 8 / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,33 +12,25 @@ import torch
 from xltkit.models import encoder as models
 from xltkit.models import vision
 from xltkit.models.heads import Joint
-from xltkit.studies import make as making
-from xltkit.tasks import TrainingSet, get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks import TrainingSet
 from xltkit.tasks.rows import training_rows
 from xltkit.training import contrast
 from xltkit.training.batches import Plan
-from xltkit.training.contrast import Contrast, Distillation, Memory, info_nce
+from xltkit.training.contrast import Memory, info_nce
 from xltkit.training.phases_images import Distil, ImageText
-from xltkit.training.supervised import Encoded
+from xltkit.training.supervised import encode
 
 FEW = TrainingSet("captions", "qas", 40)
 
 
-def objective(phase, tokenizer, store, steps=6, batch_size=8):
-    """The objective of a phase as ``making`` puts it together."""
-    rows = [training_rows(p) for p in phase.training_sets]
-    encoded = []
-    for training_set, own in zip(phase.training_sets, rows, strict=True):
-        kind = TYPES[phase.trained_as(training_set)]
-        task = making.replace(get(training_set.task), kind=kind.name)
-        own = making.as_text(own) if kind.name == "lessons" else own
-        encoded.append(Encoded(task, kind.encode(task, own, tokenizer, 96, training=True)))
-    lengths = [[len(f) for f in e.features] for e in encoded]
-    shares = phase.weights([len(r) for r in rows])
-    plan = Plan(lengths, shares, steps, batch_size, seed=3)
-    made = Contrast if isinstance(phase, ImageText) else Distillation
-    return made(encoded, plan, tokenizer, 3, phase=phase, rows=rows, store=store.folder)
+def objective(phase, tiny, tokenizer, store, steps=6, batch_size=8):
+    """The objective of a phase as a stage puts it together."""
+    phase = replace(phase, max_length=96)
+    encoded = encode(phase, tiny)
+    lengths = [[len(example) for example in e.examples] for e in encoded]
+    weights = phase.weights([p.examples for p in phase.training_sets])
+    plan = Plan(lengths, weights, steps, batch_size, seed=3)
+    return phase.objective(encoded, plan, tokenizer, 3, store=store.folder)
 
 
 # --- the loss ------------------------------------------------------------------------------------
@@ -131,7 +124,7 @@ def test_the_oldest_pairs_fall_out_of_the_queue():
 
 def test_each_caption_comes_with_its_own_picture(tiny, tokenizer, store):
     phase = ImageText((TrainingSet("captions", "qas", 9), TrainingSet("captions", "qbu", 12)))
-    made = objective(phase, tokenizer, store)
+    made = objective(phase, tiny, tokenizer, store)
     seen = set()
     for step in range(6):
         (batch,) = made.batches(step, 1)
@@ -148,7 +141,7 @@ def test_each_caption_comes_with_its_own_picture(tiny, tokenizer, store):
 
 
 def test_a_paraphrase_stands_where_the_picture_would(tiny, tokenizer, store):
-    made = objective(ImageText(FEW, against="paraphrase", queue=20), tokenizer, store)
+    made = objective(ImageText(FEW, against="paraphrase", queue=20), tiny, tokenizer, store)
     model = models.Model(tiny, made.heads()).eval()
     made.prepare(model)
     head, more = model.heads["captions"], None
@@ -181,7 +174,7 @@ def taught(monkeypatch):
 
 
 def test_the_student_is_told_the_squared_distance_from_the_teacher(tiny, tokenizer, store, taught):
-    made = objective(Distil(FEW), tokenizer, store)
+    made = objective(Distil(FEW), tiny, tokenizer, store)
     texts = [t for texts in training_rows(FEW)["texts"][:] for t in texts]
     assert taught == [("micro-clip", texts)]
     model = models.Model(tiny, made.heads()).eval()
@@ -191,7 +184,7 @@ def test_the_student_is_told_the_squared_distance_from_the_teacher(tiny, tokeniz
     given = model.heads["captions"].text((hidden * mask).sum(1) / mask.sum(1))
     said = [tokenizer(t)["input_ids"] for t in texts]
     at = [said.index([i for i in row.tolist() if i != 1]) for row in ids]
-    wanted = torch.from_numpy(made.wanted[0][at]).float()
+    wanted = torch.from_numpy(made.targets[0][at]).float()
     by_hand = (given - wanted).square().mean(1).sum()
     assert float(made(model, batch).detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
     # a part without examples repeats one, and counts for nothing
@@ -201,9 +194,9 @@ def test_the_student_is_told_the_squared_distance_from_the_teacher(tiny, tokeniz
     assert sum(summed) == pytest.approx(float(by_hand.detach()), rel=1e-4) and summed[8:] == [0, 0]
 
 
-def test_of_a_translation_pair_the_teacher_reads_the_translation(tokenizer, store, taught):
+def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer, store, taught):
     training_set = TrainingSet("caption-pairs", "qas", 20)
-    made = objective(Distil(training_set), tokenizer, store)
+    made = objective(Distil(training_set), tiny, tokenizer, store)
     rows = training_rows(training_set)
     assert taught[0][1] == rows["translation"][:] != rows["text"][:]
     (batch,) = made.batches(0, 1)

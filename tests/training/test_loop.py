@@ -15,7 +15,7 @@ from xltkit.tasks.rows import training_rows
 from xltkit.training import loop
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Diverged, Schedule, train
-from xltkit.training.supervised import Encoded, Supervised
+from xltkit.training.supervised import EncodedTrainingSet, Supervised
 
 
 def objective(tokenizer, *names, steps=12, batch_size=8):
@@ -24,8 +24,8 @@ def objective(tokenizer, *names, steps=12, batch_size=8):
         task = get(name)
         rows = training_rows(TrainingSet(name, "en", 60))
         features = TYPES[task.kind].encode(task, rows, tokenizer, 96, training=True)
-        training_sets.append(Encoded(task, features))
-    lengths = [[len(f) for f in p.features] for p in training_sets]
+        training_sets.append(EncodedTrainingSet(task, features))
+    lengths = [[len(f) for f in p.examples] for p in training_sets]
     plan = Plan(lengths, [1 / len(names)] * len(names), steps, batch_size, seed=3)
     return Supervised(training_sets, plan, tokenizer, seed=3)
 

@@ -15,7 +15,7 @@ from xltkit.training.robust import (
     Adversarial,
     Ball,
     RandomPerturbation,
-    shifted,
+    perturbed,
 )
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5
@@ -86,14 +86,14 @@ def test_nothing_leaves_the_ball_and_padding_stays(norm):
     batch = batch_of(5, 2, 1)
     ball = Ball(Toy(), batch.inputs, norm, 0.25)
     padding = batch.inputs["attention_mask"] == 0
-    delta = ball.start(0.2, 7)
+    delta = ball.initial(0.2, 7)
     for _ in range(20):
-        delta = ball.up(delta, torch.randn_like(delta), 0.4)
+        delta = ball.ascend(delta, torch.randn_like(delta), 0.4)
         size = delta.flatten(1).norm(dim=1) if norm == "l2" else delta.abs().amax((1, 2))
         limit = 0.25 if norm == "l2" else 0.25 / math.sqrt(2)
         assert (size <= limit + 1e-6).all() and (delta[padding] == 0).all()
-    assert torch.equal(ball.start(0.2, 7), ball.start(0.2, 7))
-    assert not torch.equal(ball.start(0.2, 7), ball.start(0.2, 8))
+    assert torch.equal(ball.initial(0.2, 7), ball.initial(0.2, 7))
+    assert not torch.equal(ball.initial(0.2, 7), ball.initial(0.2, 8))
 
 
 def test_noise_is_as_long_as_it_says():
@@ -174,30 +174,21 @@ def test_nothing_is_left_on_the_model(tiny, tokenizer):
     for method in METHODS.values():
         backpropagated(method.losses(made, model, batch))
     assert torch.equal(before, made(model, batch))
-    with pytest.raises(RuntimeError), shifted(model, torch.zeros(1, 2, 3, 4, 5)):
+    with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
         made(model, batch)
     assert torch.equal(before, made(model, batch))  # an error takes the hook away, too
 
 
-class _Robust:
-    """Plain batches under a robust objective, as a stage puts them together."""
-
-    def __init__(self, plain, method):
-        self.plain, self.method = plain, method
-        self.batches, self.heads = plain.batches, plain.heads
-
-    def __call__(self, model, batch):
-        return self.method.losses(self.plain, model, batch)
-
-
 @pytest.mark.parametrize("method", [Adversarial(), RandomPerturbation()])
 def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, tokenizer, tmp_path, method, killed_at):
-    made = _Robust(objective(tokenizer, "nli"), method)
+    made = objective(tokenizer, "nli")
+    made.robust = method
     whole = weights(run(tiny, made, tmp_path / "whole"))
     with killed_at(7):
         run(tiny, made, tmp_path / "torn", checkpoint_seconds=0.0)
     assert same(whole, weights(run(tiny, made, tmp_path / "torn")))
-    plain = weights(run(tiny, made.plain, tmp_path / "plain"))
+    made.robust = None
+    plain = weights(run(tiny, made, tmp_path / "plain"))
     assert not same(whole, plain)
 
 

@@ -22,7 +22,7 @@ from xltkit.evaluation.beam import flips
 from xltkit.models import device
 from xltkit.models.encoder import TOKENS, batches_by_length
 from xltkit.tasks.base import IGNORED, EncodedExample
-from xltkit.training.robust import Ball, shifted
+from xltkit.training.robust import Ball, perturbed
 
 ROWS = 128  # attacked at a time: gradients are kept for each of their tokens
 GAINS = 2**25  # computed at a time
@@ -333,7 +333,7 @@ def read(
     model: AttackedModel, batch: Batch, delta: Tensor
 ) -> tuple[list[tuple[Any, float]], Tensor]:
     """Outputs with losses of a batch under a shift of its embeddings, and the loss to ascend."""
-    with device.autocast(), shifted(model.model, delta):
+    with device.autocast(), perturbed(model.model, delta):
         logits = model.model(model.head, **batch.inputs)
         losses = model.type.losses(logits, batch.labels)
     said = model.type.outputs(logits.detach(), batch.chosen)
@@ -364,7 +364,7 @@ def perturb(model: AttackedModel, rows: Sequence[Row], attack: EmbeddingPGD) -> 
         _, loss = read(model, batch, delta)
         for step in steps:
             (gradient,) = torch.autograd.grad(loss, delta)
-            delta = ball.up(delta.detach(), gradient, attack.step * attack.radius)
+            delta = ball.ascend(delta.detach(), gradient, attack.step * attack.radius)
             delta = delta.requires_grad_()
             said, loss = read(model, batch, delta)
             for i, pair in zip(batch.places, said, strict=True):

@@ -17,7 +17,7 @@ from xltkit.models.heads import mean_pool
 from xltkit.tasks.base import EncodedExample, TaskType
 from xltkit.tasks.labels import TYPES
 from xltkit.tasks.schema import Task
-from xltkit.training.robust import Ball, RandomPerturbation, shifted
+from xltkit.training.robust import Ball, RandomPerturbation, perturbed
 
 POOLINGS = ("mean", "first")
 VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
@@ -71,7 +71,7 @@ def _voted(
     ballots = []
     for vote in range(VOTES):
         noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, vote))
-        with shifted(model, noise):
+        with perturbed(model, noise):
             ballots.append(kind.outputs(model(head, **tensors), chosen))
     return [kind.vote(ballot) for ballot in zip(*ballots, strict=True)]
 

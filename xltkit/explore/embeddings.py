@@ -39,7 +39,7 @@ def checkpoints(results: Results, arm: str = "", task: str = "", seed: int | Non
         known = {(c.arm, c.task, c.seed) for c in cells}
         raise ValueError(f"There is no run {(arm, task, seed)}; there are {sorted(known)}.")
     stages = mine[0].stage.chain[:0:-1]  # without the evaluation, first to last
-    if any((a := getattr(s.phase, "align", None)) and a.method == "rotation" for s in stages):
+    if any(s.phase.align and s.phase.align.method == "rotation" for s in stages):
         raise ValueError(f"{arm!r} is aligned by rotation, which is in no checkpoint.")
     after = {f"after {s.title.rpartition(' (')[0]}": str(results.store.path(s.key)) for s in stages}
     encoder = mine[0].stage.encoder

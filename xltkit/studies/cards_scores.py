@@ -18,7 +18,6 @@ from xltkit.studies.cards_parts import FREE, Record, markdown, public, step
 from xltkit.studies.results import degenerate_runs
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get
-from xltkit.training.phases import nameless
 
 # What the Hub calls the kinds of tasks, for the scores in the head of a card.
 HUB_KINDS = {
@@ -26,6 +25,12 @@ HUB_KINDS = {
     "tagging": "token-classification", "span": "question-answering",
 }  # fmt: skip
 WAYS = ("attack", "smoothing", "mixed")
+
+
+def nameless(values: dict[str, Any]) -> dict[str, Any]:
+    """A signature without what folders of weights are called."""
+    names = ("encoder", "tower", "teacher")
+    return {key: value for key, value in values.items() if key not in names}
 
 
 @dataclass(frozen=True)

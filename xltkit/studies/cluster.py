@@ -309,7 +309,7 @@ def _steps_below(stages: Sequence[Stage]) -> dict[str, int]:
     for stage in reversed(stages):
         waiting = below.setdefault(stage.key, 0)
         if stage.parent:
-            steps = waiting + getattr(stage.phase, "steps", 1)
+            steps = waiting + (stage.phase.steps or 1)
             below[stage.parent.key] = max(below.get(stage.parent.key, 0), steps)
     return below
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,16 @@ from xltkit.models import encoder as models
 from xltkit.models.encoder import HEADS, load_heads, save_encoder
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
-from xltkit.tasks import Task, TrainingSet, get
-from xltkit.tasks.base import EncodedExample, Head
-from xltkit.tasks.captions import as_text
+from xltkit.tasks import Task, get
+from xltkit.tasks.base import Head
 from xltkit.tasks.labels import TYPES
-from xltkit.tasks.rows import state, training_rows
+from xltkit.tasks.rows import training_rows
 from xltkit.training import align
 from xltkit.training.batches import Plan
-from xltkit.training.contrast import Contrast, Distillation, joint_head
-from xltkit.training.loop import Batch, Objective, Schedule, train
-from xltkit.training.phases import Evaluate, Intermediate, Phase, Pretrain, nameless, signature
-from xltkit.training.phases_images import Distil, ImageText
-from xltkit.training.robust import Robust
-from xltkit.training.supervised import Encoded, Supervised
+from xltkit.training.contrast import joint_head
+from xltkit.training.loop import Schedule, train
+from xltkit.training.phases import Evaluate, signature
+from xltkit.training.supervised import encode
 
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
 # stage that another run is making.
@@ -76,7 +73,7 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
         return {
             "wall_s": time.monotonic() - wall,
             "cpu_s": time.process_time() - cpu,
-            "steps": getattr(stage.phase, "steps", 0),
+            "steps": stage.phase.steps,
             "device": str(device.device()),
             "dtype": "bf16" if device.precision() == "bf16" else "fp32",
             "threads": torch.get_num_threads(),
@@ -129,98 +126,35 @@ def _broadcast(text: str) -> str:
     return broadcast_object_list([text])[0]
 
 
-@lru_cache(maxsize=64)
-def _encoded(
-    training_set: TrainingSet, now: str, kind: str, max_length: int, tokenizer_at: str,
-    robust: Robust | None,
-) -> list[EncodedExample]:  # fmt: skip
-    """Encoding a data set once serves every stage of a process that trains on it."""
-    task = get(training_set.task)
-    tokenizer = models.load_tokenizer(tokenizer_at)
-    limit = min(max_length, tokenizer.model_max_length)
-    rows = training_rows(training_set)
-    rows = robust.augment(task, rows) if robust else rows
-    rows = as_text(rows) if kind in ("text", "lessons") else rows
-    return TYPES[kind].encode(task, rows, tokenizer, limit, training=True)
-
-
-def _encoded_rows(stage: Stage) -> list[Encoded]:
-    """The training rows of a stage; only text that a phase mixes in is never augmented."""
-    phase, robust = stage.phase, getattr(stage.phase, "robust", None)
-    encoded = []
-    for training_set in phase.training_sets:
-        task = replace(get(training_set.task), kind=phase.trained_as(training_set))
-        changed = robust if robust and robust.augments and task.kind != "text" else None
-        about = (task.kind, phase.max_length, stage.encoder, changed)
-        features = _encoded(training_set, state(training_set), *about)
-        encoded.append(Encoded(task, features))
-    return encoded
-
-
-def _plain(phase: Phase, about: tuple[Any, ...], store: Path) -> Supervised:
-    """The losses of a phase, before anything makes them robust."""
-    if isinstance(phase, ImageText | Distil):
-        rows = [training_rows(p) for p in phase.training_sets]
-        objective = Contrast if isinstance(phase, ImageText) else Distillation
-        return objective(*about, phase=phase, rows=rows, store=store)
-    rate = phase.mask_rate if isinstance(phase, Pretrain | Intermediate) else 0.15
-    return Supervised(*about, rate)
-
-
-def _objective(
-    phase: Phase, plain: Supervised, pairs: dict[str, align.Sides], seed: int
-) -> tuple[Objective, Any]:
-    """What a phase optimises, and its batches: the plain losses, made robust, aligned."""
-    robust, way = getattr(phase, "robust", None), getattr(phase, "align", None)
-
-    def objective(model: torch.nn.Module, batch: Batch) -> Any:
-        """Text that a phase mixes in is trained plainly."""
-        is_task = plain.kind(batch).name != "text"
-        return robust.losses(plain, model, batch) if robust and is_task else plain(model, batch)
-
-    if way is None or way.method != "joint":
-        return objective, plain.batches
-    collate = partial(TYPES["text"].collate, tokenizer=plain.tokenizer, training=False)
-    head = phase.training_sets[0].task
-    joint = align.Joint(objective, plain.batches, list(pairs.values()), collate, head, way, seed)
-    return joint, joint.batches
-
-
 def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
+    """Train a phase from the encoder in ``start``, and write what it trained into a folder."""
     phase = stage.phase
     # The seed of a phase depends neither on what came before nor on robust training: arms that
     # share a phase share its heads, its order and its dropout, and so differ in nothing else.
-    seed = derive(stage.seed, digest(nameless(signature(phase.plain))))
+    seed = derive(stage.seed, digest(signature(phase.base, with_names=False)))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     tokenizer = models.load_tokenizer(stage.encoder)
-    encoded = _encoded_rows(stage)
-    sizes = [len(training_rows(p)) for p in phase.training_sets]
-    lengths = [[len(f) for f in e.features] for e in encoded]
+    training_sets = encode(phase, stage.encoder)
+    sizes = [len(training_rows(training_set)) for training_set in phase.training_sets]
+    lengths = [[len(example) for example in encoded.examples] for encoded in training_sets]
     plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
-    plain = _plain(phase, (encoded, plan, tokenizer, seed), folder.parent)
-    way = getattr(phase, "align", None)
-    pairs = (
-        {p.language: align.sides(p, tokenizer, phase.max_length) for p in way.pairs} if way else {}
-    )
-    objective, batches = _objective(phase, plain, pairs, seed)
+    objective = phase.objective(training_sets, plan, tokenizer, seed, store=folder.parent)
     torch.manual_seed(derive(seed, "heads"))
-    # The backward pass of fused attention on a CPU is slower than plain attention on short
+    # The backward pass of fused attention on a CPU is slower than eager attention on short
     # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
-    short = device.device().type == "cpu" and phase.max_length <= 128
-    scratch = isinstance(phase, Pretrain) and phase.scratch
-    attention = "eager" if short else ""
-    model = models.Model(start, plain.heads(), phase.pooling, attention, scratch)
-    plain.prepare(model)
+    is_short = device.device().type == "cpu" and phase.max_length <= 128
+    attention = "eager" if is_short else ""
+    model = models.Model(start, objective.heads(), phase.pooling, attention, phase.scratch)
+    objective.prepare(model)
     schedule = Schedule(
         phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
     )
-    about = {"seed": seed, "folder": folder, "title": stage.title} | options
-    trained = train(model, objective, batches, schedule, **about)
+    options = options | {"seed": seed, "folder": folder, "title": stage.title}
+    trained = train(model, objective, objective.batches, schedule, **options)
     if in_group() and not PartialState().is_main_process:
         return
     save_encoder(trained, tokenizer, folder)
-    if way and way.method == "rotation":
-        align.save(align.rotations(trained, pairs, tokenizer), folder)
+    objective.finish(trained, folder)
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:

@@ -29,7 +29,7 @@ class Recipe:
         *before, _ = (*self.phases, *phases) or (None,)
         if any(isinstance(p, Target) and not p.task for p in before):
             raise ValueError("Nothing can follow Target() without a task: the study ends with it.")
-        if any(getattr(p, "scratch", False) for p in (self.phases + phases)[1:]):
+        if any(p.scratch for p in (self.phases + phases)[1:]):
             raise ValueError(
                 "Pretrain(scratch=True) draws new weights, and what came before would be lost; "
                 "let it be the first phase, or leave scratch out."

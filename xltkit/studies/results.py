@@ -258,7 +258,7 @@ def plan(stages: Sequence[Stage], store: Store) -> pd.DataFrame:
         row = {
             "key": stage.key,
             "stage": stage.title,
-            "steps": getattr(stage.phase, "steps", 0),
+            "steps": stage.phase.steps,
             "cached": cached,
             "seconds": 0.0 if cached else rates.get(likeness, np.nan) * units,
         }

@@ -14,7 +14,7 @@ from xltkit.tasks import Source, Task, get
 from xltkit.tasks.captions import check_paraphrases
 from xltkit.tasks.labels import JUDGED, TYPES
 from xltkit.tasks.rows import count, source_of, training_rows
-from xltkit.training.phases import Evaluate, Phase, nameless, signature
+from xltkit.training.phases import Evaluate, Phase, signature
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,19 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """The name of the stage in the store; what folders of weights are called plays no part."""
-        return digest(nameless(self.signature))
+        return digest(self._identity(with_names=False))
 
     @property
     def signature(self) -> dict[str, Any]:
         """What the key is a hash of, readable, and the names that weights were given by."""
+        return {"encoder": self.encoder} | self._identity(with_names=True)
+
+    def _identity(self, with_names: bool) -> dict[str, Any]:
         return {
-            "encoder": self.encoder,
             "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
             "seed": self.seed,
             "data": dict(self.data),
-            **signature(self.phase),
+            **signature(self.phase, with_names),
         }
 
     @property
@@ -58,8 +60,9 @@ class Stage:
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
         tasks = "+".join(dict.fromkeys(p.task for p in self.phase.training_sets))
-        if ways := [w for n in ("robust", "align") if (w := getattr(self.phase, n, None))]:
-            tasks += ", " + ", ".join(type(w).__name__ for w in ways)
+        for method in (self.phase.robust, self.phase.align):
+            if method is not None:
+                tasks += f", {type(method).__name__}"
         count = len({p.language for p in self.phase.training_sets})
         where = f" in {count} languages" if count > 1 else ""
         return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
@@ -75,20 +78,19 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     for phase in recipe.phases:
         sizes = [count(p) for p in phase.training_sets]
         for p in phase.training_sets:
-            if phase.trained_as(p) == "captions" and not phase.finds_pictures:
+            if phase.task_type(p) == "captions" and not phase.has_image_space:
                 TYPES["captions"].head(get(p.task))  # raises the error that says what to type
-            if phase.trained_as(p) == "paraphrases":
+            if phase.task_type(p) == "paraphrases":
                 check_paraphrases(training_rows(p), p.task)
-        align, robust = getattr(phase, "align", None), getattr(phase, "robust", None)
         fingerprints = (
             {
                 f"{p.task}/{p.language}": data.fingerprint(
                     source_of(get(p.task), "train"), p.language
                 )
-                for p in (*phase.training_sets, *(align.pairs if align else ()))
+                for p in (*phase.training_sets, *(phase.align.pairs if phase.align else ()))
             }
             | phase.sources()
-            | (robust.sources() if robust else {})
+            | (phase.robust.sources() if phase.robust else {})
         )
         parent = stages[-1] if stages else None
         known = tuple(sorted(fingerprints.items()))
@@ -128,7 +130,7 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
     asked = [name for name, way in ways.items() if way]
     if len(asked) > 1:
         raise ValueError(f"{phase.task} can be scored in one way at a time, not {asked}.")
-    if kind == "captions" and not (parent and parent.phase.finds_pictures):
+    if kind == "captions" and not (parent and parent.phase.has_image_space):
         raise ValueError(
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
@@ -137,7 +139,7 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
     fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": two}
     if asked and kind not in fit[asked[0]]:
         raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")
-    align = parent and getattr(parent.phase, "align", None)
+    align = parent and parent.phase.align
     rotated = align and align.method == "rotation"
     if rotated and (phase.attack or phase.mixed or kind == "ranking"):
         raise ValueError(

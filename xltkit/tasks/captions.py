@@ -156,10 +156,10 @@ class Paraphrases(Captions):
         ]
 
 
-class Lessons(TaskType):
+class DistillationTexts(TaskType):
     """Texts of which a teacher has vectors; the target is the number of the text."""
 
-    name = "lessons"
+    name = "distillation"
 
     def encode(
         self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool

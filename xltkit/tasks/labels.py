@@ -23,7 +23,7 @@ from xltkit.tasks.base import (
     terms_table,
     token_arrays,
 )
-from xltkit.tasks.captions import Captions, Lessons, Paraphrases
+from xltkit.tasks.captions import Captions, DistillationTexts, Paraphrases
 from xltkit.tasks.retrieval import Mining, Ranking, Retrieval
 from xltkit.tasks.schema import Task
 from xltkit.tasks.span import Span
@@ -267,7 +267,7 @@ TYPES: dict[str, TaskType] = {
     kind.name: kind
     for kind in (
         Classification(), Choice(), Tagging(), Span(), Retrieval(), Mining(), Ranking(), Text(),
-        Captions(), Paraphrases(), Lessons(),
+        Captions(), Paraphrases(), DistillationTexts(),
     )
 }  # fmt: skip
 # Kinds that predict each item by itself: they can be attacked, and asked under noise.

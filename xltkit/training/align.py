@@ -1,12 +1,12 @@
 """Alignment by translation pairs: the literature's alternative to robust training.
 
-Both ways need text in every language that is aligned, which robust training claims to do without;
-whoever reports their scores reports ``Align.cost`` too.
+Both methods need text in every language that is aligned, which robust training claims to do
+without; whoever reports their scores reports ``Align.cost`` too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,35 +16,37 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.linalg import orthogonal_procrustes
-from torch import Tensor, nn
+from torch import Tensor
 
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer
 from xltkit.models.heads import mean_pool
+from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import EncodedExample, TaskType, features_of
 from xltkit.tasks.rows import count, training_rows
-from xltkit.tasks.schema import TrainingSet
-from xltkit.training.loop import Batch, Objective
+from xltkit.training.loop import Batch
+from xltkit.training.supervised import Supervised
 
 METHODS = ("joint", "rotation")
 FILE = "rotations.safetensors"
-Turns = dict[str, dict[str, Tensor]]  # by language, what ``Model.rotated`` needs
-MARK = "pair/"  # before the names of the inputs that are translation pairs
+Rotations = dict[str, dict[str, Tensor]]  # by language, what ``Model.rotated`` takes
+PREFIX = "pair/"  # of the names of the inputs that are translation pairs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Align:
     """How the languages of translation pairs are brought together in a target phase.
 
-    ``joint``: beside its own loss, every step draws some pairs and adds ``weight`` times the mean
-    squared distance of the pooled vectors of the two sides; gradients reach both (XeroAlign, Gritta
-    and Iacobacci 2021; there the pairs are translations of the task's own training data, here any).
-    A sequence head pools as for its scores; other heads take the mean of the tokens.
+    ``joint``: beside the loss of the task, every step draws some pairs and adds ``weight`` times
+    the mean squared distance of the pooled vectors of the two sides; gradients reach both
+    (XeroAlign, Gritta and Iacobacci 2021; there the pairs are translations of the task's training
+    data, here any). A sequence head pools as for its scores; other heads take the mean of the
+    tokens.
 
-    ``rotation``: the phase trains as ever. Then, for each language, the orthogonal matrix is found
-    that turns centred sentence vectors onto those of their English translations (Procrustes; from
-    sentences, as in Aldarmaki and Diab 2019), and test inputs in that language are turned by it
-    between encoder and head. No weight changes.
+    ``rotation``: the phase trains as ever. Then, for each language, the orthogonal matrix is
+    computed that rotates centered sentence vectors onto those of their English translations
+    (Procrustes; from sentences, as in Aldarmaki and Diab 2019), and test inputs in that language
+    are rotated by it between encoder and head. No weight changes.
 
     Attributes:
         pairs: sets of translations, such as ``TrainingSet("pairs", "qbe", 500)``.
@@ -74,9 +76,22 @@ class Align:
         """The translation pairs used, by language."""
         return {p.language: count(p) for p in self.pairs}
 
+    def objective(self, *inputs: Any, max_length: int) -> Supervised:
+        """The objective of a task with the translation pairs beside it.
+
+        Args:
+            inputs: of ``Supervised``.
+            max_length: tokens of a sentence.
+
+        Raises:
+            ValueError: if a training set has no translations.
+        """
+        objective = Joint if self.method == "joint" else Rotated
+        return objective(*inputs, align=self, max_length=max_length)
+
 
 class Sides(NamedTuple):
-    """Translation pairs as features: the sentences of a language and their English ones."""
+    """Encoded translation pairs: the sentences of a language and their English translations."""
 
     text: list[EncodedExample]
     english: list[EncodedExample]
@@ -90,73 +105,91 @@ def sides(training_set: TrainingSet, tokenizer: Any, max_length: int) -> Sides:
             f"{training_set.task} has no translations; align by translation pairs, such as 'pairs'."
         )
     options = {"truncation": True, "max_length": max_length}
-    return Sides(*(features_of(tokenizer(rows[c][:], **options)) for c in ("text", "translation")))
+    text = features_of(tokenizer(rows["text"][:], **options))
+    english = features_of(tokenizer(rows["translation"][:], **options))
+    return Sides(text, english)
 
 
-class Joint:
-    """An objective and the distance of translation pairs beside it.
+def _collate(examples: Sequence[EncodedExample], tokenizer: Any) -> dict[str, Tensor]:
+    return TaskType().collate(examples, tokenizer, training=False)
 
-    Args:
-        objective: of the task.
-        batches: of the task.
-        pairs: of all languages.
-        collate: features to tensors.
-        head: the name of the head whose pooling is used.
-        way: how they are aligned.
-        seed: of the pairs' order.
-    """
 
-    def __init__(
-        self, objective: Objective, batches: Callable[[int, int], Sequence[Batch]],
-        pairs: Sequence[Sides], collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
-        head: str, way: Align, seed: int,
-    ):  # fmt: skip
-        self.objective, self.plain_batches = objective, batches
-        self.text = [f for p in pairs for f in p.text]
-        self.english = [f for p in pairs for f in p.english]
-        self.collate, self.head, self.way, self.seed = collate, head, way, seed
+class Joint(Supervised):
+    """The objective of a task, and the distance of translation pairs beside it."""
+
+    def __init__(self, *inputs: Any, align: Align, max_length: int):
+        super().__init__(*inputs)
+        self.align = align
+        self.head = self.training_sets[0].task.name  # whose pooling is used
+        self.text: list[EncodedExample] = []
+        self.english: list[EncodedExample] = []
+        for training_set in align.pairs:
+            text, english = sides(training_set, self.tokenizer, max_length)
+            self.text += text
+            self.english += english
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The batches of a step with some pairs, drawn at random."""
-        batches = list(self.plain_batches(step, parts))
+        batches = super().batches(step, parts)
         random = np.random.default_rng(derive(self.seed, "pairs", step))
-        total = sum(len(batch.labels) for batch in batches if batch.targets)
-        total = self.way.batch_size or total
-        drawn = np.array_split(random.integers(len(self.text), size=total), parts)
+        examples = sum(len(batch.labels) for batch in batches if batch.targets)
+        size = self.align.batch_size or examples
         targets = sum(batch.targets for batch in batches)
-        for i, (batch, at) in enumerate(zip(batches, drawn, strict=True)):
-            if not len(at):
+        indices = np.array_split(random.integers(len(self.text), size=size), parts)
+        for i, drawn in enumerate(indices):
+            if not len(drawn):
                 continue
-            chosen = [side[k] for side in (self.text, self.english) for k in at]
-            pairs = {MARK + name: value for name, value in self.collate(chosen).items()}
+            chosen = [side[k] for side in (self.text, self.english) for k in drawn]
+            inputs = dict(batches[i].inputs)
+            for name, value in _collate(chosen, self.tokenizer).items():
+                inputs[PREFIX + name] = value
             # The loop divides by the targets of the step; the mean over its pairs is wanted.
-            share = torch.tensor(targets / total)
-            batches[i] = batch._replace(inputs=batch.inputs | pairs | {MARK + "share": share})
+            inputs[PREFIX + "share"] = torch.tensor(targets / size)
+            batches[i] = batches[i]._replace(inputs=inputs)
         return batches
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+    def __call__(self, model: Model, batch: Batch) -> Iterator[Tensor]:
         """The losses of the task, then that of the pairs."""
-        pairs = {k.removeprefix(MARK): v for k, v in batch.inputs.items() if k.startswith(MARK)}
-        own = {k: v for k, v in batch.inputs.items() if not k.startswith(MARK)}
-        losses = self.objective(model, batch._replace(inputs=own))
+        inputs = {}
+        pairs = {}
+        for name, value in batch.inputs.items():
+            if name.startswith(PREFIX):
+                pairs[name.removeprefix(PREFIX)] = value
+            else:
+                inputs[name] = value
+        losses = super().__call__(model, batch._replace(inputs=inputs))
         yield from (losses,) if isinstance(losses, Tensor) else losses
         if pairs:
             share = pairs.pop("share")
-            pooled = getattr(model, "module", model).pooled(self.head, **pairs)
-            text, english = pooled.float().chunk(2)
-            yield self.way.weight * share * (text - english).square().mean(1).sum()
+            unwrapped = getattr(model, "module", model)
+            text, english = unwrapped.pooled(self.head, **pairs).float().chunk(2)
+            yield self.align.weight * share * (text - english).square().mean(1).sum()
 
 
-def rotations(model: Model, pairs: Mapping[str, Sides], tokenizer: Any) -> Turns:
-    """For each language the rotation (width, width) and the two means (width)."""
-    found = {}
-    for code, two in pairs.items():
-        x, y = (sentence_vectors(model, side, tokenizer) for side in two)
-        turn, _ = orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
-        parts = {"rotation": turn, "from": x.mean(0), "to": y.mean(0)}
-        found[code] = {k: torch.from_numpy(np.ascontiguousarray(v)).float()
-                       for k, v in parts.items()}  # fmt: skip
-    return found
+class Rotated(Supervised):
+    """The objective of a task; what it trained is aligned by rotations afterwards."""
+
+    def __init__(self, *inputs: Any, align: Align, max_length: int):
+        super().__init__(*inputs)
+        self.pairs = {p.language: sides(p, self.tokenizer, max_length) for p in align.pairs}
+
+    def finish(self, model: Model, folder: Path) -> None:
+        save(rotations(model, self.pairs, self.tokenizer), folder)
+
+
+def rotations(model: Model, pairs: Mapping[str, Sides], tokenizer: Any) -> Rotations:
+    """For each language the rotation (width, width), and the means (width) before and after it."""
+    by_language = {}
+    for code, (text, english) in pairs.items():
+        x = sentence_vectors(model, text, tokenizer)
+        y = sentence_vectors(model, english, tokenizer)
+        rotation, _ = orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
+        parts = {"rotation": rotation, "from": x.mean(0), "to": y.mean(0)}
+        by_language[code] = {
+            name: torch.from_numpy(np.ascontiguousarray(part)).float()
+            for name, part in parts.items()
+        }
+    return by_language
 
 
 def sentence_vectors(
@@ -171,21 +204,23 @@ def sentence_vectors(
         # Half precision, as everywhere where hidden states are kept.
         return list(pooled.to(torch.float16).cpu().numpy())
 
-    collate = partial(TaskType().collate, tokenizer=tokenizer, training=False)
-    return np.stack(infer(model, examples, collate, read)).astype(np.float64)
+    vectors = infer(model, examples, partial(_collate, tokenizer=tokenizer), read)
+    return np.stack(vectors).astype(np.float64)
 
 
-def save(turns: Turns, folder: Path) -> None:
+def save(by_language: Rotations, folder: Path) -> None:
     """Write rotations beside the encoder they belong to."""
-    flat = {f"{code}/{name}": value for code, turn in turns.items() for name, value in turn.items()}
+    flat = {}
+    for code, parts in by_language.items():
+        flat |= {f"{code}/{name}": part for name, part in parts.items()}
     save_file(flat, folder / FILE)
 
 
-def load(folder: Path) -> Turns:
+def load(folder: Path) -> Rotations:
     """The rotations of a stage, if it has any."""
-    turns: Turns = {}
+    by_language: Rotations = {}
     if (folder / FILE).is_file():
-        for name, value in load_file(folder / FILE).items():
-            code, _, part = name.rpartition("/")
-            turns.setdefault(code, {})[part] = value
-    return turns
+        for key, part in load_file(folder / FILE).items():
+            code, _, name = key.rpartition("/")
+            by_language.setdefault(code, {})[name] = part
+    return by_language

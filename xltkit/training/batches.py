@@ -23,15 +23,15 @@ def epoch_batches(
     order = random.permutation(len(lengths))
     lengths = np.asarray(lengths)
     batches = []
-    for at in range(0, len(order), POOL * batch_size):
-        pool = order[at : at + POOL * batch_size]
+    for start in range(0, len(order), POOL * batch_size):
+        pool = order[start : start + POOL * batch_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
     return [batches[i] for i in random.permutation(len(batches))]
 
 
 class Step(NamedTuple):
-    """What one optimiser step is made of: some examples of one training set."""
+    """What one optimizer step is made of: some examples of one training set."""
 
     training_set: int
     epoch: int
@@ -44,36 +44,42 @@ class Plan:
     Args:
         lengths: for each training set, the length of each of its examples.
         weights: the share of the steps each training set gets.
-        steps: number of optimiser steps.
+        steps: number of optimizer steps.
         batch_size: examples in a step.
         seed: of the phase; training sets draw their order from it independently.
     """
 
     def __init__(
-        self, lengths: Sequence[Sequence[int]], weights: Sequence[float], steps: int,
-        batch_size: int, seed: int,
-    ):  # fmt: skip
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self,
+        lengths: Sequence[Sequence[int]],
+        weights: Sequence[float],
+        steps: int,
+        batch_size: int,
+        seed: int,
+    ):
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
         random = np.random.default_rng(derive(seed, "mixing"))
         self.training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
         # How often the training set of a step was drawn before it.
-        self.turns = np.zeros(steps, dtype=int)
+        self.draws = np.zeros(steps, dtype=int)
         for training_set in range(len(weights)):
-            mine = self.training_sets == training_set
-            self.turns[mine] = np.arange(mine.sum())
+            is_drawn = self.training_sets == training_set
+            self.draws[is_drawn] = np.arange(is_drawn.sum())
+        # The batches of the current epoch of each training set: computed once, not once a step.
         self._epochs: dict[int, tuple[int, list[np.ndarray]]] = {}
 
     def __len__(self) -> int:
         return len(self.training_sets)
 
     def __getitem__(self, step: int) -> Step:
-        training_set, turn = int(self.training_sets[step]), int(self.turns[step])
+        training_set = int(self.training_sets[step])
         lengths = self.lengths[training_set]
-        epoch, at = divmod(turn, -(-len(lengths) // self.batch_size))
+        batches_per_epoch = -(-len(lengths) // self.batch_size)
+        epoch, batch = divmod(int(self.draws[step]), batches_per_epoch)
         if self._epochs.get(training_set, (-1,))[0] != epoch:
             seed = derive(self.seed, "order", training_set)
-            self._epochs[training_set] = (
-                epoch,
-                epoch_batches(lengths, self.batch_size, seed, epoch),
-            )
-        return Step(training_set, epoch, self._epochs[training_set][1][at])
+            batches = epoch_batches(lengths, self.batch_size, seed, epoch)
+            self._epochs[training_set] = (epoch, batches)
+        return Step(training_set, epoch, self._epochs[training_set][1][batch])

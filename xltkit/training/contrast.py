@@ -1,15 +1,14 @@
-"""What ``ImageText`` and ``Distil`` optimise: InfoNCE with pictures, and a teacher's vectors."""
+"""What ``ImageText`` and ``Distil`` optimize: InfoNCE with pictures, and a teacher's vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,44 +17,50 @@ from xltkit.models import vision
 from xltkit.models.encoder import Model
 from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.captions import as_text
+from xltkit.tasks.rows import training_rows
 from xltkit.training.loop import Batch
+from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.supervised import Supervised
-
-if TYPE_CHECKING:  # phases know what trains them, not the other way round
-    from xltkit.training.phases_images import Distil, ImageText
 
 
 def info_nce(
-    images: Tensor, texts: Tensor, scale: Tensor | float, same: Tensor,
-    more: tuple[Tensor, Tensor, Tensor] | None = None,
-) -> Tensor:  # fmt: skip
+    images: Tensor,
+    texts: Tensor,
+    scale: Tensor | float,
+    picture_ids: Tensor,
+    queue: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """The symmetric InfoNCE of each pair of a batch (open_clip; Radford et al. 2021, figure 3).
 
     Args:
         images: vectors (pairs, width), of any length.
         texts: vectors (pairs, width).
         scale: what cosines are multiplied by.
-        same: a number for each pair; pairs with equal ones (two captions of one picture) are no
-            negatives of one another, which CLIP itself does not mind.
-        more: vectors of length 1 of earlier images (queue, width) and texts, and their numbers.
+        picture_ids: a number for each pair; pairs with equal ones (two captions of one picture)
+            are no negatives of one another, which CLIP itself does not mind.
+        queue: vectors of length 1 of earlier images (queue, width) and texts, and their numbers.
 
     Returns:
         a loss for each pair (pairs): the mean of the two directions, ln(pairs) at chance.
     """
-    images, texts = (functional.normalize(v.float(), dim=-1) for v in (images, texts))
-    others, numbers = (images, texts), same
-    if more is not None:
-        others = tuple(torch.cat([own, old]) for own, old in zip(others, more[:2], strict=True))
-        numbers = torch.cat([same, more[2]])
-    right = torch.arange(len(same), device=same.device)
-    hidden = same[:, None] == numbers[None, :]
-    hidden[right, right] = False
-    losses = []
-    for own, across in ((texts, others[0]), (images, others[1])):
-        with torch.autocast(own.device.type, enabled=False):  # cosines times 100 need fp32
-            scores = (scale * own @ across.T).masked_fill(hidden, -torch.inf)
-        losses.append(functional.cross_entropy(scores, right, reduction="none"))
-    return (losses[0] + losses[1]) / 2
+    images = functional.normalize(images.float(), dim=-1)
+    texts = functional.normalize(texts.float(), dim=-1)
+    all_images, all_texts, all_ids = images, texts, picture_ids
+    if queue is not None:
+        all_images = torch.cat([images, queue[0]])
+        all_texts = torch.cat([texts, queue[1]])
+        all_ids = torch.cat([picture_ids, queue[2]])
+    # The right candidate of a pair is the one in its place; others of the same picture are hidden.
+    gold = torch.arange(len(picture_ids), device=picture_ids.device)
+    hidden = picture_ids[:, None] == all_ids[None, :]
+    hidden[gold, gold] = False
+
+    def one_way(queries: Tensor, candidates: Tensor) -> Tensor:
+        with torch.autocast(queries.device.type, enabled=False):  # cosines times 100 need fp32
+            scores = (scale * queries @ candidates.T).masked_fill(hidden, -torch.inf)
+        return functional.cross_entropy(scores, gold, reduction="none")
+
+    return (one_way(texts, all_images) + one_way(images, all_texts)) / 2
 
 
 class Memory(nn.Module):
@@ -66,13 +71,13 @@ class Memory(nn.Module):
 
     def __init__(self, length: int, width: int):
         super().__init__()
-        for name in ("images", "texts"):
-            self.register_buffer(name, torch.zeros(length, width))
+        self.register_buffer("images", torch.zeros(length, width))
+        self.register_buffer("texts", torch.zeros(length, width))
         self.register_buffer("numbers", torch.zeros(length, dtype=torch.long))
         self.register_buffer("filled", torch.tensor(0))
 
     def read(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, texts and numbers of what is there."""
+        """Images, texts and numbers of the pairs, as many as were added so far."""
         count = int(self.filled)
         return self.images[:count].clone(), self.texts[:count].clone(), self.numbers[:count].clone()
 
@@ -80,40 +85,53 @@ class Memory(nn.Module):
     def add(self, images: Tensor, texts: Tensor, numbers: Tensor) -> None:
         """Put pairs before the others; the oldest fall out."""
         length = len(self.numbers)
-        for kept, new in ((self.images, functional.normalize(images.detach().float(), dim=-1)),
-                          (self.texts, functional.normalize(texts.detach().float(), dim=-1)),
-                          (self.numbers, numbers)):  # fmt: skip
-            kept.copy_(torch.cat([new, kept])[:length])
+        images = functional.normalize(images.detach().float(), dim=-1)
+        texts = functional.normalize(texts.detach().float(), dim=-1)
+        self.images.copy_(torch.cat([images, self.images])[:length])
+        self.texts.copy_(torch.cat([texts, self.texts])[:length])
+        self.numbers.copy_(torch.cat([numbers, self.numbers])[:length])
         self.filled.fill_(min(length, int(self.filled) + len(numbers)))
 
 
+def joint_head(phase: ImageText | Distil, width: int) -> Head:
+    """The head of a phase: features of a locked tower pass a linear layer."""
+    return Head("joint", width, image_layer=phase.locked)
+
+
 class Contrast(Supervised):
-    """The objective of ``ImageText``, and its batches: captions and what is known of the pictures.
+    """The objective of ``ImageText``, and its batches: captions with features of their pictures.
 
     Args:
-        phase: of the training sets that ``Supervised`` is given.
-        rows: the pictures of each training set.
-        store: where features are kept.
+        inputs: of ``Supervised``.
+        phase: of these training sets.
+        store: the folder of the store, where features are kept.
     """
 
-    def __init__(self, *supervised: Any, phase: ImageText, rows: Sequence[Dataset], store: Path):
-        super().__init__(*supervised)
-        self.phase, self.rows = phase, rows
-        digests = [vision.contents(r) for r in rows]
-        numbers = {d: i for i, d in enumerate(dict.fromkeys(d for own in digests for d in own))}
-        self.numbers = [torch.tensor([numbers[d] for d in own]) for own in digests]
-        self.seen = phase.against == "image"
-        self.tower = None if phase.locked or not self.seen else vision.Tower(phase.tower)
-        # Shuffled, every row has the picture of another; its captions and their order stay.
-        self.at = [
-            np.random.default_rng(derive("shuffle", p.task)).permutation(len(r))
-            if p.shuffled and self.seen
-            else np.arange(len(r))
-            for p, r in zip(phase.training_sets, rows, strict=True)
-        ]
+    def __init__(self, *inputs: Any, phase: ImageText, store: Path):
+        super().__init__(*inputs)
+        self.phase = phase
+        self.rows = [training_rows(training_set) for training_set in phase.training_sets]
+        # Equal pictures have one number, in whichever training set they are.
+        digests = [vision.contents(rows) for rows in self.rows]
+        distinct = dict.fromkeys(content for contents in digests for content in contents)
+        number = {content: i for i, content in enumerate(distinct)}
+        self.numbers = [torch.tensor([number[c] for c in contents]) for contents in digests]
+        uses_pictures = phase.against == "image"
+        # Which row's picture goes with the captions of each row.
+        self.picture_rows = []
+        for training_set, rows in zip(phase.training_sets, self.rows, strict=True):
+            order = np.arange(len(rows))
+            if training_set.shuffled and uses_pictures:
+                # Every row has the picture of another; its captions and their order stay.
+                seed = derive("shuffle", training_set.task)
+                order = np.random.default_rng(seed).permutation(len(rows))
+            self.picture_rows.append(order)
+        self.tower: vision.Tower | None = None
         self.features: list[np.ndarray] = []
-        if self.seen and phase.locked:
-            self.features = [vision.features(phase.tower, r, store) for r in rows]
+        if uses_pictures and phase.locked:
+            self.features = [vision.features(phase.tower, rows, store) for rows in self.rows]
+        elif uses_pictures:
+            self.tower = vision.Tower(phase.tower)
 
     @cached_property
     def width(self) -> int:
@@ -137,62 +155,67 @@ class Contrast(Supervised):
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The captions of a step with the features, or the pixels, of their pictures."""
         (batch,) = super().batches(step, parts)
-        at = self.at[batch.training_set][batch.labels.numpy()]
-        more = {"numbers": self.numbers[batch.training_set][at]}
+        i = batch.training_set
+        rows = self.picture_rows[i][batch.labels.numpy()]
+        inputs = batch.inputs | {"numbers": self.numbers[i][rows]}
         if self.features:
-            more["pictures"] = torch.from_numpy(self.features[batch.training_set][at]).float()
+            inputs["pictures"] = torch.from_numpy(self.features[i][rows]).float()
         elif self.tower is not None:
-            images = self.rows[batch.training_set].select(at.tolist())["image"][:]
-            more["pictures"] = self.tower.pixels(images)
-        return [batch._replace(inputs=batch.inputs | more)]
+            images = self.rows[i].select(rows.tolist())["image"][:]
+            inputs["pictures"] = self.tower.pixels(images)
+        return [batch._replace(inputs=inputs)]
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+    def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch."""
         inputs = dict(batch.inputs)
-        numbers, pictures = inputs.pop("numbers"), inputs.pop("pictures", None)
-        name, plain = self.training_sets[0].task.name, getattr(model, "module", model)
-        head, texts = plain.heads[name], model(name, **inputs)
+        numbers = inputs.pop("numbers")
+        pictures = inputs.pop("pictures", None)
+        name = self.training_sets[0].task.name
+        unwrapped = getattr(model, "module", model)
+        head = unwrapped.heads[name]
+        texts = model(name, **inputs)
         if pictures is None:
-            texts, images = texts[0::2], texts[1::2]
+            # Each caption stands beside another one of its picture.
+            images = texts[1::2]
+            texts = texts[0::2]
+        elif unwrapped.tower is None:
+            images = head.image(pictures)
         else:
-            features = pictures if plain.tower is None else plain.tower(pictures)
-            images = head.image(features)
-        memory = plain.memory
-        loss = info_nce(images, texts, head.scale(), numbers, memory.read() if memory else None)
+            images = head.image(unwrapped.tower(pictures))
+        memory = unwrapped.memory
+        queue = memory.read() if memory else None
+        loss = info_nce(images, texts, head.scale(), numbers, queue)
         if memory:
             memory.add(images, texts, numbers)
         return loss.sum()
-
-
-def joint_head(phase: ImageText | Distil, width: int) -> Head:
-    """The head of a phase: features of a locked tower have a linear layer of their own."""
-    return Head("joint", width, image_layer=getattr(phase, "locked", False))
 
 
 class Distillation(Supervised):
     """The objective of ``Distil``: the squared distance from the teacher's vectors.
 
     Args:
-        phase: of the training sets that ``Supervised`` is given.
-        rows: the texts of each training set.
-        store: where the teacher's vectors are kept.
+        inputs: of ``Supervised``.
+        phase: of these training sets.
+        store: the folder of the store, where the teacher's vectors are kept.
     """
 
-    def __init__(self, *supervised: Any, phase: Distil, rows: Sequence[Dataset], store: Path):
-        super().__init__(*supervised)
-        self.phase, self.wanted = phase, []
-        for training_set in map(as_text, rows):
-            read = "translation" if "translation" in training_set.column_names else "text"
-            self.wanted.append(vision.teacher_vectors(phase.teacher, training_set[read][:], store))
+    def __init__(self, *inputs: Any, phase: Distil, store: Path):
+        super().__init__(*inputs)
+        self.phase = phase
+        self.targets = []
+        for training_set in phase.training_sets:
+            rows = as_text(training_rows(training_set))
+            column = "translation" if "translation" in rows.column_names else "text"
+            self.targets.append(vision.teacher_vectors(phase.teacher, rows[column][:], store))
 
     def heads(self) -> Mapping[str, Head]:
         """One head, whatever the texts."""
-        return {self.training_sets[0].task.name: joint_head(self.phase, self.wanted[0].shape[1])}
+        return {self.training_sets[0].task.name: joint_head(self.phase, self.targets[0].shape[1])}
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+    def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""
-        there = batch.labels != IGNORED  # a part without examples repeats one
-        at = batch.labels.clamp(min=0).cpu().numpy()
-        wanted = torch.from_numpy(self.wanted[batch.training_set][at])
-        given = model(self.training_sets[0].task.name, **batch.inputs).float()
-        return ((given - wanted.to(given)).square().mean(1) * there).sum()
+        counts = batch.labels != IGNORED  # a part without examples repeats one
+        rows = batch.labels.clamp(min=0).cpu().numpy()
+        vectors = model(self.training_sets[0].task.name, **batch.inputs).float()
+        targets = torch.from_numpy(self.targets[batch.training_set][rows]).to(vectors)
+        return ((vectors - targets).square().mean(1) * counts).sum()

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from xltkit.keys import derive
 from xltkit.models import device
 from xltkit.progress import track
 
-CLIP = 1.0  # largest gradient norm
+MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     targets: int
 
 
-# Adds up the loss of a batch; robust training, alignment and the like enter here. One that needs
+# The summed loss of a batch; robust training, alignment and the like enter here. One that needs
 # gradients on the way yields losses: each is backpropagated before the next is asked for.
 Objective = Callable[[nn.Module, Batch], Tensor | Iterator[Tensor]]
 # The batches of a step: (step, parts) -> the step's examples in that many parts.
@@ -99,25 +99,35 @@ def train(
     """
     if checkpoint_seconds is None:
         checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
-    # A part of a step may be of one task, and leave the heads of others without a gradient.
-    several = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[several])
+
+    # The model goes to the device, computes in bf16 where that is fast, and is wrapped if several
+    # processes train it. A part of a step may be of one task, and leave the heads of others
+    # without a gradient: that has to be allowed.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[unused])
     optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
-    plain = accelerator.unwrap_model(model)
+    unwrapped = accelerator.unwrap_model(model)
     model.train()
-    start, log = _resume(plain, optimizer.optimizer, folder)
-    main = accelerator.is_main_process
-    if not main:
+
+    # Every process reads the last checkpoint; the first alone writes one, and the log.
+    start, log = _resume(unwrapped, optimizer.optimizer, folder)
+    is_main = accelerator.is_main_process
+    if not is_main:
         log = Log(Path(os.devnull))
-    saved = time.monotonic()
-    with track(schedule.steps, title, done=start) as bar:
+    last_checkpoint = time.monotonic()
+
+    with track(schedule.steps, title, done=start) as progress:
         for step in range(start, schedule.steps):
             rate = schedule.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+
+            # Forward and backward, in as many parts as memory asks for.
             loss = _backward(accelerator, model, objective, batches, schedule, seed, step)
-            norm = accelerator.clip_grad_norm_(model.parameters(), CLIP)
+            norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
+
+            # Before the weights change: what is in the last checkpoint stays usable.
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise Diverged(
                     f"{title}: the loss is {loss} and the gradient norm {float(norm)} at step "
@@ -126,73 +136,88 @@ def train(
                 )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
             log.add(step, loss=loss, rate=rate, norm=float(norm))
-            bar.update(loss=loss, rate=rate)
-            if time.monotonic() - saved > checkpoint_seconds and main:
-                _checkpoint(plain, optimizer.optimizer, folder, step + 1, log)
-                saved = time.monotonic()
+            progress.update(loss=loss, rate=rate)
+            # By the clock, not by the step: a kill costs as much time with any model.
+            if is_main and time.monotonic() - last_checkpoint > checkpoint_seconds:
+                _checkpoint(unwrapped, optimizer.optimizer, folder, step + 1, log)
+                last_checkpoint = time.monotonic()
         log.close()
-    if main:
-        for old in folder.glob("checkpoint-*"):
-            shutil.rmtree(old)
-    return plain
+
+    if is_main:
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    return unwrapped
 
 
 def _backward(
-    accelerator: Accelerator, model: nn.Module, objective: Objective, batches: Batches,
-    schedule: Schedule, seed: int, step: int,
-) -> float:  # fmt: skip
-    """Gradients of one step; returns the mean loss over all its targets.
-
-    The loss of each part is divided by the targets of the whole step, on all processes: a mean
-    of the parts' means would weigh the targets of short parts more.
-    """
-    world, rank = accelerator.num_processes, accelerator.process_index
+    accelerator: Accelerator,
+    model: nn.Module,
+    objective: Objective,
+    batches: Batches,
+    schedule: Schedule,
+    seed: int,
+    step: int,
+) -> float:
+    """Compute the gradients of one step; return the mean loss over all its targets."""
+    world = accelerator.num_processes
+    rank = accelerator.process_index
+    # Each process takes every world-th part of the same step.
     parts = batches(step, schedule.accumulation * world)[rank::world]
-    counts = torch.tensor(sum(p.targets for p in parts), device=accelerator.device)
-    total = max(1, int(accelerator.reduce(counts, "sum"))) if world > 1 else max(1, int(counts))
+    # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
+    # the parts' means would weigh the targets of short parts more.
+    targets = torch.tensor(sum(part.targets for part in parts), device=accelerator.device)
+    total = int(accelerator.reduce(targets, "sum")) if world > 1 else int(targets)
+    total = max(1, total)
     summed = 0.0
     for i, part in enumerate(parts):
+        # Dropout is a function of seed, step and part: a resumed run draws the same masks.
         torch.manual_seed(derive(seed, "step", step, i * world + rank))
-        moved = part._replace(
-            inputs={k: v.to(accelerator.device) for k, v in part.inputs.items()},
+        part = part._replace(
+            inputs={name: value.to(accelerator.device) for name, value in part.inputs.items()},
             labels=part.labels.to(accelerator.device),
         )
-        last = i == len(parts) - 1
-        with accelerator.autocast(), _sync(accelerator, model, last):
-            losses = objective(model, moved)
+        # Gradients are exchanged between processes only after the last part.
+        is_last = i == len(parts) - 1
+        sync = nullcontext() if is_last else accelerator.no_sync(model)
+        with accelerator.autocast(), sync:
+            losses = objective(model, part)
             for loss in (losses,) if isinstance(losses, Tensor) else losses:
                 # Processes average their gradients; the sum over all of them is wanted.
                 accelerator.backward(loss * (world / total))
                 summed += float(loss.detach())
-    return summed / max(1, int(counts))
-
-
-def _sync(accelerator: Accelerator, model: nn.Module, last: bool):
-    """Exchange gradients between processes only after the last part of a step."""
-    return nullcontext() if last else accelerator.no_sync(model)
+    return summed / max(1, int(targets))
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters in two groups: biases and normalisations are not decayed."""
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for _, p in named if p.ndim > 1]
-    plain = [p for _, p in named if p.ndim <= 1]
+    """Parameters in two groups: biases and normalizations are not decayed."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
 class Log:
-    """``log.jsonl``: one line per interval, with means over the interval."""
+    """``log.jsonl``: one line per interval, with means over the interval.
+
+    Args:
+        path: of the file.
+        every: steps in an interval.
+        lines: how many lines of an earlier attempt stay.
+        sums: of the interval that was open then.
+    """
 
     def __init__(self, path: Path, every: int = 20, lines: int = 0, sums: dict | None = None):
         kept = path.read_text().splitlines()[:lines] if lines else []
         path.write_text("".join(f"{line}\n" for line in kept))
-        self.path, self.every, self.lines = path, every, len(kept)
+        self.path = path
+        self.every = every
+        self.lines = len(kept)
         self.sums = sums or {"count": 0}
-        self.step, self.began = 0, time.monotonic()
+        self.step = 0
+        self.began = time.monotonic()
 
     def add(self, step: int, **values: float) -> None:
         """Add the values of a step."""
@@ -215,7 +240,62 @@ class Log:
         self.sums = {"count": 0}
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[tuple[str, Tensor]]:
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+def _checkpoint(
+    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, log: Log
+) -> None:
+    """Write weights, optimizer state and the place in the log, and delete older checkpoints."""
+    checkpoint = folder / f"checkpoint-{step}"
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    checkpoint.mkdir()
+    weights = {name: value.detach().contiguous() for name, value in _state(model)}
+    save_file(weights, checkpoint / "model.safetensors")
+    moments = {}
+    for name, parameter in _parameters(optimizer):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            moments[f"{name}.{key}"] = value
+    save_file(moments, checkpoint / "optimizer.safetensors")
+    # state.json comes last and makes the checkpoint whole: a power cut must not leave it alone.
+    to_disk(checkpoint)
+    state = {"step": step, "lines": log.lines, "sums": log.sums}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    for other in folder.glob("checkpoint-*"):
+        if other != checkpoint:
+            shutil.rmtree(other)
+
+
+def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> tuple[int, Log]:
+    """Put the last whole checkpoint back, if there is one; return the step to go on with."""
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda c: -int(c.name.split("-")[1]))
+    for checkpoint in checkpoints:
+        try:
+            state = json.loads((checkpoint / "state.json").read_text())
+            weights = load_file(checkpoint / "model.safetensors")
+            moments = load_file(checkpoint / "optimizer.safetensors")
+            break
+        except (OSError, ValueError, SafetensorError):
+            continue  # it was being written, or is damaged
+    else:
+        return 0, Log(folder / "log.jsonl")
+    with torch.no_grad():
+        for name, value in _state(model):
+            value.copy_(weights[name])
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        name, _, part = key.rpartition(".")
+        states.setdefault(name, {})[part] = value
+    for name, parameter in _parameters(optimizer):
+        if name in states:
+            optimizer.state[parameter] = {
+                part: value.to(parameter.device) for part, value in states[name].items()
+            }
+    return state["step"], Log(folder / "log.jsonl", lines=state["lines"], sums=state["sums"])
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of an optimizer, named by their group and place."""
     for g, group in enumerate(optimizer.param_groups):
         for p, parameter in enumerate(group["params"]):
             yield f"{g}.{p}", parameter
@@ -228,52 +308,6 @@ def _state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """
     yield from model.named_parameters()
     for name, buffer in model.named_buffers():
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if name.rpartition(".")[2] not in owner._non_persistent_buffers_set:
+        owner, _, attribute = name.rpartition(".")
+        if attribute not in model.get_submodule(owner)._non_persistent_buffers_set:
             yield name, buffer
-
-
-def _checkpoint(
-    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, log: Log
-) -> None:
-    """Write weights and optimiser state; ``state.json`` comes last and makes it whole."""
-    where = folder / f"checkpoint-{step}"
-    shutil.rmtree(where, ignore_errors=True)
-    where.mkdir()
-    weights = {n: p.detach().contiguous() for n, p in _state(model)}
-    save_file(weights, where / "model.safetensors")
-    state = {
-        f"{name}.{key}": value
-        for name, parameter in _parameters(optimizer)
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-    save_file(state, where / "optimizer.safetensors")
-    to_disk(where)  # a power cut must not leave state.json without the others
-    (where / "state.json").write_text(
-        json.dumps({"step": step, "lines": log.lines, "sums": log.sums})
-    )
-    for old in folder.glob("checkpoint-*"):
-        if old != where:
-            shutil.rmtree(old)
-
-
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> tuple[int, Log]:
-    """Put the last whole checkpoint back, if there is one; returns the step to go on with."""
-    for where in sorted(folder.glob("checkpoint-*"), key=lambda c: -int(c.name.split("-")[1])):
-        try:
-            state = json.loads((where / "state.json").read_text())
-            weights = load_file(where / "model.safetensors")
-            moments = load_file(where / "optimizer.safetensors")
-            break
-        except (OSError, ValueError, SafetensorError):
-            continue  # it was being written, or is damaged
-    else:
-        return 0, Log(folder / "log.jsonl")
-    with torch.no_grad():
-        for name, value in _state(model):
-            value.copy_(weights[name])
-    for name, parameter in _parameters(optimizer):
-        mine = {k.rsplit(".", 1)[1]: v for k, v in moments.items() if k.rsplit(".", 1)[0] == name}
-        if mine:
-            optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in mine.items()}
-    return state["step"], Log(folder / "log.jsonl", lines=state["lines"], sums=state["sums"])

@@ -1,36 +1,39 @@
-"""Phases: what one step of a recipe trains or evaluates, as immutable values."""
+"""Phases: what one step of a recipe trains or evaluates, as immutable values.
+
+A phase of training owns its objective: ``phase.objective(...)`` is what the loop optimizes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xltkit.tasks import TrainingSet, get
 
-if TYPE_CHECKING:  # torch is loaded when something is trained
-    from xltkit.evaluation.attacks import Attack
+if TYPE_CHECKING:  # these load torch, which nobody needs to write a recipe down
     from xltkit.training.align import Align
+    from xltkit.training.batches import Plan
     from xltkit.training.robust import RandomPerturbation, Robust
+    from xltkit.training.supervised import EncodedTrainingSet, Supervised
 
 Part = str | TrainingSet
-# Names of weights, which play no part in a key or a seed: ``sources`` has their fingerprints.
-NAMES = ("encoder", "tower", "teacher")
-# Fields that are off play no part in a key: what was trained before there were any stays valid.
-OFF = {
-    "robust": None, "effort": 1.0, "align": None, "attack": None, "mixed": False,
-    "smoothing": None,
-}  # fmt: skip
+# Metadata of fields. A field that was added later plays no part in a key while it has its default:
+# what was trained before it existed stays valid. What a folder of weights is called plays no part
+# either, for ``sources`` has the fingerprint of what is in it.
+OMIT_DEFAULT = {"omit_default": True}
+WEIGHTS_NAME = {"weights_name": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One step of training. A field that is None takes the value of the first task's budget.
+    """One step of training. A field that is None takes the value that its first task recommends.
 
     Attributes:
-        steps: optimiser steps, the budget that arms are matched on.
+        steps: optimizer steps, the budget that arms are matched on.
         epochs: a convenience, resolved to steps.
-        batch_size: examples in one optimiser step.
+        batch_size: examples in one optimizer step.
         learning_rate: the peak, after linear warm-up; it then decays linearly to 0.
         warmup: share of the steps that warm up.
         accumulation: parts a batch is computed in; changes memory, not the gradient.
@@ -47,9 +50,15 @@ class Phase:
     accumulation: int = 1
     pooling: str = "mean"
 
-    finds_pictures = False  # whether its texts lie in a space with pictures
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
+    # What only some phases have as a field, and every phase can be asked for.
+    robust = None
+    align = None
+    scratch = False
+    mask_rate = 0.15
+    # Whether the texts it trains lie in one space with pictures.
+    has_image_space = False
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "first"):
@@ -61,56 +70,82 @@ class Phase:
         raise NotImplementedError
 
     @property
-    def plain(self) -> Phase:
-        """The phase without robust training and alignment: its seeds are those of this one."""
-        off = {f.name: OFF[f.name] for f in fields(self) if f.name in ("robust", "align")}
-        return replace(self, **off)
+    def base(self) -> Phase:
+        """The phase that this one is a variant of, and whose seeds it uses.
+
+        Robust training and alignment are variants: heads, order and dropout are those of the phase
+        without them, so that arms differ in nothing else.
+        """
+        return self
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         """The share of the steps that each training set gets, given their sizes."""
         return [n / sum(sizes) for n in sizes]
 
-    def trained_as(self, training_set: TrainingSet) -> str:
-        """The kind that the rows of a training set are encoded as: as a rule that of their task."""
+    def task_type(self, training_set: TrainingSet) -> str:
+        """The task type that rows are encoded as: by default that of their task."""
         return get(training_set.task).kind
 
     def sources(self) -> dict[str, str]:
-        """Fingerprints of what the phase needs beside its rows, by name."""
+        """Fingerprints of the files that the phase reads beside its rows, by name."""
         return {}
 
+    def objective(
+        self,
+        training_sets: Sequence[EncodedTrainingSet],
+        plan: Plan,
+        tokenizer: Any,
+        seed: int,
+        *,
+        store: Path,
+    ) -> Supervised:
+        """What the loop optimizes.
+
+        Args:
+            training_sets: the encoded rows of ``self.training_sets``.
+            plan: which examples make up which step.
+            tokenizer: the encoder's.
+            seed: of whatever the objective draws.
+            store: the folder of the store, for what is computed once and kept.
+        """
+        from xltkit.training.supervised import Supervised  # loads torch
+
+        return Supervised(training_sets, plan, tokenizer, seed, self.mask_rate, self.robust)
+
     def resolved(self, sizes: Sequence[int]) -> Phase:
-        """The phase with every default filled in from the budget of its first task."""
-        budget = get(self.training_sets[0].task).training
-        filled = {
-            f.name: getattr(budget, f.name)
-            for f in fields(budget)
-            if getattr(self, f.name) is None and f.name not in ("steps", "epochs")
-        }
-        batch_size = self.batch_size or budget.batch_size
-        epochs = self.epochs or (0 if self.steps else budget.epochs)
-        steps = self.steps or (0 if self.epochs else budget.steps)
+        """The phase with every default filled in by what its first task recommends.
+
+        Args:
+            sizes: rows of each training set, from which epochs become steps.
+        """
+        defaults = get(self.training_sets[0].task).training
+        filled = {}
+        for option in fields(defaults):
+            if option.name not in ("steps", "epochs") and getattr(self, option.name) is None:
+                filled[option.name] = getattr(defaults, option.name)
+        batch_size = self.batch_size or defaults.batch_size
+        epochs = self.epochs or (0 if self.steps else defaults.epochs)
+        steps = self.steps or (0 if self.epochs else defaults.steps)
         if not steps:
             steps = max(1, round(epochs * sum(sizes) / batch_size))
-        if hasattr(self, "effort"):
-            filled |= {"effort": 1.0}
-            steps = max(1, round(steps * self.effort))
         return replace(self, **filled, steps=steps, epochs=0.0)
 
 
 def training_sets_of(parts: Iterable[Part], languages: Sequence[str]) -> tuple[TrainingSet, ...]:
-    """Names of tasks, in every language given, and training sets as they are."""
+    """Training sets from names of tasks, in every language given, and from training sets."""
     if isinstance(parts, str | TrainingSet):
         parts = (parts,)
-    made: list[TrainingSet] = []
+    training_sets: list[TrainingSet] = []
     for part in parts:
-        made += (
-            [part] if isinstance(part, TrainingSet) else [TrainingSet(part, c) for c in languages]
-        )
-    if not made:
+        if isinstance(part, TrainingSet):
+            training_sets.append(part)
+        else:
+            training_sets += [TrainingSet(part, code) for code in languages]
+    if not training_sets:
         raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
-    for training_set in made:
-        get(training_set.task)
-    return tuple(made)
+    for training_set in training_sets:
+        get(training_set.task)  # raises the error that names the task
+    return tuple(training_sets)
 
 
 def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1.0) -> list[float]:
@@ -138,12 +173,26 @@ class _Mixed(Phase):
     cap: int = 2**17
     temperature: float = 1.0
 
+    def _two_groups(self, sizes: Sequence[int], first: int, share: float) -> list[float]:
+        """The weights of two groups of training sets, the second with a share of the steps.
+
+        Args:
+            sizes: of all training sets.
+            first: how many of them are in the first group.
+            share: of the second group, 0 if it is empty.
+        """
+        rule = (self.mix, self.cap, self.temperature)
+        weights = [weight * (1 - share) for weight in mixing(sizes[:first], *rule)]
+        if share:
+            weights += [weight * share for weight in mixing(sizes[first:], *rule)]
+        return weights
+
 
 @dataclass(frozen=True)
 class Pretrain(_Mixed):
-    """Masked language modelling on plain text or captions, and on translation pairs if given.
+    """Masked language modeling on plain text or captions, and on translation pairs if given.
 
-    On a pair both sides are masked and read together (translation language modelling, Lample and
+    On a pair both sides are masked and read together (translation language modeling, Lample and
     Conneau 2019, section 3.3). ``pair_share`` of the steps go to the pairs. From ``scratch``, the
     encoder gives its architecture and its tokenizer, and the seed its weights.
     """
@@ -159,13 +208,9 @@ class Pretrain(_Mixed):
         return (*self.text, *self.pairs)
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
-        cut = len(self.text)
-        share = self.pair_share if self.pairs else 0.0
-        text = mixing(sizes[:cut], self.mix, self.cap, self.temperature)
-        pairs = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if share else []
-        return [w * (1 - share) for w in text] + [w * share for w in pairs]
+        return self._two_groups(sizes, len(self.text), self.pair_share if self.pairs else 0.0)
 
-    def trained_as(self, training_set: TrainingSet) -> str:
+    def task_type(self, training_set: TrainingSet) -> str:
         return "text"
 
 
@@ -173,7 +218,7 @@ class Pretrain(_Mixed):
 class Intermediate(_Mixed):
     """Supervised training on one task or several before the target (STILTs, Phang et al. 2020).
 
-    ``mlm`` of the steps, if any, are masked language modelling on ``text``. Heads are thrown
+    ``mlm`` of the steps, if any, are masked language modeling on ``text``. Heads are thrown
     away at the end; the encoder alone is carried on. ``robust`` is how the tasks are trained, as
     in ``Target``.
     """
@@ -183,7 +228,7 @@ class Intermediate(_Mixed):
     mlm: float = 0.0
     text: tuple[TrainingSet, ...] | Iterable[Part] = ()
     mask_rate: float = 0.15
-    robust: Robust | None = None
+    robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -201,14 +246,15 @@ class Intermediate(_Mixed):
     def training_sets(self) -> tuple[TrainingSet, ...]:
         return (*self.tasks, *self.text)
 
-    def weights(self, sizes: Sequence[int]) -> list[float]:
-        cut = len(self.tasks)
-        tasks = mixing(sizes[:cut], self.mix, self.cap, self.temperature)
-        text = mixing(sizes[cut:], self.mix, self.cap, self.temperature) if self.mlm else []
-        return [w * (1 - self.mlm) for w in tasks] + [w * self.mlm for w in text]
+    @property
+    def base(self) -> Intermediate:
+        return replace(self, robust=None)
 
-    def trained_as(self, training_set: TrainingSet) -> str:
-        return super().trained_as(training_set) if training_set in self.tasks else "text"
+    def weights(self, sizes: Sequence[int]) -> list[float]:
+        return self._two_groups(sizes, len(self.tasks), self.mlm)
+
+    def task_type(self, training_set: TrainingSet) -> str:
+        return super().task_type(training_set) if training_set in self.tasks else "text"
 
 
 @dataclass(frozen=True)
@@ -218,7 +264,7 @@ class Target(Phase):
     Attributes:
         task: empty means whatever the study scores: so an arm says how its target is trained.
         examples: training rows, 0 means all.
-        shuffled: deal out the labels at random first: a check of everything that comes after.
+        shuffled: permute the labels at random first: a check of everything that comes after.
         robust: train against small changes of the inputs (``xltkit.training.robust``).
         align: train on translation pairs beside, or rotate by them (``xltkit.training.align``).
         effort: multiplies the steps, for arms that are matched in compute.
@@ -228,9 +274,9 @@ class Target(Phase):
     language: str = "en"
     examples: int = 0
     shuffled: bool = False
-    robust: Robust | None = None
-    align: Align | None = None
-    effort: float = 1.0
+    robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
+    align: Align | None = field(default=None, metadata=OMIT_DEFAULT)
+    effort: float = field(default=1.0, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -245,6 +291,20 @@ class Target(Phase):
             )
         return (TrainingSet(self.task, self.language, self.examples, self.shuffled),)
 
+    @property
+    def base(self) -> Target:
+        return replace(self, robust=None, align=None)
+
+    def objective(self, *inputs: Any, store: Path) -> Supervised:
+        if self.align is None:
+            return super().objective(*inputs, store=store)
+        options = (self.mask_rate, self.robust)
+        return self.align.objective(*inputs, *options, max_length=self.max_length)
+
+    def resolved(self, sizes: Sequence[int]) -> Target:
+        resolved = super().resolved(sizes)
+        return replace(resolved, steps=max(1, round(resolved.steps * self.effort)), effort=1.0)
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -254,10 +314,10 @@ class Evaluate:
         examples: rows per language, 0 means all.
         layer: for retrieval, the layer to read (0 means the protocol's, see ``kinds.Retrieval``).
         sweep: for retrieval, also score every layer and pooling.
-        max_length: tokens a sequence, 0 means the task's own.
-        attack: what is done to the test rows first (``xltkit.evaluation.attacks``).
+        max_length: tokens a sequence, 0 means the task's default.
+        attack: what is done to the test rows first (a value of ``xltkit.evaluation.attacks``).
         mixed: the first text in one language and the second in another, in all combinations
-            (the generalised setting of Huang et al. 2021).
+            (the generalized setting of Huang et al. 2021).
         smoothing: predict under this noise many times and take the majority.
     """
 
@@ -268,26 +328,30 @@ class Evaluate:
     layer: int = 0
     sweep: bool = False
     max_length: int = 0
-    attack: Attack | None = None
-    mixed: bool = False
-    smoothing: RandomPerturbation | None = None
+    attack: Any = field(default=None, metadata=OMIT_DEFAULT)
+    mixed: bool = field(default=False, metadata=OMIT_DEFAULT)
+    smoothing: RandomPerturbation | None = field(default=None, metadata=OMIT_DEFAULT)
 
     version = 2  # the scores of all labels are kept
+    steps = 0  # of training
 
 
-def nameless(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A signature without what weights are called: a folder that is moved has the same weights."""
-    return {key: value for key, value in values.items() if key not in NAMES}
+def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any]:
+    """A phase as plain types, with its class and version.
 
-
-def signature(phase: Phase | Evaluate) -> dict[str, Any]:
-    """A phase as plain types: what its key is a hash of, and the names of weights."""
+    Args:
+        phase: with every default resolved.
+        with_names: whether it says what folders of weights are called; the key of a stage is a
+            hash of the signature without them: a folder that is moved has the same weights.
+    """
     values = asdict(phase)
-    for name, off in OFF.items():
-        value = getattr(phase, name, off)
-        if value == off:
-            values.pop(name, None)
+    for option in fields(phase):
+        value = getattr(phase, option.name)
+        if "omit_default" in option.metadata and value == option.default:
+            del values[option.name]
+        elif "weights_name" in option.metadata and not with_names:
+            del values[option.name]
         elif is_dataclass(value):
-            known = {"method": type(value).__name__, "version": value.version}
-            values[name] = known | values[name]
+            method = {"method": type(value).__name__, "version": value.version}
+            values[option.name] = method | values[option.name]
     return {"phase": type(phase).__name__, "version": phase.version} | values

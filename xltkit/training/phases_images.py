@@ -1,12 +1,17 @@
-"""Phases that train on pictures with captions, or on what a CLIP says of texts."""
+"""Phases that train on pictures with captions, or on the text vectors of a CLIP."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xltkit.tasks import TrainingSet, get
-from xltkit.training.phases import Part, Phase, training_sets_of
+from xltkit.training.phases import WEIGHTS_NAME, Part, Phase, training_sets_of
+
+if TYPE_CHECKING:  # these load torch, which nobody needs to write a recipe down
+    from xltkit.training.contrast import Contrast, Distillation
 
 AGAINST = ("image", "paraphrase")
 
@@ -22,7 +27,7 @@ class ImageText(Phase):
     stage, for whoever scores it on captions.
 
     Attributes:
-        captions: rows of a task of the kind ``captions``. With ``shuffled`` training sets every
+        captions: rows of a task of the type ``captions``. With ``shuffled`` training sets every
             picture gets the captions of another: the control for what the pictures do.
         tower: ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
         locked: whether the tower stays as it is.
@@ -34,7 +39,7 @@ class ImageText(Phase):
 
     captions: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
-    tower: str = "micro-vision"
+    tower: str = field(default="micro-vision", metadata=WEIGHTS_NAME)
     locked: bool = True
     queue: int = 0
     against: str = "image"
@@ -43,15 +48,15 @@ class ImageText(Phase):
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "captions", training_sets_of(self.captions, self.languages))
-        wrong = [p.task for p in self.captions if get(p.task).kind != "captions"]
-        if wrong or len({p.task for p in self.captions}) > 1:
+        tasks = [training_set.task for training_set in self.captions]
+        if len(set(tasks)) > 1 or get(tasks[0]).kind != "captions":
             raise ValueError(
-                f"ImageText is given {[p.task for p in self.captions]}; it trains on one task of "
+                f"ImageText is given {tasks}; it trains on one task of "
                 "pictures with captions, as in ImageText(['captions'])."
             )
         if self.against not in AGAINST:
             raise ValueError(f"against is {self.against!r}; it can be {' or '.join(AGAINST)}.")
-        if self.tower == "micro-clip":  # its own image tower, as with the Hub id of a CLIP
+        if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
             object.__setattr__(self, "tower", "micro-vision")
         if self.accumulation > 1:
             raise ValueError("ImageText takes its negatives from the batch: leave accumulation 1.")
@@ -62,33 +67,37 @@ class ImageText(Phase):
             )
 
     @property
-    def plain(self) -> ImageText:
-        """The phase with its own pictures: its seeds are those of its controls."""
-        own = tuple(replace(p, shuffled=False) for p in self.captions)
-        return replace(self, captions=own, against="image")
+    def base(self) -> ImageText:
+        """The phase with the right pictures: its seeds are those of its controls."""
+        captions = tuple(replace(p, shuffled=False) for p in self.captions)
+        return replace(self, captions=captions, against="image")
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
         return self.captions
 
     @property
-    def finds_pictures(self) -> bool:
-        """Whether its texts lie in a space with pictures."""
+    def has_image_space(self) -> bool:
         return self.against == "image"
 
-    def trained_as(self, training_set: TrainingSet) -> str:
+    def task_type(self, training_set: TrainingSet) -> str:
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
         """The fingerprint of the tower, which says how wide a paraphrase's space is, too."""
-        from xltkit.models import vision
+        from xltkit.models import vision  # loads torch
 
         return {"tower": vision.tower_fingerprint(self.tower)}
+
+    def objective(self, *inputs: Any, store: Path) -> Contrast:
+        from xltkit.training.contrast import Contrast  # loads torch
+
+        return Contrast(*inputs, phase=self, store=store)
 
 
 @dataclass(frozen=True)
 class Distil(Phase):
-    """Learn what the text tower of a CLIP says of a text (Multilingual-CLIP, Carlsson et al. 2022).
+    """Learn the vectors of a CLIP's text tower (Multilingual-CLIP, Carlsson et al. 2022).
 
     The loss is the mean squared distance of the pooled states, after a linear layer, from the
     teacher's vector, not brought to length 1. No picture is looked at. Of translation pairs the
@@ -96,20 +105,24 @@ class Distil(Phase):
     both read the same.
 
     Attributes:
-        texts: rows of a task of the kind ``captions`` or ``text``.
+        texts: rows of a task of the type ``captions`` or ``text``.
         teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id. Of a stage
             whose tower was locked the student learns the texts, and finds no pictures.
     """
 
     texts: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
-    teacher: str = "micro-clip"
+    teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
+
+    locked = False  # no image tower takes part
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "texts", training_sets_of(self.texts, self.languages))
-        if wrong := [p.task for p in self.texts if get(p.task).kind not in ("captions", "text")]:
+        tasks = [training_set.task for training_set in self.texts]
+        wrong = [task for task in tasks if get(task).kind not in ("captions", "text")]
+        if wrong:
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
                 "Distil(['captions'])."
@@ -125,17 +138,22 @@ class Distil(Phase):
         return self.texts
 
     @property
-    def finds_pictures(self) -> bool:
-        """True; raises ValueError if there are none in its teacher's space."""
-        from xltkit.models import vision
+    def has_image_space(self) -> bool:
+        """True; raises ValueError if no pictures lie in the space of its teacher."""
+        from xltkit.models import vision  # loads torch
 
         return bool(vision.tower_of(self.teacher))
 
-    def trained_as(self, training_set: TrainingSet) -> str:
-        return "lessons"
+    def task_type(self, training_set: TrainingSet) -> str:
+        return "distillation"
 
     def sources(self) -> dict[str, str]:
         """The fingerprint of the teacher."""
-        from xltkit.models import vision
+        from xltkit.models import vision  # loads torch
 
         return {"teacher": vision.fingerprint(self.teacher)}
+
+    def objective(self, *inputs: Any, store: Path) -> Distillation:
+        from xltkit.training.contrast import Distillation  # loads torch
+
+        return Distillation(*inputs, phase=self, store=store)

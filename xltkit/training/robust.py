@@ -8,28 +8,25 @@ which differs between encoders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
 from xltkit.keys import derive
-from xltkit.tasks.schema import Task
-
-if TYPE_CHECKING:  # an objective is given the plain one
-    from xltkit.training.loop import Batch
-    from xltkit.training.supervised import Supervised
+from xltkit.tasks import Task
+from xltkit.training.loop import Batch
 
 NORMS = ("l2", "linf")
 TINY = 1e-8  # a gradient shorter than this has no direction
+TaskLoss = Callable[[nn.Module, Batch], Tensor]  # the summed loss of a batch
 
 
 class Robust:
-    """A way of robust training. What a subclass leaves alone is as in plain training."""
+    """A method of robust training. What a subclass leaves alone is as in standard training."""
 
     version = 1
     augments = False  # whether ``augment`` changes anything
@@ -42,18 +39,22 @@ class Robust:
         """The rows to train on instead of ``rows``."""
         return rows
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+    def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         """The summed losses of a batch; each is backpropagated before the next is asked for."""
-        yield plain(model, batch)
+        yield task_loss(model, batch)
 
 
 @contextmanager
-def shifted(model: nn.Module, shift: Tensor):
-    """Add ``shift`` (sequences, tokens, width) to the word embeddings of the encoder.
+def perturbed(model: nn.Module, perturbation: Tensor):
+    """Add a perturbation (sequences, tokens, width) to the word embeddings inside the context.
 
-    Positions and normalisation come after it (as in zhuchen03/FreeLB).
+    Positions and normalization come after it (as in zhuchen03/FreeLB).
     """
-    hook = _embeddings(model).register_forward_hook(lambda _module, _ids, out: out + shift)
+
+    def add(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return output + perturbation
+
+    hook = _embeddings(model).register_forward_hook(add)
     try:
         yield
     finally:
@@ -61,11 +62,12 @@ def shifted(model: nn.Module, shift: Tensor):
 
 
 def _embeddings(model: nn.Module) -> nn.Module:
+    """The word embeddings of a model, which several processes may have wrapped."""
     return getattr(model, "module", model).encoder.get_input_embeddings()
 
 
 class Ball:
-    """Perturbations of the word embeddings of a batch, round 0; padding is never perturbed.
+    """Perturbations of the word embeddings of a batch, around 0; padding is never perturbed.
 
     Args:
         model: whose embeddings.
@@ -78,55 +80,54 @@ class Ball:
     def __init__(
         self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0
     ):
-        table = _embeddings(model)
+        embeddings = _embeddings(model)
         self.mask = inputs["attention_mask"].unsqueeze(-1).float()
-        self.unit = float(table.weight.detach().float().norm(dim=-1).mean())
-        self.width = table.embedding_dim
-        self.norm, self.radius = norm, radius * self.unit / self._entries(norm)
-
-    def _entries(self, norm: str) -> float:
-        return self.width**0.5 if norm == "linf" else 1.0
+        self.width = embeddings.embedding_dim
+        self.shape = (*self.mask.shape[:2], self.width)
+        self.mean_norm = float(embeddings.weight.detach().float().norm(dim=-1).mean())
+        self.norm = norm
+        # The size of each of ``width`` equal numbers of a vector of length 1.
+        self.entry = self.width**0.5 if norm == "linf" else 1.0
+        self.radius = radius * self.mean_norm / self.entry
 
     def noise(self, radius: float, distribution: str, seed: int) -> Tensor:
         """A perturbation of every token by itself: its length is about ``radius`` at most.
 
         ``gaussian``: each number from N(0, radius^2 / width); ``ball``: uniform in the ball.
         """
-        draw = self._random(seed)
-        noise = torch.randn(self._shape, generator=draw, device=self.mask.device)
+        generator = self._generator(seed)
+        noise = torch.randn(self.shape, generator=generator, device=self.mask.device)
         if distribution == "gaussian":
             noise = noise / self.width**0.5
         else:
-            share = torch.rand(self.mask.shape, generator=draw, device=self.mask.device)
+            share = torch.rand(self.mask.shape, generator=generator, device=self.mask.device)
             noise = nn.functional.normalize(noise, dim=-1) * share ** (1 / self.width)
-        return noise * self.mask * radius * self.unit
+        return noise * self.mask * radius * self.mean_norm
 
-    def start(self, magnitude: float, seed: int) -> Tensor:
+    def initial(self, magnitude: float, seed: int) -> Tensor:
         """A first perturbation, uniform in a cube (FreeLB's): for ``l2`` shrunk by its size."""
-        draw = torch.rand(self._shape, generator=self._random(seed), device=self.mask.device)
-        size = self._entries(self.norm)
+        generator = self._generator(seed)
+        uniform = torch.rand(self.shape, generator=generator, device=self.mask.device)
+        size = self.entry
         if self.norm == "l2":
             size = (self.mask.sum(1, keepdim=True) * self.width).sqrt()
-        return (2 * draw - 1) * self.mask * (magnitude * self.unit) / size
+        return (2 * uniform - 1) * self.mask * (magnitude * self.mean_norm) / size
 
-    def up(self, delta: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-        """One step of ascent, and back into the ball."""
-        gradient, size = gradient.float() * self.mask, step_size * self.unit
+    def ascend(self, perturbation: Tensor, gradient: Tensor, step_size: float) -> Tensor:
+        """One step along the gradient, and back into the ball."""
+        gradient = gradient.float() * self.mask
+        size = step_size * self.mean_norm
         if self.norm == "linf":
-            delta = delta + gradient.sign() * size / self._entries("linf")
-            return delta.clamp(-self.radius, self.radius) if self.radius else delta
+            moved = perturbation + gradient.sign() * size / self.entry
+            return moved.clamp(-self.radius, self.radius) if self.radius else moved
         length = gradient.flatten(1).norm(dim=1).clamp(min=TINY)
-        delta = delta + gradient * (size / length)[:, None, None]
+        moved = perturbation + gradient * (size / length)[:, None, None]
         if not self.radius:
-            return delta
-        length = delta.flatten(1).norm(dim=1).clamp(min=TINY)
-        return delta * (self.radius / length).clamp(max=1.0)[:, None, None]
+            return moved
+        length = moved.flatten(1).norm(dim=1).clamp(min=TINY)
+        return moved * (self.radius / length).clamp(max=1.0)[:, None, None]
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return (*self.mask.shape[:2], self.width)
-
-    def _random(self, seed: int) -> torch.Generator:
+    def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(self.mask.device).manual_seed(seed)
 
 
@@ -143,7 +144,7 @@ class Adversarial(Robust):
 
     Attributes:
         steps: passes forward and backward, so the cost of a training step.
-        radius: of the ball round a sequence, in mean embedding norms; 0 is no limit.
+        radius: of the ball around a sequence, in mean embedding norms; 0 is no limit.
         step_size: of the ascent, in mean embedding norms.
         start: magnitude of the first, random perturbation, in the same unit.
         norm: ``l2`` (of a whole sequence) or ``linf``.
@@ -164,29 +165,36 @@ class Adversarial(Robust):
                 "or more."
             )
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+    def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         ball = Ball(model, batch.inputs, self.norm, self.radius)
-        replay = torch.initial_seed()  # which the loop sets for every part of a step
-        delta = ball.start(self.start, derive(replay, "noise"))
+        dropout_seed = torch.initial_seed()  # which the loop sets for every part of a step
+        perturbation = ball.initial(self.start, derive(dropout_seed, "noise"))
         for step in range(self.steps):
-            delta = delta.detach().requires_grad_()
-            torch.manual_seed(replay)
-            with shifted(model, delta):
-                loss = plain(model, batch)
-            last = step == self.steps - 1
-            if self.accumulate or last:
-                yield loss / (self.steps if self.accumulate else 1)
-            if not last:
-                gradient = delta.grad if self.accumulate else torch.autograd.grad(loss, delta)[0]
-                delta = ball.up(delta.detach(), gradient, self.step_size)
+            perturbation = perturbation.detach().requires_grad_()
+            torch.manual_seed(dropout_seed)
+            with perturbed(model, perturbation):
+                loss = task_loss(model, batch)
+            is_last = step == self.steps - 1
+            if self.accumulate:
+                # The loop backpropagates this before it asks for more: the perturbation has a
+                # gradient then.
+                yield loss / self.steps
+            elif is_last:
+                yield loss
+            if not is_last:
+                if self.accumulate:
+                    gradient = perturbation.grad
+                else:
+                    (gradient,) = torch.autograd.grad(loss, perturbation)
+                perturbation = ball.ascend(perturbation.detach(), gradient, self.step_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomPerturbation(Robust):
     """Training on one random perturbation of every word embedding (RS-RP, Huang et al. 2021).
 
-    Evaluated with ``votes``, the same noise smooths the prediction (Cohen et al. 2019). The paper
-    gives neither distribution nor radius: these are ours.
+    Evaluated with ``smoothing``, the same noise smooths the prediction (Cohen et al. 2019). The
+    paper gives neither distribution nor radius: these are ours.
 
     Attributes:
         radius: length of the perturbation of a token, in mean embedding norms.
@@ -203,8 +211,8 @@ class RandomPerturbation(Robust):
                 "'gaussian' or 'ball', with a radius of 0 or more."
             )
 
-    def losses(self, plain: Supervised, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
+    def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")
         noise = Ball(model, batch.inputs).noise(self.radius, self.distribution, seed)
-        with shifted(model, noise):
-            yield plain(model, batch)
+        with perturbed(model, noise):
+            yield task_loss(model, batch)

@@ -1,52 +1,112 @@
-"""What a phase optimises: the losses of its tasks, masked language modelling among them."""
+"""The losses of tasks, masked language modeling among them: what most phases optimize."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from xltkit.keys import derive
+from xltkit.models.encoder import Model, load_tokenizer
+from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, EncodedExample, Head, TaskType
+from xltkit.tasks.captions import as_text
 from xltkit.tasks.labels import TYPES
-from xltkit.tasks.schema import Task
+from xltkit.tasks.rows import state, training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
+from xltkit.training.phases import Phase
+from xltkit.training.robust import Robust
 
 
-class Encoded(NamedTuple):
-    """The training rows of a training set as features."""
+class EncodedTrainingSet(NamedTuple):
+    """The training rows of a training set as token ids."""
 
     task: Task
-    features: Sequence[EncodedExample]
+    examples: Sequence[EncodedExample]
+
+
+def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
+    """The training rows of a phase, encoded by the tokenizer of an encoder."""
+    encoded = []
+    for training_set in phase.training_sets:
+        kind = phase.task_type(training_set)
+        # Text that a phase mixes in is never augmented.
+        augments = phase.robust is not None and phase.robust.augments and kind != "text"
+        robust = phase.robust if augments else None
+        # What the rows are now is a part of the cache's key: files may change within a session.
+        examples = encoded_rows(
+            training_set, state(training_set), kind, phase.max_length, encoder, robust
+        )
+        task = replace(get(training_set.task), kind=kind)
+        encoded.append(EncodedTrainingSet(task, examples))
+    return encoded
+
+
+@lru_cache(maxsize=64)
+def encoded_rows(
+    training_set: TrainingSet,
+    fingerprint: str,
+    kind: str,
+    max_length: int,
+    encoder: str,
+    robust: Robust | None,
+) -> list[EncodedExample]:
+    """The rows of a training set, encoded once for every stage of a process that trains on it."""
+    task = replace(get(training_set.task), kind=kind)
+    tokenizer = load_tokenizer(encoder)
+    rows = training_rows(training_set)
+    if robust is not None:
+        rows = robust.augment(task, rows)
+    if kind in ("text", "distillation"):
+        rows = as_text(rows)
+    limit = min(max_length, tokenizer.model_max_length)
+    return TYPES[kind].encode(task, rows, tokenizer, limit, training=True)
 
 
 class Supervised:
     """The objective of a phase, and its batches.
 
     Args:
-        training sets: the encoded training rows of each training set.
+        training_sets: the encoded training rows.
         plan: which examples make up which step.
         tokenizer: the encoder's.
-        mask_rate: share of tokens that masked language modelling predicts.
-        seed: of the masks.
+        seed: of the masks of masked language modeling.
+        mask_rate: share of tokens that it predicts.
+        robust: how tasks are trained against small changes of their inputs, if they are.
     """
 
     def __init__(
-        self, training_sets: Sequence[Encoded], plan: Plan, tokenizer: Any, seed: int,
+        self,
+        training_sets: Sequence[EncodedTrainingSet],
+        plan: Plan,
+        tokenizer: Any,
+        seed: int,
         mask_rate: float = 0.15,
-    ):  # fmt: skip
-        self.training_sets, self.plan, self.tokenizer = training_sets, plan, tokenizer
-        self.seed, self.mask_rate = derive(seed, "mask"), mask_rate
+        robust: Robust | None = None,
+    ):
+        self.training_sets = training_sets
+        self.plan = plan
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self.mask_rate = mask_rate
+        self.robust = robust
 
     def heads(self) -> Mapping[str, Head]:
         """The heads the phase trains: one per task, whatever the number of its languages."""
-        return {p.task.name: TYPES[p.task.kind].head(p.task) for p in self.training_sets}
+        tasks = [training_set.task for training_set in self.training_sets]
+        return {task.name: TYPES[task.kind].head(task) for task in tasks}
 
-    def prepare(self, model: nn.Module) -> None:
+    def prepare(self, model: Model) -> None:
         """Give the model whatever is trained beside its encoder and heads."""
+
+    def finish(self, model: Model, folder: Path) -> None:
+        """Compute what is known only after the last step, and write it beside the encoder."""
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""
@@ -57,43 +117,45 @@ class Supervised:
                 f"{task.name} takes its negatives from the batch, and each of {parts} parts would "
                 "have fewer: use accumulation=1 and one process."
             )
-        pieces = np.array_split(examples, parts)
-        # A part without examples would leave a process waiting for the others: it repeats one,
-        # and counts for nothing.
-        return [
-            self._batch(training_set, epoch, piece)
-            if len(piece)
-            else self._batch(training_set, epoch, examples[:1], empty=True)
-            for piece in pieces
-        ]
+        batches = []
+        for piece in np.array_split(examples, parts):
+            if len(piece):
+                batches.append(self._batch(training_set, epoch, piece))
+            else:
+                # A part without examples would leave a process waiting for the others: it repeats
+                # one, and counts for nothing.
+                batch = self._batch(training_set, epoch, examples[:1])
+                ignored = batch.labels * 0 + IGNORED
+                batches.append(batch._replace(labels=ignored, targets=0))
+        return batches
 
-    def _batch(
-        self, training_set: int, epoch: int, examples: np.ndarray, empty: bool = False
-    ) -> Batch:
-        task, features = self.training_sets[training_set]
+    def _batch(self, training_set: int, epoch: int, indices: np.ndarray) -> Batch:
+        """Some examples of a training set as tensors; text with some of its tokens masked."""
+        task, examples = self.training_sets[training_set]
         kind = TYPES[task.kind]
-        chosen = [features[i] for i in examples]
-        inputs = kind.collate(chosen, self.tokenizer, training=True)
+        inputs = kind.collate([examples[i] for i in indices], self.tokenizer, training=True)
         if kind.name == "text":
-            key = derive(self.seed, training_set)
-            inputs = kind.mask(inputs, self.tokenizer, examples, key, epoch, self.mask_rate)
+            seed = derive(derive(self.seed, "mask"), training_set)
+            inputs = kind.mask(inputs, self.tokenizer, indices, seed, epoch, self.mask_rate)
         labels = inputs.pop("labels")
-        if empty:
-            labels = labels * 0 + IGNORED
-        return Batch(training_set, inputs, labels, 0 if empty else kind.count(labels))
+        return Batch(training_set, inputs, labels, kind.count(labels))
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The summed loss of a batch."""
-        return self.kind(batch).loss(*self.scored(model, batch))
+    def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
+        """The summed loss of a batch, or several (see ``loop.Objective``)."""
+        if self.robust is None or self.type_of(batch).name == "text":
+            return self.task_loss(model, batch)
+        return self.robust.losses(self.task_loss, model, batch)
 
-    def kind(self, batch: Batch) -> TaskType:
-        """The kind of the task that a batch is of."""
-        return TYPES[self.training_sets[batch.training_set].task.kind]
-
-    def scored(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The scores of a batch and its labels; in language modelling of the masked tokens only."""
+    def task_loss(self, model: Model, batch: Batch) -> Tensor:
+        """The summed loss of a batch as it is, without robust training."""
+        kind = self.type_of(batch)
         name = self.training_sets[batch.training_set].task.name
-        if self.kind(batch).name != "text":
-            return model(name, **batch.inputs), batch.labels
+        if kind.name != "text":
+            return kind.loss(model(name, **batch.inputs), batch.labels)
+        # The language model scores the masked tokens only.
         select = batch.labels != IGNORED
-        return model(name, select=select, **batch.inputs), batch.labels[select]
+        return kind.loss(model(name, select=select, **batch.inputs), batch.labels[select])
+
+    def type_of(self, batch: Batch) -> TaskType:
+        """The type of the task that a batch is of."""
+        return TYPES[self.training_sets[batch.training_set].task.kind]

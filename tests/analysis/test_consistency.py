@@ -31,7 +31,7 @@ FLOORS = {  # for 2, 3, 4, 5 and 10 candidates
 class Table:
     """Results without a study behind them."""
 
-    def __init__(self, task, predictions, names=("scores",)):
+    def __init__(self, task, predictions, names=("log_probs",)):
         columns = ["arm", "seed", "language", "example_id", "gold", "pred", "score", *names]
         table = pd.DataFrame([row[: len(columns)] for row in predictions], columns=columns)
         self.predictions = table.assign(task=task)
@@ -254,12 +254,12 @@ def test_a_study_keeps_scores_and_is_drawn(tiny, store):
         languages=["en", "qad", "qto", "qbe"],
     ).run(store)  # fmt: skip
     table = found.predictions
-    scored = table["scores"].notna().groupby(table["task"]).mean()
+    scored = table["log_probs"].notna().groupby(table["task"]).mean()
     assert scored.to_dict() == {"nli": 1, "choice": 1, "qa": 0}
-    for row in table[table["scores"].notna()].itertuples():
-        assert np.exp(row.scores).sum() == pytest.approx(1, abs=1e-5)
+    for row in table[table["log_probs"].notna()].itertuples():
+        assert np.exp(row.log_probs).sum() == pytest.approx(1, abs=1e-5)
     best = table.query("task == 'choice'")
-    assert best["pred"].tolist() == [str(s.argmax()) for s in best["scores"]]
+    assert best["pred"].tolist() == [str(s.argmax()) for s in best["log_probs"]]
     pairs = pairwise(found)
     assert len(pairs) == 3 * 6 and pairs["n"].eq(20).all()
     assert pairs.groupby("task")["rankc"].count().to_dict() == {"nli": 6, "choice": 6, "qa": 0}

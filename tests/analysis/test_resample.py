@@ -15,7 +15,7 @@ from xltkit.analysis.intervals import difference, student, t_interval
 from xltkit.analysis.items import Block, Items, flip
 from xltkit.studies.results import Results, degenerate_runs
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES
 
 CELL = ("nli", "qbe")
 LABELS = ("entailment", "contradiction")
@@ -41,7 +41,7 @@ class Found(Results):
         ):
             row = {"arm": arm, "seed": seed, "task": task, "language": code, "base_language": code}
             row |= {"is_source": code == "en", "n": mine["example_id"].nunique(), "main": True}
-            kind = TYPES[get(task).kind]
+            kind = get(task).type
             value = kind.metrics(get(task), mine, code)[get(task).metric]
             rows.append(row | {"value": value, "metric": get(task).metric,
                                "chance": get(task).chance, "family": code})  # fmt: skip
@@ -216,8 +216,8 @@ def test_the_sums_of_items_give_the_metric(name):
     table.index += 7  # as a part of the table of all languages
     task = get(name)
     code = "de" if name == "mlqa" else "en"
-    terms = TYPES[task.kind].terms(task, table, code)
-    value = TYPES[task.kind].metrics(task, table, code)[task.metric]
+    terms = task.type.terms(task, table, code)
+    value = task.type.metrics(task, table, code)[task.metric]
     assert 0 < value < 100
     assert terms["top"].sum() / terms["bottom"].sum() == pytest.approx(value)
 

@@ -19,7 +19,7 @@ from xltkit.analysis.averages import averages
 from xltkit.analysis.submission import FORMATS, write_submission
 from xltkit.tasks import TASKS, scorers
 from xltkit.tasks import retrieval_scorers as search_scorers
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
 
@@ -99,7 +99,7 @@ def scored(predictions):
         elif task == "lareqa":
             found = {"map@20": 50.0}
         elif task == "panx":
-            found = scorers.ner_f1(*([t.split() for t in table[c]] for c in ("gold", "pred")))
+            found = scorers.chunk_f1(*([t.split() for t in table[c]] for c in ("gold", "pred")))
         else:
             kind = TYPES[TASKS[task].kind]
             found = kind.metrics(TASKS[task], table, language)

@@ -16,7 +16,7 @@ from xltkit import cli
 from xltkit.data import loading as data
 from xltkit.data import readers_captions as caption_readers
 from xltkit.studies import stages
-from xltkit.tasks import COLUMNS, SUITES, TrainingSet, check, get
+from xltkit.tasks import SUITES, TYPES, TrainingSet, check, get
 from xltkit.tasks.suites.captions import EMOJI, TASKS, XM3600, XM3600_NAMES
 from xltkit.training.phases import Evaluate
 
@@ -114,7 +114,7 @@ def read_rows(name):
 @pytest.mark.parametrize("name", READ)
 def test_a_picture_comes_with_its_captions_or_not_at_all(name):
     _, rows, expected = read_rows(name)
-    assert rows.column_names == list(COLUMNS["captions"])
+    assert rows.column_names == list(TYPES["captions"].columns)
     assert dict(zip(rows["id"][:], rows["texts"][:], strict=True)) == expected
     assert isinstance(rows[0]["image"], PIL.Image.Image)
     assert rows[-1]["image"].size == (6, 4)

@@ -17,8 +17,8 @@ from xltkit.data import loading as data
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
 from xltkit.data.source import Source
-from xltkit.tasks import COLUMNS, get
-from xltkit.tasks.schema import Task
+from xltkit.tasks import TYPES, get
+from xltkit.tasks.base import Task
 from xltkit.tasks.suites import hub
 
 MIRROR = os.environ.get("XLTKIT_HUB", "")
@@ -145,7 +145,7 @@ def test_nearest_start(context, answer, start, expected):
 
 def test_span_repairs_offsets_and_keeps_ids():
     read = readers.span(squad(("the cat", "cat", 6), ("the dog", "the", 0)), "en")
-    assert read.column_names == list(COLUMNS["span"])
+    assert read.column_names == list(TYPES["span"].columns)
     assert read["starts"][:] == [[4], [0]]
     assert read["id"][:] == ["q0", "q1"]
 
@@ -250,7 +250,7 @@ def test_tags_are_mapped_by_name_and_numbers_by_the_table():
 
 def test_load_from_a_mirror(mirror):
     rows = data.load(demo(), "test", "de")
-    assert rows.column_names == list(COLUMNS["classification"])
+    assert rows.column_names == list(TYPES["classification"].columns)
     assert rows["id"][:] == ["0", "1", "2"]
     assert data.load(demo(), "test", "de") is not None
 
@@ -282,10 +282,10 @@ def test_check_labels(kind, column, values, fine):
     task = Task("some", kind, "f1", 0.0, citation="Someone 2020")
     rows = Dataset.from_dict({column: values})
     if fine:
-        data.check_labels(rows, task, "test")
+        task.type.check_rows(task, rows, "test")
     else:
         with pytest.raises(ValueError, match=r"cannot be scored.*Someone 2020"):
-            data.check_labels(rows, task, "test")
+            task.type.check_rows(task, rows, "test")
 
 
 def test_missing_data_says_what_was_looked_for_and_how_to_get_it(monkeypatch):
@@ -431,7 +431,7 @@ def test_an_unpinned_source_is_loaded_at_the_commit_in_its_fingerprint(monkeypat
 def test_microworld_goes_through_the_same_door():
     task = get("pos")
     rows = data.load(task, "validation", "en")
-    assert rows.column_names == list(COLUMNS["tagging"])
+    assert rows.column_names == list(TYPES["tagging"].columns)
     assert data.fingerprint(task.validation, "en").startswith("microworld")
     with pytest.warns(UserWarning, match=r"pos \(test\) is not to be had in zz"):
         assert data.available(task, "test", ["en", "zz"]) == (["en"], ["zz"])
@@ -511,7 +511,7 @@ class TestMirror:
         counts = COUNTS[name, split]
         assert {code: len(r) for code, r in rows.items() if code in counts} == counts
         for code, some in rows.items():
-            assert some.column_names == list(COLUMNS[task.kind])
+            assert some.column_names == list(task.type.columns)
             ids = some["id"][:]
             assert len(set(ids)) == len(ids), code
             assert data.fingerprint(getattr(task, split), code).startswith("sha256:")

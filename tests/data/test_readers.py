@@ -1,7 +1,5 @@
 """Readers of the training sets, on rows with the Hub's own columns and quirks."""
 
-from types import SimpleNamespace
-
 import datasets
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
 from xltkit.data.source import Source
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES, Task
 
 NLI = ["entailment", "neutral", "contradiction"]
 TEXT = Value("string")
@@ -145,7 +143,7 @@ def test_hellaswag_labels_are_strings():
     read = choice_readers.hellaswag(rows, "en")
     assert read[0] == {"id": "0", "premise": "A man sits. He", "choices": list("abcd"), "label": 3}
     with pytest.raises(ValueError, match=r"cannot be scored.*-1"):
-        data.check_labels(read, get("hellaswag"), "validation")
+        TYPES["choice"].check_rows(get("hellaswag"), read, "validation")
 
 
 def test_csqa_answers_are_found_by_their_letter():
@@ -259,7 +257,7 @@ def lareqa(url="https://example.org/1234abcd/xquad-r"):
 
 def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    task = SimpleNamespace(name="demo", kind="retrieval", test=lareqa())
+    task = Task("demo", "retrieval", "accuracy", 0.0, test=lareqa())
     with pytest.raises(data.MissingData) as error:
         data.load(task, "test", "en")
     file = tmp_path / "raw/demo/xquad-r/en.json"

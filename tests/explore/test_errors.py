@@ -108,7 +108,7 @@ def test_every_kind_shows_its_input_its_gold_and_both_answers(looked_at, task, l
             word = "✓ right" if table["score"][key] == 1 else "✗ wrong"
             assert word in cell.get_text()
             if task == "nli":
-                sure = np.exp(table["scores"][key].max())
+                sure = np.exp(table["log_probs"][key].max())
                 assert table["pred"][key] in cell.get_text() and f"p {sure:.2f}" in cell.get_text()
 
 

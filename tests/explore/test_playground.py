@@ -43,7 +43,9 @@ def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
         assert str(pred) == measured["pred"] and before.score == measured["score"]
         assert before is after
         if before.labels:
-            assert np.allclose(np.log(list(before.labels.values())), measured["scores"], atol=1e-5)
+            assert np.allclose(
+                np.log(list(before.labels.values())), measured["log_probs"], atol=1e-5
+            )
             assert sum(before.labels.values()) == pytest.approx(1, abs=1e-5)
         if task == "qa":
             start, end = before.place

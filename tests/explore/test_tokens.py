@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 
 from xltkit import tokens as subwords
 from xltkit.models.encoder import load_tokenizer
-from xltkit.tasks.labels import word_pieces
+from xltkit.tasks.tagging import word_pieces
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from xltkit.keys import file_digest
 from xltkit.models import encoder, vision
 from xltkit.studies import build_micro_clip as micro_clip
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES
 
 WORDS = ["w", "a longer text of several words", "b"]
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,

@@ -13,9 +13,9 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet, get
-from xltkit.tasks.base import EncodedExample
-from xltkit.tasks.captions import as_text, check_paraphrases
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import TYPES, EncodedExample
+from xltkit.tasks.captions import check_paraphrases
+from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.contrast import Contrast
@@ -46,7 +46,7 @@ def scored(scores, owners=None, same=None):
     rows = Dataset.from_dict({"id": [f"p{i}" for i in range(pictures)]})
     features = [EncodedExample(owner, (np.zeros(1),)) for owner in owners]
     # against pictures that are unit vectors, a caption's numbers are its scores
-    table = TYPES["captions"].found(rows, features, scores, np.eye(pictures), same)
+    table = TYPES["captions"].ranks(rows, features, scores, np.eye(pictures), same)
     return TYPES["captions"].metrics(CAPTIONS, table, "en"), table
 
 
@@ -103,7 +103,7 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
     found = {}
     for name, order in {"own": np.arange(500), "other": random.permutation(500)}.items():
         features = [EncodedExample(i, (np.zeros(1),)) for i in range(500)]
-        table = TYPES["captions"].found(rows, features, vectors[order], vectors, np.arange(500))
+        table = TYPES["captions"].ranks(rows, features, vectors[order], vectors, np.arange(500))
         found[name] = TYPES["captions"].metrics(CAPTIONS, table, "en")
     assert found["own"]["r@1"] == 100
     # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so

@@ -12,7 +12,7 @@ from xltkit.data import loading as data
 from xltkit.data import readers
 from xltkit.data.source import Source
 from xltkit.tasks import TASKS, check
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import Task
 
 NAMES = ["entailment", "neutral", "contradiction"]
 

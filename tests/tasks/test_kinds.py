@@ -14,15 +14,14 @@ from datasets import Dataset
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.tasks import get
-from xltkit.tasks.base import IGNORED, EncodedExample, pad
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, pad
 from xltkit.tasks.span import Window, shortened, span_in
 
 
 def encode(name, tokenizer, count=40, code="en", max_length=96, training=True):
     task = get(name)
     rows = micro.rows(name, "validation", LANGUAGES[code], count)
-    return task, rows, TYPES[task.kind].encode(task, rows, tokenizer, max_length, training)
+    return task, rows, task.type.encode(task, rows, tokenizer, max_length, training)
 
 
 def test_padding_fills_up_to_a_multiple():
@@ -63,12 +62,12 @@ def test_labels_keep_the_scores_of_all_and_so_does_the_file(tmp_path):
     table = kind.predictions(task, rows, [None] * 2, outputs)
     assert table["pred"].tolist() == [task.labels[0], task.labels[1]]
     assert table["score"].tolist() == [1, 0]
-    assert np.exp(np.stack(table["scores"])) == pytest.approx(probabilities.numpy())
+    assert np.exp(np.stack(table["log_probs"])) == pytest.approx(probabilities.numpy())
     table.to_parquet(tmp_path / "t.parquet", index=False)
     read = pd.read_parquet(tmp_path / "t.parquet")
-    assert all(s.dtype == np.float32 for s in read["scores"])
-    assert np.array_equal(np.stack(read["scores"]), np.stack(outputs))  # to the bit
-    assert read.drop(columns="scores").equals(table.drop(columns="scores"))
+    assert all(s.dtype == np.float32 for s in read["log_probs"])
+    assert np.array_equal(np.stack(read["log_probs"]), np.stack(outputs))  # to the bit
+    assert read.drop(columns="log_probs").equals(table.drop(columns="log_probs"))
 
 
 def test_tagging_puts_the_tag_on_the_first_piece(tokenizer):
@@ -88,7 +87,7 @@ def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
     table = kind.predictions(task, rows, features, perfect)
     assert (table["score"] == 1).all() and (table["gold"] == table["pred"]).all()
     assert kind.metrics(task, table, "en")["accuracy"] == 100
-    assert "scores" not in table
+    assert "log_probs" not in table
 
 
 def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):

@@ -194,7 +194,7 @@ def test_a_question_needs_a_list_of_gold_answers(golds):
 )
 def test_ner_f1(gold, pred, f1, precision, recall):
     expected = {"f1": f1, "precision": precision, "recall": recall}
-    assert scorers.ner_f1([gold.split()], [pred.split()]) == pytest.approx(expected, abs=1e-9)
+    assert scorers.chunk_f1([gold.split()], [pred.split()]) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,9 @@ def test_ner_f1(gold, pred, f1, precision, recall):
     ],
 )
 def test_pos_f1(gold, pred, expected):
-    assert scorers.pos_f1([gold.split()], [pred.split()])["f1"] == pytest.approx(expected, abs=1e-9)
+    assert scorers.chunk_f1([gold.split()], [pred.split()])["f1"] == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_pos_f1(gold, pred, expected):
     ],
 )
 def test_chunks(sentences, expected):
-    assert scorers.chunks_prefixless([tags.split() for tags in sentences]) == expected
+    assert scorers.chunks([tags.split() for tags in sentences]) == expected
 
 
 @pytest.mark.parametrize(
@@ -264,18 +266,18 @@ def test_chunk_f1_has_the_properties_of_f1(tagset):
     for _ in range(300):
         golds = random_tags(generator, tagset)
         preds = disturb(generator, golds, tagset)
-        scores, swapped = scorers.ner_f1(golds, preds), scorers.ner_f1(preds, golds)
+        scores, swapped = scorers.chunk_f1(golds, preds), scorers.chunk_f1(preds, golds)
         assert scores["f1"] == swapped["f1"]
         assert (scores["precision"], scores["recall"]) == (swapped["recall"], swapped["precision"])
         low, high = sorted((scores["precision"], scores["recall"]))
         assert 0 <= low and high <= 100
         # F1 is a mean of the two: it lies between them, but for rounding.
         assert low - 1e-9 <= scores["f1"] <= high + 1e-9
-        identity = scorers.ner_f1(golds, golds)
+        identity = scorers.chunk_f1(golds, golds)
         assert set(identity.values()) == {100.0 if scorers.chunks(golds) else 0.0}
 
 
-@pytest.mark.parametrize("score", [scorers.ner_f1, scorers.pos_f1, scorers.token_accuracy])
+@pytest.mark.parametrize("score", [scorers.chunk_f1, scorers.token_accuracy])
 @pytest.mark.parametrize(
     ("golds", "preds", "message"),
     [
@@ -308,7 +310,7 @@ def test_chunks_equal_those_of_seqeval(tagset):
             "precision": 100 * metrics.precision_score(golds, preds),
             "recall": 100 * metrics.recall_score(golds, preds),
         }
-        assert scorers.pos_f1(golds, preds) == pytest.approx(expected, abs=1e-9)
+        assert scorers.chunk_f1(golds, preds) == pytest.approx(expected, abs=1e-9)
 
 
 # All of them
@@ -330,6 +332,6 @@ def test_scores_are_plain_numbers_that_can_be_stored():
         scorers.accuracy(np.array([1, 2]), np.array([1, 3])),
         scorers.squad([["a b"]], ["b"]),
         scorers.mlqa([["a b"]], ["b"], "de"),
-        scorers.pos_f1([["X"]], [["X"]]),
+        scorers.chunk_f1([["X"]], [["X"]]),
     ]
     assert json.loads(json.dumps(scores)) == scores

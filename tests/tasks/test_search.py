@@ -12,15 +12,13 @@ from datasets import Dataset
 import xltkit as xlt
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.evaluation import retrieval as search
-from xltkit.evaluation.predict import outputs
+from xltkit.evaluation.predict import outputs, predict
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.heads import Vector
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
-from xltkit.tasks.schema import Task, TrainingArguments
+from xltkit.tasks import get, retrieval
+from xltkit.tasks.base import TYPES, Task, TrainingArguments
 from xltkit.training.batches import Plan
 from xltkit.training.supervised import EncodedTrainingSet, Supervised
 
@@ -90,8 +88,8 @@ def linking(tiny, tokenizer):
 @pytest.mark.parametrize("block", [7, 1000])
 def test_a_ranking_in_blocks_is_the_ranking_of_all(fp32, linking, monkeypatch, block):
     model, task, rows, pool, tokenizer = linking
-    monkeypatch.setattr(search, "BLOCK", block)
-    predictions, scores = search.rank(model, task, "linking", rows, pool, tokenizer)
+    monkeypatch.setattr(retrieval, "BLOCK", block)
+    predictions, scores = predict(model, task, "linking", rows, tokenizer, extra=pool)
     assert len(predictions) == 60 and set(scores["metric"]) == {"map@20", "mrr@20"}
 
     def vectors(part):
@@ -114,7 +112,7 @@ def test_candidates_of_all_languages_are_one_pool(linking):
     model, task, rows, pool, tokenizer = linking
     other = pool["en"].map(lambda row: {"id": "more-" + row["id"], "text": row["text"] + " ."})
     both = {"en": pool["en"], "qad": other}
-    predictions, _ = search.rank(model, task, "linking", rows, both, tokenizer)
+    predictions, _ = predict(model, task, "linking", rows, tokenizer, extra=both)
     gold = [json.loads(text) for text in predictions["gold"]]
     assert all(len(ids) == 2 and ids[1] == "more-" + ids[0] for ids in gold)
 
@@ -123,7 +121,7 @@ def test_a_query_without_a_right_candidate_is_named(linking):
     model, task, rows, pool, tokenizer = linking
     short = {"en": pool["en"].select(range(5))}
     with pytest.raises(ValueError, match=r"linking \(en\): 2\d queries have no right candidate"):
-        search.rank(model, task, "linking", rows, short, tokenizer)
+        predict(model, task, "linking", rows, tokenizer, extra=short)
 
 
 def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store):
@@ -156,7 +154,9 @@ def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, t
     dev = sides(said[:20], said[5:20], [(i + 5, i) for i in range(15)])
     test = sides(said[20:40], said[25:40], [(i + 5, i) for i in range(15)])
     model = models.Model(tiny, {})
-    run = lambda rows: search.mine(model, MINING, {"qad": rows}, {"qad": dev}, tokenizer)  # noqa: E731
+    run = lambda rows: predict(  # noqa: E731
+        model, MINING, "", {"qad": rows}, tokenizer, extra={"qad": dev}
+    )
     predictions, scores = run(test)
     found = dict(zip(scores["metric"], scores["value"], strict=True))
     assert found["recall"] == 100.0 and found["f1"] > 80
@@ -170,6 +170,6 @@ def test_a_sentence_that_is_repeated_is_in_no_pair(tiny, tokenizer):
     dev = sides(said, said, [(i, i) for i in range(12)])
     test = sides([said[0], *said], said, [(i + 1, i) for i in range(12)])
     model = models.Model(tiny, {})
-    predictions, _ = search.mine(model, MINING, {"qad": test}, {"qad": dev}, tokenizer)
+    predictions, _ = predict(model, MINING, "", {"qad": test}, tokenizer, extra={"qad": dev})
     paired = predictions.loc[predictions["pred"] != "", "example_id"]
     assert len(paired) > 5 and not set(paired) & {"f0", "f1"}

@@ -19,11 +19,10 @@ from xltkit.data.places import CONVERTED, place
 from xltkit.data.source import Source
 from xltkit.studies import stages
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import COLUMNS, SUITES, TASKS, TrainingSet, describe, get, register
+from xltkit.tasks import SUITES, TASKS, TYPES, TrainingSet, describe, get, register
 from xltkit.tasks import rows as rows_module
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
-from xltkit.tasks.schema import Task, canonical_columns
 from xltkit.training.phases import Evaluate, Target
 
 REAL = [task for task in TASKS.values() if task.note and task.licence]
@@ -60,7 +59,7 @@ def test_every_row_that_is_not_generated_is_looked_at_here():
 
 @pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
 def test_a_row_is_complete_and_consistent(task):
-    assert task.kind in COLUMNS
+    assert task.type.columns
     assert task.metric in METRICS.get(task.kind, {task.metric})
     assert bool(task.metric) == (task.kind != "text")
     for text in (task.licence, task.citation, task.note):
@@ -197,8 +196,8 @@ def test_the_table_as_text_fits_a_narrow_terminal():
 
 
 def test_the_readme_shows_a_task_of_your_own(monkeypatch):
-    text = Path(__file__).parents[2].joinpath("README.md").read_text()
-    code = text.partition("## A task of your own")[2].partition("```python")[2].partition("```")[0]
+    text = Path(__file__).parents[2].joinpath("docs/tasks.md").read_text()
+    code = text.partition("of your own")[2].partition("```python")[2].partition("```")[0]
     monkeypatch.setattr("xltkit.tasks.TASKS", dict(TASKS))
     exec(code, {})
     from xltkit import tasks
@@ -207,7 +206,10 @@ def test_the_readme_shows_a_task_of_your_own(monkeypatch):
     assert mine.labels == tasks.get(mine.train_on).labels
     given = {"uid": ["a", "b"], "first": ["x", "y"], "second": ["z", "w"], "label": [0, 2]}
     rows = mine.test.read(Dataset.from_dict(given), "sw")
-    assert rows.column_names == list(COLUMNS["classification"]) and rows["text_b"][:] == ["z", "w"]
+    assert rows.column_names == list(TYPES["classification"].columns) and rows["text_b"][:] == [
+        "z",
+        "w",
+    ]
     with pytest.raises(ValueError, match="has the columns"):
         readers.canonical("retrieval", ["a"], text=["x"])
     with pytest.raises(ValueError, match="no kind 'spans'"):
@@ -238,7 +240,7 @@ def test_what_the_mirror_holds_agrees_with_the_row(task):
                 assert data.shared(source, code)  # a file for all languages lacks some
                 continue
             seen[split] += 1
-            assert rows.column_names == list(canonical_columns(task.kind, split))
+            assert rows.column_names == list(task.type.split_columns(split))
             assert len(set(rows["id"][:])) == len(rows)
     # What shares a file with others must be there in some language at least.
     assert seen or not any(place(p, c).files for p in parts(task) for c in p.configs)

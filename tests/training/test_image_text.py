@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 import xltkit as xlt
-from xltkit.evaluation import captions as image_search
 from xltkit.keys import file_digest
 from xltkit.models import vision
 from xltkit.models.encoder import Model, load_tokenizer
@@ -104,9 +103,7 @@ def test_a_trained_tower_changes_is_kept_and_is_what_captions_are_scored_with(st
     assert len(changed) == len(list(network.named_parameters()))
     assert not any(".image." in n for n in load_file(folder / "heads.safetensors"))
     used, real = [], vision.features
-    monkeypatch.setattr(
-        image_search.vision, "features", lambda name, *a: used.append(name) or real(name, *a)
-    )
+    monkeypatch.setattr(vision, "features", lambda name, *a: used.append(name) or real(name, *a))
     recalls(phase, store, languages=("en",), examples=10)
     assert used == [str(folder / "tower")]
 

@@ -10,7 +10,6 @@ import torch
 from xltkit.keys import derive
 from xltkit.models import encoder as models
 from xltkit.tasks import TrainingSet, get
-from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.training import loop
 from xltkit.training.batches import Plan
@@ -23,7 +22,7 @@ def objective(tokenizer, *names, steps=12, batch_size=8):
     for name in names:
         task = get(name)
         rows = training_rows(TrainingSet(name, "en", 60))
-        features = TYPES[task.kind].encode(task, rows, tokenizer, 96, training=True)
+        features = task.type.encode(task, rows, tokenizer, 96, training=True)
         training_sets.append(EncodedTrainingSet(task, features))
     lengths = [[len(f) for f in p.examples] for p in training_sets]
     plan = Plan(lengths, [1 / len(names)] * len(names), steps, batch_size, seed=3)

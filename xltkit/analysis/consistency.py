@@ -115,13 +115,13 @@ def _wide(part: pd.DataFrame, task: str, source: str, right: float) -> _Wide:
         return grid
 
     said = pd.factorize(part["pred"])[0] if get(task).kind in COMPARABLE else None
-    scored = "scores" in part.columns and part["scores"].notna().all()
+    scored = "log_probs" in part.columns and part["log_probs"].notna().all()
     return _Wide(
         codes,
         spread(np.ones(len(part), dtype=bool)),
         spread((part["score"] >= right).to_numpy()),
         None if said is None else spread(said),
-        spread(ranks(np.stack(part["scores"].tolist()))) if scored else None,
+        spread(ranks(np.stack(part["log_probs"].tolist()))) if scored else None,
     )
 
 

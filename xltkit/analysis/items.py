@@ -19,7 +19,6 @@ import pandas as pd
 
 from xltkit.analysis.intervals import difference, of_mean, student
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
 
 if TYPE_CHECKING:  # results give their items
     from xltkit.studies.results import Results
@@ -240,11 +239,11 @@ def _terms(results: Results, arms: Sequence[str], seeds: Sequence[int]) -> dict[
     """``TaskType.terms`` of each task, with numbers of arm and seed, and ``base_language``."""
     keys = ["arm", "seed", "task", "language"]
     scored = results.main.set_index(keys)[["base_language", "value"]]
-    needed = results.predictions.drop(columns="scores", errors="ignore")
+    needed = results.predictions.drop(columns="log_probs", errors="ignore")
     found: dict[str, list[pd.DataFrame]] = {}
     for (arm, seed, task, language), group in needed.groupby(keys, sort=False):
         base_language, value = scored.loc[(arm, seed, task, language)]
-        table = TYPES[get(task).kind].terms(get(task), group, language)
+        table = get(task).type.terms(get(task), group, language)
         at, parts = pd.factorize(table["part"])
         sums = (np.bincount(at, table[name], len(parts)) for name in ("top", "bottom"))
         if abs(_over(*sums).mean() - value) > 1e-3:

@@ -17,7 +17,6 @@ import pandas as pd
 from xltkit.analysis.intervals import t_interval
 from xltkit.studies.results import Results
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
 
 KEYS = ["arm", "seed", "task", "language"]
 
@@ -38,7 +37,7 @@ def halves(results: Results) -> pd.DataFrame:
     rows = []
     for key, group in table.groupby([*KEYS, table["example_id"].map(known)], sort=False):
         task = get(key[2])
-        scores = TYPES[task.kind].metrics(task, group, key[3])
+        scores = task.type.metrics(task, group, key[3])
         rows.append((*key, scores[task.metric]))
     return pd.DataFrame(rows, columns=[*KEYS, "half", "value"])
 
@@ -60,7 +59,7 @@ def gains(results: Results, baseline: str) -> pd.DataFrame:
     if source.all():
         raise ValueError(f"The study scored {results.study.source!r} alone: nothing transfers.")
     # Searching English by English, a frozen encoder finds itself in every arm.
-    frozen = table["task"].map(lambda name: TYPES[get(name).kind].frozen)
+    frozen = table["task"].map(lambda name: get(name).type.is_untrained)
     table = table[~(source & frozen)]
     table = table.assign(languages=np.where(source[table.index], "source", "transfer"))
     means = table.groupby(["arm", "seed", "task", "half", "languages"])["value"].mean().unstack(0)

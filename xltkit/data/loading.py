@@ -21,13 +21,12 @@ import datasets
 import huggingface_hub
 from datasets import Dataset
 
-from xltkit.data.gold import check_labels
 from xltkit.data.places import CONVERTED, MissingData, Place, place
 from xltkit.keys import digest, known_digest
 
 if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
     from xltkit.data.source import Reader, Source
-    from xltkit.tasks.schema import Task
+    from xltkit.tasks.base import Task
 
 PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
 SPLITS = ("train", "validation", "test", "candidates")
@@ -76,7 +75,7 @@ def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
         told.reason = error.reason
         raise told from error.__cause__
     if split != "train":
-        check_labels(rows, task, split)
+        task.type.check_rows(task, rows, split)
     return rows
 
 

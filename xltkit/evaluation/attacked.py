@@ -22,7 +22,7 @@ from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Predic
 from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD, TokenFlip
 from xltkit.evaluation.gradient import flip, perturb
 from xltkit.models.encoder import Model
-from xltkit.tasks.schema import COLUMNS, Task
+from xltkit.tasks.base import Task
 
 
 def attacked(
@@ -52,7 +52,7 @@ def attacked(
         ValueError: for another kind of task, or a distractor where there is no context.
     """
     judge = AttackedModel(model, task, head, tokenizer)
-    if isinstance(attack, Distractor) and task.kind != "span":
+    if isinstance(attack, Distractor) and "context" not in task.type.columns:
         raise ValueError(f"{task.name} is {task.kind}; a distractor needs a context: kind span.")
     tables, scores = [], []
     for code, own in rows.items():
@@ -70,7 +70,7 @@ def _language(
     judge: AttackedModel, own: Dataset, code: str, attack: Attack | EmbeddingPGD
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Predictions under attack and without, and which rows were attacked."""
-    rows = own.select_columns(list(COLUMNS[judge.type.name])).to_list()
+    rows = own.select_columns(list(judge.type.columns)).to_list()
     clean = judge.predict(rows)
     tried = np.array([verdict.score > 0 for verdict in clean])
     found = [

@@ -10,9 +10,7 @@ import numpy as np
 from xltkit.data.text import FIELDS
 from xltkit.evaluation.predict import outputs
 from xltkit.models.encoder import Model
-from xltkit.tasks.base import Columns, EncodedExample
-from xltkit.tasks.labels import JUDGED, TYPES
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import Columns, EncodedExample, Task, types_with
 
 Row = Mapping[str, Any]
 ROWS = 4096  # encoded at a time
@@ -52,12 +50,13 @@ class AttackedModel:
     """
 
     def __init__(self, model: Model, task: Task, head: str, tokenizer: Any):
-        if task.kind not in JUDGED:
+        if not task.type.is_attackable:
             raise ValueError(
-                f"{task.name} is {task.kind}; tasks that can be attacked are {', '.join(JUDGED)}."
+                f"{task.name} is {task.kind}; tasks that can be attacked are "
+                f"{', '.join(types_with('is_attackable'))}."
             )
         self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
-        self.type = TYPES[task.kind]
+        self.type = task.type
 
     def encode(self, rows: Sequence[Row], tokenizer: Any = None) -> list[EncodedExample]:
         """The rows as features with targets, by the model's tokenizer or what stands in for it."""
@@ -101,29 +100,12 @@ class AttackedModel:
         ]
 
     def weights(self, features: Sequence[EncodedExample]) -> list[float]:
-        """What each feature's loss counts for in that of its row.
-
-        The windows of a context that hold the answer count, on average; the parts of a sentence
-        all do, in sum.
-        """
-        if self.type.name != "span":
-            return [1.0] * len(features)
-        holds = [any(f.target) for f in features]
-        rows = {f.example for f in features}
-        rows -= {f.example for f, held in zip(features, holds, strict=True) if held}
-        counted = [held or f.example in rows for f, held in zip(features, holds, strict=True)]
-        sums: dict[int, int] = {}
-        for feature, one in zip(features, counted, strict=True):
-            sums[feature.example] = sums.get(feature.example, 0) + one
-        return [one / sums[f.example] for f, one in zip(features, counted, strict=True)]
+        """What each feature's loss counts for in that of its row."""
+        return self.type.loss_weights(features)
 
     def is_solved(self, verdict: Prediction) -> bool:
-        """Whether an item counts as solved: half of the score, or any overlap with the answer.
-
-        An answer without any word of the gold ones is the usual success of an attack on question
-        answering (Tan and Joty 2021).
-        """
-        return verdict.score > 0 if self.type.name == "span" else verdict.score >= 0.5
+        """Whether an item counts as solved: half of the score, or any overlap with the answer."""
+        return self.type.is_solved(verdict.score)
 
     def is_fooled(self, verdict: Prediction) -> bool:
         """Whether an attack may stop; of a sentence with many tags there is always more to get."""

@@ -8,9 +8,7 @@ from itertools import product
 import pandas as pd
 from datasets import Dataset
 
-from xltkit.tasks.base import Columns
-from xltkit.tasks.labels import TYPES
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import Columns, Task, types_with
 
 
 def predict(
@@ -26,9 +24,9 @@ def predict(
     Raises:
         ValueError: for a task of one text, or one that is not parallel.
     """
-    column = TYPES[task.kind].first
+    column = task.type.crossed_text
     if not column:
-        have = ", ".join(name for name, kind in TYPES.items() if kind.first)
+        have = ", ".join(types_with("crossed_text"))
         raise ValueError(
             f"{task.name} is {task.kind} and has no two texts; mixed=True is for {have}."
         )

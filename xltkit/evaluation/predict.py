@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,12 +14,9 @@ from datasets import Dataset
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer
 from xltkit.models.heads import mean_pool
-from xltkit.tasks.base import EncodedExample, TaskType
-from xltkit.tasks.labels import TYPES
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import EncodedExample, Forward, Task, TaskType, score_table
 from xltkit.training.robust import Ball, RandomPerturbation, perturbed
 
-POOLINGS = ("mean", "first")
 VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 # The layer that the reference protocol reads for retrieval, by the depth of the encoder
 # (XTREME scripts: mBERT 8 of 12, XLM-R Large 14 of 24); else two thirds of the way up.
@@ -85,59 +82,47 @@ def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarra
 
 
 def predict(
-    model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any,
-    *, layer: int = 0, sweep: bool = False, smoothing: RandomPerturbation | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    model: Model,
+    task: Task,
+    head: str,
+    rows: Mapping[str, Dataset],
+    tokenizer: Any,
+    *,
+    layer: int = 0,
+    sweep: bool = False,
+    smoothing: RandomPerturbation | None = None,
+    extra: Mapping[str, Dataset] | None = None,
+    images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and scores of a task in some languages.
 
     Args:
-        model: with the trained head in place, unless the task is retrieval.
+        model: with the trained head in place, unless the task is scored on hidden states.
         task: whose rows these are.
         head: the name of the head to read.
         rows: the test rows of each language, in canonical columns.
         tokenizer: the encoder's.
-        layer: for retrieval; 0 means ``protocol_layer``.
-        sweep: for retrieval, also score every layer and pooling, in the same pass.
+        layer: the hidden layer to score; 0 means ``protocol_layer``.
+        sweep: score every hidden layer and pooling too, in the same pass.
         smoothing: the noise under which the majority of ``VOTES`` predictions counts.
+        extra: the rows of ``TaskType.extra_split``, by language.
+        images: vectors and numbers of the pictures of some rows, see ``Forward``.
 
     Returns:
-        predictions (language, example_id, gold, pred, score, and of labels and choices
-        ``scores``: the log-probabilities of all) and scores (language, metric, value, n).
+        The tables of ``score_table``.
     """
-    kind = TYPES[task.kind]
+    task_type = task.type
     limit = min(task.training.max_length, tokenizer.model_max_length)
-    encoded = {
-        code: kind.encode(task, r, tokenizer, limit, training=False) for code, r in rows.items()
-    }
-    layers: Sequence[int] = ()
-    if kind.name == "retrieval":
+    layers: tuple[int, ...] = ()
+    if task_type.reads_layers:
         layer = layer or protocol_layer(model.depth)
-        layers = range(1, model.depth + 1) if sweep else (layer,)
-    stream = [feature for features in encoded.values() for feature in features]
-    out = outputs(model, kind, head, stream, tokenizer, layers, smoothing)
-    tables, scores, at = [], [], 0
-    for code, features in encoded.items():
-        mine, at = out[at : at + len(features)], at + len(features)
-        for name, values in _readings(mine, layers, layer):
-            table = kind.predictions(task, rows[code], features, values)
-            for metric, value in kind.metrics(task, table, code).items():
-                scores.append((code, metric + name, value, len(table)))
-            if not name:
-                tables.append(table.assign(language=code))
-    columns = ["language", "metric", "value", "n"]
-    return pd.concat(tables, ignore_index=True), pd.DataFrame(scores, columns=columns)
+        layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
+    def encode(part: Dataset) -> list[EncodedExample]:
+        return task_type.encode(task, part, tokenizer, limit, training=False)
 
-def _readings(
-    values: Sequence[Any], layers: Sequence[int], layer: int
-) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The outputs as they are; or, of pooled states, each layer and pooling under its name."""
-    if not layers:
-        yield "", values
-        return
-    layers = list(layers)
-    yield "", [v[layers.index(layer), 0] for v in values]
-    if len(layers) > 1:
-        for i, name in enumerate(layers):
-            for j, pooling in enumerate(POOLINGS):
-                yield f"@{name}/{pooling}", [v[i, j] for v in values]
+    def run(examples: Sequence[EncodedExample]) -> list[Any]:
+        return outputs(model, task_type, head, examples, tokenizer, layers, smoothing)
+
+    forward = Forward(encode, run, layer, layers, extra or {}, images)
+    return score_table(task, task_type.predict(task, rows, forward))

@@ -161,7 +161,7 @@ def answers(
     by_arm = {arm: said[said["arm"] == arm].set_index("example_id") for arm in arms}
     table = by_arm[arms[0]][["gold"]].copy()
     for arm, own in by_arm.items():
-        for column in ("pred", "score", "scores"):
+        for column in ("pred", "score", "log_probs"):
             if column in own:
                 table[f"{column}/{arm}"] = own[column]
         table[f"right/{arm}"] = table[f"score/{arm}"].astype(float) >= right
@@ -250,7 +250,7 @@ def _drawn(told: Answers, where: Mapping[str, int], key: str, own: pd.Series) ->
     shown, gold, given = DRAWN[told.task.kind](row, own["gold"], said, told.language, find)
     cells = []
     for arm in told.arms:
-        score, sure = own[f"score/{arm}"], own.get(f"scores/{arm}")
+        score, sure = own[f"score/{arm}"], own.get(f"log_probs/{arm}")
         more = "" if score in (0, 1) else f"score {score:.2f}"
         if isinstance(sure, np.ndarray):
             more = f"p {np.exp(sure.max()):.2f}"

@@ -26,9 +26,7 @@ from xltkit.studies.make import reader, test_rows
 from xltkit.studies.results import Results
 from xltkit.studies.stages import Stage
 from xltkit.tasks import Task, get
-from xltkit.tasks.base import EncodedExample
-from xltkit.tasks.labels import JUDGED
-from xltkit.tasks.schema import COLUMNS
+from xltkit.tasks.base import EncodedExample, types_with
 from xltkit.training import align
 
 MODELS = 2  # kept in memory
@@ -66,9 +64,10 @@ class Playground:
         seed: int | None = None,
     ):  # fmt: skip
         cells = results.study.runs
-        fit = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in JUDGED]
+        fit = [n for n in dict.fromkeys(c.task for c in cells) if get(n).type.is_attackable]
         if not fit:
-            raise ValueError(f"No task of this study has rows to edit; {', '.join(JUDGED)} have.")
+            fit = ", ".join(types_with("is_attackable"))
+            raise ValueError(f"No task of this study has rows to edit; {fit} have.")
         self.task = get(pick("task", task, fit))
         self.arm = pick("arm", arm, list(results.study.arms))
         may = choices(results, self.task.name, [self.arm])
@@ -91,7 +90,7 @@ class Playground:
 
     @cached_property
     def _list(self) -> list[Row]:
-        return self.rows.select_columns(list(COLUMNS[self.task.kind])).to_list()
+        return self.rows.select_columns(list(self.task.type.columns)).to_list()
 
     def place(self, example: int | str) -> int:
         """The place of a row among the rows, given that or its id."""
@@ -302,7 +301,7 @@ def read(model: AttackedModel, rows: Sequence[Row]) -> list[Reading]:
         if kind.name == "span":
             found.append(Reading(row, pred, score, math.exp(-verdict.loss / kind.unit_weight)))
             continue
-        sure = np.exp(verdict.columns["scores"].astype(float))
+        sure = np.exp(verdict.columns["log_probs"].astype(float))
         names = task.labels or [str(i + 1) for i in range(len(sure))]
         labels = dict(zip(names, sure.tolist(), strict=True))
         best, right = names[int(sure.argmax())], names[row["label"]]

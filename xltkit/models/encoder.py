@@ -150,7 +150,7 @@ class Model(nn.Module):
         scratch: bool = False,
     ):
         super().__init__()
-        has_language_model = any(head.reads == "masked" for head in heads.values())
+        has_language_model = any(head.pooling == "masked" for head in heads.values())
         loaded = _load(name, has_language_model, attention, scratch)
         self.rotation: dict[str, Tensor] = {}  # see ``rotated``
         self.tower: nn.Module | None = None  # of images, if one is trained

@@ -24,13 +24,13 @@ def head_layer(head: Head, config: Any, pooling: str) -> nn.Module | None:
     """
     width = config.hidden_size
     dropout = getattr(config, "hidden_dropout_prob", 0.1)
-    if head.reads == "sequence":
+    if head.pooling == "sequence":
         return Pooled(width, head.size, dropout, pooling)
-    if head.reads == "token":
+    if head.pooling == "token":
         return PerToken(width, head.size, dropout)
-    if head.reads == "vector":
+    if head.pooling == "vector":
         return Vector(width, pooling)
-    if head.reads == "joint":
+    if head.pooling == "joint":
         return Joint(width, head.size, pooling, head.image_layer)
     return None
 

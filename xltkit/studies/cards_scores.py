@@ -127,7 +127,7 @@ def _section(found: Sequence[Scored], own: int, source: str, store: Store) -> Se
     task = get(signature["task"])
     source = target["signature"]["language"] if target else source
     scores = _read(found, "scores", store, task)
-    chance = task.chance_among(scores["n"])
+    chance = task.type.chance(task, scores["n"])
     scores = scores.assign(is_source=scores["language"] == source, chance=chance)
     main = scores[scores["metric"] == task.metric]
     failed = degenerate_runs(main, scores, _read(found, "predictions", store, task))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
@@ -20,27 +20,25 @@ from datasets import Dataset
 from safetensors.torch import load_file
 
 from xltkit.data import loading as data
-from xltkit.evaluation import mixed_pairs as mixed
+from xltkit.evaluation import mixed_pairs
 from xltkit.evaluation.attacked import attacked
-from xltkit.evaluation.captions import search, tower_for
 from xltkit.evaluation.predict import predict
-from xltkit.evaluation.retrieval import mine, rank
 from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
-from xltkit.models import device
+from xltkit.models import device, vision
 from xltkit.models import encoder as models
-from xltkit.models.encoder import HEADS, load_heads, save_encoder
+from xltkit.models.encoder import HEADS, TOWER, load_heads, save_encoder
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get
 from xltkit.tasks.base import Head
-from xltkit.tasks.labels import TYPES
 from xltkit.tasks.rows import training_rows
 from xltkit.training import align
 from xltkit.training.batches import Plan
 from xltkit.training.contrast import joint_head
 from xltkit.training.loop import Schedule, train
 from xltkit.training.phases import Evaluate, signature
+from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.supervised import encode
 
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
@@ -158,13 +156,40 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
-    task, name, model, tokenizer = reader(stage, start)
-    rows = {code: test_rows(task, stage.phase, code) for code in stage.phase.languages}
-    tables = _predicted(stage, task, name, model, rows, tokenizer, Path(start))
+    """Write the predictions and scores of a stage into its folder; ``start`` has what is scored."""
+    phase = stage.phase
+    task, head, model, tokenizer = reader(stage, start)
+    rows = {code: test_rows(task, phase, code) for code in phase.languages}
+    predicting = partial(
+        predict,
+        model,
+        task,
+        head,
+        tokenizer=tokenizer,
+        layer=phase.layer,
+        sweep=phase.sweep,
+        smoothing=phase.smoothing,
+        extra=_extra_rows(stage, task),
+        images=_picture_vectors(stage, task, head, model, Path(start)),
+    )
+    rotations = align.load(Path(start))
+    if phase.attack:
+        tables = attacked(model, task, head, rows, tokenizer, phase.attack)
+    elif phase.mixed:
+        tables = mixed_pairs.predict(predicting, task, rows)
+    elif rotations:
+        # A rotation is of one language: each has a stream of its own.
+        parts = []
+        for code, part in rows.items():
+            with model.rotated(rotations.get(code, {})):
+                parts.append(predicting({code: part}))
+        tables = [pd.concat(pair, ignore_index=True) for pair in zip(*parts, strict=True)]
+    else:
+        tables = predicting(rows)
     result = folder / "result"
     result.mkdir(exist_ok=True)
-    for table, what in zip(tables, ("predictions", "scores"), strict=True):
-        table.to_parquet(result / f"{what}.parquet", index=False)
+    for name, table in zip(("predictions", "scores"), tables, strict=True):
+        table.to_parquet(result / f"{name}.parquet", index=False)
 
 
 def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
@@ -180,74 +205,70 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     """
     task = get(stage.phase.task)
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
-    kind = TYPES[task.kind]
-    name, heads, pooling = "", {}, "mean"
-    if not kind.frozen or kind.name == "captions":
-        name, pooling = _trained_on(stage, task), stage.parent.phase.pooling
-        heads = {name: _head(stage, task, Path(start))}
-    model = models.Model(start, heads, pooling)
-    if heads:
-        load_heads(model, Path(start))
-    return task, name, model, models.load_tokenizer(stage.encoder)
+    tokenizer = models.load_tokenizer(stage.encoder)
+    if task.type.reads_layers:
+        return task, "", models.Model(start, {}), tokenizer
+    name, head = _trained_head(stage, task, Path(start))
+    model = models.Model(start, {name: head}, stage.parent.phase.pooling)
+    load_heads(model, Path(start))
+    return task, name, model, tokenizer
 
 
-def _predicted(
-    stage: Stage, task: Task, head: str, model: models.Model, rows: dict[str, Dataset],
-    tokenizer: Any, start: Path,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Predictions and scores by the way that the phase asks for; ``start`` has what was trained."""
-    store, turns = start.parent, align.load(start)
-    phase, kind = stage.phase, TYPES[task.kind]
-    also = f"{kind.also_reads}/"
-    codes = [key.removeprefix(also) for key, _ in stage.data if key.startswith(also)]
-    beside = {c: data.load(task, kind.also_reads, c, phase.examples) for c in codes}
-    if phase.attack:
-        return attacked(model, task, head, rows, tokenizer, phase.attack)
-    if kind.name == "ranking":
-        return rank(model, task, head, rows, beside, tokenizer)
-    if kind.name == "captions":
-        tower = tower_for(stage.parent.phase, start)
-        return search(model, task, head, rows, tokenizer, tower, store)
-    if kind.name == "mining":
-        return mine(model, task, rows, beside, tokenizer, layer=phase.layer)
-    predicting = partial(
-        predict, model, task, head, tokenizer=tokenizer, layer=phase.layer, sweep=phase.sweep,
-        smoothing=phase.smoothing,
-    )  # fmt: skip
-    if phase.mixed:
-        return mixed.predict(predicting, task, rows)
-    if not turns:
-        return predicting(rows)
-    both = []
-    for code, own in rows.items():
-        with model.rotated(turns[code]) if code in turns else nullcontext():
-            both.append(predicting({code: own}))
-    return tuple(pd.concat(tables, ignore_index=True) for tables in zip(*both, strict=True))
+def _trained_head(stage: Stage, task: Task, start: Path) -> tuple[str, Head]:
+    """Name and shape of the head to read.
 
-
-def _trained_on(stage: Stage, task: Task) -> str:
-    """The name of the head to read: an untrained head would score chance and look like a result."""
+    Raises:
+        ValueError: if none was trained for the task: one that was not would score chance and look
+            like a result.
+    """
     trained = get(stage.parent.phase.training_sets[0].task)
-    if task.kind == "captions":
-        return trained.name
+    if task.type.needs_image_space:
+        # As wide as it was trained, which only its weights say.
+        weights = load_file(start / HEADS)
+        (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
+        return trained.name, joint_head(stage.parent.phase, width)
     if trained.kind != task.kind or trained.labels != task.labels:
         raise ValueError(
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
-    return trained.name
-
-
-def _head(stage: Stage, task: Task, start: Path) -> Head:
-    """The head that a stage is scored with; of one with pictures as wide as it was trained."""
-    if task.kind != "captions":
-        return TYPES[task.kind].head(task)
-    weights = load_file(start / HEADS)
-    (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
-    return joint_head(stage.parent.phase, width)
+    return trained.name, task.type.head(task)
 
 
 def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
     """The test rows of a language, as many as the phase scores."""
     rows = data.load(task, phase.split, code, phase.examples)
     return rows.select(range(min(phase.examples or len(rows), len(rows))))
+
+
+def _extra_rows(stage: Stage, task: Task) -> dict[str, Dataset]:
+    """The rows of the split that the task type reads beside the tested one, by language."""
+    split = task.type.extra_split
+    prefix = f"{split}/"
+    codes = [key.removeprefix(prefix) for key, _ in stage.data if key.startswith(prefix)]
+    return {code: data.load(task, split, code, stage.phase.examples) for code in codes}
+
+
+def _picture_vectors(
+    stage: Stage, task: Task, head: str, model: models.Model, start: Path
+) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None:
+    """What ``Forward.images`` needs: the pictures of some rows in the space of the trained head."""
+    if not task.type.needs_image_space:
+        return None
+    tower = tower_for(stage.parent.phase, start)
+
+    @torch.inference_mode()
+    def vectors(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        features = vision.features(tower, rows, start.parent)
+        images = model.heads[head].image(torch.from_numpy(features).float().to(device.device()))
+        _, numbers = np.unique(vision.contents(rows), return_inverse=True)
+        return torch.nn.functional.normalize(images, dim=-1).cpu().numpy(), numbers
+
+    return vectors
+
+
+def tower_for(phase: ImageText | Distil, trained: Path) -> str:
+    """The image tower whose pictures the captions of a trained phase can find."""
+    if isinstance(phase, Distil):
+        return vision.tower_of(phase.teacher)
+    return phase.tower if phase.locked else str(trained / TOWER)

@@ -23,7 +23,6 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import Stage, evaluation_stage
 from xltkit.studies.store import Store
 from xltkit.tasks import get
-from xltkit.tasks.labels import TYPES
 
 RUN = ["arm", "seed", "task"]
 # A model that knows nothing scores above chance by more than this bound once in a hundred runs.
@@ -150,7 +149,7 @@ class Results:
             is_source=language == self.study.source,
             base_language=base_language,
             main=scores["metric"] == task.metric,
-            chance=task.chance_among(scores["n"]),
+            chance=task.type.chance(task, scores["n"]),
             selection_rule="last checkpoint",
             encoder=stage.encoder,
             steps=sum(cost["steps"] for cost in costs),
@@ -166,13 +165,14 @@ class Results:
     def predictions(self) -> pd.DataFrame:
         """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1).
 
-        ``scores`` are the log-probabilities of the labels of a classification, or of the
+        ``log_probs`` are the log-probabilities of the labels of a classification, or of the
         alternatives of a choice, in their order (a float32 array); missing for other types.
         """
         tables = []
         for run in self.study.runs:
             path = self.store.path(run.stage.key) / "result" / "predictions.parquet"
-            table = pd.read_parquet(path)
+            # Stages from before the column had this name are still good.
+            table = pd.read_parquet(path).rename(columns={"scores": "log_probs"})
             tables.append(table.assign(arm=run.arm, seed=run.seed, task=run.task))
         return pd.concat(tables, ignore_index=True)
 
@@ -324,8 +324,8 @@ def degenerate_runs(
     Returns:
         One row per arm, seed and task: ``degenerate``, and ``why`` (empty if it is not).
     """
-    types = {name: TYPES[get(name).kind] for name in main["task"].unique()}
-    trained = main[~main["task"].map(lambda name: types[name].frozen)]
+    types = {name: get(name).type for name in main["task"].unique()}
+    trained = main[~main["task"].map(lambda name: types[name].is_untrained)]
     ranked = trained.sort_values(["is_source", "value"], ascending=False, kind="stable")
     judged = ranked.drop_duplicates(RUN)[[*RUN, "language", "value", "n", "chance"]]
     keys = [*RUN, "language"]

@@ -11,8 +11,8 @@ from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import Source, Task, get
-from xltkit.tasks.captions import check_paraphrases
-from xltkit.tasks.labels import JUDGED, TYPES
+from xltkit.tasks.base import TYPES, types_with
+from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, source_of, training_rows
 from xltkit.training.phases import Evaluate, Phase, signature
 
@@ -78,9 +78,10 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     for phase in recipe.phases:
         sizes = [count(p) for p in phase.training_sets]
         for p in phase.training_sets:
-            if phase.task_type(p) == "captions" and not phase.has_image_space:
-                TYPES["captions"].head(get(p.task))  # raises the error that says what to type
-            if phase.task_type(p) == "paraphrases":
+            task_type = TYPES[phase.task_type(p)]
+            if task_type.needs_image_space and not phase.has_image_space:
+                task_type.head(get(p.task))  # raises the error that says what to type
+            if isinstance(task_type, Paraphrases):
                 check_paraphrases(training_rows(p), p.task)
         fingerprints = (
             {
@@ -105,7 +106,7 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
-    if phase.split == TYPES[task.kind].also_reads:
+    if phase.split == task.type.extra_split:
         raise ValueError(
             f"{task.name} chooses its threshold on the {phase.split} split; score another one."
         )
@@ -113,10 +114,10 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
         phase,
         max_length=phase.max_length or task.training.max_length,
         # The pairs of a part of two collections are other pairs.
-        examples=0 if task.kind == "mining" else phase.examples,
+        examples=0 if task.type.needs_all_rows else phase.examples,
     )
     _assert_unseen(phase, source, recipe)
-    _check_way(phase, task.kind, parent)
+    _check_way(phase, task, parent)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
     fingerprints |= _also_read(get(phase.task), phase)
     fingerprints |= phase.attack.sources() if phase.attack else {}
@@ -124,24 +125,24 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
 
 
-def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
+def _check_way(phase: Evaluate, task: Task, parent: Stage | None) -> None:
     """Refuse a way of scoring that a task has not, before anything is trained for it."""
     ways = {"attack": phase.attack, "mixed": phase.mixed, "smoothing": phase.smoothing}
     asked = [name for name, way in ways.items() if way]
     if len(asked) > 1:
         raise ValueError(f"{phase.task} can be scored in one way at a time, not {asked}.")
-    if kind == "captions" and not (parent and parent.phase.has_image_space):
+    if task.type.needs_image_space and not (parent and parent.phase.has_image_space):
         raise ValueError(
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
-    two = tuple(name for name, its in TYPES.items() if its.first)
-    fit = {"attack": JUDGED, "smoothing": JUDGED, "mixed": two}
-    if asked and kind not in fit[asked[0]]:
-        raise ValueError(f"{phase.task} is {kind}; {asked[0]} is for {', '.join(fit[asked[0]])}.")
+    needs = {"attack": "is_attackable", "smoothing": "is_attackable", "mixed": "crossed_text"}
+    if asked and not getattr(task.type, needs[asked[0]]):
+        fit = ", ".join(types_with(needs[asked[0]]))
+        raise ValueError(f"{phase.task} is {task.kind}; {asked[0]} is for {fit}.")
     align = parent and parent.phase.align
     rotated = align and align.method == "rotation"
-    if rotated and (phase.attack or phase.mixed or kind == "ranking"):
+    if rotated and (phase.attack or phase.mixed or task.type.extra_split == "candidates"):
         raise ValueError(
             f"{phase.task} was aligned by rotation, which knows one language an input: score it "
             "plainly, neither mixed, nor attacked, nor ranked."
@@ -150,7 +151,7 @@ def _check_way(phase: Evaluate, kind: str, parent: Stage | None) -> None:
 
 def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
     """Fingerprints of what is read beside the tested split: all candidates, or the languages'."""
-    split = TYPES[task.kind].also_reads
+    split = task.type.extra_split
     if not split:
         return {}
     codes = None if split == "candidates" else phase.languages

@@ -11,7 +11,6 @@ from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import evaluation_stage, training_stages
 from xltkit.tasks import Task, get, parse_substitutes
 from xltkit.tasks import suite as find_suite
-from xltkit.tasks.labels import TYPES
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
 
@@ -165,7 +164,7 @@ def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
 
 def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
     """The task whose training split the target phase uses; empty if nothing is trained."""
-    if TYPES[task.kind].frozen:
+    if task.type.is_untrained:
         return ""
     name = task.train_on or task.name
     substitute = replaced.get(name, name)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 
 import pandas as pd
 
 from xltkit.data import loading as data
 from xltkit.data.source import Source
-from xltkit.tasks.schema import COLUMNS, Suite, Task, TrainingArguments, TrainingSet
-from xltkit.tasks.suites import (
-    captions as captions_table,
+from xltkit.keys import choose
+
+# Each of these registers its task types.
+from xltkit.tasks import captions, labels, mlm, retrieval, span, tagging  # noqa: F401
+from xltkit.tasks.base import (
+    TYPES,
+    Suite,
+    Task,
+    TaskType,
+    TrainingArguments,
+    TrainingSet,
+    types_with,
 )
-from xltkit.tasks.suites import (
-    english as intermediate,
-)
-from xltkit.tasks.suites import (
-    microworld,
-    retrieval,
-    xtreme,
-)
+from xltkit.tasks.suites import SUITES, TASKS
 
 __all__ = [
-    "COLUMNS",
     "SUITES",
     "TASKS",
+    "TYPES",
     "Source",
     "Suite",
     "Task",
+    "TaskType",
     "TrainingArguments",
     "TrainingSet",
     "available_sets",
@@ -40,17 +42,6 @@ __all__ = [
     "table_of_tasks",
 ]
 
-TASKS: dict[str, Task] = (
-    microworld.TASKS | xtreme.TASKS | retrieval.TASKS | intermediate.TASKS | captions_table.TASKS
-)
-SUITES: dict[str, Suite] = microworld.SUITES | xtreme.SUITES
-
-
-def _unknown(what: str, name: str, known: dict) -> ValueError:
-    near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"There is no {what} {name!r}.{hint} Known: {', '.join(sorted(known))}.")
-
 
 def get(name: str) -> Task:
     """The task with this name. Raises ValueError, naming the known ones, if there is none.
@@ -58,14 +49,12 @@ def get(name: str) -> Task:
     A task whose tags only its own file knows (``ccg``) comes with the tags of that file; without
     the file it has none, and loading it says what is missing.
     """
-    if name not in TASKS:
-        raise _unknown("task", name, TASKS)
-    task = TASKS[name]
-    labels = getattr(task.train.read, "labels", None) if task.train else None
-    if labels is None or task.labels:
+    task = TASKS[choose("task", name, TASKS)]
+    read_labels = getattr(task.train.read, "labels", None) if task.train else None
+    if read_labels is None or task.labels:
         return task
     try:
-        return replace(task, labels=labels(data.file(task.train, "en")))
+        return replace(task, labels=read_labels(data.file(task.train, "en")))
     except data.MissingData:
         return task
 
@@ -101,15 +90,12 @@ def available_sets(
 
 def suite(name: str) -> Suite:
     """The suite with this name. Raises ValueError, naming the known ones, if there is none."""
-    if name not in SUITES:
-        raise _unknown("suite", name, SUITES)
-    return SUITES[name]
+    return SUITES[choose("suite", name, SUITES)]
 
 
 def register(task: Task) -> Task:
-    """Add a task of your own to the registry, for this session."""
-    if task.kind not in COLUMNS:
-        raise _unknown("kind", task.kind, COLUMNS)
+    """Add a task to the registry, for this session. Raises ValueError if its type is unknown."""
+    choose("task type", task.kind, types_with("columns"))
     TASKS[task.name] = task
     return task
 

@@ -1,8 +1,10 @@
-"""What every kind of task has to say: how it is encoded, batched, trained, predicted, scored."""
+"""What a task is and what a task type does: the words that all tasks and suites are written in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +13,142 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.schema import Task
+from xltkit.data.source import Source
 
 IGNORED = -100  # torch's label for "no target here"
 
 
-class EncodedExample(NamedTuple):
+@dataclass(frozen=True)
+class TrainingArguments:
+    """How long and how fast a task is trained unless a phase says otherwise.
+
+    ``epochs`` counts only when ``steps`` is 0: it is resolved to steps before anything is keyed.
+    """
+
+    steps: int = 0
+    epochs: float = 0.0
+    batch_size: int = 32
+    learning_rate: float = 2e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    max_length: int = 128
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data in some languages, a task type and a metric.
+
+    Attributes:
+        name: in the registry and in every table of results.
+        kind: the name of the task type, a key of ``TYPES``.
+        metric: the one of ``TaskType.metrics`` that stands for the task.
+        chance: the score (0 to 100) of a model that knows nothing.
+        train, validation, test: where the splits lie.
+        candidates: what a ranking searches, in all its languages at once, whatever the language
+            of the query.
+        train_on: the task whose training split is used: XQuAD has none and trains on SQuAD, so
+            XQuAD and MLQA share one trained stage.
+        labels: names of the classes or tags in the order of their indices; empty where only the
+            user's own file knows them (``ccg``).
+        training: how long and how fast it is trained by default.
+        note: the protocol.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    chance: float
+    train: Source | None = None
+    validation: Source | None = None
+    test: Source | None = None
+    candidates: Source | None = None
+    train_on: str = ""
+    labels: tuple[str, ...] = ()
+    training: TrainingArguments = field(default_factory=TrainingArguments)
+    licence: str = ""
+    citation: str = ""
+    note: str = ""
+
+    @property
+    def type(self) -> TaskType:
+        """What its rows look like, and how they are encoded, trained on, predicted and scored."""
+        return TYPES[self.kind]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Training rows of a task in one language, ``examples`` of them (0 means all).
+
+    ``shuffled`` permutes the labels: the control that must end at chance.
+    """
+
+    task: str
+    language: str = "en"
+    examples: int = 0
+    shuffled: bool = False
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the image-text arms of a suite are made of, and what they are compared with.
+
+    Attributes:
+        captions: the task with pictures, in the source language.
+        tested: the task with pictures and captions in many languages.
+        tower: the image tower that is locked.
+        teacher: the CLIP whose text tower is distilled.
+        text: the supervised tasks of the arm without pictures.
+        training: of every intermediate phase, with pictures or without.
+    """
+
+    captions: str
+    tested: str
+    tower: str
+    teacher: str
+    text: tuple[str, ...]
+    training: TrainingArguments
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of tasks.
+
+    Attributes:
+        targets: the short names that notebooks use, and their tasks (``qa`` is XQuAD and TyDiQA
+            in XTREME-R).
+        order_pairs: the pairs (high resource, low resource) of the order question, by axis:
+            ``size`` of the data set, or resource level of the ``language`` of its labels.
+        intermediate_tasks: the tasks of the STILTs grid.
+        translated: one of them in several languages.
+        multilingual: a task whose labels are in several languages.
+        text: what masked language modelling is mixed in from.
+        intermediate_training: what all arms of the grid share.
+        images: the arms with pictures.
+    """
+
+    name: str
+    targets: Mapping[str, tuple[str, ...]]
+    order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
+    encoder: str
+    intermediate_tasks: tuple[str, ...] = ()
+    translated: tuple[TrainingSet, ...] = ()
+    multilingual: tuple[TrainingSet, ...] = ()
+    text: tuple[TrainingSet, ...] = ()
+    intermediate_training: TrainingArguments = field(default_factory=TrainingArguments)
+    images: Images | None = None
+    is_microworld: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodedExample:
     """One unit of a batch, encoded.
 
-    An example is one feature, but a long context is several windows. A feature is one token
-    sequence, but a choice has one for each alternative.
+    Attributes:
+        example: the number of the row; a long context or sentence has several units.
+        sequences: token ids; a choice has one sequence for each alternative.
+        types: token types of each sequence, if the tokenizer has any.
+        target: what the loss compares with.
+        meta: what only its task type reads.
     """
 
     example: int
@@ -34,36 +162,25 @@ class EncodedExample(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The layer between the encoder and a label space: what it reads and how many scores it gives.
+    """The layer between the encoder and a label space.
 
-    ``reads`` is ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1, times a scale),
-    ``masked`` (the encoder's own language-model head), ``layers`` (no head: hidden states) or
-    ``joint`` (pooled, in a space shared with pictures, whose features may pass an ``image_layer``).
+    Attributes:
+        pooling: what the layer reads: ``sequence`` (pooled), ``token``, ``vector`` (pooled, of
+            length 1, times a scale), ``masked`` (the encoder's own language-model head),
+            or ``joint`` (pooled, in a space shared with pictures).
+        size: the number of scores it gives.
+        image_layer: whether features of pictures pass a linear layer into the joint space.
     """
 
-    reads: str
+    pooling: str
     size: int = 0
     image_layer: bool = False
 
 
-def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:
-    """Sequences as the rows of a matrix, filled up with ``value``.
-
-    The width is rounded up to a multiple, because every new shape costs memory allocations.
-    """
-    width = max(map(len, sequences))
-    width = -(-width // multiple) * multiple
-    out = np.full((len(sequences), width), value, dtype=np.int64)
-    for row, sequence in zip(out, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return out
-
-
 class Columns:
-    """Rows in memory, read as the kinds read a ``Dataset``: ``rows[:]`` and ``rows["label"][:]``.
+    """Rows in memory that are read like a ``Dataset``: ``rows[:]`` and ``rows["label"][:]``.
 
-    A ``Dataset`` of a few rows takes longer to be made than a small encoder takes to read them,
-    for it pickles and hashes itself.
+    To make a ``Dataset`` of a few rows takes longer than a small encoder takes to read them.
     """
 
     def __init__(self, columns: Mapping[str, list[Any]]):
@@ -77,52 +194,176 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, what: str | slice) -> Any:
-        if isinstance(what, str):
-            return self.columns[what]
-        return {name: values[what] for name, values in self.columns.items()}
+    def __getitem__(self, key: str | slice) -> Any:
+        if isinstance(key, str):
+            return self.columns[key]
+        return {name: values[key] for name, values in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward pass that a task type predicts with: rows in, outputs of the model out.
+
+    Attributes:
+        encode: rows as encoded examples.
+        run: what ``TaskType.outputs`` keeps of each example; of hidden layers an array (layers,
+            poolings, width) of pooled states.
+        layer: the hidden layer to score.
+        layers: the hidden layers that ``run`` returns.
+        extra: the rows of ``TaskType.extra_split``, by language.
+        images: for rows with pictures, the vectors of the pictures (pictures, width), of length 1,
+            and a number for each picture, the same for equal pictures.
+    """
+
+    encode: Callable[[Dataset | Columns], list[EncodedExample]]
+    run: Callable[[Sequence[EncodedExample]], list[Any]]
+    layer: int = 0
+    layers: tuple[int, ...] = ()
+    extra: Mapping[str, Dataset] = field(default_factory=dict)
+    images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None
+
+    def __call__(self, *parts: Dataset | Columns) -> list[tuple[list[EncodedExample], list[Any]]]:
+        """Examples and outputs of each part; all parts pass the model in one stream of batches."""
+        encoded = [self.encode(part) for part in parts]
+        outputs = iter(self.run(list(chain.from_iterable(encoded))))
+        return [(examples, [next(outputs) for _ in examples]) for examples in encoded]
+
+    def vectors(self, rows: Dataset) -> np.ndarray:
+        """The outputs for some rows as one matrix (examples, width); of hidden states, means."""
+        ((_, outputs),) = self(rows)
+        if self.layers:
+            place = self.layers.index(self.layer)
+            outputs = [pooled[place, 0].astype(np.float32) for pooled in outputs]
+        return np.stack(outputs)
 
 
 class TaskType:
-    """A kind of task. The methods work on batches of features; none of them keeps state."""
+    """What a task has to say of its rows, its training and its scores.
 
-    name: str
-    frozen = False  # scored on hidden states, without any training
-    whole_batch = False  # the loss is one of the batch: it cannot be computed in parts
-    first = ""  # the column of the first of two texts, if it may be in another language
-    also_reads = ""  # the split that is read beside the tested one
-    unit_weight = 1.0  # of one distribution in the loss
+    A subclass registers itself in ``TYPES`` under its ``name``. It keeps no state: all methods
+    work on what they are given.
+
+    Attributes:
+        name: what ``Task.kind`` says.
+        columns: the canonical columns of a row. ``id`` is the kit's own key, unique within task,
+            split and language; parallel rows have the same id in every language.
+        texts: the columns with words, which are shown and may be edited.
+        gold: the column with what is to be predicted, if placeholders can be told from labels.
+        shuffled: the column that is permuted where labels are shuffled.
+        crossed_text: the first of two texts, which may be in another language than the second.
+        extra_split: the split that is read beside the tested one.
+        is_attackable: rows are predicted one by one: they can be edited, or read under noise.
+        is_comparable: a prediction means the same in every language.
+        is_untrained: nothing is trained for it.
+        reads_layers: scored on hidden layers, without a head.
+        needs_image_space: scored in the space of texts and pictures that a phase has trained.
+        needs_all_rows: a part of the rows would be another task.
+        has_plain_text: ``as_text`` reads its rows as text without labels.
+        masks_tokens: trained by predicting masked tokens.
+        in_batch_negatives: the loss compares the rows of a batch, which cannot be cut in parts.
+        unit_weight: the weight of one distribution in the loss.
+    """
+
+    name = ""
+    columns: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    gold = ""
+    shuffled = "label"
+    crossed_text = ""
+    extra_split = ""
+    is_attackable = False
+    is_comparable = False
+    is_untrained = False
+    reads_layers = False
+    needs_image_space = False
+    needs_all_rows = False
+    has_plain_text = False
+    masks_tokens = False
+    in_batch_negatives = False
+    unit_weight = 1.0
+
+    def __init_subclass__(cls) -> None:
+        TYPES[cls.name] = cls()
+
+    # Rows
+
+    def split_columns(self, split: str) -> tuple[str, ...]:
+        """The canonical columns of a split."""
+        return self.columns
+
+    def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
+        """Refuse placeholders: benchmarks hide test labels behind -1, a constant or empty answers.
+
+        Raises:
+            ValueError: naming what was found and what to do.
+        """
+        if not self.gold or split == "candidates":
+            return
+        values = set(self.gold_values(rows))
+        if len(values) > 1 and -1 not in values:
+            return
+        remedy = "score split='validation' or " if split == "test" and task.validation else ""
+        owners = task.citation or "see its dataset card"
+        raise ValueError(
+            f"The {split} split of {task.name} cannot be scored: its gold labels are "
+            f"{values or '{}'} in {len(rows)} rows. This is a copy with hidden labels; {remedy}"
+            f"take the file of the owners of the data set ({owners})."
+        )
+
+    def gold_values(self, rows: Dataset) -> Sequence[Any]:
+        """All gold labels of some rows."""
+        return rows[self.gold][:]
+
+    def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
+        """The same rows with their labels, queries or translations permuted at random.
+
+        Raises:
+            ValueError: if the rows have nothing to permute.
+        """
+        if self.shuffled not in rows.column_names:
+            raise ValueError(
+                f"{task.name} has no {self.shuffled} to shuffle; shuffle a task with labels or "
+                "pairs."
+            )
+        values = self.permuted(rows[self.shuffled][:], random)
+        features = rows.features
+        rows = rows.remove_columns(self.shuffled).add_column(self.shuffled, values)
+        return rows.cast(features)
+
+    def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
+        """The values of the shuffled column in random order."""
+        return [values[i] for i in random.permutation(len(values))]
+
+    # Training
 
     def head(self, task: Task) -> Head:
-        """The head a task of this kind needs."""
+        """The head that a task needs."""
         raise NotImplementedError
 
     def encode(
         self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
-        """Rows in canonical columns as features."""
+        """Rows in canonical columns as encoded examples."""
         raise NotImplementedError
 
-    def labels(self, features: Sequence[EncodedExample], width: int) -> Tensor:
+    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
         """The targets of a batch, ``IGNORED`` where there is none."""
-        return torch.tensor([f.target for f in features])
+        return torch.tensor([example.target for example in examples])
 
     def collate(
-        self, features: Sequence[EncodedExample], tokenizer: Any, training: bool
+        self, examples: Sequence[EncodedExample], tokenizer: Any, training: bool
     ) -> dict[str, Tensor]:
-        """Features as tensors: ``input_ids`` (sequences, width), masks, and ``labels``."""
-        sequences = [s for f in features for s in f.sequences]
+        """A batch as tensors: ``input_ids`` (sequences, width), masks and, to train, ``labels``."""
+        sequences = [ids for example in examples for ids in example.sequences]
         ids = pad(sequences, tokenizer.pad_token_id)
-        lengths = np.array([len(s) for s in sequences])
-        batch = {
-            "input_ids": torch.from_numpy(ids),
-            "attention_mask": torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]) * 1),
-        }
-        if features[0].types:
-            types = pad([t for f in features for t in f.types], 0)
+        lengths = np.array([len(sequence) for sequence in sequences])
+        mask = (np.arange(ids.shape[1]) < lengths[:, None]) * 1
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if examples[0].types:
+            types = pad([types for example in examples for types in example.types], 0)
             batch["token_type_ids"] = torch.from_numpy(types)
         if training:
-            batch["labels"] = self.labels(features, ids.shape[1])
+            batch["labels"] = self.labels(examples, ids.shape[1])
         return batch
 
     def count(self, labels: Tensor) -> int:
@@ -138,37 +379,51 @@ class TaskType:
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each row of a batch (rows): the sum over its units."""
-        scores, right = self.units(logits, labels)
-        each = torch.nn.functional.cross_entropy(
-            scores, right, ignore_index=IGNORED, reduction="none"
+        scores, targets = self.units(logits, labels)
+        losses = torch.nn.functional.cross_entropy(
+            scores, targets, ignore_index=IGNORED, reduction="none"
         )
-        return self.unit_weight * each.reshape(len(labels), -1).sum(1)
+        return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
         return self.losses(logits, labels).sum()
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
-        """What to keep of the logits for each feature: the smallest thing to decode from."""
+    # Predictions and scores
+
+    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+        """What to keep of the logits for each example: the smallest thing to decode from."""
         return list(logits.argmax(-1).cpu().numpy())
 
-    def vote(self, ballots: Sequence[Any]) -> Any:
-        """One output from several of the same feature: at every place what most of them say."""
-        stacked = np.stack(ballots)
-        classes = np.arange(stacked.max(initial=0) + 1)[:, None, None]
-        return (
-            (stacked.reshape(len(ballots), -1) == classes)
-            .sum(1)
-            .argmax(0)
-            .reshape(stacked.shape[1:])
-        )
+    def vote(self, outputs: Sequence[Any]) -> Any:
+        """One output from several of the same example: at every place what most of them say."""
+        stacked = np.stack(outputs)
+        classes = np.arange(stacked.max(initial=0) + 1)
+        votes = stacked.reshape(len(outputs), -1) == classes[:, None, None]
+        return votes.sum(1).argmax(0).reshape(stacked.shape[1:])
+
+    def predict(
+        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
+    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """The predictions of the test rows of each language.
+
+        Yields:
+            The language; a suffix for the names of the metrics, empty but for a second reading
+            of the same rows; and the table of ``predictions``.
+        """
+        for (language, part), pair in zip(rows.items(), forward(*rows.values()), strict=True):
+            yield language, "", self.predictions(task, part, *pair)
 
     def predictions(
-        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
+        self,
+        task: Task,
+        rows: Dataset | Columns,
+        examples: Sequence[EncodedExample],
+        outputs: Sequence[Any],
     ) -> pd.DataFrame:
         """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
-        Where every label was scored, ``scores`` too (a float32 array: their log-probabilities).
+        Where every label has a score, ``log_probs`` too (float32 arrays).
         """
         raise NotImplementedError
 
@@ -177,7 +432,7 @@ class TaskType:
         raise NotImplementedError
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """What each item adds to the task's own metric, so that items can be drawn again.
+        """What each item adds to the task's own metric, so that items can be resampled.
 
         Returns:
             ``item``, ``part``, ``top`` and ``bottom``: the metric is the sum of ``top`` over the
@@ -186,45 +441,99 @@ class TaskType:
         """
         return terms_table(predictions["example_id"], 100.0 * predictions["score"])
 
+    def item_count(self, predictions: pd.DataFrame) -> int:
+        """The number of items that a table of predictions is about."""
+        return len(predictions)
 
-def token_arrays(encoding: Any, row: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """One row of a tokenizer's output as an array of ids, and its token types if it has any."""
-    ids = np.asarray(encoding["input_ids"][row], dtype=np.int32)
-    if "token_type_ids" not in encoding:
-        return ids, ()
-    return ids, (np.asarray(encoding["token_type_ids"][row], dtype=np.int32),)
+    def is_solved(self, score: float) -> bool:
+        """Whether a prediction with this score (0 to 1) counts as right where it must be a yes."""
+        return score >= 0.5
+
+    def loss_weights(self, examples: Sequence[EncodedExample]) -> list[float]:
+        """What the loss of each example counts for in that of its row."""
+        return [1.0] * len(examples)
+
+    def chance(self, task: Task, n: Any) -> Any:
+        """The score (0 to 100) of a model that knows nothing, on ``n`` items (numbers)."""
+        return task.chance
 
 
-def features_of(encoding: Any) -> list[EncodedExample]:
-    """One feature for each row of a tokenizer's output."""
-    features = []
-    for i in range(len(encoding["input_ids"])):
-        ids, types = token_arrays(encoding, i)
-        features.append(EncodedExample(i, (ids,), types))
-    return features
+TYPES: dict[str, TaskType] = {}  # by name
 
 
-def frame(
-    ids: Sequence[str], gold: Sequence[str], pred: Sequence[str], score: Sequence[float],
-    scores: Sequence[np.ndarray] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Predictions as the table that every kind returns; ``scores`` are those of all candidates."""
+def types_with(attribute: str) -> list[str]:
+    """The names of the task types that have an attribute, such as ``is_attackable``."""
+    return [name for name, task_type in TYPES.items() if getattr(task_type, attribute)]
+
+
+def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:
+    """Sequences as the rows of a matrix, filled up with ``value``.
+
+    The width is rounded up to a multiple, because every new shape costs memory allocations.
+    """
+    longest = max(map(len, sequences))
+    width = -(-longest // multiple) * multiple
+    matrix = np.full((len(sequences), width), value, dtype=np.int64)
+    for row, sequence in zip(matrix, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return matrix
+
+
+def encoded(encoding: Any) -> list[EncodedExample]:
+    """One example without a target for each row of a tokenizer's output."""
+    ids = [np.asarray(row, dtype=np.int32) for row in encoding["input_ids"]]
+    types = [()] * len(ids)
+    if "token_type_ids" in encoding:
+        types = [(np.asarray(row, dtype=np.int32),) for row in encoding["token_type_ids"]]
+    return [EncodedExample(i, (ids[i],), types[i]) for i in range(len(ids))]
+
+
+def predictions_table(
+    ids: Sequence[str],
+    gold: Sequence[str],
+    pred: Sequence[str],
+    score: Sequence[float],
+    log_probs: Sequence[np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """Predictions as the table that every task type returns."""
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
-    return table if scores is None else table.assign(scores=pd.Series(list(scores), dtype=object))
+    if log_probs is None:
+        return table
+    return table.assign(log_probs=pd.Series(list(log_probs), dtype=object))
 
 
 def terms_table(
-    item: Sequence[str], top: Sequence[float], bottom: Sequence[float] | float = 1.0,
+    item: Sequence[str],
+    top: Sequence[float],
+    bottom: Sequence[float] | float = 1.0,
     part: Sequence[str] | str = "",
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """The table of ``TaskType.terms``; several rows of one item and part count together."""
     # As plain arrays: predictions of one language keep the index of the whole table.
+    parts = [part] * len(item) if isinstance(part, str) else part
     columns = {
         "item": np.asarray(item, dtype=object),
-        "part": np.full(len(item), part, dtype=object)
-        if isinstance(part, str)
-        else np.asarray(part, object),
+        "part": np.asarray(parts, dtype=object),
         "top": np.asarray(top, dtype=float),
         "bottom": np.broadcast_to(np.asarray(bottom, dtype=float), len(item)),
     }
     return pd.DataFrame(columns)
+
+
+def score_table(
+    task: Task, tables: Iterator[tuple[str, str, pd.DataFrame]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What ``TaskType.predict`` yields as one table of predictions and one of scores.
+
+    Returns:
+        predictions (language, example_id, gold, pred, score, ...) and scores (language, metric,
+        value, n).
+    """
+    predictions, scores = [], []
+    for language, suffix, table in tables:
+        for metric, value in task.type.metrics(task, table, language).items():
+            scores.append((language, metric + suffix, value, task.type.item_count(table)))
+        if not suffix:
+            predictions.append(table.assign(language=language))
+    columns = ["language", "metric", "value", "n"]
+    return pd.concat(predictions, ignore_index=True), pd.DataFrame(scores, columns=columns)

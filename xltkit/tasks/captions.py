@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,115 +12,137 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.base import EncodedExample, Head, TaskType, features_of, frame, terms_table
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import (
+    Columns,
+    EncodedExample,
+    Forward,
+    Head,
+    Task,
+    TaskType,
+    encoded,
+    predictions_table,
+    terms_table,
+)
 
 CUTS = (1, 5, 10)  # how far down the ranking a hit counts
 WAYS = ("text to image", "image to text")
 
 
-def as_text(rows: Dataset) -> Dataset:
-    """Captions as rows of plain text, one a caption; text, and translation pairs, as they are."""
-    if "texts" not in rows.column_names:
-        return rows
-    table = rows.select_columns(["id", "texts"])[:]
-    said = [(f"{i}/{k}", text) for i, texts in zip(table["id"], table["texts"], strict=True)
-            for k, text in enumerate(texts)]  # fmt: skip
-    ids, texts = zip(*said, strict=True)
-    return Dataset.from_dict({"id": ids, "text": texts})
-
-
-def check_paraphrases(rows: Dataset, task: str) -> None:
-    """Raise ValueError unless every picture has two captions or more."""
-    counts = [len(texts) for texts in rows.select_columns(["texts"])[:]["texts"]]
-    if alone := sum(count < 2 for count in counts):
-        raise ValueError(
-            f"{alone} of {len(counts)} pictures of {task} have one caption only; "
-            "ImageText(against='paraphrase') needs two or more of each."
-        )
-
-
 class Captions(TaskType):
     """A picture finds its captions, and a caption its picture, by cosine.
 
-    Nothing is trained for it: it is scored on what ``ImageText`` or ``Distil`` left. A feature is
+    Nothing is trained for it: it is scored on what ``ImageText`` or ``Distil`` left. An example is
     a caption, and its target the number of its picture.
     """
 
     name = "captions"
-    frozen = True
-    whole_batch = True
+    columns = ("id", "image", "texts")  # one row a picture, with one caption or several
+    is_untrained = True
+    needs_image_space = True
+    has_plain_text = True
+    in_batch_negatives = True
+
+    def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
+        """The rows as they are: their pictures are permuted where features are looked up."""
+        return rows
 
     def head(self, task: Task) -> Head:
-        """Raises ValueError: the width of the head is the image tower's, and a phase's to say."""
+        """Raises ValueError: the width of the head is the image tower's, which a phase knows."""
         raise ValueError(
             f"{task.name} has pictures: train on it with ImageText([{task.name!r}]), or on its "
             f"captions alone with Pretrain(text=(TrainingSet({task.name!r}),))."
         )
 
     def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
         lists = rows.select_columns(["texts"])[:]["texts"]
         pictures = [i for i, texts in enumerate(lists) for _ in texts]
-        said = [text for texts in lists for text in texts]
-        encoded = features_of(tokenizer(said, truncation=True, max_length=max_length))
-        return [EncodedExample(i, *f[1:3], i) for f, i in zip(encoded, pictures, strict=True)]
+        captions = [text for texts in lists for text in texts]
+        examples = encoded(tokenizer(captions, truncation=True, max_length=max_length))
+        return [
+            replace(example, example=picture, target=picture)
+            for example, picture in zip(examples, pictures, strict=True)
+        ]
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
         """Vectors of length 1."""
         return list(torch.nn.functional.normalize(logits.float(), dim=-1).cpu().numpy())
 
-    def found(
-        self, rows: Dataset, features: Sequence[EncodedExample], texts: np.ndarray,
-        images: np.ndarray, same: np.ndarray,
-    ) -> pd.DataFrame:  # fmt: skip
+    def predict(
+        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
+    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """What every caption and every picture finds among those of its language."""
+        for (language, part), (examples, outputs) in zip(
+            rows.items(), forward(*rows.values()), strict=True
+        ):
+            images, numbers = forward.images(part)
+            yield language, "", self.ranks(part, examples, np.stack(outputs), images, numbers)
+
+    def ranks(
+        self,
+        rows: Dataset,
+        examples: Sequence[EncodedExample],
+        texts: np.ndarray,
+        images: np.ndarray,
+        numbers: np.ndarray,
+    ) -> pd.DataFrame:
         """What every caption and every picture finds, as a table of predictions.
 
         Args:
             rows: the pictures.
-            features: the captions.
+            examples: the captions.
             texts: their vectors (captions, width), of length 1.
             images: the vectors of the pictures (pictures, width), of length 1.
-            same: a number for each picture; equal pictures, which nobody can tell apart, have
+            numbers: a number for each picture; equal pictures, which nobody can tell apart, have
                 the same.
 
         Returns:
-            ``frame`` with ``direction`` and ``rank``: the place of the first right one, from 1.
+            ``predictions_table`` with ``direction`` and ``rank``: the place of the first right
+            one, from 1.
         """
         ids = np.array(rows["id"][:])
-        mine = np.array([f.example for f in features])
+        pictures = np.array([example.example for example in examples])
         scores = texts @ images.T
-        right = same[mine][:, None] == same[None, :]
-        number = pd.Series(mine).groupby(mine).cumcount()  # of a caption among those of its picture
-        captions = np.array([f"{ids[row]}/{k}" for row, k in zip(mine, number, strict=True)])
-        there, back = (_ranked(s, r) for s, r in ((scores, right), (scores.T, right.T)))
-        gold = [ids[mine], ids]
-        pred = [ids[there[1]], ids[mine[back[1]]]]
-        tables = [
-            frame(named, g, p, rank == 1).assign(direction=way, rank=rank)
-            for way, named, g, p, rank in zip(
-                WAYS, (captions, ids), gold, pred, (there[0], back[0]), strict=True
-            )
-        ]
-        return pd.concat(tables, ignore_index=True)
+        right = numbers[pictures][:, None] == numbers[None, :]
+        text_rank, found_picture = _ranked(scores, right)
+        image_rank, found_caption = _ranked(scores.T, right.T)
+        # A caption is named by its picture and its number among the captions of that picture.
+        order = pd.Series(pictures).groupby(pictures).cumcount()
+        captions = [f"{ids[row]}/{k}" for row, k in zip(pictures, order, strict=True)]
+        to_image = predictions_table(
+            captions, ids[pictures], ids[found_picture], text_rank == 1
+        ).assign(direction=WAYS[0], rank=text_rank)
+        to_text = predictions_table(ids, ids, ids[pictures[found_caption]], image_rank == 1).assign(
+            direction=WAYS[1], rank=image_rank
+        )
+        return pd.concat([to_image, to_text], ignore_index=True)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        """Recall at 1, 5 and 10 of both ways, and ``r@k``, the mean of the two."""
+        """Recall at 1, 5 and 10 in both directions, and ``r@k``, the mean of the two."""
         recalls = {
-            (way, k): 100 * float((own["rank"] <= k).mean())
-            for way, own in predictions.groupby("direction")
+            (way, k): 100 * float((table["rank"] <= k).mean())
+            for way, table in predictions.groupby("direction")
             for k in CUTS
         }
-        both = {f"r@{k}": sum(recalls[way, k] for way in WAYS) / 2 for k in CUTS}
-        return both | {f"{way} r@{k}": value for (way, k), value in recalls.items()}
+        means = {f"r@{k}": sum(recalls[way, k] for way in WAYS) / 2 for k in CUTS}
+        return means | {f"{way} r@{k}": value for (way, k), value in recalls.items()}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of pictures, with all their captions: hits in either way, one part each."""
-        way, names = predictions["direction"], predictions["example_id"]
-        picture = names.where(way != WAYS[0], names.str.rpartition("/")[0])
+        """Of pictures, with all their captions: hits in either direction, one part each."""
+        way = predictions["direction"]
+        names = predictions["example_id"]
+        pictures = names.where(way != WAYS[0], names.str.rpartition("/")[0])
         hits = 100.0 * (predictions["rank"] <= int(task.metric.removeprefix("r@")))
-        return terms_table(picture, hits, part=way)
+        return terms_table(pictures, hits, part=way)
+
+    def item_count(self, predictions: pd.DataFrame) -> int:
+        """The number of pictures."""
+        return int((predictions["direction"] == WAYS[1]).sum())
+
+    def chance(self, task: Task, n: Any) -> Any:
+        """A search can find any of the items."""
+        return 100 / n
 
 
 def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,41 +151,41 @@ def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarr
     What scores as much as the right one stands before it: vectors that are all alike find nothing,
     and neither do vectors that are no numbers.
     """
-    best = np.where(right, scores, -np.inf).max(1, keepdims=True)
+    right_scores = np.where(right, scores, -np.inf)
+    wrong_scores = np.where(right, -np.inf, scores)
+    best = right_scores.max(1, keepdims=True)
     rank = 1 + (~(scores < best) & ~right).sum(1)
-    return rank, np.where(rank == 1, np.where(right, scores, -np.inf).argmax(1),
-                          np.where(right, -np.inf, scores).argmax(1))  # fmt: skip
+    return rank, np.where(rank == 1, right_scores.argmax(1), wrong_scores.argmax(1))
 
 
 class Paraphrases(Captions):
     """Two captions of one picture, to be told from those of others, without the picture."""
 
     name = "paraphrases"
+    needs_image_space = False
 
     def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
-        """Each caption with the next one of its picture: a feature has two sequences."""
-        single = super().encode(task, rows, tokenizer, max_length, training)
+        """Each caption with the next one of its picture: an example has two sequences."""
         groups: dict[int, list[EncodedExample]] = {}
-        for feature in single:
-            groups.setdefault(feature.example, []).append(feature)
+        for caption in super().encode(task, rows, tokenizer, max_length, training):
+            groups.setdefault(caption.example, []).append(caption)
         return [
             EncodedExample(
                 one.example, one.sequences + two.sequences, one.types + two.types, one.target
             )
-            for group in groups.values()
-            for one, two in zip(group, [*group[1:], group[0]], strict=True)
+            for captions in groups.values()
+            for one, two in zip(captions, [*captions[1:], captions[0]], strict=True)
         ]
 
 
-class DistillationTexts(TaskType):
-    """Texts of which a teacher has vectors; the target is the number of the text."""
-
-    name = "distillation"
-
-    def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
-        encoded = features_of(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
-        return [EncodedExample(*f[:3], f.example) for f in encoded]
+def check_paraphrases(rows: Dataset, task: str) -> None:
+    """Raise ValueError unless every picture has two captions or more."""
+    counts = [len(texts) for texts in rows.select_columns(["texts"])[:]["texts"]]
+    single = sum(count < 2 for count in counts)
+    if single:
+        raise ValueError(
+            f"{single} of {len(counts)} pictures of {task} have one caption only; "
+            "ImageText(against='paraphrase') needs two or more of each."
+        )

@@ -15,7 +15,7 @@ from xltkit.data import loading as data
 from xltkit.data.places import MissingData, place
 from xltkit.data.source import Source
 from xltkit.tasks import TASKS, get
-from xltkit.tasks.schema import Task, canonical_columns
+from xltkit.tasks.base import Task
 
 ROWS = 8  # looked at in every language of every split
 
@@ -114,7 +114,7 @@ def _given(source: Source, language: str) -> tuple[str, Dataset | Path | list[Pa
 
 
 def _assert_canonical(task: Task, split: str, rows: Dataset) -> None:
-    columns = canonical_columns(task.kind, split)
+    columns = task.type.split_columns(split)
     if tuple(rows.column_names) != columns and task.kind != "text":
         raise ValueError(f"the reader makes {', '.join(rows.column_names)}, not {columns}")
     labels = {

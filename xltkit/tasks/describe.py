@@ -8,7 +8,7 @@ from xltkit.data.loading import SPLITS
 from xltkit.data.places import CONVERTED
 from xltkit.data.source import Source
 from xltkit.tasks import get, table_of_tasks
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import Task
 
 WIDTH = 80
 _INDENT = 14

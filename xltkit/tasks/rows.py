@@ -56,26 +56,7 @@ def _training_rows(training_set: TrainingSet, state: str) -> Dataset:
     if training_set.examples and training_set.examples < len(rows):
         order = np.random.default_rng(derive("subset", training_set.task)).permutation(len(rows))
         rows = rows.select(order[: training_set.examples])
-    # Pictures are dealt out where they are looked up (``Contrast``): their rows are not copied.
-    deal = training_set.shuffled and get(training_set.task).kind != "captions"
-    return _shuffled(rows, training_set.task) if deal else rows
-
-
-# What a shuffle deals out anew, where it is no label.
-_DEALT = {"span": "question", "tagging": "tags", "ranking": "query", "text": "translation"}
-
-
-def _shuffled(rows: Dataset, task: str) -> Dataset:
-    """The same rows with labels, tags, questions or translations dealt out at random."""
-    random = np.random.default_rng(derive("shuffle", task))
-    column = _DEALT.get(get(task).kind, "label")
-    if column not in rows.column_names:
-        raise ValueError(f"{task} has no {column} to shuffle; shuffle a task with labels or pairs.")
-    values = rows[column][:]
-    if column == "tags":  # over all words, so that every sentence keeps its length
-        ends = np.cumsum([len(tags) for tags in values])[:-1]
-        values = [list(t) for t in np.split(random.permutation(np.concatenate(values)), ends)]
-    else:
-        values = [values[i] for i in random.permutation(len(values))]
-    features = rows.features
-    return rows.remove_columns(column).add_column(column, values).cast(features)
+    if not training_set.shuffled:
+        return rows
+    random = np.random.default_rng(derive("shuffle", training_set.task))
+    return get(training_set.task).type.permute(get(training_set.task), rows, random)

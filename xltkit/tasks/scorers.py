@@ -180,9 +180,6 @@ def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
     return found
 
 
-chunks_prefixless = chunks  # The same rule: tags without a prefix need no code of their own.
-
-
 @lru_cache(maxsize=1 << 16)
 def _chunks_of(tags: str) -> frozenset[tuple[str, int, int]]:
     return frozenset(chunks([tags.split()]))
@@ -191,16 +188,18 @@ def _chunks_of(tags: str) -> frozenset[tuple[str, int, int]]:
 def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
     """Of one sentence, its tags parted by blanks: chunks right, gold and predicted.
 
-    Their sums over sentences give :func:`ner_f1`, since no chunk crosses a sentence's end.
+    Their sums over sentences give :func:`chunk_f1`, since no chunk crosses a sentence's end.
     """
     golds, preds = _chunks_of(gold), _chunks_of(pred)
     return len(golds & preds), len(golds), len(preds)
 
 
-def ner_f1(golds: Tags, preds: Tags) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of PAN-X, 0 to 100 (XTREME evaluate.py:74-78).
+def chunk_f1(golds: Tags, preds: Tags) -> dict[str, float]:
+    """``f1``, ``precision`` and ``recall`` of PAN-X and UDPOS, 0 to 100 (XTREME evaluate.py:74-78).
 
-    Micro average over entities, not strict. All three are 0 when nobody marks an entity.
+    Micro average over :func:`chunks`: over entities, not strict, or over runs of equal parts of
+    speech, of which :func:`token_accuracy` is the other reading (evaluate.py:204). All three are 0
+    when nobody marks a chunk.
     """
     _check_sentences(golds, preds)
     gold, pred = chunks(golds), chunks(preds)
@@ -210,14 +209,6 @@ def ner_f1(golds: Tags, preds: Tags) -> dict[str, float]:
         "precision": _percent(correct, len(pred)),
         "recall": _percent(correct, len(gold)),
     }
-
-
-def pos_f1(golds: Tags, preds: Tags) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of UDPOS, 0 to 100 (XTREME evaluate.py:74-78, 204).
-
-    The F1 of the runs found by :func:`chunks`; :func:`token_accuracy` is the other reading.
-    """
-    return ner_f1(golds, preds)
 
 
 def token_accuracy(golds: Tags, preds: Tags) -> float:

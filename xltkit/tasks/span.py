@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +17,23 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
-from xltkit.tasks.base import EncodedExample, Head, TaskType, frame, terms_table, token_arrays
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import (
+    Columns,
+    EncodedExample,
+    Head,
+    Task,
+    TaskType,
+    encoded,
+    predictions_table,
+    terms_table,
+)
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
 ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)
 
 
 class Window(NamedTuple):
-    """The part of a context that a feature covers: its tokens and their character offsets."""
+    """The part of a context that an example covers: its tokens and their character offsets."""
 
     first: int
     last: int
@@ -39,15 +49,24 @@ class Span(TaskType):
     """
 
     name = "span"
-    first = "question"
+    columns = ("id", "question", "context", "answers", "starts")
+    texts = ("question", "context")
+    gold = "answers"
+    shuffled = "question"
+    crossed_text = "question"
+    is_attackable = True
     unit_weight = 0.5
+
+    def gold_values(self, rows: Dataset) -> Sequence[Any]:
+        return list(chain.from_iterable(rows["answers"][:]))
 
     def head(self, task: Task) -> Head:
         return Head("token", 2)
 
     def encode(
-        self, task: Task, rows: Dataset, tokenizer: Any, max_length: int, training: bool
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
     ) -> list[EncodedExample]:
+        """One example for each window."""
         table = rows[:]
         encoding = tokenizer(
             shortened(table["question"], tokenizer, max_length // 3),
@@ -58,18 +77,19 @@ class Span(TaskType):
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        features = []
-        for i, example in enumerate(encoding["overflow_to_sample_mapping"]):
-            ids, types = token_arrays(encoding, i)
+        examples = []
+        for i, example in enumerate(encoded(encoding)):
+            row = encoding["overflow_to_sample_mapping"][i]
             context = [k for k, s in enumerate(encoding.sequence_ids(i)) if s == 1]
             offsets = np.asarray(encoding["offset_mapping"][i], dtype=np.int32)
             window = Window(context[0], context[-1], offsets)
             target = (0, 0)  # the first token: no answer, or none in this window
-            if training and table["answers"][example]:
-                answer, start = table["answers"][example][0], table["starts"][example][0]
+            if training and table["answers"][row]:
+                answer = table["answers"][row][0]
+                start = table["starts"][row][0]
                 target = span_in(window, start, start + len(answer))
-            features.append(EncodedExample(example, (ids,), types, target, window))
-        return features
+            examples.append(replace(example, example=row, target=target, meta=window))
+        return examples
 
     def count(self, labels: Tensor) -> int:
         """One target per window: its start and end count half each."""
@@ -79,58 +99,86 @@ class Span(TaskType):
         """Start and end, over the tokens of the window; the class 0 means: not in this window."""
         return super().units(logits.transpose(1, 2), labels)
 
-    def outputs(self, logits: Tensor, features: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
         """The best (score, start, end) of each window: exact, over all spans up to the limit."""
         width = logits.shape[1]
-        bounds = torch.tensor([f.meta[:2] for f in features], device=logits.device)
-        at = torch.arange(width, device=logits.device)
-        inside = (at >= bounds[:, :1]) & (at <= bounds[:, 1:])
+        bounds = torch.tensor([example.meta[:2] for example in examples], device=logits.device)
+        places = torch.arange(width, device=logits.device)
+        inside = (places >= bounds[:, :1]) & (places <= bounds[:, 1:])
         scores = logits.float().masked_fill(~inside[..., None], float("-inf"))
-        length = at[None, :] - at[:, None]
+        length = places[None, :] - places[:, None]
         allowed = (length >= 0) & (length < ANSWER_TOKENS)
-        pairs = scores[:, :, None, 0] + scores[:, None, :, 1]
-        best = pairs.masked_fill(~allowed, float("-inf")).flatten(1).max(1)
+        spans = scores[:, :, None, 0] + scores[:, None, :, 1]
+        best = spans.masked_fill(~allowed, float("-inf")).flatten(1).max(1)
         return [
             (score, place // width, place % width)
             for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
 
-    def vote(self, ballots: Sequence[Any]) -> Any:
-        """The span that most say, with its mean score."""
-        said = Counter(ballot[1:] for ballot in ballots)
-        span = max(said, key=lambda s: (said[s], -s[0], -s[1]))
-        return np.mean([b[0] for b in ballots if b[1:] == span]), *span
+    def vote(self, outputs: Sequence[Any]) -> Any:
+        """The span that most outputs name, with its mean score."""
+        votes = Counter(output[1:] for output in outputs)
+        span = max(votes, key=lambda s: (votes[s], -s[0], -s[1]))
+        return np.mean([output[0] for output in outputs if output[1:] == span]), *span
 
     def predictions(
-        self, task: Task, rows: Dataset, features: Sequence[EncodedExample], outputs: Sequence[Any]
+        self,
+        task: Task,
+        rows: Dataset | Columns,
+        examples: Sequence[EncodedExample],
+        outputs: Sequence[Any],
     ) -> pd.DataFrame:
-        contexts, golds = rows["context"][:], rows["answers"][:]
+        """The answer of the window with the best score; ``gold`` is a JSON list of all answers."""
+        contexts = rows["context"][:]
+        answers = rows["answers"][:]
         best = [(float("-inf"), "")] * len(rows)
-        for feature, (score, first, last) in zip(features, outputs, strict=True):
-            if score > best[feature.example][0]:
-                offsets = feature.meta.offsets
-                answer = contexts[feature.example][offsets[first][0] : offsets[last][1]]
-                best[feature.example] = (score, answer.strip())
+        for example, (score, first, last) in zip(examples, outputs, strict=True):
+            if score > best[example.example][0]:
+                offsets = example.meta.offsets
+                answer = contexts[example.example][offsets[first][0] : offsets[last][1]]
+                best[example.example] = (score, answer.strip())
         pred = [answer for _, answer in best]
-        gold = [json.dumps(texts, ensure_ascii=False) for texts in golds]
-        score = [scorers.squad_f1(g, p) / 100 for g, p in zip(golds, pred, strict=True)]
-        return frame(rows["id"][:], gold, pred, score)
+        gold = [json.dumps(texts, ensure_ascii=False) for texts in answers]
+        score = [scorers.squad_f1(g, p) / 100 for g, p in zip(answers, pred, strict=True)]
+        return predictions_table(rows["id"][:], gold, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         golds = [json.loads(gold) for gold in predictions["gold"]]
-        pred = predictions["pred"].tolist()
-        if task.name.startswith("mlqa"):
-            return scorers.mlqa(golds, pred, language)
-        return scorers.squad(golds, pred)
+        preds = predictions["pred"].tolist()
+        if _is_mlqa(task):
+            return scorers.mlqa(golds, preds, language)
+        return scorers.squad(golds, preds)
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of questions: the task's own metric, by its own rule."""
-        prefix = "mlqa" if task.name.startswith("mlqa") else "squad"
-        more = {"language": language} if prefix == "mlqa" else {}
-        score = partial(getattr(scorers, f"{prefix}_{task.metric}"), **more)
+        if _is_mlqa(task):
+            rules = {"f1": scorers.mlqa_f1, "em": scorers.mlqa_em}
+            score = partial(rules[task.metric], language=language)
+        else:
+            score = {"f1": scorers.squad_f1, "em": scorers.squad_em}[task.metric]
         golds = map(json.loads, predictions["gold"])
-        top = [score(g, p) for g, p in zip(golds, predictions["pred"], strict=True)]
-        return terms_table(predictions["example_id"], top)
+        values = [score(g, p) for g, p in zip(golds, predictions["pred"], strict=True)]
+        return terms_table(predictions["example_id"], values)
+
+    def is_solved(self, score: float) -> bool:
+        """Any overlap with the answer.
+
+        An answer without any word of the gold ones is the usual success of an attack on question
+        answering (Tan and Joty 2021).
+        """
+        return score > 0
+
+    def loss_weights(self, examples: Sequence[EncodedExample]) -> list[float]:
+        """The mean over the windows that hold the answer, or over all if none does."""
+        with_answer = {example.example for example in examples if any(example.target)}
+        counted = [any(e.target) or e.example not in with_answer for e in examples]
+        windows = Counter(e.example for e, one in zip(examples, counted, strict=True) if one)
+        return [one / windows[e.example] for e, one in zip(examples, counted, strict=True)]
+
+
+def _is_mlqa(task: Task) -> bool:
+    """MLQA has rules of its own for every language (see ``scorers.mlqa_normalise``)."""
+    return task.name.startswith("mlqa")
 
 
 def shortened(questions: Sequence[str], tokenizer: Any, limit: int = QUESTION_TOKENS) -> list[str]:
@@ -140,9 +188,11 @@ def shortened(questions: Sequence[str], tokenizer: Any, limit: int = QUESTION_TO
     if not long:
         return list(questions)
     encoding = tokenizer(long, add_special_tokens=False, return_offsets_mapping=True)
-    ends = {q: o[limit - 1][1] for q, o in zip(long, encoding["offset_mapping"], strict=True)
-            if len(o) > limit}  # fmt: skip
-    return [q[: ends.get(q)] for q in questions]
+    ends = {}
+    for question, offsets in zip(long, encoding["offset_mapping"], strict=True):
+        if len(offsets) > limit:
+            ends[question] = offsets[limit - 1][1]
+    return [question[: ends.get(question)] for question in questions]
 
 
 def span_in(window: Window, start: int, end: int) -> tuple[int, int]:

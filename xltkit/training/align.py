@@ -22,7 +22,7 @@ from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer
 from xltkit.models.heads import mean_pool
 from xltkit.tasks import TrainingSet
-from xltkit.tasks.base import EncodedExample, TaskType, features_of
+from xltkit.tasks.base import EncodedExample, TaskType, encoded
 from xltkit.tasks.rows import count, training_rows
 from xltkit.training.loop import Batch
 from xltkit.training.supervised import Supervised
@@ -105,8 +105,8 @@ def sides(training_set: TrainingSet, tokenizer: Any, max_length: int) -> Sides:
             f"{training_set.task} has no translations; align by translation pairs, such as 'pairs'."
         )
     options = {"truncation": True, "max_length": max_length}
-    text = features_of(tokenizer(rows["text"][:], **options))
-    english = features_of(tokenizer(rows["translation"][:], **options))
+    text = encoded(tokenizer(rows["text"][:], **options))
+    english = encoded(tokenizer(rows["translation"][:], **options))
     return Sides(text, english)
 
 

@@ -16,7 +16,7 @@ from xltkit.keys import derive
 from xltkit.models import vision
 from xltkit.models.encoder import Model
 from xltkit.tasks.base import IGNORED, Head
-from xltkit.tasks.captions import as_text
+from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.loop import Batch
 from xltkit.training.phases_images import Distil, ImageText

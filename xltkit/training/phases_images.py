@@ -49,7 +49,7 @@ class ImageText(Phase):
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "captions", training_sets_of(self.captions, self.languages))
         tasks = [training_set.task for training_set in self.captions]
-        if len(set(tasks)) > 1 or get(tasks[0]).kind != "captions":
+        if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
             raise ValueError(
                 f"ImageText is given {tasks}; it trains on one task of "
                 "pictures with captions, as in ImageText(['captions'])."
@@ -121,7 +121,7 @@ class Distil(Phase):
         object.__setattr__(self, "languages", tuple(self.languages))
         object.__setattr__(self, "texts", training_sets_of(self.texts, self.languages))
         tasks = [training_set.task for training_set in self.texts]
-        wrong = [task for task in tasks if get(task).kind not in ("captions", "text")]
+        wrong = [task for task in tasks if not get(task).type.has_plain_text]
         if wrong:
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "

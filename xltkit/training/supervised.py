@@ -14,9 +14,7 @@ from torch import Tensor
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
-from xltkit.tasks.base import IGNORED, EncodedExample, Head, TaskType
-from xltkit.tasks.captions import as_text
-from xltkit.tasks.labels import TYPES
+from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head, TaskType
 from xltkit.tasks.rows import state, training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
@@ -37,7 +35,9 @@ def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
     for training_set in phase.training_sets:
         kind = phase.task_type(training_set)
         # Text that a phase mixes in is never augmented.
-        augments = phase.robust is not None and phase.robust.augments and kind != "text"
+        augments = (
+            phase.robust is not None and phase.robust.augments and not TYPES[kind].masks_tokens
+        )
         robust = phase.robust if augments else None
         # What the rows are now is a part of the cache's key: files may change within a session.
         examples = encoded_rows(
@@ -63,8 +63,6 @@ def encoded_rows(
     rows = training_rows(training_set)
     if robust is not None:
         rows = robust.augment(task, rows)
-    if kind in ("text", "distillation"):
-        rows = as_text(rows)
     limit = min(max_length, tokenizer.model_max_length)
     return TYPES[kind].encode(task, rows, tokenizer, limit, training=True)
 
@@ -100,7 +98,7 @@ class Supervised:
     def heads(self) -> Mapping[str, Head]:
         """The heads the phase trains: one per task, whatever the number of its languages."""
         tasks = [training_set.task for training_set in self.training_sets]
-        return {task.name: TYPES[task.kind].head(task) for task in tasks}
+        return {task.name: task.type.head(task) for task in tasks}
 
     def prepare(self, model: Model) -> None:
         """Give the model whatever is trained beside its encoder and heads."""
@@ -112,7 +110,7 @@ class Supervised:
         """The examples of a step in ``parts`` parts."""
         training_set, epoch, examples = self.plan[step]
         task = self.training_sets[training_set].task
-        if parts > 1 and TYPES[task.kind].whole_batch:
+        if parts > 1 and task.type.in_batch_negatives:
             raise ValueError(
                 f"{task.name} takes its negatives from the batch, and each of {parts} parts would "
                 "have fewer: use accumulation=1 and one process."
@@ -132,9 +130,9 @@ class Supervised:
     def _batch(self, training_set: int, epoch: int, indices: np.ndarray) -> Batch:
         """Some examples of a training set as tensors; text with some of its tokens masked."""
         task, examples = self.training_sets[training_set]
-        kind = TYPES[task.kind]
+        kind = task.type
         inputs = kind.collate([examples[i] for i in indices], self.tokenizer, training=True)
-        if kind.name == "text":
+        if kind.masks_tokens:
             seed = derive(derive(self.seed, "mask"), training_set)
             inputs = kind.mask(inputs, self.tokenizer, indices, seed, epoch, self.mask_rate)
         labels = inputs.pop("labels")
@@ -142,7 +140,7 @@ class Supervised:
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
         """The summed loss of a batch, or several (see ``loop.Objective``)."""
-        if self.robust is None or self.type_of(batch).name == "text":
+        if self.robust is None or self.type_of(batch).masks_tokens:
             return self.task_loss(model, batch)
         return self.robust.losses(self.task_loss, model, batch)
 
@@ -150,7 +148,7 @@ class Supervised:
         """The summed loss of a batch as it is, without robust training."""
         kind = self.type_of(batch)
         name = self.training_sets[batch.training_set].task.name
-        if kind.name != "text":
+        if not kind.masks_tokens:
             return kind.loss(model(name, **batch.inputs), batch.labels)
         # The language model scores the masked tokens only.
         select = batch.labels != IGNORED
@@ -158,4 +156,4 @@ class Supervised:
 
     def type_of(self, batch: Batch) -> TaskType:
         """The type of the task that a batch is of."""
-        return TYPES[self.training_sets[batch.training_set].task.kind]
+        return self.training_sets[batch.training_set].task.type

@@ -12,7 +12,7 @@ from datasets import Dataset
 from xltkit.data import lexicons
 from xltkit.data.text import replace_words, texts, word_spans, words
 from xltkit.keys import derive
-from xltkit.tasks.schema import Task
+from xltkit.tasks.base import Task
 from xltkit.training.robust import Robust
 
 

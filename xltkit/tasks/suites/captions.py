@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xltkit.data import readers_captions as caption_readers
-from xltkit.tasks.schema import Task, TrainingArguments
+from xltkit.tasks.base import Task, TrainingArguments
 from xltkit.tasks.suites.hub import ALL, sources
 
 EMOJI = "ar de en es fi fr he hi hu id ja ko pl ru sw ta th tr vi zh".split()

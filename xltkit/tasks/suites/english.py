@@ -13,7 +13,7 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.tasks.schema import Task, TrainingArguments
+from xltkit.tasks.base import Task, TrainingArguments
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.hub import ALL, sources
 

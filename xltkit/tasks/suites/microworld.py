@@ -10,7 +10,7 @@ from xltkit.data.microworld.generate import NER_TAGS, POS_TAGS, SIZES
 from xltkit.data.microworld.languages import LANGUAGES, language
 from xltkit.data.microworld.meanings import NLI_LABELS, PARAPHRASE_LABELS
 from xltkit.data.source import Source
-from xltkit.tasks.schema import Images, Suite, Task, TrainingArguments, TrainingSet
+from xltkit.tasks.base import Images, Suite, Task, TrainingArguments, TrainingSet
 
 
 class _EveryLanguage(Mapping):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.tasks.schema import Images, Suite, Task, TrainingArguments, TrainingSet
+from xltkit.tasks.base import Images, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.english import COPA, PAIRS, SPANS
 from xltkit.tasks.suites.hub import ALL, sources

@@ -1,0 +1,91 @@
+"""Plain text and translation pairs: masked language modelling, and distillation from a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from xltkit.keys import hashed_uniform
+from xltkit.tasks.base import IGNORED, Columns, EncodedExample, Head, Task, TaskType, encoded
+
+
+def as_text(rows: Dataset) -> Dataset:
+    """Captions as rows of plain text, one a caption; text and translation pairs as they are."""
+    if "texts" not in rows.column_names:
+        return rows
+    table = rows.select_columns(["id", "texts"])[:]
+    ids: list[str] = []
+    texts: list[str] = []
+    for picture, captions in zip(table["id"], table["texts"], strict=True):
+        ids += [f"{picture}/{k}" for k in range(len(captions))]
+        texts += captions
+    return Dataset.from_dict({"id": ids, "text": texts})
+
+
+class Text(TaskType):
+    """Plain text, or translation pairs read together: masked language modelling.
+
+    Of the tokens chosen (``rate``), 80 % become the mask, 10 % a random token, 10 % stay
+    (Devlin et al. 2019, section 3.1).
+    """
+
+    name = "text"
+    columns = ("id", "text")  # and "translation", where the rows are translation pairs
+    shuffled = "translation"
+    has_plain_text = True
+    masks_tokens = True
+
+    def head(self, task: Task) -> Head:
+        return Head("masked")
+
+    def encode(
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
+    ) -> list[EncodedExample]:
+        table = as_text(rows)[:]
+        texts = [table[name] for name in ("text", "translation") if name in table]
+        return encoded(tokenizer(*texts, truncation=True, max_length=max_length))
+
+    def mask(
+        self,
+        batch: dict[str, Tensor],
+        tokenizer: Any,
+        examples: np.ndarray,
+        seed: int,
+        epoch: int,
+        rate: float,
+    ) -> dict[str, Tensor]:
+        """The batch with tokens masked, as a pure function of (seed, epoch, example, position)."""
+        ids = batch["input_ids"].numpy()
+        draw = hashed_uniform(seed, epoch, examples, ids.shape[1])
+        chosen = (draw < rate) & ~np.isin(ids, tokenizer.all_special_ids)
+        # Among the chosen tokens this is uniform in [0, 1): which of the three happens.
+        share = draw / rate
+        masked = ids.copy()
+        masked[chosen & (share < 0.8)] = tokenizer.mask_token_id
+        swapped = chosen & (share >= 0.9)
+        tokens = hashed_uniform(seed + 1, epoch, examples, ids.shape[1]) * len(tokenizer)
+        masked[swapped] = tokens.astype(np.int64)[swapped]
+        labels = np.where(chosen, ids, IGNORED)
+        return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
+
+    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
+        return torch.full((len(examples), width), IGNORED)
+
+
+class DistillationTexts(TaskType):
+    """Texts whose vectors a teacher gives; the target is the number of the text."""
+
+    name = "distillation"
+
+    def encode(
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
+    ) -> list[EncodedExample]:
+        texts = as_text(rows)["text"][:]
+        examples = encoded(tokenizer(texts, truncation=True, max_length=max_length))
+        return [replace(example, target=example.example) for example in examples]

@@ -1,0 +1,145 @@
+"""One tag for each word: part-of-speech tags and named entities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from xltkit.tasks import scorers
+from xltkit.tasks.base import (
+    IGNORED,
+    Columns,
+    EncodedExample,
+    Head,
+    Task,
+    TaskType,
+    pad,
+    predictions_table,
+    terms_table,
+)
+
+
+class Tagging(TaskType):
+    """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
+
+    name = "tagging"
+    columns = ("id", "tokens", "tags")
+    texts = ("tokens",)
+    gold = "tags"
+    shuffled = "tags"
+    is_attackable = True
+
+    def gold_values(self, rows: Dataset) -> Sequence[Any]:
+        return list(chain.from_iterable(rows["tags"][:]))
+
+    def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
+        """Over all words, so that every sentence keeps its length."""
+        ends = np.cumsum([len(tags) for tags in values])[:-1]
+        return [list(t) for t in np.split(random.permutation(np.concatenate(values)), ends)]
+
+    def head(self, task: Task) -> Head:
+        return Head("token", len(task.labels))
+
+    def encode(
+        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
+    ) -> list[EncodedExample]:
+        """A sentence that is too long becomes several examples, cut between words."""
+        start, end = special_ids(tokenizer)
+        examples: list[EncodedExample] = []
+
+        def add(row: int, ids: list[int], targets: list[int]) -> None:
+            sequence = np.array([start, *ids, end], dtype=np.int32)
+            target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
+            examples.append(EncodedExample(row, (sequence,), (), target))
+
+        cache: dict[str, list[int]] = {}
+        table = rows[:]
+        for row, (words, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
+            ids: list[int] = []
+            targets: list[int] = []
+            for word, tag in zip(words, tags, strict=True):
+                pieces = word_pieces(word, tokenizer, cache)[: max_length - 2]
+                if len(ids) + len(pieces) > max_length - 2:
+                    add(row, ids, targets)
+                    ids, targets = [], []
+                ids += pieces
+                targets += [tag, *[IGNORED] * (len(pieces) - 1)]
+            add(row, ids, targets)
+        return examples
+
+    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
+        targets = pad([example.target for example in examples], IGNORED, multiple=1)
+        labels = np.full((len(examples), width), IGNORED)
+        labels[:, : targets.shape[1]] = targets
+        return torch.from_numpy(labels)
+
+    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+        """The tags of the words."""
+        tags = logits.argmax(-1).cpu().numpy()
+        return [
+            row[: len(example.target)][example.target != IGNORED]
+            for row, example in zip(tags, examples, strict=True)
+        ]
+
+    def predictions(
+        self,
+        task: Task,
+        rows: Dataset | Columns,
+        examples: Sequence[EncodedExample],
+        outputs: Sequence[Any],
+    ) -> pd.DataFrame:
+        """Tags joined by blanks; the score is the share of right ones."""
+        pred: list[list[str]] = [[] for _ in range(len(rows))]
+        for example, tags in zip(examples, outputs, strict=True):
+            pred[example.example] += [task.labels[tag] for tag in tags]
+        gold = [[task.labels[tag] for tag in tags] for tags in rows["tags"][:]]
+        score = [
+            np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
+            for pair in zip(gold, pred, strict=True)
+        ]
+        golds, preds = ([" ".join(tags) for tags in lists] for lists in (gold, pred))
+        return predictions_table(rows["id"][:], golds, preds, score)
+
+    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
+        """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
+        gold = [tags.split() for tags in predictions["gold"]]
+        pred = [tags.split() for tags in predictions["pred"]]
+        return {
+            **scorers.chunk_f1(gold, pred),
+            "accuracy": scorers.token_accuracy(gold, pred),
+            "majority": scorers.majority_floor(gold),
+        }
+
+    def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
+        """Of sentences: the numbers of chunks or of tags, of which the metric is made."""
+        gold, pred = predictions["gold"], predictions["pred"]
+        items = predictions["example_id"]
+        if task.metric == "accuracy":
+            sizes = gold.str.split().str.len()
+            return terms_table(items, 100.0 * predictions["score"] * sizes, sizes)
+        counts = [scorers.chunk_counts(g, p) for g, p in zip(gold, pred, strict=True)]
+        right, golds, preds = np.array(counts).T
+        return terms_table(items, 200.0 * right, golds + preds)
+
+
+def special_ids(tokenizer: Any) -> tuple[int, int]:
+    """The ids that a tokenizer puts at the start and the end of a sequence."""
+    ids = tokenizer("")["input_ids"]
+    if len(ids) != 2:
+        raise ValueError(f"The tokenizer puts {len(ids)} special tokens round a text, not 2.")
+    return ids[0], ids[1]
+
+
+def word_pieces(word: str, tokenizer: Any, cache: dict[str, list[int]]) -> list[int]:
+    """The pieces of a word; a word that the tokenizer drops (a stray control character) is unk."""
+    if word not in cache:
+        pieces = tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        cache[word] = list(pieces) or [tokenizer.unk_token_id]
+    return cache[word]

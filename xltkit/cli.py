@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-# What ships with the kit is built by modules whose own options follow, --help too.
+# What ships with the kit is built by functions whose own options follow, --help too.
 BUILT = {
-    "micro": ("micro", "rebuild the encoder that ships with the kit"),
-    "micro-clip": ("micro_clip", "rebuild the image tower and the CLIP that ship with the kit"),
+    "micro": ("main", "rebuild the encoder that ships with the kit"),
+    "micro-clip": ("main_clip", "rebuild the image tower and the CLIP that ship with the kit"),
 }
 
 
@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and given.command not in BUILT:
         parser.error(f"unknown arguments: {' '.join(rest)}; see python -m xltkit --help")
     if given.command in BUILT:
-        return import_module(f"xltkit.{BUILT[given.command][0]}").main(rest) or 0
+        build = import_module("xltkit.studies.build_micro")
+        getattr(build, BUILT[given.command][0])(rest)
+        return 0
     if given.command == "tasks":
         return _tasks(given.names)
     if given.command == "data":
@@ -103,8 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Nothing is uploaded. To do so, type: hf upload YOUR-NAME/YOUR-MODEL FOLDER",
     )
     card.add_argument(
-        "what", metavar="KEY", help="of a stage, its folder, or a finished run, such as "
-        "02_order_of_intermediate_tasks, with --arm",
+        "run", metavar="RUN", help="a finished run, such as 02_order_of_intermediate_tasks",
     )  # fmt: skip
     card.add_argument("--to", required=True, metavar="FOLDER", help="which is made")
     card.add_argument("--arm", default="", help="of the run")
@@ -167,9 +168,9 @@ def _publish(names: Sequence[str]) -> int:
 
 
 def _card(given: argparse.Namespace) -> int:
-    from xltkit.studies.cards import main as card
+    from xltkit.studies.export import main as card
 
-    asked = {name: getattr(given, name) for name in ("what", "to", "arm", "task", "seed")}
+    asked = {name: getattr(given, name) for name in ("run", "to", "arm", "task", "seed")}
     return _code(lambda: card(**asked), (ValueError, FileExistsError))
 
 

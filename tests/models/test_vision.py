@@ -21,7 +21,7 @@ from transformers import (
 from xltkit.data import loading as data
 from xltkit.keys import file_digest
 from xltkit.models import encoder, vision
-from xltkit.studies import build_micro_clip as micro_clip
+from xltkit.studies import build_micro
 from xltkit.tasks import get
 from xltkit.tasks.base import TYPES
 
@@ -215,15 +215,15 @@ def test_the_towers_of_the_shipped_clip_find_each_other(tmp_path):
 
 
 def test_two_rebuilds_of_the_shipped_clip_are_the_same_to_the_byte(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(micro_clip, "SCENES", 40)
+    monkeypatch.setattr(build_micro, "SCENES", 40)
     digests = []
     for name in ("first", "second"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / f"store-{name}"))
-        micro_clip.main(["--out", str(tmp_path / name), "--steps", "2"])
-        files = {f: file_digest(tmp_path / name / f) for f in micro_clip.FILES}
+        build_micro.main_clip(["--out", str(tmp_path / name), "--steps", "2"])
+        files = {f: file_digest(tmp_path / name / f) for f in build_micro.CLIP_FILES}
         digests.append(files)
     assert digests[0] == digests[1]
     assert digests[0]["model.safetensors"][:16] in capsys.readouterr().out
     assert {f.name for f in vision.MICRO_CLIP.iterdir()} == {
-        f.partition("/")[0] for f in micro_clip.FILES
+        f.partition("/")[0] for f in build_micro.CLIP_FILES
     }

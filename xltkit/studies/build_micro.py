@@ -1,8 +1,14 @@
-"""Build ``micro``, the encoder that ships with the kit: ``python -m xltkit micro``.
+"""Builds the models that ship with the kit.
 
-An XLM-R architecture of a little over a million weights with a byte-pair tokenizer of its own,
-pretrained by the kit's ``Pretrain`` phase on plain text in thirteen languages and on translation
-pairs, both unequal in amount. The same machine and thread count give the same weights again.
+``python -m xltkit micro`` builds ``micro``: an XLM-R architecture of a little over a million
+weights with its own byte-pair tokenizer, pretrained by the kit's ``Pretrain`` phase on plain text
+in thirteen languages and on translation pairs, both unequal in amount.
+
+``python -m xltkit micro-clip`` builds ``micro-clip``: a small convolutional image tower,
+``micro-vision``, and a small English text encoder, both from scratch, trained by the kit's
+``ImageText`` phase on scenes of the microworld and their English captions.
+
+The same machine and thread count give the same weights again.
 """
 
 from __future__ import annotations
@@ -15,29 +21,47 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig
+from transformers import (
+    PreTrainedTokenizerFast,
+    ResNetConfig,
+    ResNetModel,
+    ViTImageProcessorPil,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
+from xltkit.data.microworld.pictures import SIDE
 from xltkit.keys import file_digest
-from xltkit.models.encoder import MICRO
+from xltkit.models.encoder import HEADS, MICRO, TOWER, load_tokenizer
+from xltkit.models.vision import MICRO_CLIP, PROCESSOR
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Pretrain
+from xltkit.training.phases_images import ImageText
 
 # Documents of plain text, and translation pairs with English, by resource level.
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}
 PAIRS = {"high": 3000, "mid": 500, "low": 75}
 SPECIAL = "<s> <pad> </s> <unk> <mask>".split()  # ids 0 to 4, as XLM-R but for <mask>
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-LAYERS, WIDTH, VOCABULARY, STEPS = 3, 128, 3000, 16000
+LAYERS = 3
+WIDTH = 128
+VOCABULARY = 3000
+STEPS = 16000
+SCENES = 20000
+CLIP_LAYERS = 2
+CLIP_STEPS = 1500
+CLIP_FILES = (*FILES, HEADS)
+CLIP_FILES += tuple(f"{TOWER}/{name}" for name in ("config.json", "model.safetensors", PROCESSOR))
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-pair tokenizer. (Of the common kinds only BPE comes out the same every time.)"""
+    """A byte-pair tokenizer. (Of the common types only BPE comes out the same every time.)"""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -64,9 +88,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def write_blank(
-    folder: Path, languages: Iterable[MicroLanguage], *, layers: int = LAYERS, width: int = WIDTH,
-    vocabulary: int = VOCABULARY, documents: Mapping[str, int] = DOCUMENTS,
-) -> None:  # fmt: skip
+    folder: Path,
+    languages: Iterable[MicroLanguage],
+    *,
+    layers: int = LAYERS,
+    width: int = WIDTH,
+    vocabulary: int = VOCABULARY,
+    documents: Mapping[str, int] = DOCUMENTS,
+) -> None:
     """A checkpoint folder without weights: an architecture, and a tokenizer of some languages.
 
     ``Pretrain(..., scratch=True)`` starts from it. The tokenizer reads as much text of each
@@ -110,7 +139,7 @@ def plain_text(language: MicroLanguage, documents: Mapping[str, int] = DOCUMENTS
 def pretraining(
     text: tuple[TrainingSet, ...], pairs: tuple[TrainingSet, ...], steps: int
 ) -> Pretrain:
-    """The phase that makes an encoder like ``micro`` from scratch, on any text and pairs."""
+    """The phase that trains an encoder like ``micro`` from scratch, on any text and pairs."""
     return Pretrain(
         text=text,
         pairs=pairs,
@@ -128,44 +157,70 @@ def pretraining(
     )
 
 
-def asked_of_builder(
-    arguments: list[str] | None, name: str, about: str, out: Path, steps: int
-) -> argparse.Namespace:
-    """The options of a command that builds what ships with the kit; threads are set."""
-    parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=about.splitlines()[0])
+def write_blank_clip(folder: Path, seed: int = 0) -> Path:
+    """A text encoder with random weights, and below it an image tower with random weights."""
+    torch.manual_seed(seed)
+    config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=CLIP_LAYERS)
+    config.architectures = None
+    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    load_tokenizer("micro").save_pretrained(folder)
+    shape = ResNetConfig(
+        embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
+    )
+    ResNetModel(shape).save_pretrained(folder / TOWER)
+    ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build ``micro`` and copy it to where the package looks for it."""
+    options = _options(arguments, "micro", MICRO, STEPS)
+    store = Store()
+    blank = store.folder / "micro-blank"
+    languages = LANGUAGES.values()
+    write_blank(blank, languages)
+    text = tuple(map(plain_text, languages))
+    pairs = tuple(
+        TrainingSet("pairs", language.code, PAIRS[language.resource])
+        for language in languages
+        if not language.is_english
+    )
+    recipe = Recipe(str(blank), (pretraining(text, pairs, options.steps),))
+    _train_and_ship(recipe, store, options.out, FILES)
+
+
+def main_clip(arguments: list[str] | None = None) -> None:
+    """Build ``micro-clip`` and copy both of its towers to where the package looks for them."""
+    options = _options(arguments, "micro-clip", MICRO_CLIP, CLIP_STEPS)
+    store = Store()
+    blank = write_blank_clip(store.folder / "micro-clip-blank")
+    phase = ImageText(
+        TrainingSet("captions", "en", SCENES),
+        tower=str(blank / TOWER),
+        locked=False,
+        steps=options.steps,
+        batch_size=96,
+        learning_rate=2e-3,
+    )
+    _train_and_ship(Recipe(str(blank), (phase,)), store, options.out, CLIP_FILES)
+
+
+def _options(arguments: list[str] | None, name: str, out: Path, steps: int) -> argparse.Namespace:
+    """The options of a command that builds a model; sets the number of threads."""
+    parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
     parser.add_argument("--out", type=Path, default=out, help="folder to write to")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(asked.threads)
-    return asked
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    return options
 
 
-def ship(trained: Path, out: Path, names: Iterable[str]) -> None:
-    """Copy files of a stage to where the package looks for them, and print what identifies them."""
+def _train_and_ship(recipe: Recipe, store: Store, out: Path, names: Iterable[str]) -> None:
+    """Train a recipe of one phase, copy files of it, and print what identifies the weights."""
+    (stage,) = training_stages(recipe, seed=0)
+    trained = make(stage, store)
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(trained / name, out / name)
     print(f"{out}: model.safetensors {file_digest(out / 'model.safetensors')[:16]}")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Build the encoder and copy it to where the package looks for it."""
-    asked = asked_of_builder(arguments, "micro", __doc__, MICRO, STEPS)
-    store = Store()
-    blank = store.folder / "micro-blank"
-    write_blank(blank, LANGUAGES.values())
-    every = LANGUAGES.values()
-    text = tuple(map(plain_text, every))
-    pairs = tuple(
-        TrainingSet("pairs", lang.code, PAIRS[lang.resource])
-        for lang in every
-        if not lang.is_english
-    )
-    recipe = Recipe(str(blank), (pretraining(text, pairs, asked.steps),))
-    (stage,) = training_stages(recipe, seed=0)
-    ship(make(stage, store), asked.out, FILES)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -117,14 +118,14 @@ class _Flipping:
                 best[row] = k
         for row, k in best.items():
             self._apply(row, open_sites[k][1], self.known[into[k]])
-        chosen = [_with(self.features[i], example=number[self.features[i].example]) for i in own]
+        chosen = [replace(self.features[i], example=number[self.features[i].example]) for i in own]
         said = self.model.predict_encoded([self.rows[row] for row in active], chosen)
         for row, verdict in zip(active, said, strict=True):
             self._keep(row, verdict)
 
     def _gradients(self, own: Sequence[int], number: Mapping[int, int]) -> list[list[Tensor]]:
         """Of the loss of a row, by embeddings: for each feature its sequences (tokens, width)."""
-        chosen = [_with(self.features[i], example=number[self.features[i].example]) for i in own]
+        chosen = [replace(self.features[i], example=number[self.features[i].example]) for i in own]
         kept: list[Any] = [None] * len(own)
         for batch in batches(self.model, chosen):
             delta = still(self.model, batch).requires_grad_()
@@ -138,7 +139,7 @@ class _Flipping:
         for f, s, p in site.places:
             sequences = [sequence.copy() for sequence in self.features[f].sequences]
             sequences[s][p] = token
-            self.features[f] = _with(self.features[f], sequences=tuple(sequences))
+            self.features[f] = replace(self.features[f], sequences=tuple(sequences))
         self.sites[row].remove(site)
         self.flipped[row] += 1
         self.queries[row] += 2  # a gradient and an evaluation
@@ -154,11 +155,6 @@ class _Flipping:
         ]  # fmt: skip
         share = self.flipped[row] / self.counts[row]
         self.found[row] = AttackResult(verdict, share, True, 0, {"read": read})
-
-
-def _with(feature: EncodedExample, **changes: Any) -> EncodedExample:
-    """``_replace`` of a named tuple whose length is that of its tokens."""
-    return EncodedExample(**(feature._asdict() | changes))
 
 
 def best_flips(gradient: Tensor, now: Tensor, known: Tensor) -> tuple[list[float], list[int]]:

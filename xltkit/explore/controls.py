@@ -1,14 +1,13 @@
-"""Controls of a notebook: what a person turns and types, and what is drawn anew upon it."""
+"""Controls of a notebook: what a person chooses and types, and what is drawn anew upon it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from typing import Any
 
-from IPython.display import HTML, Javascript, clear_output, display
+from IPython.display import HTML, Javascript, display
 
 from xltkit.progress import interactive
 
@@ -28,11 +27,11 @@ class Control:
 
     Attributes:
         label: what it is called.
-        options: what there is to choose from, or a function of what else is chosen that says so; a
-            range is a number, none a text that is typed.
+        options: to choose from, or a function of what else is chosen that gives them; a range is a
+            number, none a text that is typed.
         value: what is chosen at first, or a function of what else is chosen; the first option,
             unless given. A tuple says that several can be chosen.
-        follows: names of controls above; when one of them is turned, this one starts anew.
+        follows: names of controls above; when one of them changes, this one starts anew.
     """
 
     label: str
@@ -48,11 +47,11 @@ class Control:
 
 
 def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-    """Show what a function shows, again whenever a control is turned.
+    """Show what a function shows, again whenever a control changes; once, where nobody sits.
 
     Args:
         draw: displays something for one value of each control, in less than a second or with a
-            bar (``track``); what it raises as ValueError is shown in the place of the figure.
+            bar (``track``); a ValueError is shown in the place of the figure.
         controls: by the name of the argument; those that follow others stand below them.
     """
     if not interactive():
@@ -61,77 +60,66 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
             chosen[name] = control.start(chosen)[1]
         draw(**chosen)
         return
-    _Panel(draw, controls).show()
+    import ipywidgets  # a batch needs no widgets
 
+    boxes: dict[str, Any] = {}
+    following = False
 
-class _Panel:
-    """Controls in a row, and below them what they show."""
+    def values() -> dict[str, Any]:
+        return {name: box.value for name, box in boxes.items()}
 
-    def __init__(self, draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-        import ipywidgets
-
-        self.draw, self.controls, self.resting = draw, controls, False
-        self.boxes: dict[str, Any] = {}
-        for name, control in controls.items():
-            self.boxes[name] = _box(control, *control.start(self.chosen))
-            self.boxes[name].observe(partial(self.turned, name), "value")
-        self.out = ipywidgets.Output()
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return {name: box.value for name, box in self.boxes.items()}
-
-    def show(self) -> None:
-        import ipywidgets
-
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        display(ipywidgets.VBox([ipywidgets.Box(list(self.boxes.values()), layout=row), self.out]))
-        display(Javascript(KEYS))
-        self.redraw()
-
-    def turned(self, name: str, _change: Any) -> None:
-        if self.resting:  # a control that follows another starts anew without a figure of its own
+    def follow(change: Any) -> None:
+        """Start the controls anew that follow the one that changed, and those that follow them."""
+        nonlocal following
+        if following:
             return
-        self.resting, moved = True, {name}
-        with self.out:  # for bars, and for what goes wrong
+        changed = {name for name, box in boxes.items() if box is change["owner"]}
+        following = True
+        with output:  # for bars, and for what goes wrong
             try:
-                for other, control in self.controls.items():
-                    if moved & set(control.follows):
-                        self.restart(self.boxes[other], *control.start(self.chosen))
-                        moved.add(other)
+                for name, control in controls.items():
+                    if changed & set(control.follows):
+                        options, value = control.start(values())
+                        if options and not isinstance(options, range):
+                            boxes[name].options = options
+                        boxes[name].value = value
+                        changed.add(name)
             finally:
-                self.resting = False
-        self.redraw()
+                following = False
 
-    def restart(self, box: Any, options: Sequence[Any], value: Any) -> None:
-        if options and not isinstance(options, range):
-            box.options = options
-        box.value = value
+    def redraw(**chosen: Any) -> None:
+        if following:  # a control that follows another one starts anew without a figure
+            return
+        try:
+            draw(**chosen)
+        except ValueError as error:
+            display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
 
-    def redraw(self) -> None:
-        with self.out:
-            clear_output(wait=True)
-            try:
-                self.draw(**self.chosen)
-            except ValueError as error:
-                display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
+    for name, control in controls.items():
+        boxes[name] = _box(control, *control.start(values()))
+        boxes[name].observe(follow, "value")
+    output = ipywidgets.interactive_output(redraw, boxes)
+    row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
+    display(ipywidgets.VBox([ipywidgets.Box(list(boxes.values()), layout=row), output]))
+    display(Javascript(KEYS))
 
 
 def _box(control: Control, options: Sequence[Any], value: Any) -> Any:
     """The widget of a control: all of them can be worked from the keyboard."""
-    import ipywidgets as kinds
+    import ipywidgets
 
-    about = {"description": control.label, "value": value}
-    about |= {"style": {"description_width": "initial"}}
+    settings = {"description": control.label, "value": value}
+    settings["style"] = {"description_width": "initial"}
+    wide = ipywidgets.Layout(width="32rem")
     if isinstance(options, range):
         ends = {"min": options[0], "max": options[-1], "step": options.step}
-        return kinds.BoundedIntText(**about, **ends)
+        return ipywidgets.BoundedIntText(**settings, **ends)
     if not options:
-        return kinds.Textarea(**about, rows=2, layout=kinds.Layout(width="32rem"))
+        return ipywidgets.Textarea(**settings, rows=2, layout=wide)
     if len(options) == 1 and not callable(control.options):
-        about |= {"layout": kinds.Layout(display="none")}  # nothing to choose
+        settings["layout"] = ipywidgets.Layout(display="none")  # nothing to choose
+    elif max(len(str(option)) for option in options) > LONG:
+        settings["layout"] = wide
     if isinstance(value, tuple):
-        return kinds.SelectMultiple(**about, options=options, rows=min(6, len(options)))
-    if max(len(str(option)) for option in options) > LONG:
-        about |= {"layout": kinds.Layout(width="32rem")}
-    return kinds.Dropdown(**about, options=options)
+        return ipywidgets.SelectMultiple(**settings, options=options, rows=min(6, len(options)))
+    return ipywidgets.Dropdown(**settings, options=options)

@@ -1,4 +1,4 @@
-"""The error browser: the answers of two arms to the same test examples."""
+"""The error browser: the answers of one arm or two to the same test examples."""
 
 from __future__ import annotations
 
@@ -14,27 +14,23 @@ from IPython.display import HTML
 
 from xltkit.data.languages import language as find_language
 from xltkit.data.text import word_spans
-from xltkit.explore import html as markup
+from xltkit.explore import html
 from xltkit.explore.html import GOLD
+from xltkit.keys import choose
 from xltkit.studies.make import test_rows
 from xltkit.studies.results import Results
-from xltkit.tasks import Task, get
+from xltkit.tasks import get
 
-# What can be said of an example, by which of the arms are right; one place for these words.
-OUTCOMES: dict[int, dict[tuple[bool, ...], str]] = {
-    1: {(True,): "right", (False,): "wrong"},
-    2: {
-        (True, True): "both right",
-        (True, False): "only arm {0} right",
-        (False, True): "only arm {1} right",
-        (False, False): "both wrong",
-    },
-}
+Row = Mapping[str, Any]
+# The input, and by name (gold, or an arm) the answer; all are HTML.
+Parts = tuple[str, dict[str, str]]
+
 ALL = "all"
-LEGENDS = {
-    "span": "<p><small>Marks name who gives these words; those of an arm are marked wherever they "
+RULES = {"span": "the answer word for word", "tagging": "every tag"}  # when an answer is right
+SPAN_NOTE = (
+    "<p><small>Marks name whose answer these words are; those of an arm are marked wherever they "
     "stand in the context, for predictions keep no places.</small></p>"
-}
+)
 
 
 class Choices(NamedTuple):
@@ -47,22 +43,6 @@ class Choices(NamedTuple):
     outcomes: list[str]
 
 
-class Answers(NamedTuple):
-    """The answers of some arms to the same examples.
-
-    ``table`` has one row an example, indexed by id: ``gold``, ``outcome``, and of each arm, as
-    ``right/<arm>`` and so on, whether it is ``right``, and its ``pred``, ``score`` and, of labels,
-    ``scores``. ``rows`` are the test rows.
-    """
-
-    task: Task
-    arms: tuple[str, ...]
-    language: str
-    seed: int
-    table: pd.DataFrame
-    rows: Any
-
-
 def choices(results: Results, task: str = "", arms: Sequence[str] = ()) -> Choices:
     """What ``errors`` can be asked for.
 
@@ -72,273 +52,206 @@ def choices(results: Results, task: str = "", arms: Sequence[str] = ()) -> Choic
         arms: one or two of its arms; the first two, unless named.
 
     Raises:
-        ValueError: for a task or an arm that is not there, or cannot be shown.
+        ValueError: for a task or an arm that does not exist or cannot be shown.
     """
-    cells = results.study.runs
-    tasks = [n for n in dict.fromkeys(c.task for c in cells) if get(n).kind in DRAWN]
+    runs = results.study.runs
+    tasks = [name for name in dict.fromkeys(run.task for run in runs) if get(name).kind in SHOWN]
     if not tasks:
-        raise ValueError(f"No task of this study can be shown; {', '.join(DRAWN)} can.")
-    if task and task not in tasks and task in (c.task for c in cells):
-        raise ValueError(
-            f"{task} is {get(task).kind}; tasks that can be shown are {', '.join(DRAWN)}, "
-            f"here {', '.join(tasks)}."
-        )
+        raise ValueError(f"No task of this study can be shown; {', '.join(SHOWN)} can.")
     task = pick("task", task, tasks)
-    known = list(dict.fromkeys(c.arm for c in cells))
-    arms = _arms(arms, known)
-    mine = [c for c in cells if c.task == task and c.arm in arms]
-    check_plain(mine[0])
-    source = results.study.source
-    by_arm = [[x for c in mine if c.arm == arm for x in c.stage.phase.languages] for arm in arms]
-    shared = [x for x in dict.fromkeys(by_arm[0]) if all(x in codes for codes in by_arm)]
-    if not shared:
-        raise ValueError(f"{' and '.join(arms)} have no language in common; show one arm.")
-    shared.sort(key=lambda code: code == source)  # transfer languages first, in their order
-    seeds = list(dict.fromkeys(c.seed for c in mine))
-    return Choices(tasks, known, shared, seeds, [ALL, *_names(arms).values()])
-
-
-def pick(what: str, value: Any, allowed: Sequence[Any]) -> Any:
-    """The value, or the first one that is allowed if none is given.
-
-    Raises:
-        ValueError: for one that is not, naming those that are.
-    """
-    if value in ("", None):
-        return allowed[0]
-    if value not in allowed:
-        raise ValueError(f"There is no {what} {value!r} here; type one of {list(allowed)}.")
-    return value
-
-
-def check_plain(cell: Any) -> None:
-    """Raise ValueError if a cell read other texts than those of the test set."""
-    phase = cell.stage.phase
-    if phase.attack or phase.mixed:
-        way = "under attack" if phase.attack else "in mixed languages"
-        raise ValueError(
-            f"{cell.task} was scored {way}; give the results of the study itself, not of rescore()."
-        )
-
-
-def _arms(arms: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    arms = (arms,) if isinstance(arms, str) else tuple(arms or known[:2])
+    all_arms = list(dict.fromkeys(run.arm for run in runs))
+    arms = list(arms or all_arms[:2])
     for arm in arms:
-        pick("arm", arm, known)
-    if len(set(arms)) != len(arms) or len(arms) > 2:
-        raise ValueError(f"arms is {list(arms)}; give one or two different ones of {list(known)}.")
-    return arms
+        choose("arm", arm, all_arms)
+    runs = [run for run in runs if run.task == task and run.arm in arms]
+    phase = runs[0].stage.phase
+    if phase.attack or phase.mixed:
+        raise ValueError(
+            f"{task} was scored {'under attack' if phase.attack else 'in mixed languages'}; "
+            "give the results of the study itself, not of rescore()."
+        )
+    languages = list(phase.languages)
+    for run in runs:
+        languages = [code for code in languages if code in run.stage.phase.languages]
+    if not languages:
+        raise ValueError(f"{' and '.join(arms)} have no language in common; show one arm.")
+    languages.sort(key=lambda code: code == results.study.source)  # transfer languages first
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    return Choices(tasks, all_arms, languages, seeds, [ALL, *_outcome_names(arms).values()])
 
 
-def _names(arms: Sequence[str]) -> dict[tuple[bool, ...], str]:
-    return {key: name.format(*arms) for key, name in OUTCOMES[len(arms)].items()}
+def pick(what: str, given: Any, allowed: Sequence[Any]) -> Any:
+    """What is given, if it is allowed; the first that is allowed if nothing is given."""
+    return allowed[0] if given in ("", None) else choose(what, given, allowed)
 
 
-def answers(
-    results: Results, task: str = "", arms: Sequence[str] = (), *, language: str = "",
-    seed: int | None = None, right: float = 1.0,
-) -> Answers:  # fmt: skip
-    """The answers of one arm or two to the test examples of a task in a language.
+def _outcome_names(arms: Sequence[str]) -> dict[tuple[bool, ...], str]:
+    """What can be said of an example, by whether each of one arm or two different ones is right."""
+    if len(arms) == 1:
+        return {(True,): "right", (False,): "wrong"}
+    if len(set(arms)) != 2 or len(arms) != 2:
+        raise ValueError(f"arms is {list(arms)}; give one or two different ones.")
+    return {
+        (True, True): "both right",
+        (True, False): f"only arm {arms[0]} right",
+        (False, True): f"only arm {arms[1]} right",
+        (False, False): "both wrong",
+    }
+
+
+def errors(
+    results: Results,
+    task: str = "",
+    arms: Sequence[str] = (),
+    *,
+    language: str = "",
+    outcome: str = ALL,
+    seed: int | None = None,
+    first: int = 8,
+    skip: int = 0,
+    right: float = 1.0,
+) -> HTML:
+    """Test examples with the right answer and those of one arm or two.
 
     Args:
         results: of a study.
         task: of the study; the first that can be shown, unless named.
         arms: one or two; the first two, unless named.
         language: a test language; the first transfer language, unless named.
+        outcome: which examples, such as ``both wrong``; all, unless named.
         seed: of the study; the first, unless named.
+        first: how many examples are shown, in the order of the test set.
+        skip: how many of them come before.
         right: the score (0 to 1) from which on an example counts as right. Labels score 0 or 1;
             of spans (F1) and tags (share) only the perfect ones count unless this is lowered.
 
     Raises:
-        ValueError: for a name that is not there; the message says which are.
+        ValueError: for a name that does not exist; the message says which do.
     """
-    may = choices(results, task, arms)
-    task, arms = pick("task", task, may.tasks), _arms(arms, may.arms)
-    language = pick("language", language, may.languages)
-    seed = pick("seed", seed, may.seeds)
-    said = results.predictions
-    said = said[(said["task"] == task) & (said["language"] == language) & (said["seed"] == seed)]
-    by_arm = {arm: said[said["arm"] == arm].set_index("example_id") for arm in arms}
-    table = by_arm[arms[0]][["gold"]].copy()
-    for arm, own in by_arm.items():
-        for column in ("pred", "score", "log_probs"):
-            if column in own:
-                table[f"{column}/{arm}"] = own[column]
-        table[f"right/{arm}"] = table[f"score/{arm}"].astype(float) >= right
-    names, ok = _names(arms), [table[f"right/{arm}"] for arm in arms]
-    table["outcome"] = [names[key] for key in zip(*ok, strict=True)]
-    phase = next(c for c in results.study.runs if (c.task, c.arm) == (task, arms[0])).stage.phase
-    return Answers(get(task), arms, language, seed, table, test_rows(get(task), phase, language))
+    allowed = choices(results, task, arms)
+    task = pick("task", task, allowed.tasks)
+    arms = list(arms or allowed.arms[:2])
+    language = pick("language", language, allowed.languages)
+    seed = pick("seed", seed, allowed.seeds)
+    choose("outcome", outcome, allowed.outcomes)
+    table = results.predictions
+    table = table[(table["task"] == task) & (table["seed"] == seed)]
+    table = table[table["language"] == language].set_index("example_id")
+    answers = {arm: table[table["arm"] == arm] for arm in arms}
+    is_right = [answers[arm]["score"].astype(float) >= right for arm in arms]
+    names = _outcome_names(arms)
+    outcomes = pd.Series([names[key] for key in zip(*is_right, strict=True)], is_right[0].index)
+
+    name = f"<b>{escape(task)}</b> in {escape(find_language(language).name)} ({escape(language)})"
+    counts = [f"<b>{sum(outcomes == o)}</b> {escape(o)}" for o in names.values()]
+    rule = RULES.get(get(task).kind, "")
+    if rule:
+        rule = f" Right means {rule if right == 1 else f'a score of {right:g} or more'}."
+    summary = f"<p>{name}, seed {seed}: {len(outcomes)} test examples in all, of which "
+    summary += f"{', '.join(counts)}.{rule}</p>"
+    shown = outcomes if outcome == ALL else outcomes[outcomes == outcome]
+    page = shown.iloc[skip : skip + first]
+    if page.empty:
+        nothing = f"Nothing to show after {skip} of {len(shown)}: {escape(outcome)}."
+        return html.view(summary, f"<p>{nothing}</p>")
+
+    run = next(run for run in results.study.runs if (run.task, run.arm) == (task, arms[0]))
+    rows = test_rows(get(task), run.stage.phase, language)
+    places = {example: i for i, example in enumerate(rows["id"][:])}
+    show = partial(SHOWN[get(task).kind], code=language, find=lambda name: rows[places[name]])
+    lines = []
+    for example in page.index:
+        labels = {arm: answers[arm]["pred"][example] for arm in arms}
+        labels = {GOLD: answers[arms[0]]["gold"][example], **labels}
+        given, cells = show(rows[places[example]], labels)
+        for arm in arms:
+            row = answers[arm].loc[example]
+            cells[arm] = html.verdict(cells[arm], row["score"] >= right, _note(row))
+        head = f"{escape(example)}<br><small>{escape(outcomes[example])}</small>"
+        lines.append([head, given, *cells.values()])
+    caption = f"Examples {skip + 1} to {skip + len(page)} of {len(shown)}: {escape(outcome)}"
+    heads = ["example", "input", GOLD, *(f"<small>arm</small> {escape(arm)}" for arm in arms)]
+    note = SPAN_NOTE if get(task).kind == "span" else ""
+    return html.view(summary, html.table(caption, heads, lines), note)
 
 
-def outcomes(
-    results: Results, task: str = "", arms: Sequence[str] = (), **options: Any
-) -> pd.DataFrame:
-    """How many test examples have each outcome.
-
-    Args:
-        results, task, arms, options: as in ``answers``.
-
-    Returns:
-        One row an outcome, in words: ``outcome``, ``n``, ``share`` (%).
-    """
-    return _counts(answers(results, task, arms, **options))
-
-
-def _counts(told: Answers) -> pd.DataFrame:
-    n = told.table["outcome"].value_counts().reindex(list(_names(told.arms).values()), fill_value=0)
-    table = n.rename_axis("outcome").rename("n").reset_index()
-    return table.assign(share=100 * table["n"] / max(1, table["n"].sum()))
-
-
-def errors(
-    results: Results, task: str = "", arms: Sequence[str] = (), *, language: str = "",
-    outcome: str = ALL, seed: int | None = None, first: int = 8, skip: int = 0,
-    right: float = 1.0,
-) -> HTML:  # fmt: skip
-    """The error browser: test examples with the right answer and those of one arm or two.
-
-    Args:
-        results: of a study.
-        task, arms, language, seed, right: as in ``answers``.
-        outcome: which examples, in the words of ``outcomes``; all, unless named.
-        first: how many of them are shown, in the order of the test set.
-        skip: how many of them come before.
-
-    Raises:
-        ValueError: for a name that is not there; the message says which are.
-    """
-    told = answers(results, task, arms, language=language, seed=seed, right=right)
-    names = [ALL, *_names(told.arms).values()]
-    outcome = pick("outcome", outcome, names)
-    found = told.table if outcome == ALL else told.table[told.table["outcome"] == outcome]
-    some = found.iloc[skip : skip + first]
-    about, total = _about(told, right), f"of {len(found)}: {escape(outcome)}"
-    if some.empty:
-        return markup.view(about, f"<p>Nothing to show after {skip} {total}.</p>")
-    where = {key: i for i, key in enumerate(told.rows["id"][:])}
-    draw = partial(_drawn, told, where)
-    caption = f"Examples {skip + 1} to {skip + len(some)} {total}"
-    arms = [f"<small>arm</small> {escape(arm)}" for arm in told.arms]
-    heads = ["example", "input", GOLD, *arms]
-    table = markup.table(caption, heads, [draw(*own) for own in some.iterrows()])
-    return markup.view(about, table, LEGENDS.get(told.task.kind, ""))
-
-
-def _about(told: Answers, right: float) -> str:
-    """The line above: how many examples there are, and of each outcome."""
-    name = find_language(told.language).name
-    counts = ", ".join(
-        f"<b>{row.n}</b> {escape(row.outcome)} ({row.share:.0f} %)"
-        for row in _counts(told).itertuples()
-    )
-    rule = {"span": "the answer word for word", "tagging": "every tag"}.get(told.task.kind)
-    means = (
-        f" Right means {rule if right == 1 else f'a score of {right:g} or more'}." if rule else ""
-    )
-    return (
-        f"<p><b>{escape(told.task.name)}</b> in {escape(name)} ({escape(told.language)}), seed "
-        f"{told.seed}: {len(told.table)} test examples in all, of which {counts}.{means}</p>"
-    )
-
-
-def _drawn(told: Answers, where: Mapping[str, int], key: str, own: pd.Series) -> list[str]:
-    """The cells of one example."""
-    row = told.rows[where[key]]
-    said = {arm: own[f"pred/{arm}"] for arm in told.arms}
-    find = lambda other: told.rows[where[other]]  # noqa: E731
-    shown, gold, given = DRAWN[told.task.kind](row, own["gold"], said, told.language, find)
-    cells = []
-    for arm in told.arms:
-        score, sure = own[f"score/{arm}"], own.get(f"log_probs/{arm}")
-        more = "" if score in (0, 1) else f"score {score:.2f}"
-        if isinstance(sure, np.ndarray):
-            more = f"p {np.exp(sure.max()):.2f}"
-        inner = f'<span class="xlt-said">{given[arm]}</span>'
-        cells.append(markup.verdict(inner, own[f"right/{arm}"], more))
-    head = f"{escape(key)}<br><small>{escape(own['outcome'])}</small>"
-    return [head, shown, gold, *cells]
-
-
-Row = Mapping[str, Any]
-# The input, the right answer, and the answer of each arm; all are HTML.
-Parts = tuple[str, str, dict[str, str]]
-Find = Callable[[str], Row]  # another row of the test set, by its id
+def _note(row: pd.Series) -> str:
+    """How sure a label was, or how good an answer that is neither right nor wrong."""
+    log_probs = row.get("log_probs")
+    if isinstance(log_probs, np.ndarray):
+        return f"p {np.exp(log_probs.max()):.2f}"
+    return "" if row["score"] in (0, 1) else f"score {row['score']:.2f}"
 
 
 def occurrences(answer: str, context: str) -> list[tuple[int, int]]:
     """Where an answer stands in a context: as whole words, if it does so anywhere."""
-    found, start = [], context.find(answer) if answer else -1
+    places = []
+    start = context.find(answer) if answer else -1
     while start >= 0:
-        found.append((start, start + len(answer)))
+        places.append((start, start + len(answer)))
         start = context.find(answer, start + 1)
-    starts, ends = (
-        (set(edge) for edge in zip(*word_spans(context), strict=True)) if found else ((), ())
-    )
-    inside = lambda at: at and context[at - 1].isalnum() and context[at : at + 1].isalnum()  # noqa: E731
-    whole = [
-        (a, b) for a, b in found if (a in starts or not inside(a)) and (b in ends or not inside(b))
-    ]
-    return whole or found
+    spans = word_spans(context)
+    inside = {place for start, end in spans for place in range(start + 1, end)}
+    whole = [place for place in places if not inside & set(place)]
+    return whole or places
 
 
-def lines(texts: Mapping[str, str]) -> str:
-    """Texts, HTML already, one under the other, each beside its name."""
-    return "".join(
-        f'<div class="xlt-line"><small>{name}</small><div>{said}</div></div>'
-        for name, said in texts.items()
-    )
+def _classification(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
+    texts = {"first": html.text(row["text_a"], code), "second": html.text(row["text_b"], code)}
+    return html.named_texts(texts), {name: escape(label) for name, label in answers.items()}
 
 
-def _classification(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:
-    shown = {"first": row["text_a"], "second": row["text_b"]}
-    shown = lines({name: markup.text(said, code) for name, said in shown.items()})
-    return shown, escape(gold), {arm: escape(label) for arm, label in said.items()}
-
-
-def _choice(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:
+def _choice(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
     """Alternatives are counted from 1, as people do."""
-    picked = {GOLD: gold} | said
-    items = []
+    texts = {"premise": html.text(row["premise"], code)}
     for i, choice in enumerate(row["choices"]):
-        who = [name for name, at in picked.items() if int(at) == i]
-        inner = markup.text(choice, code)
-        items.append(f"<li>{markup.pointed(inner, who) if who else inner}</li>")
-    listed = f"<ol>{''.join(items)}</ol>"
-    shown = lines({"premise": markup.text(row["premise"], code), "choices": listed})
-    number = {name: f"choice {int(at) + 1}" for name, at in picked.items()}
-    return shown, number.pop(GOLD), number
+        texts[f"choice {i + 1}"] = html.text(choice, code)
+    return html.named_texts(texts), {n: f"choice {int(a) + 1}" for n, a in answers.items()}
 
 
-def _tagging(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:
-    tags = {name: given.split() for name, given in ({GOLD: gold} | said).items()}
-    count = len(tags[GOLD])
-    hits = {arm: sum(g == t for g, t in zip(tags[GOLD], tags[arm], strict=True)) for arm in said}
-    told = {arm: f"{n} of {count} tags" for arm, n in hits.items()}
-    return markup.tagged(row["tokens"], code, tags), f"{count} tags", told
+def _tagging(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
+    """The gold tag of every word; of an arm the words whose tag is another one."""
+    gold = answers[GOLD].split()
+    cells = {}
+    for name, tags in answers.items():
+        pairs = list(zip(row["tokens"], tags.split(), gold, strict=False))
+        if name == GOLD:
+            cells[name] = html.annotated((word, tag) for word, tag, _ in pairs)
+            continue
+        wrong = [(word, tag) for word, tag, right in pairs if tag != right]
+        cells[name] = f"{len(pairs) - len(wrong)} of {len(gold)} tags {html.annotated(wrong)}"
+    return html.text(" ".join(row["tokens"]), code), cells
 
 
-def _span(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:
+def _span(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
     """Gold answers have their places; a prediction is marked wherever its words stand."""
     marks = [
         (start, start + len(answer), GOLD)
         for answer, start in zip(row["answers"], row["starts"], strict=True)
     ]
-    for arm, answer in said.items():
-        marks += [(*place, arm) for place in occurrences(answer, row["context"])]
-    context = markup.text(row["context"], code, marks, "div")
-    shown = lines({"question": markup.text(row["question"], code), "context": context})
-    golds = " / ".join(markup.text(a, code) for a in dict.fromkeys(json.loads(gold)))
-    return shown, golds, {arm: markup.text(answer, code) for arm, answer in said.items()}
+    cells = {}
+    for name, answer in answers.items():
+        if name == GOLD:
+            gold = dict.fromkeys(json.loads(answer))
+            cells[name] = " / ".join(html.text(words, code) for words in gold)
+            continue
+        marks += [(start, end, name) for start, end in occurrences(answer, row["context"])]
+        cells[name] = html.text(answer, code)
+    context = html.text(row["context"], code, marks)
+    texts = {"question": html.text(row["question"], code), "context": context}
+    return html.named_texts(texts), cells
 
 
-def _retrieval(row: Row, gold: str, said: dict[str, str], code: str, find: Find) -> Parts:
-    shown = lines({"find": markup.text(row["english"], "en")})
-    found = {arm: markup.text(find(key)["text"], code) for arm, key in said.items()}
-    return shown, markup.text(row["text"], code), found
+def _retrieval(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
+    cells = {GOLD: html.text(row["text"], code)}
+    for name, other in answers.items():
+        if name != GOLD:
+            cells[name] = html.text(find(other)["text"], code)
+    return html.named_texts({"find": html.text(row["english"], "en")}), cells
 
 
-DRAWN: dict[str, Callable[[Row, str, dict[str, str], str, Find], Parts]] = {
+# By task type: a row and the answers to it by name, as HTML.
+SHOWN: dict[str, Callable[..., Parts]] = {
     "classification": _classification,
     "choice": _choice,
     "tagging": _tagging,

@@ -1,52 +1,25 @@
 """The HTML that examples are shown in: escaped, told apart by words and lines, in any theme.
 
-Colours are faint tints over whatever background there is, and never the only sign.
+Colors are faint tints over whatever background there is, and never the only sign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
 from IPython.display import HTML
 
 from xltkit.data.languages import LANGUAGES
 from xltkit.data.lexicons import meanings
 
-GOLD = "gold"  # who says the right answer
-EDITED = "edited"  # nobody: an edit put it there
-RIGHT, WRONG = "✓", "✗"
-Marks = Sequence[tuple[int, int, str]]  # from, to (characters), and who says so
+GOLD = "gold"  # names the right answer
+EDITED = "edited"  # names the words that an edit put there
+STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 
-# Named twice, because JupyterLab's own rules for tables are more particular than one class.
-STYLE = """<style>
-.xlt {overflow-x: auto; line-height: 1.45}
-.xlt.xlt table {border-collapse: collapse; margin: .3em 0; font-size: inherit; width: auto}
-.xlt.xlt caption {caption-side: top; text-align: start; padding: .2em 0; font-style: italic}
-.xlt.xlt tr, .xlt.xlt tbody tr:nth-child(odd) {background: none}
-.xlt.xlt :is(td, th) {text-align: start; vertical-align: top; padding: .35em .7em .35em 0;
-  border: 0; border-top: 1px solid rgba(128, 128, 128, .45); max-width: none; white-space: normal}
-.xlt.xlt th[scope=row] {width: 8em; overflow-wrap: anywhere}
-.xlt.xlt td.xlt-number {text-align: end; font-variant-numeric: tabular-nums}
-.xlt p {margin: .3em 0} .xlt ol {margin: 0; padding-inline-start: 1.6em}
-.xlt small {font-size: .8em; opacity: .8}
-.xlt .xlt-word {display: inline-flex; flex-direction: column; margin-inline-end: .45em;
-  line-height: 1.25; vertical-align: top}
-.xlt mark {color: inherit; padding: 0 .15em; background: rgba(240, 150, 40, .22);
-  border-bottom: 2px dashed}
-.xlt mark.xlt-edited {background: none; border-bottom: 2px dotted}
-.xlt mark.xlt-gold {background: rgba(60, 140, 220, .22); border-bottom: 3px double}
-.xlt mark:has(.xlt-word) {display: inline-block; margin-inline-end: .3em}
-.xlt .xlt-who {font-size: .75em; font-weight: 600; vertical-align: top; margin-inline-start: .3em}
-.xlt .xlt-line {display: flex; gap: .5em; align-items: baseline}
-.xlt .xlt-line > small {min-width: 4em}
-.xlt .xlt-said {min-width: 5.5em}
-.xlt .xlt-piece {border: 1px solid rgba(128, 128, 128, .8); border-radius: 3px; padding: 0 .2em}
-.xlt .xlt-cut {margin: 0 .15em; font-weight: 600}
-.xlt .xlt-bar {display: inline-block; height: .7em; background: currentColor; opacity: .45;
-  margin-inline-end: .4em}
-</style>"""
+Marks = Sequence[tuple[int, int, str]]  # start and end in characters, and whose words these are
 
 
 def view(*parts: str) -> HTML:
@@ -54,103 +27,80 @@ def view(*parts: str) -> HTML:
     return HTML(f'{STYLE}<div class="xlt">{"".join(parts)}</div>')
 
 
-def in_language(inner: str, code: str, tag: str = "span") -> str:
-    """HTML in an element that says which language it is in, and from where it is read."""
-    known = LANGUAGES.get(code)
-    direction = known.direction if known else "auto"
-    return f'<{tag} lang="{escape(code)}" dir="{direction}">{inner}</{tag}>'
+def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of HTML cells; the first of each row is its heading."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = ""
+    for first, *rest in rows:
+        body += f'<tr><th scope="row">{first}</th>{"".join(map(_cell, rest))}</tr>'
+    return (
+        f"<table><caption>{caption}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
 
 
-def text(said: str, code: str, marks: Marks = (), tag: str = "span") -> str:
+def _cell(html: str) -> str:
+    """A cell; numbers are aligned at their end."""
+    is_number = html.lstrip("+-").replace(".", "").isdigit()
+    return f'<td class="xlt-number">{html}</td>' if is_number else f"<td>{html}</td>"
+
+
+def in_language(html: str, code: str, tag: str = "span") -> str:
+    """HTML in an element that says which language it is in, and in which direction it runs."""
+    direction = LANGUAGES[code].direction if code in LANGUAGES else "auto"
+    return f'<{tag} lang="{escape(code)}" dir="{direction}">{html}</{tag}>'
+
+
+def named_texts(texts: Mapping[str, str]) -> str:
+    """Texts, HTML already, one under the other, each after its name."""
+    return "".join(f"<div><small>{name}</small> {html}</div>" for name, html in texts.items())
+
+
+def text(words: str, code: str, marks: Marks = ()) -> str:
     """A text with some of its characters marked, and what words of the microworld mean.
 
     Args:
-        said: the text.
-        code: of its language; words of an invented language stand above their meaning.
-        marks: places that somebody points at; those who point at the same one are named together.
-        tag: the element it is put in.
+        words: the text.
+        code: of its language; words of an invented language get their meaning below.
+        marks: places in the text; the names of those who mark the same place stand together.
     """
-    edges = {0, len(said), *(edge for start, end, _ in marks for edge in (start, end))}
+    edges = {0, len(words)}
+    for start, end, _ in marks:
+        edges |= {start, end}
     parts = []
     for start, end in pairwise(sorted(edges)):
-        who = [name for a, b, name in marks if a <= start and end <= b]
-        inner = glossed(said[start:end], code)
-        parts.append(pointed(inner, who) if who else inner)
-    return in_language("".join(parts), code, tag)
+        names = dict.fromkeys(name for a, b, name in marks if a <= start and end <= b)
+        parts.append(_marked(_glossed(words[start:end], code), list(names)))
+    return in_language("".join(parts), code)
 
 
-def pointed(inner: str, who: Sequence[str]) -> str:
-    """HTML that is marked, with the names of those who point at it."""
-    kind = "xlt-gold" if GOLD in who else "xlt-edited" if set(who) == {EDITED} else "xlt-other"
-    names = escape(", ".join(dict.fromkeys(who)))
-    return f'<mark class="{kind}">{inner}<span class="xlt-who">[{names}]</span></mark>'
+def _marked(html: str, names: Sequence[str]) -> str:
+    """HTML marked with the names of those whose words these are, if there are any."""
+    if not names:
+        return html
+    style = "xlt-edited" if names == [EDITED] else "xlt-gold" if GOLD in names else ""
+    who = f'<span class="xlt-who">[{escape(", ".join(names))}]</span>'
+    return f'<mark class="{style}">{html}{who}</mark>'
 
 
-def glossed(said: str, code: str) -> str:
+def _glossed(words: str, code: str) -> str:
     """A text, escaped, each word of an invented language above its meaning."""
-    known = meanings(code)
-    if not known:
-        return escape(said)
-    return " ".join(stacked([word, *_meaning(word, known)]) for word in said.split())
+    glosses = meanings(code)
+    if not glosses:
+        return escape(words)
+    return annotated((word, " or ".join(glosses.get(word, ()))) for word in words.split())
 
 
-def _meaning(word: str, known: Mapping[str, Sequence[str]]) -> list[str]:
-    return [" or ".join(known[word])] if word in known else []
+def annotated(pairs: Iterable[tuple[str, str]]) -> str:
+    """Words with a note below each, such as its tag; a word with an empty note stands alone."""
+    words = []
+    for word, note in pairs:
+        below = f'<rp> (</rp><rt lang="en" dir="ltr">{escape(note)}</rt><rp>)</rp>'
+        words.append(f"<ruby>{escape(word)}{below if note else ''}</ruby>")
+    return " ".join(words)
 
 
-def stacked(lines: Sequence[str]) -> str:
-    """A word with what is said of it below, line by line."""
-    word, *below = lines
-    under = "".join(
-        f'<small lang="en" dir="ltr">{escape(line) or "&nbsp;"}</small>' for line in below
-    )
-    return f'<span class="xlt-word"><span>{escape(word)}</span>{under}</span>'
-
-
-def tagged(words: Sequence[str], code: str, tags: Mapping[str, Sequence[str]]) -> str:
-    """Words with the tags that each of some gives them below; those unlike the gold ones crossed.
-
-    Args:
-        words: of a sentence.
-        code: of its language.
-        tags: by who says so, ``GOLD`` among them; one for each word, if there is one.
-    """
-    known, gold = meanings(code), tags[GOLD]
-    stacks = [stacked(["", *(["means"] if known else []), *tags])]
-    for i, word in enumerate(words):
-        lines = [" ".join(_meaning(word, known))] if known else []
-        for given in tags.values():
-            said = given[i] if i < len(given) else "–"
-            wrong = i < len(gold) and said != gold[i]
-            lines.append(f"{WRONG} {said}" if wrong else said)
-        stacks.append(stacked([word, *lines]))
-    return in_language("".join(stacks), code, "div")
-
-
-def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of HTML cells; the first of each row is its heading."""
-    top = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(map(_cell, rest))}</tr>' for first, *rest in rows
-    )
-    return (
-        f"<table><caption>{caption}</caption><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
-    )
-
-
-def _cell(inner: str) -> str:
-    """A cell; numbers stand one under the other."""
-    number = inner.lstrip("+-−").replace(".", "").replace("%", "").strip().isdigit()
-    return f'<td class="xlt-number">{inner}</td>' if number else f"<td>{inner}</td>"
-
-
-def verdict(inner: str, right: bool, more: str = "") -> str:
-    """What somebody answered, and below whether it is right, in a sign and a word."""
-    word = f"{RIGHT} right" if right else f"{WRONG} wrong"
-    return f"{inner}<br><small>{word}{', ' if more else ''}{escape(more)}</small>"
-
-
-def bar(share: float) -> str:
-    """A bar for a share of 1, beside the number that says the same."""
-    return f'<span class="xlt-bar" aria-hidden="true" style="width: {6 * share:.2f}em"></span>'
+def verdict(html: str, is_right: bool, note: str = "") -> str:
+    """An answer, and below whether it is right, in a sign and a word."""
+    word = "✓ right" if is_right else "✗ wrong"
+    return f"{html}<br><small>{word}{', ' if note else ''}{escape(note)}</small>"

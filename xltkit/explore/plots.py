@@ -120,32 +120,34 @@ def dot_and_bar(
     ax: Axes,
     place: float,
     values: Sequence[float],
-    style: Mapping[str, Any],
+    look: Mapping[str, Any],
     *,
     bar: tuple[float, float] | None = None,
     vertical: bool = False,
     size: float = 5,
 ) -> None:
-    """Draw the mean of a value over seeds as a dot, and its interval as a bar.
+    """Draw the mean over seeds as a dot and its interval as a bar.
 
     Args:
         ax: where to draw.
         place: on the other axis.
         values: one a seed; with fewer than three each is a dot and there is no bar.
-        style: color and marker.
-        bar: the interval, if it is not that of the values; they are then drawn as they are.
+        look: color and marker.
+        bar: the interval, where the values are no seeds; they are then drawn as they are.
         vertical: values go up instead of to the right.
         size: of the dot.
     """
     dots = values if bar or len(values) < MIN_SEEDS else [np.mean(values)]
     ends = bar or interval(values)
-    for numbers, look in (
-        (dots, {"linestyle": "", "markersize": size, **style}),
-        (ends, {"color": style["color"], "linewidth": 1.4}),
-    ):
-        places = [place] * len(numbers)
-        xy = (places, numbers) if vertical else (numbers, places)
-        ax.plot(*xy, **look)
+    dot_places = [place] * len(dots)
+    bar_places = [place, place]
+    line = {"color": look["color"], "linewidth": 1.4}
+    if vertical:
+        ax.plot(dot_places, dots, linestyle="", markersize=size, **look)
+        ax.plot(bar_places, ends, **line)
+    else:
+        ax.plot(dots, dot_places, linestyle="", markersize=size, **look)
+        ax.plot(ends, bar_places, **line)
 
 
 def legend(ax: Axes, styles: Styles, title: str = "arm", *, right: float = 1.01) -> None:
@@ -466,50 +468,22 @@ def claims(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax: where to draw; a new figure, unless given.
     """
     rows = table[table["verdict"] != VERDICTS[-1]]
-    ax = _claim_axes(rows, ax)
+    several = rows.groupby("claim")["run"].transform("nunique") > 1
+    names = rows["claim"] + np.where(several, " (" + rows["run"] + ")", "")
+    ax = new_axes(ax, 8.5, 1.2 + 0.42 * len(rows))
     for place, row in enumerate(rows.itertuples()):
         look = VERDICT_STYLES[row.verdict]
         dot_and_bar(ax, place, [row.difference], look, bar=(row.low, row.high), size=7)
     for name, look in VERDICT_STYLES.items():
         ax.plot([], [], linestyle="", label=name, **look)
-    _mark_claimed(ax, rows)
-    ax.set_xlabel("difference (points)")
-    return ax
-
-
-@style()
-def smallest_effects(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """The smallest effect that each design could have seen, beside the figure that was claimed.
-
-    Args:
-        table: of ``analysis.claims.table``; claims without a p value have no row.
-        ax: where to draw; a new figure, unless given.
-    """
-    rows = table[table["smallest_effect"].notna() & (table["verdict"] != VERDICTS[-1])]
-    ax = _claim_axes(rows, ax)
-    look = {"height": 0.5, "color": "#bbbbbb", "label": "smallest effect"}
-    ax.barh(range(len(rows)), rows["smallest_effect"], **look)
-    _mark_claimed(ax, rows)
-    ax.set_xlabel("effect (points)")
-    return ax
-
-
-def _claim_axes(rows: pd.DataFrame, ax: Axes | None) -> Axes:
-    """Axes with one row a claim and run, and a line at no difference."""
-    several = rows.groupby("claim")["run"].transform("nunique") > 1
-    names = rows["claim"] + np.where(several, " (" + rows["run"] + ")", "")
-    ax = new_axes(ax, 8.5, 1.2 + 0.42 * len(rows))
+    diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
+    unsure = (rows["confirmed"] == UNCONFIRMED).to_numpy()
+    for shown, fill, label in ((~unsure, "full", "claimed"), (unsure, "none", "not confirmed")):
+        places = np.flatnonzero(shown)
+        ax.plot(rows["figure"][shown], places, fillstyle=fill, label=label, **diamond)
     _rows(ax, [textwrap.fill(name, CLAIM_WIDTH) for name in names])
     ax.tick_params(axis="y", labelsize="small")
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
-    return ax
-
-
-def _mark_claimed(ax: Axes, rows: pd.DataFrame) -> None:
-    """The figures that were claimed; hollow, if they could not be confirmed. And the legend."""
-    unsure = (rows["confirmed"] == UNCONFIRMED).to_numpy()
-    look = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
-    for shown, fill, label in ((~unsure, "full", "claimed"), (unsure, "none", "not confirmed")):
-        places = np.flatnonzero(shown)
-        ax.plot(rows["figure"][shown], places, fillstyle=fill, label=label, **look)
+    ax.set_xlabel("difference (points)")
     ax.legend(loc="upper center", bbox_to_anchor=(0.2, -0.13), ncols=2, frameon=False)
+    return ax

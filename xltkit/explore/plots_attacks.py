@@ -5,20 +5,10 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xltkit.analysis.compare import per_seed
-from xltkit.explore.plots import (
-    BASELINE_COLOR,
-    arm_styles,
-    dot_and_bar,
-    interval,
-    legend,
-    new_axes,
-    style,
-)
-from xltkit.keys import choose
+from xltkit.explore.plots import arm_styles, dot_and_bar, style
 from xltkit.tasks import get
 
 # What strength is, and the factor to its unit, where it is no share of words.
@@ -43,7 +33,8 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
     Raises:
         ValueError: if the report has no transfer language of the task.
     """
-    task, table = _transfer_means(report, task)
+    task = task or report["task"].iloc[0]
+    table = _transfer_means(report, task)
     panels = list(dict.fromkeys(table["panel"]))
     wide = min(3, len(panels))
     high = -(-len(panels) // 3)
@@ -76,52 +67,8 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
     return figure
 
 
-@style()
-def plane(
-    report: pd.DataFrame, task: str = "", attack: str = "", *, ax: Axes | None = None
-) -> Axes:
-    """The task's metric without an attack (x) and under it (y), one marker an arm.
-
-    The strongest setting of the attack. Means over seeds and transfer languages; bars are 95 % t
-    intervals over seeds, none with fewer than three. On the line an attack takes nothing.
-
-    Args:
-        report: of ``analysis.attacks.report``.
-        task: which; the first, unless named.
-        attack: a panel of ``curve``, by its title; the first, unless named.
-
-    Raises:
-        ValueError: if the report has no such rows.
-    """
-    task, table = _transfer_means(report, task)
-    attack = attack or table["panel"].iloc[0]
-    table = table[table["panel"] == choose("attack", attack, table["panel"].unique())]
-    strongest = table["strength"].max()
-    table = table[table["strength"] == strongest]
-    arms = list(dict.fromkeys(report["arm"]))
-    styles = arm_styles(arms, arms[0])
-    ax = new_axes(ax, 5.6, 4)
-    for arm in arms:
-        runs = table[table["arm"] == arm]
-        clean = runs["clean"].mean()
-        attacked = runs["value"].mean()
-        bar = {"color": styles[arm]["color"], "linewidth": 1.4}
-        ax.plot(clean, attacked, linestyle="", markersize=8, **styles[arm])
-        ax.plot(interval(runs["clean"]), [attacked] * 2, **bar)
-        ax.plot([clean] * 2, interval(runs["value"]), **bar)
-    ax.axline((50, 50), slope=1, color=BASELINE_COLOR, linestyle=":", linewidth=1.2)
-    ax.autoscale_view()
-    label, unit = STRENGTHS.get(table["attack"].iloc[0], WORDS)
-    ax.set_xlabel(f"{task}: {get(task).metric} without attack (points)")
-    ax.set_ylabel(f"{get(task).metric} under attack (points)")
-    ax.set_title(f"{attack}; {label}: {unit * strongest:g}", loc="left", fontsize="medium")
-    legend(ax, styles)
-    return ax
-
-
-def _transfer_means(report: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]:
-    """The task, and its means over transfer languages by panel, strength, arm and seed."""
-    task = task or report["task"].iloc[0]
+def _transfer_means(report: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Means over the transfer languages of a task by panel, strength, arm and seed."""
     table = report[(report["task"] == task) & ~report["is_source"]]
     if table.empty:
         tasks = ", ".join(dict.fromkeys(report["task"]))
@@ -129,10 +76,7 @@ def _transfer_means(report: pd.DataFrame, task: str) -> tuple[str, pd.DataFrame]
     panel = _panel_titles(table)
     # Categories keep the order of the report, which grouping would sort away.
     table = table.assign(panel=pd.Categorical(panel, categories=list(dict.fromkeys(panel))))
-    by = ["panel", "attack", "strength", "arm"]
-    attacked = per_seed(table, by, "value")
-    clean = per_seed(table, by, "clean")
-    return task, attacked.merge(clean, on=[*by, "languages", "seed"], validate="one_to_one")
+    return per_seed(table, ["panel", "attack", "strength", "arm"])
 
 
 def _panel_titles(table: pd.DataFrame) -> pd.Series:

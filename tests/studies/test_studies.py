@@ -93,14 +93,14 @@ def test_arms_differ_in_one_thing(results):
 
 
 def test_a_head_trained_on_other_labels_is_never_read(tiny):
-    from xltkit.studies.make import _trained_on
+    from xltkit.studies.make import _trained_head
     from xltkit.studies.stages import training_stages
     from xltkit.training.phases import Evaluate, Target
 
     (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
     other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())
     with pytest.raises(ValueError, match="cannot be predicted by a head trained on nli"):
-        _trained_on(other, get("choice"))
+        _trained_head(other, get("choice"), None)
 
 
 @pytest.mark.parametrize(

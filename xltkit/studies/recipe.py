@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from xltkit.models.encoder import check_encoder
 from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Phase, Target
 
@@ -22,62 +23,66 @@ class Recipe:
     phases: tuple[Phase, ...] = ()
 
     def then(self, *phases: Phase) -> Recipe:
-        """This recipe followed by more phases; the recipe itself does not change."""
+        """This recipe followed by more phases; the recipe itself does not change.
+
+        Raises:
+            TypeError: for something that is no phase.
+            ValueError: if a phase follows a ``Target()`` without a task, or one that would lose
+                the weights of the phases before it.
+        """
         for phase in phases:
             if not isinstance(phase, Phase):
                 raise TypeError(f"{phase!r} is no phase; use Pretrain, Intermediate or Target.")
-        *before, _ = (*self.phases, *phases) or (None,)
-        if any(isinstance(p, Target) and not p.task for p in before):
+        longer = self.phases + phases
+        if any(isinstance(phase, Target) and not phase.task for phase in longer[:-1]):
             raise ValueError("Nothing can follow Target() without a task: the study ends with it.")
-        if any(p.scratch for p in (self.phases + phases)[1:]):
+        if any(phase.scratch for phase in longer[1:]):
             raise ValueError(
                 "Pretrain(scratch=True) draws new weights, and what came before would be lost; "
                 "let it be the first phase, or leave scratch out."
             )
-        return replace(self, phases=self.phases + phases)
+        return replace(self, phases=longer)
 
     def with_target(self, task: str, **options: Any) -> Recipe:
-        """This recipe with its last phase trained on a task; a plain ``Target`` if it has none.
+        """This recipe with its last phase trained on a task; a new ``Target`` if it has none.
 
         Args:
             task: where the labels are; empty drops the phase, for a task that trains nothing.
             options: ``language``, ``shuffled``, and ``steps`` unless the recipe has its own.
         """
-        *before, last = self.phases or (None,)
+        last = self.phases[-1] if self.phases else None
         if not isinstance(last, Target) or last.task:
             return self.then(Target(task, **options)) if task else self
+        before = self.phases[:-1]
+        if not task:
+            return replace(self, phases=before)
         if last.steps or last.epochs:
             options.pop("steps", None)
-        mine = (replace(last, task=task, **options),) if task else ()
-        return replace(self, phases=(*before, *mine))
+        return replace(self, phases=(*before, replace(last, task=task, **options)))
 
     def with_substitutes(self, names: Mapping[str, str]) -> Recipe:
         """The same recipe trained on other tasks: ``{"mnli": "sick"}`` puts SICK for MNLI."""
-        other = lambda name: names.get(name, name)  # noqa: E731
-        return self._changed(
-            lambda training_set: replace(training_set, task=other(training_set.task)),
-            lambda target: replace(target, task=other(target.task)),
-        )
+        return self._changed(lambda part: replace(part, task=names.get(part.task, part.task)))
 
     def limit_rows(self, rows: int) -> Recipe:
-        """The same recipe on so many training rows of each training set at most; 0 means all."""
-        fewer = lambda part: replace(part, examples=min(part.examples or rows, rows))  # noqa: E731
-        return self._changed(fewer, fewer) if rows else self
+        """The same recipe on at most ``rows`` rows of each training set; 0 means all."""
+        if not rows:
+            return self
+        return self._changed(lambda part: replace(part, examples=min(part.examples or rows, rows)))
 
-    def _changed(
-        self, training_set: Callable[[TrainingSet], TrainingSet], target: Callable[[Target], Target]
-    ) -> Recipe:
+    def _changed(self, change: Callable[[Any], Any]) -> Recipe:
         """The same recipe with each training set, and each target phase, replaced."""
 
-        def swap(value: Any) -> Any:
+        def changed(value: Any) -> Any:
             if isinstance(value, TrainingSet):
-                return training_set(value)
-            return tuple(map(swap, value)) if isinstance(value, tuple) else value
+                return change(value)
+            return tuple(map(changed, value)) if isinstance(value, tuple) else value
 
         phases = []
         for phase in self.phases:
-            new = replace(phase, **{f.name: swap(getattr(phase, f.name)) for f in fields(phase)})
-            phases.append(target(new) if isinstance(new, Target) else new)
+            values = {field.name: changed(getattr(phase, field.name)) for field in fields(phase)}
+            phase = replace(phase, **values)
+            phases.append(change(phase) if isinstance(phase, Target) else phase)
         return replace(self, phases=tuple(phases))
 
     def __str__(self) -> str:
@@ -86,7 +91,5 @@ class Recipe:
 
 def encoder(name: str) -> Recipe:
     """A recipe that starts with a pretrained encoder and has no phase yet."""
-    from xltkit.models.encoder import check_encoder
-
     check_encoder(name)
     return Recipe(name)

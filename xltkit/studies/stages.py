@@ -1,4 +1,4 @@
-"""Stages: one phase of one recipe with one seed, trained or evaluated, and kept in the store."""
+"""The graph of a study: stages, and what they are hashed and checked by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xltkit.data import loading as data
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import Source, Task, get
+from xltkit.tasks import Source, Task, TrainingSet, get
 from xltkit.tasks.base import TYPES, types_with
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, source_of, training_rows
@@ -19,10 +19,16 @@ from xltkit.training.phases import Evaluate, Phase, signature
 
 @dataclass(frozen=True)
 class Stage:
-    """A node of the graph of a study.
+    """One phase with one seed, trained or scored: a node of the graph of a study.
 
-    ``key`` is a hash of the parent's key, the phase with every default resolved, the seed and
-    the fingerprints of the data. Stages with equal keys are the same stage.
+    Stages with equal keys are the same stage.
+
+    Attributes:
+        phase: with every default resolved.
+        seed: of training; 0 where nothing was trained.
+        encoder: the name, Hub id or folder that the recipe starts from.
+        parent: the stage before it, if any.
+        data: names and fingerprints of all data that it reads.
     """
 
     phase: Phase | Evaluate
@@ -33,12 +39,16 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The name of the stage in the store; what folders of weights are called plays no part."""
+        """The name of the stage in the store.
+
+        A hash of the parent's key (or the encoder's fingerprint), the phase, the seed and the
+        fingerprints of the data; the names of folders of weights are left out.
+        """
         return digest(self._identity(with_names=False))
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What the key is a hash of, readable, and the names that weights were given by."""
+        """What the key is a hash of, readable, together with the names of folders of weights."""
         return {"encoder": self.encoder} | self._identity(with_names=True)
 
     def _identity(self, with_names: bool) -> dict[str, Any]:
@@ -51,19 +61,19 @@ class Stage:
 
     @property
     def chain(self) -> list[Stage]:
-        """The stage and those that it comes after, the first one last."""
+        """The stage and all stages before it, the last one first."""
         return [self, *(self.parent.chain if self.parent else ())]
 
     @property
     def title(self) -> str:
-        """The stage in a few words, for people."""
+        """The stage in a few words: ``target nli, Adversarial (seed 0)``."""
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
-        tasks = "+".join(dict.fromkeys(p.task for p in self.phase.training_sets))
+        tasks = "+".join(dict.fromkeys(part.task for part in self.phase.training_sets))
         for method in (self.phase.robust, self.phase.align):
             if method is not None:
                 tasks += f", {type(method).__name__}"
-        count = len({p.language for p in self.phase.training_sets})
+        count = len({part.language for part in self.phase.training_sets})
         where = f" in {count} languages" if count > 1 else ""
         return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
 
@@ -72,37 +82,50 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """The stages that train a recipe, first to last, with every default resolved.
 
     Raises:
-        MissingData: if training rows are not to be had; nothing has been trained then.
+        MissingData: if training rows cannot be found.
+        ValueError: if a phase cannot be trained on its training sets.
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
-        sizes = [count(p) for p in phase.training_sets]
-        for p in phase.training_sets:
-            task_type = TYPES[phase.task_type(p)]
-            if task_type.needs_image_space and not phase.has_image_space:
-                task_type.head(get(p.task))  # raises the error that says what to type
-            if isinstance(task_type, Paraphrases):
-                check_paraphrases(training_rows(p), p.task)
-        fingerprints = (
-            {
-                f"{p.task}/{p.language}": data.fingerprint(
-                    source_of(get(p.task), "train"), p.language
-                )
-                for p in (*phase.training_sets, *(phase.align.pairs if phase.align else ()))
-            }
-            | phase.sources()
-            | (phase.robust.sources() if phase.robust else {})
-        )
+        for training_set in phase.training_sets:
+            _check_training_set(phase, training_set)
+        sizes = [count(training_set) for training_set in phase.training_sets]
         parent = stages[-1] if stages else None
-        known = tuple(sorted(fingerprints.items()))
-        stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, known))
+        fingerprints = tuple(sorted(_training_fingerprints(phase).items()))
+        stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, fingerprints))
     return stages
+
+
+def _check_training_set(phase: Phase, training_set: TrainingSet) -> None:
+    """Raise ValueError if a phase cannot be trained on the rows of a training set."""
+    task_type = TYPES[phase.task_type(training_set)]
+    if task_type.needs_image_space and not phase.has_image_space:
+        task_type.head(get(training_set.task))  # raises the error that says what to type
+    if isinstance(task_type, Paraphrases):
+        check_paraphrases(training_rows(training_set), training_set.task)
+
+
+def _training_fingerprints(phase: Phase) -> dict[str, str]:
+    """The fingerprints of all data that a phase is trained on."""
+    pairs = phase.align.pairs if phase.align else ()
+    fingerprints = {}
+    for part in (*phase.training_sets, *pairs):
+        source = source_of(get(part.task), "train")
+        fingerprints[f"{part.task}/{part.language}"] = data.fingerprint(source, part.language)
+    fingerprints |= phase.sources()
+    if phase.robust:
+        fingerprints |= phase.robust.sources()
+    return fingerprints
 
 
 def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
     """The stage that scores a recipe on a task.
 
     Without any training before it the seed plays no part: all seeds share one stage.
+
+    Raises:
+        MissingData: if rows cannot be found.
+        ValueError: if the task cannot be scored in this way, or if its test rows were trained on.
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
@@ -113,44 +136,49 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     phase = replace(
         phase,
         max_length=phase.max_length or task.training.max_length,
-        # The pairs of a part of two collections are other pairs.
+        # Part of two collections has other true pairs than the whole.
         examples=0 if task.type.needs_all_rows else phase.examples,
     )
-    _assert_unseen(phase, source, recipe)
-    _check_way(phase, task, parent)
+    _check_unseen(phase, source, recipe)
+    _check_scoring(phase, task, parent)
     fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
-    fingerprints |= _also_read(get(phase.task), phase)
-    fingerprints |= phase.attack.sources() if phase.attack else {}
-    known = tuple(sorted(fingerprints.items()))
-    return Stage(phase, seed if parent else 0, recipe.encoder, parent, known)
+    fingerprints |= _extra_fingerprints(task, phase)
+    if phase.attack:
+        fingerprints |= phase.attack.sources()
+    seed = seed if parent else 0
+    return Stage(phase, seed, recipe.encoder, parent, tuple(sorted(fingerprints.items())))
 
 
-def _check_way(phase: Evaluate, task: Task, parent: Stage | None) -> None:
-    """Refuse a way of scoring that a task has not, before anything is trained for it."""
-    ways = {"attack": phase.attack, "mixed": phase.mixed, "smoothing": phase.smoothing}
-    asked = [name for name, way in ways.items() if way]
-    if len(asked) > 1:
-        raise ValueError(f"{phase.task} can be scored in one way at a time, not {asked}.")
+def _check_scoring(phase: Evaluate, task: Task, parent: Stage | None) -> None:
+    """Raise ValueError if a task cannot be scored as asked, before anything is trained for it."""
+    options = {"attack": phase.attack, "mixed": phase.mixed, "smoothing": phase.smoothing}
+    chosen = [name for name, value in options.items() if value]
+    if len(chosen) > 1:
+        raise ValueError(f"{phase.task} can be scored in one way at a time, not {chosen}.")
     if task.type.needs_image_space and not (parent and parent.phase.has_image_space):
         raise ValueError(
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
     needs = {"attack": "is_attackable", "smoothing": "is_attackable", "mixed": "crossed_text"}
-    if asked and not getattr(task.type, needs[asked[0]]):
-        fit = ", ".join(types_with(needs[asked[0]]))
-        raise ValueError(f"{phase.task} is {task.kind}; {asked[0]} is for {fit}.")
-    align = parent and parent.phase.align
-    rotated = align and align.method == "rotation"
-    if rotated and (phase.attack or phase.mixed or task.type.extra_split == "candidates"):
+    for name in chosen:
+        if not getattr(task.type, needs[name]):
+            fit = ", ".join(types_with(needs[name]))
+            raise ValueError(f"{phase.task} is {task.kind}; {name} is for {fit}.")
+    align = parent.phase.align if parent else None
+    is_rotated = align is not None and align.method == "rotation"
+    if is_rotated and (phase.attack or phase.mixed or task.type.extra_split == "candidates"):
         raise ValueError(
-            f"{phase.task} was aligned by rotation, which knows one language an input: score it "
-            "plainly, neither mixed, nor attacked, nor ranked."
+            f"{phase.task} was aligned by rotation, which knows one language per input: it cannot "
+            "be scored mixed, attacked, or among candidates of all languages."
         )
 
 
-def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
-    """Fingerprints of what is read beside the tested split: all candidates, or the languages'."""
+def _extra_fingerprints(task: Task, phase: Evaluate) -> dict[str, str]:
+    """Fingerprints of the split that a task type reads beside the one that is scored.
+
+    Candidates are searched in all their languages, whatever the language of the query.
+    """
     split = task.type.extra_split
     if not split:
         return {}
@@ -158,29 +186,37 @@ def _also_read(task: Task, phase: Evaluate) -> dict[str, str]:
     present, absent = data.available(task, split, codes)
     if (codes is not None and absent) or not present:
         data.load(task, split, absent[0])  # raises the error that says how to get it
-    return {f"{split}/{c}": data.fingerprint(source_of(task, split), c) for c in present}
+    source = source_of(task, split)
+    return {f"{split}/{code}": data.fingerprint(source, code) for code in present}
 
 
-def _assert_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
-    """Refuse to train on the split that is tested, unless the task itself divides it."""
-    for training_set in (p for trained in recipe.phases for p in trained.training_sets):
+def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
+    """Raise ValueError if the split that is tested was trained on.
+
+    A task that divides one split itself has two readers, and trains on the rows it does not test.
+    """
+    if tested.hub == "microworld":
+        return
+    task_source = get(phase.task).train
+    for training_set in (part for earlier in recipe.phases for part in earlier.training_sets):
         trained = get(training_set.task).train
-        if trained is None or tested.hub == "microworld":
+        if trained is None:
             continue
-        both = _splits(trained) & _splits(tested)
-        own = get(phase.task).train
-        # A task that divides one split has two readers, and trains on what it does not test.
-        divided = own is not None and trained.read is own.read and trained.read is not tested.read
-        if both and not divided:
-            hub, split = min(both)
+        shared = _splits(trained) & _splits(tested)
+        is_own = task_source is not None and trained.read is task_source.read
+        is_divided = is_own and trained.read is not tested.read
+        if shared and not is_divided:
+            hub, split = min(shared)
             raise ValueError(
                 f"{phase.task} is tested on rows that {training_set.task} trains on "
-                f"({hub}, {split}). "
-                f"Train on {phase.task!r}, or test on another task."
+                f"({hub}, {split}). Train on {phase.task!r}, or test on another task."
             )
 
 
 def _splits(source: Source) -> set[tuple[str, str]]:
-    """The splits that a source reads, those joined to its rows or contained in them too."""
-    read = [p for part in source.parts for p in (part, *part.holds, *data.joined(part))]
-    return {(part.hub, split) for part in read for split in part.split.split("+")}
+    """Every data set and split whose rows a source holds: read, joined to them, or contained."""
+    splits = set()
+    for part in source.parts:
+        for origin in (part, *part.holds, *data.joined(part)):
+            splits |= {(origin.hub, split) for split in origin.split.split("+")}
+    return splits

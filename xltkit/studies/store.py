@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -14,11 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from xltkit.files import flush, root, to_disk
 from xltkit.keys import file_digest
 
+# What a stage may hold: nothing that could execute code when it is loaded.
 FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}
 SIGNATURE = "signature.json"
 
@@ -31,15 +32,15 @@ class Store:
     """
 
     def __init__(self, folder: Path | str | None = None):
-        named = folder or os.environ.get("XLTKIT_STORE") or root() / "outputs" / "store"
-        self.folder = Path(named)
+        folder = folder or os.environ.get("XLTKIT_STORE") or root() / "outputs" / "store"
+        self.folder = Path(folder)
 
     def path(self, key: str) -> Path:
         """Where the stage with this key lies once it is finished."""
         return self.folder / key
 
     def has(self, key: str) -> bool:
-        """Whether the stage is there. ``get`` and ``ready`` also make sure that it is whole."""
+        """Whether the stage is there; ``get`` and ``ready`` also check that it is undamaged."""
         return (self.path(key) / SIGNATURE).is_file()
 
     def record(self, key: str) -> dict[str, Any]:
@@ -47,38 +48,46 @@ class Store:
         return json.loads((self.path(key) / SIGNATURE).read_text())
 
     def records(self) -> list[dict[str, Any]]:
-        """Those of all finished stages that tell both; a damaged one teaches nothing."""
-        found = []
+        """The records of all finished stages that can be read; damaged ones are left out."""
+        records = []
         for path in sorted(self.folder.glob(f"{'?' * 16}/{SIGNATURE}")):
             with suppress(OSError, ValueError, KeyError):
-                found.append(self.record(path.parent.name))
-        return [record for record in found if {"signature", "cost"} <= record.keys()]
+                record = self.record(path.parent.name)
+                if {"signature", "cost"} <= record.keys():
+                    records.append(record)
+        return records
 
     def ready(self, key: str) -> bool:
-        """Whether the stage is there and whole; one that is not is set aside, with a warning."""
-        if not self._wrong(key):
+        """Whether the stage is there and undamaged; a damaged one is set aside, with a warning."""
+        if not self._damage(key):
             return True
         if os.path.lexists(self.path(key)):
-            with suppress(OSError), self._lock(key, wait=False):  # else whoever makes it does so
+            # If the store cannot be written, or another process holds the lock, ``get`` will
+            # set the stage aside.
+            with suppress(OSError), self._lock(key, wait=False):
                 self._set_aside(key)
         return False
 
     def get(
         self, key: str, signature: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]]
     ) -> Path:
-        """The folder of a stage; ``make`` fills it first if it is not there, or not whole.
+        """The folder of a stage; it is made first if it is missing or damaged.
 
-        If another process is making the stage, this one waits for it. ``make`` may find the
-        checkpoints of an earlier attempt in the folder it is given, and returns what the stage
-        cost.
+        Args:
+            key: of the stage.
+            signature: what the key is a hash of.
+            make: fills a folder, and returns what that cost. It may find the checkpoints of an
+                earlier attempt there. If another process is making the stage, this one waits.
 
         Raises:
             OSError: if the disk is full or the folder cannot be written; other stages are safe.
         """
-        if not self._wrong(key):
+        # Most stages are finished, and need no lock: a stage gets its name when it is complete.
+        if not self._damage(key):
             return self.path(key)
         with self._lock(key):
-            if self._wrong(key):
+            # Who held the lock before us has made the stage, unless it was killed.
+            if self._damage(key):
                 self._set_aside(key)
                 self._make(key, signature, make)
         return self.path(key)
@@ -86,8 +95,11 @@ class Store:
     def _make(self, key: str, signature: Mapping[str, Any], make: Callable) -> None:
         partial = self.folder / f"{key}.partial"
         try:
-            _clean(partial)
+            _prepare(partial)
             cost = make(partial)
+            # The record lists every file with its digest, so it is written last. All must be on
+            # the disk before the folder is renamed: a crash of the machine may not leave a stage
+            # that has its final name and empty files.
             record = {"key": key, "signature": signature, "cost": cost, "files": _digests(partial)}
             text = json.dumps(record, indent=1, ensure_ascii=False)
             (partial / SIGNATURE).write_text(text)
@@ -95,34 +107,40 @@ class Store:
             os.replace(partial, self.path(key))
             flush(self.folder)
         except (OSError, SafetensorError) as error:
-            number = getattr(error, "errno", None) or _number(str(error))
+            number = getattr(error, "errno", None) or _system_error(str(error))
             if not number:
                 raise
             raise OSError(
                 number,
                 f"The stage {key} could not be written to {self.folder}: {error}. Finished "
                 "stages are safe. Make room, or name another folder with XLTKIT_STORE, and run "
-                "again: training goes on from its last checkpoint.",
+                "again: training continues from its last checkpoint.",
             ) from error
 
-    def _wrong(self, key: str) -> str:
-        """Why a stage cannot be used; empty if it is there, whole, and holds nothing else."""
+    def _damage(self, key: str) -> str:
+        """Why a stage cannot be used; empty if it is complete and holds nothing else.
+
+        Every file is hashed: a store may be shared, copied, or on a failing disk, and a changed
+        file would be read as a result. Links are refused, for they may lead outside of the store.
+        """
         folder = self.path(key)
         try:
             if folder.is_symlink():
-                return "it is a link, and nobody knows where to"
-            there = _files(folder)
-            listed = self.record(key)["files"]
-            if other := sorted(set(there) ^ {SIGNATURE, *listed}):
-                return f"{', '.join(other)}: there and not listed in {SIGNATURE}, or the reverse"
-            changed = [name for name, sha in listed.items() if file_digest(there[name]) != sha]
+                return "it is a link"
+            files = _files(folder)
+            digests = self.record(key)["files"]
+            unlisted = sorted(set(files) ^ {SIGNATURE, *digests})
+            if unlisted:
+                return f"{', '.join(unlisted)}: missing, or not listed in {SIGNATURE}"
+            changed = [name for name, sha in digests.items() if file_digest(files[name]) != sha]
             return f"{', '.join(changed)} changed" if changed else ""
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return f"{type(error).__name__}: {error}"
 
     def _set_aside(self, key: str) -> None:
-        """Move a stage that is torn out of the way; it may be wanted to see what happened."""
-        if not os.path.lexists(self.path(key)) or not (reason := self._wrong(key)):
+        """Move a damaged stage out of the way; somebody may want to see what happened to it."""
+        reason = self._damage(key)
+        if not reason or not os.path.lexists(self.path(key)):
             return
         aside = self.folder / "torn" / f"{key}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(exist_ok=True)
@@ -135,46 +153,43 @@ class Store:
 
     @contextmanager
     def _lock(self, key: str, wait: bool = True) -> Iterator[None]:
-        """One process at a time; the system releases the lock when its holder dies."""
+        """Let one process at a time make a stage; the system frees the lock of a dead process.
+
+        The lock file stays: to delete it while another process waits for it would let two in.
+        """
+        lock = FileLock(self.folder / f"{key}.lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Not through a link, which may lead to a file of somebody's.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-            file = os.open(self.folder / f"{key}.lock", flags, 0o666)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"The stage {key} is not in {self.folder}, or not whole, and cannot be made there: "
-                f"{error}. What is there can be read. Name a folder that you may write to with "
-                "XLTKIT_STORE; copy the finished stages there first to keep their work.",
-            ) from error
-        try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.acquire(timeout=0)
+            except Timeout:
                 if not wait:
                     raise
                 print(f"Waiting for stage {key}: another process is training it.", flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock.acquire(poll_interval=0.2)
+        except Timeout:
+            raise
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The stage {key} is missing in {self.folder}, or damaged, and cannot be made "
+                f"there: {error}. Finished stages can be read. Name a folder that you may write to "
+                "with XLTKIT_STORE; copy the finished stages there first to keep their work.",
+            ) from error
+        try:
             yield
         finally:
-            os.close(file)
-        # The lock file stays: to delete it while another process waits on it would let two in.
-
-    def clear(self, key: str) -> None:
-        """Delete a stage and what is left of earlier attempts at it."""
-        for name in (key, f"{key}.partial"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            lock.release()
 
 
-def _number(error: str) -> int:
-    """The system's number of an error that safetensors tells in words only."""
-    found = re.search(r"\(os error (\d+)\)", error)
-    return int(found[1]) if found else 0
+def _system_error(message: str) -> int:
+    """The system's number of an error that safetensors reports in words only."""
+    match = re.search(r"\(os error (\d+)\)", message)
+    return int(match[1]) if match else 0
 
 
-def _clean(partial: Path) -> None:
-    """Make the folder of an attempt; of an earlier one only what this kit writes is kept."""
+def _prepare(partial: Path) -> None:
+    """Create the folder of an attempt; of an earlier attempt only what this kit writes is kept."""
     try:
         if partial.is_symlink():
             raise ValueError(f"{partial} is a link.")
@@ -190,24 +205,24 @@ def _clean(partial: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a stage by their path below its folder; links are never followed.
+    """The files of a stage by their path below its folder.
 
     Raises:
-        ValueError: for a link, and for a format that nobody may load.
+        ValueError: for a link, and for a format that could execute code when it is loaded.
     """
-    found = {}
+    files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"A stage holds files and folders only, not links: {path.name}.")
         if path.is_file():
             if path.suffix not in FORMATS:
-                wanted = ", ".join(sorted(FORMATS))
-                raise ValueError(f"A stage holds {wanted} only, not {path.name}.")
-            found[path.relative_to(folder).as_posix()] = path
-    return found
+                allowed = ", ".join(sorted(FORMATS))
+                raise ValueError(f"A stage holds {allowed} only, not {path.name}.")
+            files[path.relative_to(folder).as_posix()] = path
+    return files
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """The digest of every file. Refuses what nobody may unpickle."""
+    """The digest of every file but the record; raises as ``_files`` does."""
     files = _files(folder)
     return {name: file_digest(path) for name, path in files.items() if name != SIGNATURE}

@@ -40,88 +40,100 @@ def study(
         suite: what the short names mean.
         source: the language whose labels the target phase sees.
         languages: test languages; empty means those of the benchmark, or all that the task has.
-            The source is always added, if the task has it.
-            By arm, if each arm has a language of its own, such as the same language with another
-            word order: arms are then compared on the language before ``-x-`` in the code.
+            The source is always added, if the task has it. A mapping by arm if each arm has its
+            own variant of a language, such as one with another word order: arms are then compared
+            on the base language, before ``-x-`` in the code.
         split: ``test`` or ``validation``.
-        steps: of the target phase; 0 means the task's own budget.
+        steps: of the target phase; 0 means the task's own number.
         examples: test rows per language; 0 means all.
-        rows: training rows of each training set, of every phase, at most; 0 means all.
-        substitutes: ``"mnli<-sick"`` trains on SICK wherever MNLI is asked for.
+        rows: the most training rows of each training set, in every phase; 0 means all.
+        substitutes: ``"mnli<-sick"`` trains on SICK instead of MNLI, in every phase.
         sweep: score every layer and pooling in retrieval tasks.
-        shuffled: deal out the labels of the target phase at random: every score must then fall
-            to chance, whatever the arm.
+        shuffled: permute the labels of the target phase: every score must then fall to chance,
+            whatever the arm.
 
     Raises:
         ValueError: for an empty list, an unknown name, or labels that do not fit.
-        MissingData: if a training set, or a test set in every language, is not to be had.
+        MissingData: if a training set, or a test set in every language, cannot be found.
     """
     if not arms or not targets or not seeds:
         raise ValueError(
             f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
             f"{list(seeds)}. For example seeds=[0, 1, 2]."
         )
-    replaced = parse_substitutes(substitutes)
-    tasks = [get(name) for t in targets for name in find_suite(suite).targets.get(t, (t,))]
-    if unscored := [task.name for task in tasks if not task.metric]:
+    names = parse_substitutes(substitutes)
+    tasks = _target_tasks(targets, suite)
+    is_by_arm = isinstance(languages, Mapping)
+    by_arm = dict(languages) if is_by_arm else dict.fromkeys(arms, languages)
+    if is_by_arm:
+        _check_variants(by_arm, arms)
+    find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
+    _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
+    runs = []
+    missing = {}
+    distinct = list(dict.fromkeys(tuple(codes) for codes in by_arm.values()))
+    for task in tasks:
+        train_set = _train_set(task, names)
+        default = _benchmark_languages(suite, task)
+        # Once for each set of languages, not for each arm: what is absent is warned about.
+        coverage = {codes: _present(task, split, source, codes or default) for codes in distinct}
+        absent = [code for _, codes in coverage.values() for code in codes]
+        missing[task.name] = tuple(dict.fromkeys(absent))
+        for arm, recipe in arms.items():
+            present, _ = coverage[tuple(by_arm[arm])]
+            scoring = Evaluate(task.name, present, split, examples, sweep=sweep)
+            recipe = recipe.with_substitutes(names).with_target(
+                train_set, language=source, steps=steps or None, shuffled=shuffled
+            )
+            recipe = recipe.limit_rows(rows)
+            for seed in seeds:
+                chain = training_stages(recipe, seed)
+                parent = chain[-1] if chain else None
+                stage = evaluation_stage(recipe, seed, parent, scoring)
+                runs.append(Run(arm, seed, task.name, train_set or "-", stage))
+    return Study(dict(arms), tuple(runs), suite, source, missing, is_by_arm)
+
+
+def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
+    """The tasks that the targets of a suite mean.
+
+    Raises:
+        ValueError: for an unknown name, a task without a metric, or an invented task beside real
+            ones: a mean over both would look like a result.
+    """
+    rows = find_suite(suite)
+    tasks = [get(name) for target in targets for name in rows.targets.get(target, (target,))]
+    unscored = [task.name for task in tasks if not task.metric]
+    if unscored:
         raise ValueError(
             f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
             "as in Pretrain(text=(TrainingSet('text'),))."
         )
-    _check_worlds(suite, tasks)
-    by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
-    if set(by_arm) != set(arms):
-        raise ValueError(
-            f"languages are given for {list(by_arm)}, and the arms are {list(arms)}. Give every "
-            f"arm its own, as in languages={{{next(iter(arms))!r}: ['qbe'], ...}}."
-        )
-    if isinstance(languages, Mapping):
-        _check_counterparts(by_arm)
-    find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
-    _check_languages([c for codes in by_arm.values() for c in codes], tasks, split)
-    runs, missing = [], {}
-    for task in tasks:
-        trained_on = _train_set(task, replaced)
-        asked = dict.fromkeys(map(tuple, by_arm.values()))
-        found = {
-            codes: _present(task, split, source, codes or _of_benchmark(suite, task))
-            for codes in asked
-        }
-        missing[task.name] = tuple(dict.fromkeys(c for _, gone in found.values() for c in gone))
-        for arm, recipe in arms.items():
-            present, _ = found[tuple(by_arm[arm])]
-            phase = Evaluate(task.name, present, split, examples, sweep=sweep)
-            full = recipe.with_substitutes(replaced).with_target(
-                trained_on, language=source, steps=steps or None, shuffled=shuffled
-            )
-            full = full.limit_rows(rows)
-            for seed in seeds:
-                chain = training_stages(full, seed)
-                last = evaluation_stage(full, seed, chain[-1] if chain else None, phase)
-                runs.append(Run(arm, seed, task.name, trained_on or "-", last))
-    return Study(dict(arms), tuple(runs), suite, source, missing, isinstance(languages, Mapping))
-
-
-def _check_worlds(suite: str, tasks: Sequence[Task]) -> None:
-    """A mean over real tasks and invented ones would look like a result."""
     invented = [t.name for t in tasks if (t.test or t.validation).hub == "microworld"]
-    if invented and not find_suite(suite).is_microworld:
+    if invented and not rows.is_microworld:
         raise ValueError(
             f"{invented} are of the microworld, and the suite is {suite!r}, whose targets are "
-            f"{', '.join(find_suite(suite).targets)}."
+            f"{', '.join(rows.targets)}."
         )
+    return tasks
 
 
-def _of_benchmark(suite: str, task: Task) -> tuple[str, ...]:
-    """The languages that a benchmark tests a task in; XTREME has fewer than there are."""
+def _benchmark_languages(suite: str, task: Task) -> tuple[str, ...]:
+    """The languages that a benchmark tests a task in, which may be fewer than the task has."""
     return BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
 
 
 def _present(
     task: Task, split: str, source: str, languages: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The languages that can be scored, and those whose data is not there."""
-    codes = _codes(task, split, source, languages)
+    """The languages that can be scored, and those whose data cannot be found.
+
+    The source is scored, too, if the task has it; no ``languages`` means all of the task.
+    """
+    codes = None
+    if languages:
+        scored = getattr(task, split) or ()
+        codes = [c for c in dict.fromkeys([source, *languages]) if c != source or c in scored]
     present, absent = data.available(task, split, codes)
     if not present:
         # Loading raises the error that says what was looked for and how to get it.
@@ -129,49 +141,52 @@ def _present(
     return tuple(present), tuple(absent)
 
 
-def _codes(task: Task, split: str, source: str, languages: Sequence[str]) -> list[str] | None:
-    """The languages to score; the source too, if the task has it. None means all."""
-    if not languages:
-        return None
-    has = getattr(task, split) or ()
-    return [c for c in dict.fromkeys([source, *languages]) if c != source or c in has]
-
-
 def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
-    """A language that no task of the study has is a slip; one that some have is skipped there."""
+    """Raise ValueError for a language that no target has; one that only some have is allowed."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
-    known = sorted({code for source in sources for code in source.languages})
-    # Asked one by one: the microworld has languages that no list of its languages names.
-    unknown = {code: "" for code in codes if not any(code in s for s in sources)}
-    if known and unknown:
-        hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(unknown) else ""
+    allowed = sorted({code for source in sources for code in source.languages})
+    # Each source is asked: the microworld has variants that its list of languages does not name.
+    wrong = [c for c in dict.fromkeys(codes) if not any(c in source for source in sources)]
+    if allowed and wrong:
+        hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(wrong) else ""
         raise ValueError(
-            f"No target has the language {list(unknown)}; there are {', '.join(known)}.{hint}"
+            f"No target has the language {wrong}; there are {', '.join(allowed)}.{hint}"
         )
 
 
-def _check_counterparts(by_arm: Mapping[str, Sequence[str]]) -> None:
-    """Arms with languages of their own must have variants of the same ones, each once."""
-    shared = {arm: sorted(code.partition("-x-")[0] for code in codes)
-              for arm, codes in by_arm.items()}  # fmt: skip
-    first = next(iter(shared.values()))
-    if len(set(first)) < len(first) or any(codes != first for codes in shared.values()):
+def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: Iterable[str]) -> None:
+    """Raise ValueError unless every arm has one variant of each of the same base languages."""
+    arms = list(arms)
+    if set(by_arm) != set(arms):
         raise ValueError(
-            f"Arms cannot be compared: by arm, their languages are variants of {shared}. Give each "
+            f"languages are given for {list(by_arm)}, and the arms are {arms}. Give every "
+            f"arm its own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
+        )
+    bases = {}
+    for arm, codes in by_arm.items():
+        bases[arm] = sorted(code.partition("-x-")[0] for code in codes)
+    first = bases[arms[0]]
+    if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
+        raise ValueError(
+            f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give each "
             "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
         )
 
 
-def _train_set(task: Task, replaced: Mapping[str, str]) -> str:
-    """The task whose training split the target phase uses; empty if nothing is trained."""
+def _train_set(task: Task, substitutes: Mapping[str, str]) -> str:
+    """The task whose training split the target phase uses; empty if nothing is trained.
+
+    Raises:
+        ValueError: if a substitute has another type or other labels.
+    """
     if task.type.is_untrained:
         return ""
     name = task.train_on or task.name
-    substitute = replaced.get(name, name)
+    substitute = substitutes.get(name, name)
     trained = get(substitute)
     if (trained.kind, trained.labels) != (task.kind, task.labels):
         raise ValueError(
-            f"{substitute} cannot stand in for {name}: it is {trained.kind} with the labels "
+            f"{substitute} cannot replace {name}: it is {trained.kind} with the labels "
             f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
         )
     return substitute

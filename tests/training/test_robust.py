@@ -11,12 +11,7 @@ from torch import nn
 
 from xltkit.training import loop
 from xltkit.training.loop import Batch
-from xltkit.training.robust import (
-    Adversarial,
-    Ball,
-    RandomPerturbation,
-    perturbed,
-)
+from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, perturbed
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5
 

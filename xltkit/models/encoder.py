@@ -28,10 +28,7 @@ TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set,
 POSITION_SCALE = 0.1
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
-    "xlm-roberta-base": (
-        "FacebookAI/xlm-roberta-base",
-        "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
-    ),
+    "xlm-roberta-base": ("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089"),
     "xlm-roberta-large": (
         "FacebookAI/xlm-roberta-large",
         "c23d21b0620b635a76227c604d44e43a9f0ee389",

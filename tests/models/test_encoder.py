@@ -1,0 +1,142 @@
+"""Encoders of several architectures, their heads, and what a saved stage looks like."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+
+from xltkit.models import encoder
+from xltkit.models.encoder import Model
+from xltkit.tasks.base import Head
+
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+    "pad_token_id": 1,
+}
+INPUTS = {
+    "input_ids": torch.tensor([[0, 5, 6, 7, 2], [0, 8, 2, 1, 1]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+}
+CLASSES = Head("sequence", 3)
+
+
+def checkpoint(folder, architecture="xlm-roberta", dtype=torch.float32):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(architecture, **SMALL)
+    model = AutoModelForMaskedLM.from_config(config).to(dtype)
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("architecture", ["xlm-roberta", "bert", "modernbert", "deberta-v2"])
+def test_scores_and_hidden_states_equal_the_librarys(tmp_path, architecture):
+    library = checkpoint(tmp_path, architecture)
+    model = Model(str(tmp_path), {"text": Head("masked")}).eval()
+    select = torch.zeros_like(INPUTS["input_ids"], dtype=torch.bool)
+    select[0, 2] = select[1, 1] = True
+    with torch.no_grad():
+        expected = library(**INPUTS, output_hidden_states=True)
+        scores = model("text", select=select, **INPUTS)
+        states = model.layers([1, 2], **INPUTS)
+    assert torch.allclose(scores, expected.logits[select], atol=1e-5)
+    real = INPUTS["attention_mask"].bool()
+    for layer in (1, 2):
+        assert torch.allclose(states[layer][real], expected.hidden_states[layer][real], atol=1e-5)
+    with pytest.raises(ValueError, match="1 to 3"):
+        model.layers([4], **INPUTS)
+
+
+def test_layers_above_the_last_one_read_are_not_run(tmp_path):
+    checkpoint(tmp_path)
+    model = Model(str(tmp_path), {}).eval()
+    ran = []
+    for number, block in enumerate(model.encoder.encoder.layer, 1):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    model.layers([2], **INPUTS)
+    assert ran == [1, 2]
+    model.hidden(**INPUTS)
+    assert ran == [1, 2, 1, 2, 3]
+
+
+def test_padding_changes_no_pooled_score(tmp_path):
+    checkpoint(tmp_path)
+    model = Model(str(tmp_path), {"nli": CLASSES}).eval()
+    short = {name: value[1:, :3] for name, value in INPUTS.items()}
+    assert torch.allclose(model("nli", **INPUTS)[1], model("nli", **short)[0], atol=1e-5)
+
+
+def test_weights_are_fp32_whatever_the_checkpoint_says(tmp_path):
+    checkpoint(tmp_path, dtype=torch.bfloat16)
+    model = Model(str(tmp_path), {"nli": CLASSES, "text": Head("masked")})
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, masked):
+    heads = {"nli": CLASSES} | ({"text": Head("masked")} if masked else {})
+    model = Model(tiny, heads).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    encoder.save_encoder(model, tokenizer, tmp_path)
+    inputs = tokenizer(["Anna eats ."], return_tensors="pt")
+    library = AutoModel.from_pretrained(tmp_path).eval()
+    restored = Model(str(tmp_path), {"nli": CLASSES}).eval()
+    encoder.load_heads(restored, tmp_path)
+    with torch.no_grad():
+        hidden = library(**inputs).last_hidden_state
+        assert torch.allclose(model.hidden(**inputs), hidden, atol=1e-6)
+        assert torch.allclose(model("nli", **inputs), restored("nli", **inputs), atol=1e-6)
+        if masked:
+            whole = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+            select = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
+            scores = model("text", select=select, **inputs)
+            assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
+
+
+def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
+    shutil.copytree(tiny, tmp_path / "copy")
+    copy = str(tmp_path / "copy")
+    assert encoder.fingerprint(tiny) == encoder.fingerprint(copy)
+    checkpoint(tmp_path / "copy")
+    fingerprints = {encoder.fingerprint(tiny), encoder.fingerprint(copy)}
+    model = AutoModel.from_pretrained(tiny)
+    for change in (0.0, 1.0):
+        with torch.no_grad():
+            next(model.parameters()).add_(change)
+        folder = tmp_path / str(change)
+        model.save_pretrained(folder, max_shard_size="50KB")  # in several files
+        assert not (folder / "model.safetensors").exists()
+        fingerprints.add(encoder.fingerprint(str(folder)))
+    assert len(fingerprints) == 4
+
+
+def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
+    shutil.copytree(tiny, tmp_path / "copy")
+    first = encoder.load_tokenizer(str(tmp_path / "copy"))
+    assert encoder.load_tokenizer(str(tmp_path / "copy")) is first
+    model = Model(tiny, {})
+    saved = set()
+    for folder, length in ((tmp_path / "a", 5), (tmp_path / "b", 7)):
+        first(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
+        folder.mkdir()
+        encoder.save_encoder(model, first, folder)
+        saved.add((folder / "tokenizer.json").read_bytes())
+    assert len(saved) == 1
+    shutil.copyfile(encoder.MICRO / "tokenizer.json", tmp_path / "copy" / "tokenizer.json")
+    assert len(encoder.load_tokenizer(str(tmp_path / "copy"))) > len(first)
+
+
+@pytest.mark.parametrize("name", ["no-such-encoder", "./nowhere", "organisation/unknown-model"])
+def test_an_unknown_encoder_is_refused_with_the_remedy(name):
+    with pytest.raises(ValueError, match=r"folder") as caught:
+        encoder.check_encoder(name)
+    assert name in str(caught.value)

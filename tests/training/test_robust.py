@@ -6,10 +6,9 @@ import math
 
 import pytest
 import torch
-from test_loop import fresh, objective, run, same, weights
+from test_loop import fresh, gradients, objective, run, same, weights
 from torch import nn
 
-from xltkit.training import loop
 from xltkit.training.loop import Batch
 from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, perturbed
 
@@ -47,32 +46,32 @@ def backpropagated(losses):
 
 def test_freelb_on_a_linear_loss_is_what_one_computes_by_hand():
     method = Adversarial(steps=3, radius=0.5, step_size=0.3, start=0.0)
-    found = backpropagated(method.losses(linear, Toy(), batch_of(4)))
+    losses = backpropagated(method.losses(linear, Toy(), batch_of(4)))
     # Four words at (1, 0) lose 12. The gradient of the block has length 5 * sqrt(4) = 10, so a
     # perturbation of length d adds 10 d: 0, then 0.3, then 0.6 cut to 0.5; each counts a third.
-    assert found == pytest.approx([12 / 3, 15 / 3, 17 / 3])
-    without = Adversarial(steps=3, radius=0.0, step_size=0.3, start=0.0)
-    assert backpropagated(without.losses(linear, Toy(), batch_of(4)))[2] == pytest.approx(18 / 3)
+    assert losses == pytest.approx([12 / 3, 15 / 3, 17 / 3])
+    unlimited = Adversarial(steps=3, radius=0.0, step_size=0.3, start=0.0)
+    assert backpropagated(unlimited.losses(linear, Toy(), batch_of(4)))[2] == pytest.approx(18 / 3)
 
 
 def test_parameters_learn_from_every_step_or_from_the_last():
-    gradients = []
+    learned = []
     for accumulate in (True, False):
         model = Toy()
         method = Adversarial(steps=4, start=0.0, accumulate=accumulate)
         losses = backpropagated(method.losses(linear, model, batch_of(2)))
         assert len(losses) == (4 if accumulate else 1)
-        gradients.append(model.words.weight.grad)
+        learned.append(model.words.weight.grad)
     # a linear loss has one gradient everywhere, and the four quarters add up to it
-    assert torch.allclose(gradients[0], gradients[1])
-    assert torch.allclose(gradients[0][1], 2 * SLOPE)
+    assert torch.allclose(learned[0], learned[1])
+    assert torch.allclose(learned[0][1], 2 * SLOPE)
 
 
 def test_linf_moves_every_number_alike():
     method = Adversarial(steps=2, radius=0.1, step_size=0.3, start=0.0, norm="linf")
-    found = backpropagated(method.losses(linear, Toy(), batch_of(1)))
+    losses = backpropagated(method.losses(linear, Toy(), batch_of(1)))
     # an embedding of length 1 and width 2 has numbers of size 1 / sqrt(2)
-    assert found[1] * 2 == pytest.approx(3 + 7 * 0.1 / math.sqrt(2))
+    assert losses[1] * 2 == pytest.approx(3 + 7 * 0.1 / math.sqrt(2))
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
@@ -92,8 +91,7 @@ def test_nothing_leaves_the_ball_and_padding_stays(norm):
 
 
 def test_noise_is_as_long_as_it_says():
-    batch = batch_of(*[50] * 40)
-    ball = Ball(Toy(), batch.inputs)
+    ball = Ball(Toy(), batch_of(*[50] * 40).inputs)
     gaussian = ball.noise(0.3, "gaussian", 1).norm(dim=-1)
     assert float(gaussian.square().mean().sqrt()) == pytest.approx(0.3, rel=0.03)
     inside = ball.noise(0.3, "ball", 1).norm(dim=-1)
@@ -102,56 +100,48 @@ def test_noise_is_as_long_as_it_says():
     assert float((inside < 0.3 / math.sqrt(2)).float().mean()) == pytest.approx(0.5, abs=0.05)
 
 
-METHODS = {
-    "adversarial": Adversarial(start=0.0),
-    "linf": Adversarial(start=0.0, norm="linf", accumulate=False),
-    "noise": RandomPerturbation(radius=0.0),
-}
-
-
 @pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "linking"])
-def test_at_no_radius_every_method_is_plain_training(tiny, tokenizer, name):
-    made = objective(tokenizer, name)
+def test_methods_on_every_type_of_task(tiny, tokenizer, name):
+    made = objective(tiny, tokenizer, name)
     (batch,) = made.batches(0, 1)
     model = fresh(tiny, made).eval()
-    plain = float(made(model, batch).detach())
-    close = {"rel": 1e-4, "abs": 1e-4}
+    before = made(model, batch)
+    # without a perturbation the loss is that of the task
     for method in (RandomPerturbation(radius=0.0), Adversarial(step_size=0.0, start=0.0)):
         losses = backpropagated(method.losses(made, model, batch))
-        assert sum(losses) == pytest.approx(plain, **close)
+        assert sum(losses) == pytest.approx(float(before.detach()), rel=1e-4, abs=1e-4)
+    # the ascent raises it
+    method = Adversarial(steps=4, radius=4.0, step_size=2.0, start=0.0)
+    losses = backpropagated(method.losses(made, model, batch))
+    assert losses[-1] > losses[0]
+    # and nothing is left on the model
+    assert torch.equal(before, made(model, batch))
 
 
-@pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "linking"])
-def test_the_ascent_raises_the_loss_of_every_kind(tiny, tokenizer, name):
-    made = objective(tokenizer, name)
+def test_an_error_takes_the_perturbation_away(tiny, tokenizer):
+    made = objective(tiny, tokenizer, "nli")
     (batch,) = made.batches(0, 1)
     model = fresh(tiny, made).eval()
-    method = Adversarial(steps=4, radius=4.0, step_size=2.0, start=0.0)
-    found = backpropagated(method.losses(made, model, batch))
-    assert found[-1] > found[0]
+    before = made(model, batch)
+    with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
+        made(model, batch)
+    assert torch.equal(before, made(model, batch))
 
 
-@pytest.mark.parametrize("method", ["adversarial", "linf"])
-@pytest.mark.parametrize("name", ["nli", "pos", "qa"])
-def test_accumulation_gives_the_gradient_of_the_whole_batch(
-    tiny, tokenizer, name, method, monkeypatch
-):
-    monkeypatch.setenv("XLTKIT_PRECISION", "no")
-    loop.device.precision.cache_clear()
-    made = objective(tokenizer, name)
-    gradients = []
-    for parts in (1, 4):
-        model = fresh(tiny, made).eval()
-        for batch in made.batches(2, parts):
-            backpropagated(METHODS[method].losses(made, model, batch))
-        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-    for key, whole in gradients[0].items():
-        assert torch.allclose(whole, gradients[1][key], atol=2e-4, rtol=1e-3), key
-    loop.device.precision.cache_clear()
+@pytest.mark.parametrize(
+    "method", [Adversarial(start=0.0), Adversarial(start=0.0, norm="linf", accumulate=False)]
+)
+@pytest.mark.parametrize("name", ["nli", "qa"])
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, tokenizer, name, method, request):
+    request.getfixturevalue("fp32")
+    made = objective(tiny, tokenizer, name, robust=method)
+    whole, parts = (gradients(fresh(tiny, made), made, count) for count in (1, 4))
+    for key in whole:
+        assert torch.allclose(whole[key], parts[key], atol=2e-5, rtol=1e-3), key
 
 
 def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny, tokenizer):
-    made = objective(tokenizer, "nli")
+    made = objective(tiny, tokenizer, "nli")
     (batch,) = made.batches(0, 1)
     model = fresh(tiny, made).train()
     torch.manual_seed(5)
@@ -161,39 +151,24 @@ def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny, tokenizer):
     assert float(made(model, batch).detach()) / 3 != first  # another mask, another loss
 
 
-def test_nothing_is_left_on_the_model(tiny, tokenizer):
-    made = objective(tokenizer, "nli")
-    (batch,) = made.batches(0, 1)
-    model = fresh(tiny, made).eval()
-    before = made(model, batch)
-    for method in METHODS.values():
-        backpropagated(method.losses(made, model, batch))
-    assert torch.equal(before, made(model, batch))
-    with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
-        made(model, batch)
-    assert torch.equal(before, made(model, batch))  # an error takes the hook away, too
-
-
 @pytest.mark.parametrize("method", [Adversarial(), RandomPerturbation()])
 def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, tokenizer, tmp_path, method, killed_at):
-    made = objective(tokenizer, "nli")
-    made.robust = method
+    made = objective(tiny, tokenizer, "nli", robust=method)
     whole = weights(run(tiny, made, tmp_path / "whole"))
     with killed_at(7):
         run(tiny, made, tmp_path / "torn", checkpoint_seconds=0.0)
     assert same(whole, weights(run(tiny, made, tmp_path / "torn")))
-    made.robust = None
-    plain = weights(run(tiny, made, tmp_path / "plain"))
-    assert not same(whole, plain)
+    standard = objective(tiny, tokenizer, "nli")
+    assert not same(whole, weights(run(tiny, standard, tmp_path / "standard")))
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    ("method", "setting", "named"),
     [
-        (lambda: Adversarial(norm="l1"), "l2 or linf"),
-        (lambda: RandomPerturbation(distribution="cauchy"), "gaussian"),
+        (Adversarial, {"norm": "l1"}, "l2 or linf"),
+        (RandomPerturbation, {"distribution": "cauchy"}, "gaussian"),
     ],
 )
-def test_bad_settings_are_named(make, named):
+def test_bad_settings_are_named(method, setting, named):
     with pytest.raises(ValueError, match=named):
-        make()
+        method(**setting)

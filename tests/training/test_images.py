@@ -1,0 +1,358 @@
+"""Training on pictures and on a teacher's vectors: losses by hand, the queue, batches, stages."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from xltkit.keys import file_digest
+from xltkit.models import vision
+from xltkit.models.encoder import Model, load_tokenizer
+from xltkit.models.heads import Joint
+from xltkit.studies.make import make
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import evaluation_stage, training_stages
+from xltkit.studies.store import Store
+from xltkit.studies.study import study
+from xltkit.tasks import TrainingSet
+from xltkit.tasks.rows import training_rows
+from xltkit.training.batches import Plan
+from xltkit.training.contrast import Memory, info_nce
+from xltkit.training.phases import Evaluate
+from xltkit.training.phases_images import Distil, ImageText
+from xltkit.training.supervised import encode
+
+FEW = TrainingSet("captions", "qas", 40)
+QUICK = {"steps": 3, "batch_size": 8}
+
+
+def objective(phase, tiny, tokenizer, store, steps=6):
+    """The objective of a phase as a stage puts it together."""
+    encoded = encode(replace(phase, max_length=96), tiny)
+    lengths = [[len(example) for example in e.examples] for e in encoded]
+    shares = phase.weights([p.examples for p in phase.training_sets])
+    plan = Plan(lengths, shares, steps, 8, seed=3)
+    return phase.objective(encoded, plan, tokenizer, 3, store=store.folder)
+
+
+def trained(phase, store, encoder, seed=0, **options):
+    (stage,) = training_stages(Recipe(encoder, (phase,)), seed)
+    return make(stage, store, **options)
+
+
+def recalls(phase, store, encoder="micro", languages=("en", "qbe"), examples=100):
+    """R@1 by language; the stage is trained first if the store does not have it."""
+    recipe = Recipe(encoder, (phase,))
+    (stage,) = training_stages(recipe, 0)
+    last = evaluation_stage(recipe, 0, stage, Evaluate("captions", languages, examples=examples))
+    scores = pd.read_parquet(make(last, store) / "result" / "scores.parquet")
+    return scores.query("metric == 'r@1'").set_index("language")["value"].to_dict()
+
+
+# --- the loss ------------------------------------------------------------------------------------
+
+IMAGES = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+TEXTS = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+APART = torch.arange(2)
+HALF = 2 * math.sqrt(0.5)  # twice the cosine of 45 degrees
+
+
+def minus_log_share(right, *scores):
+    return math.log(sum(map(math.exp, scores))) - right
+
+
+def test_the_loss_of_two_pairs_is_what_one_computes_by_hand():
+    first = minus_log_share(2, 2, 0) + minus_log_share(2, 2, HALF)
+    second = minus_log_share(HALF, HALF, HALF) + minus_log_share(HALF, 0, HALF)
+    losses = info_nce(IMAGES, TEXTS, 2.0, APART)
+    assert losses.tolist() == pytest.approx([first / 2, second / 2])
+    assert torch.allclose(info_nce(TEXTS, IMAGES, 2.0, APART), losses)
+    alike = torch.ones(7, 3)
+    assert torch.allclose(info_nce(alike, alike, 9.0, torch.arange(7)), torch.tensor(7.0).log())
+
+
+def test_two_captions_of_one_picture_are_no_negatives_of_each_other():
+    images = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    texts = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    losses = info_nce(images, texts, 1.0, torch.tensor([5, 5, 2])).tolist()
+    first = minus_log_share(1, 1, 0) + minus_log_share(1, 1, 0)
+    second = minus_log_share(0.6, 0.6, 0.8) + minus_log_share(0.6, 0.6, 0)
+    third = minus_log_share(1, 1, 0, 0) + minus_log_share(1, 1, 0, 0.8)
+    assert losses == pytest.approx([first / 2, second / 2, third / 2])
+    assert not np.allclose(losses, info_nce(images, texts, 1.0, torch.arange(3)).tolist())
+
+
+def test_a_queue_adds_its_vectors_as_negatives_and_an_empty_one_nothing():
+    empty = (torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+    without = info_nce(IMAGES, TEXTS, 2.0, APART)
+    assert torch.equal(info_nce(IMAGES, TEXTS, 2.0, APART, empty), without)
+    old = torch.tensor([[-1.0, 0.0], [0.0, -1.0]])  # far from everything
+    by_text = minus_log_share(2, 2, 0, -2, 0), minus_log_share(HALF, HALF, HALF, -HALF, -HALF)
+    by_image = minus_log_share(2, 2, HALF, -2, 0), minus_log_share(HALF, 0, HALF, 0, -2)
+    losses = info_nce(IMAGES, TEXTS, 2.0, APART, (old, old, torch.tensor([8, 9])))
+    assert losses.tolist() == pytest.approx(np.add(by_text, by_image) / 2)
+    # what the queue has of the batch's pictures is no negative of them
+    losses = info_nce(IMAGES, TEXTS, 2.0, APART * 0, (old, old, torch.tensor([0, 0])))
+    assert losses.tolist() == [0, 0]
+
+
+def test_the_scale_starts_at_its_value_is_clamped_and_comes_back():
+    head = Joint(4, 4, "mean", True)
+    assert float(head.scale().detach()) == pytest.approx(1 / 0.07)
+    for far, limit, way in ((9.0, 100.0, 1), (-9.0, 1.0, -1)):
+        with torch.no_grad():
+            head.log_scale.fill_(far)
+        assert float(head.scale().detach()) == pytest.approx(limit)
+        (way * head.scale()).backward()
+        torch.optim.SGD([head.log_scale], lr=0.5 / limit).step()
+        assert float(head.scale().detach()) == pytest.approx(limit * math.exp(-way * 0.5))
+        head.log_scale.grad = None
+
+
+def test_the_oldest_pairs_fall_out_of_the_queue():
+    memory = Memory(5, 2)
+    assert [len(part) for part in memory.read()] == [0, 0, 0]
+    kept = []
+    for numbers in ([1, 2], [3, 4], [5, 6, 7]):
+        vectors = torch.tensor([[float(n), 0.0] for n in numbers], requires_grad=True)
+        memory.add(vectors, -vectors, torch.tensor(numbers))
+        kept = [*numbers, *kept][:5]
+        images, texts, found = memory.read()
+        assert found.tolist() == kept and int(memory.filled) == len(kept)
+        assert images.tolist() == [[1, 0]] * len(kept) == (-texts).tolist()  # of length 1
+        assert not images.requires_grad
+    memory.add(torch.ones(8, 2), torch.ones(8, 2), torch.arange(8))  # more than it can hold
+    assert memory.read()[2].tolist() == [0, 1, 2, 3, 4]
+    assert images.tolist() == [[1, 0]] * 5  # what was read is not changed by what is added
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_each_caption_comes_with_its_picture(tiny, tokenizer, store):
+    phase = ImageText((TrainingSet("captions", "qas", 9), TrainingSet("captions", "qbu", 12)))
+    made = objective(phase, tiny, tokenizer, store)
+    batches = [made.batches(step, 1)[0] for step in range(6)]
+    assert {batch.training_set for batch in batches} == {0, 1}
+    for batch in batches:
+        rows = training_rows(phase.training_sets[batch.training_set])
+        features = vision.features("micro-vision", rows, store.folder)[batch.labels.numpy()]
+        assert np.array_equal(batch.inputs["pictures"].numpy(), features)
+        captions = [tokenizer(texts)["input_ids"] for texts in rows["texts"][:]]
+        for ids, row in zip(batch.inputs["input_ids"], batch.labels, strict=True):
+            assert [i for i in ids.tolist() if i != 1] in captions[int(row)]
+        # one scene has one number, in whatever language it is told
+        assert torch.equal(batch.inputs["numbers"], batch.labels)
+
+
+def test_a_paraphrase_stands_where_the_picture_would(tiny, tokenizer, store, monkeypatch):
+    monkeypatch.setattr(vision, "features", lambda *_: pytest.fail("pictures were looked at"))
+    made = objective(ImageText(FEW, against="paraphrase", queue=20), tiny, tokenizer, store)
+    model = Model(tiny, made.heads()).eval()
+    made.prepare(model)
+    head = model.heads["captions"]
+    queue = None
+    for step in range(2):  # in the second step the first one's pairs are negatives, too
+        (batch,) = made.batches(step, 1)
+        ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+        one, two = (head(model.hidden(ids[i::2], mask[i::2]), mask[i::2]) for i in (0, 1))
+        by_hand = info_nce(two, one, 1 / 0.07, batch.inputs["numbers"], queue).sum()
+        loss = made(model, batch)
+        assert float(loss.detach()) == pytest.approx(float(by_hand.detach()), rel=1e-4)
+        queue = model.memory.read()
+        assert len(queue[2]) == 8 * (step + 1) and queue[0].shape == (len(queue[2]), 128)
+    assert torch.equal(queue[2][:8], batch.inputs["numbers"])
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    """The texts that teachers read; they answer with vectors of ten numbers drawn at random."""
+    read = []
+
+    def answer(teacher, texts, store):
+        read.append((teacher, list(texts)))
+        return np.random.default_rng(len(texts)).normal(size=(len(texts), 10)).astype(np.float16)
+
+    monkeypatch.setattr(vision, "teacher_vectors", answer)
+    return read
+
+
+def test_distillation_is_the_squared_distance_from_the_teacher(tiny, tokenizer, store, teacher):
+    made = objective(Distil(FEW), tiny, tokenizer, store)
+    texts = [text for texts in training_rows(FEW)["texts"][:] for text in texts]
+    assert teacher == [("micro-clip", texts)]
+    model = Model(tiny, made.heads()).eval()
+    (batch,) = made.batches(0, 1)
+    ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"][..., None]
+    hidden = model.hidden(ids, mask[..., 0])
+    vectors = model.heads["captions"].text((hidden * mask).sum(1) / mask.sum(1))
+    encoded = [tokenizer(text)["input_ids"] for text in texts]
+    rows = [encoded.index([i for i in row.tolist() if i != 1]) for row in ids]
+    targets = torch.from_numpy(made.targets[0][rows]).float()
+    by_hand = float((vectors - targets).square().mean(1).sum().detach())
+    assert float(made(model, batch).detach()) == pytest.approx(by_hand, rel=1e-5)
+    # a part without examples repeats one, and counts for nothing
+    parts = made.batches(0, 10)
+    assert [part.targets for part in parts] == [1] * 8 + [0] * 2
+    losses = [float(made(model, part).detach()) for part in parts]
+    assert sum(losses) == pytest.approx(by_hand, rel=1e-4) and losses[8:] == [0, 0]
+
+
+def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer, store, teacher):
+    training_set = TrainingSet("caption-pairs", "qas", 20)
+    made = objective(Distil(training_set), tiny, tokenizer, store)
+    rows = training_rows(training_set)
+    assert teacher[0][1] == rows["translation"][:] != rows["text"][:]
+    (batch,) = made.batches(0, 1)
+    for ids, row in zip(batch.inputs["input_ids"], batch.labels, strict=True):
+        assert [i for i in ids.tolist() if i != 1] == tokenizer(rows["text"][int(row)])["input_ids"]
+
+
+# --- stages --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, locked, killed_at):
+    phase = ImageText(FEW, locked=locked, queue=30, steps=6, batch_size=8)
+    whole = trained(phase, store, tiny)
+    cut = Store(tmp_path / "cut")
+    with killed_at(4):
+        trained(phase, cut, tiny, checkpoint_seconds=0)
+    resumed = trained(phase, cut, tiny, checkpoint_seconds=0)
+    files = ["model.safetensors", "heads.safetensors"]
+    files += [] if locked else ["tower/model.safetensors"]
+    assert [file_digest(whole / f) for f in files] == [file_digest(resumed / f) for f in files]
+
+
+def test_a_locked_tower_is_looked_through_once_and_left_alone(tiny, store, monkeypatch):
+    files = sorted((vision.MICRO_CLIP / "tower").iterdir())
+    before = [file_digest(file) for file in files]
+    pictures = []
+    forward = vision.Tower.forward
+    monkeypatch.setattr(
+        vision.Tower, "forward", lambda tower, pixels: pictures.append(0) or forward(tower, pixels)
+    )
+    folder = trained(ImageText(FEW, **QUICK), store, tiny)
+    trained(ImageText(FEW, **QUICK, queue=10), store, tiny)  # another stage, the same pictures
+    assert len(pictures) == 1 and not (folder / "tower").exists()
+    recalls(ImageText(FEW, **QUICK), store, tiny, ("qas", "qbu"), 20)
+    assert len(pictures) == 2  # the test pictures are the same in every language
+    assert [file_digest(file) for file in files] == before
+    heads = load_file(folder / "heads.safetensors")
+    assert {n for n in heads if ".image." in n} == {"captions.image.weight", "captions.image.bias"}
+
+
+def test_a_trained_tower_changes_and_captions_are_scored_with_it(tiny, store, monkeypatch):
+    phase = ImageText(FEW, locked=False, **QUICK)
+    folder = trained(phase, store, tiny)
+    network = AutoModel.from_pretrained(folder / "tower")
+    shipped = AutoModel.from_pretrained(vision.MICRO_CLIP / "tower")
+    for name, parameter in network.named_parameters():
+        assert not torch.equal(parameter, shipped.get_parameter(name)), name
+    assert not any(".image." in name for name in load_file(folder / "heads.safetensors"))
+    towers = []
+    features = vision.features
+    monkeypatch.setattr(
+        vision, "features", lambda name, *rest: towers.append(name) or features(name, *rest)
+    )
+    recalls(phase, store, tiny, languages=("en",), examples=10)
+    assert towers == [str(folder / "tower")]
+
+
+@pytest.mark.parametrize(
+    ("phase", "at_least", "at_most"),
+    [
+        # captions find pictures in a language that had none
+        (ImageText(TrainingSet("captions", "en", 400), steps=30, batch_size=32), 30, 100),
+        # captions of other pictures teach nothing; chance is 2
+        (
+            ImageText(TrainingSet("captions", "en", 400, shuffled=True), steps=30, batch_size=32),
+            0,
+            9,
+        ),
+        # a student finds the pictures of its teacher
+        (
+            Distil(
+                TrainingSet("caption-pairs", "qbe", 400),
+                learning_rate=2e-3,
+                steps=40,
+                batch_size=32,
+            ),
+            30,
+            100,
+        ),
+    ],
+)
+def test_what_is_learned(phase, at_least, at_most, store):
+    values = recalls(phase, store, examples=50).values()
+    assert at_least <= min(values) and max(values) <= at_most
+
+
+def test_a_stage_is_a_teacher_as_it_pools_and_if_it_has_a_tower(tiny, store):
+    first = trained(ImageText(FEW, locked=False, pooling="first", **QUICK), store, tiny)
+    mean = trained(ImageText(FEW, **QUICK), store, tiny)
+    inputs = load_tokenizer(tiny)(["some words"], return_tensors="pt")
+    for folder in (first, mean):
+        hidden = Model(str(folder), {}).eval().hidden(**inputs)
+        pooled = hidden[:, 0] if folder == first else hidden.mean(1)
+        weights = load_file(folder / "heads.safetensors")
+        by_hand = pooled @ weights["captions.text.weight"].T + weights["captions.text.bias"]
+        vectors = vision.teacher_vectors(str(folder), ["some words"], store.folder)
+        assert np.allclose(vectors, by_hand.detach().numpy(), atol=2e-3)
+    assert vision.tower_of(str(first)) == str(first / "tower")
+    assert recalls(Distil(FEW, teacher=str(first), **QUICK), store, tiny, ("qas",), 10)
+    with pytest.raises(ValueError, match="No pictures lie in the space of"):
+        recalls(Distil(FEW, teacher=str(mean), **QUICK), store, tiny, ("qas",), 10)
+
+
+# --- keys and refusals ---------------------------------------------------------------------------
+
+
+def key(phase, seed=0):
+    return training_stages(Recipe("micro", (phase,)), seed)[-1].key
+
+
+def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
+    shipped = ImageText(FEW, **QUICK)
+    shutil.copytree(vision.MICRO_CLIP / "tower", tmp_path / "tower")
+    copied = replace(shipped, tower=str(tmp_path / "tower"))
+    assert key(copied) == key(shipped) != key(shipped, seed=1)
+    config = tmp_path / "tower" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    others = [{"tower": "pixels"}, {"locked": False}, {"queue": 9}, {"against": "paraphrase"}]
+    phases = [shipped, copied, *(replace(shipped, **change) for change in others)]
+    assert len({key(phase) for phase in phases}) == 6
+    assert key(Distil(FEW)) != key(Distil(FEW, teacher=str(vision.MICRO_CLIP / "tower")))
+
+
+@pytest.mark.parametrize(
+    ("phase", "settings", "message"),
+    [
+        (ImageText, (["nli"],), r"ImageText is given \['nli'\]; it trains on one task"),
+        (ImageText, (["captions", "emoji"],), "one task of pictures with captions"),
+        (ImageText, {"against": "words"}, "'words'; it can be image or paraphrase"),
+        (ImageText, {"accumulation": 2}, "leave accumulation 1"),
+        (ImageText, {"tower": "pixels", "locked": False}, "nothing to train"),
+        (ImageText, {"queue": -1}, "queue is -1"),
+        (ImageText, {"tower": "micro-visoin"}, "'micro-visoin' is no image tower"),
+        (Distil, (["pos"],), r"Distil is given \['pos'\]; it trains on captions, text or"),
+        (Distil, {"teacher": "mini-clip"}, "'mini-clip' is no image tower"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_trained(phase, settings, message):
+    with pytest.raises(ValueError, match=message):
+        key(phase(*settings) if isinstance(settings, tuple) else phase(FEW, **settings))
+
+
+def test_without_an_image_space_captions_are_not_scored():
+    arms = {"words": Recipe("micro", (ImageText(FEW, against="paraphrase"),))}
+    with pytest.raises(ValueError, match="ends with ImageText"):
+        study(arms, ["captions"], [0], languages=["en"])

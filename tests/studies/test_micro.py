@@ -14,7 +14,6 @@ from xltkit.keys import file_digest
 from xltkit.models.encoder import MICRO, Model, load_tokenizer
 from xltkit.models.vision import MICRO_CLIP
 from xltkit.studies import build_micro as micro
-from xltkit.studies import build_micro_clip as micro_clip
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
@@ -92,13 +91,13 @@ def test_the_same_document_belongs_to_a_language_whatever_its_knobs():
 
 
 def test_two_rebuilds_of_the_clip_are_the_same_to_the_byte(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(micro_clip, "SCENES", 40)
+    monkeypatch.setattr(micro, "SCENES", 40)
     digests = []
     for name in ("first", "second"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / f"store-{name}"))
-        micro_clip.main(["--out", str(tmp_path / name), "--steps", "2"])
-        digests.append({f: file_digest(tmp_path / name / f) for f in micro_clip.FILES})
+        micro.main_clip(["--out", str(tmp_path / name), "--steps", "2"])
+        digests.append({f: file_digest(tmp_path / name / f) for f in micro.CLIP_FILES})
     assert digests[0] == digests[1]
     assert digests[0]["model.safetensors"][:16] in capsys.readouterr().out
     shipped = {file.name for file in MICRO_CLIP.iterdir()}
-    assert shipped == {file.partition("/")[0] for file in micro_clip.FILES}
+    assert shipped == {file.partition("/")[0] for file in micro.CLIP_FILES}

@@ -267,33 +267,20 @@ def test_a_trained_tower_changes_and_captions_are_scored_with_it(tiny, store, mo
     assert towers == [str(folder / "tower")]
 
 
-@pytest.mark.parametrize(
-    ("phase", "at_least", "at_most"),
-    [
-        # captions find pictures in a language that had none
-        (ImageText(TrainingSet("captions", "en", 400), steps=30, batch_size=32), 30, 100),
-        # captions of other pictures teach nothing; chance is 2
-        (
-            ImageText(TrainingSet("captions", "en", 400, shuffled=True), steps=30, batch_size=32),
-            0,
-            9,
-        ),
-        # a student finds the pictures of its teacher
-        (
-            Distil(
-                TrainingSet("caption-pairs", "qbe", 400),
-                learning_rate=2e-3,
-                steps=40,
-                batch_size=32,
-            ),
-            30,
-            100,
-        ),
-    ],
-)
-def test_what_is_learned(phase, at_least, at_most, store):
-    values = recalls(phase, store, examples=50).values()
-    assert at_least <= min(values) and max(values) <= at_most
+def test_captions_find_pictures_also_in_a_language_that_had_none(store):
+    def values(**options):
+        captions = TrainingSet("captions", "en", 300, **options)
+        phase = ImageText(captions, steps=20, batch_size=32)
+        return recalls(phase, store, examples=50).values()
+
+    assert min(values()) > 40  # chance is 2
+    assert max(values(shuffled=True)) < 10  # captions of other pictures teach nothing
+
+
+def test_a_student_finds_the_pictures_of_its_teacher(store):
+    pairs = TrainingSet("caption-pairs", "qbe", 300)
+    phase = Distil(pairs, steps=20, batch_size=32, learning_rate=2e-3)
+    assert min(recalls(phase, store, examples=50).values()) > 40
 
 
 def test_a_stage_is_a_teacher_as_it_pools_and_if_it_has_a_tower(tiny, store):

@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from xltkit.analysis.intervals import difference, of_mean, student
-from xltkit.analysis.items import Block, Items, shares
+from xltkit.analysis.intervals import difference, t_test, variance_of_mean
+from xltkit.analysis.items import Block, Items, draw_weights
+from xltkit.analysis.items import items as items_of
 
 CELL = ("task", "language")
 WEIGHTS = {CELL: 1.0}
-Arrays = tuple[np.ndarray, np.ndarray]  # top and bottom (arms, seeds, items)
+Arrays = tuple[np.ndarray, np.ndarray]  # numerator and denominator (arms, seeds, items)
 
 
 def normal(
@@ -39,8 +40,8 @@ def normal(
 
     gap = by_seed * draw(studies, seeds, 1) + by_item * draw(studies, 1, items)
     gap = gap + alone * draw(studies, seeds, items)
-    top = np.stack([gap, np.zeros_like(gap)], axis=1).reshape(2 * studies, seeds, items)
-    return top, np.ones_like(top)
+    numerator = np.stack([gap, np.zeros_like(gap)], axis=1).reshape(2 * studies, seeds, items)
+    return numerator, np.ones_like(numerator)
 
 
 def _chances(
@@ -59,8 +60,8 @@ def _chances(
 def binary(random: np.random.Generator, studies: int, seeds: int, items: int, **more) -> Arrays:
     """Right or wrong."""
     chances = _chances(random, studies, seeds, items, **more)
-    top = 100.0 * (random.random(chances.shape) < chances)
-    return top, np.ones_like(top)
+    numerator = 100.0 * (random.random(chances.shape) < chances)
+    return numerator, np.ones_like(numerator)
 
 
 def chunks(random: np.random.Generator, studies: int, seeds: int, items: int, **more) -> Arrays:
@@ -85,35 +86,40 @@ STRUCTURES: dict[str, Callable[..., Arrays]] = {
 }
 
 
-def study(top: np.ndarray, bottom: np.ndarray) -> Items:
+def study(numerator: np.ndarray, denominator: np.ndarray) -> Items:
     """Arms 0, 2, 4 ... and their baselines 1, 3, 5 ... as one study, whose draws they share."""
-    block = Block((CELL,), top[:, :, None, :], bottom[:, :, None, :])
-    return Items(tuple(map(str, range(len(top)))), tuple(range(top.shape[1])), (block,))
+    block = Block((CELL,), numerator[:, :, None, :], denominator[:, :, None, :])
+    return Items(tuple(map(str, range(len(numerator)))), tuple(range(numerator.shape[1])), (block,))
 
 
 def by_kit(items: Items, method: str) -> pd.DataFrame:
     """What ``compare`` would say of every study."""
     rows = []
     for a, b in zip(items.arms[::2], items.arms[1::2], strict=True):
-        seeds = items.values(a, WEIGHTS) - items.values(b, WEIGHTS)
+        seeds = items.scores(a, WEIGHTS) - items.scores(b, WEIGHTS)
         if method == "seeds":
             rows.append(difference(seeds))
             continue
         alone, beside = items.variance(a, b, WEIGHTS)
-        some = method == "both" and of_mean(seeds)
-        rows.append(difference(seeds, beside) if some else student(seeds.mean(), alone, np.inf))
+        some = method == "both" and variance_of_mean(seeds)
+        rows.append(difference(seeds, beside) if some else t_test(seeds.mean(), alone, np.inf))
     return pd.DataFrame(rows)
 
 
 def naive(items: Items) -> pd.DataFrame:
     """The percentile intervals of a bootstrap that draws seeds and items with replacement."""
     (block,) = items.blocks
-    random, count = np.random.default_rng(0), block.top.shape[-1]
+    random, count = np.random.default_rng(0), block.numerator.shape[-1]
     found, draws = [], 500
-    weights, runs = shares(random, draws, count), shares(random, draws, len(items.seeds))
+    weights, runs = (
+        draw_weights(random, draws, count),
+        draw_weights(random, draws, len(items.seeds)),
+    )
     for first in range(0, len(items.arms), 200):
-        top, bottom = (x[first : first + 200, :, 0] @ weights.T for x in (block.top, block.bottom))
-        ratios = top / np.where(bottom, bottom, 1)
+        numerator, denominator = (
+            x[first : first + 200, :, 0] @ weights.T for x in (block.numerator, block.denominator)
+        )
+        ratios = numerator / np.where(denominator, denominator, 1)
         means = np.einsum("bs,asb->ab", runs, ratios[::2] - ratios[1::2])
         low, high = np.quantile(means, [0.025, 0.975], axis=1)
         p = 2 * np.minimum((means <= 0).mean(1), (means >= 0).mean(1))
@@ -146,33 +152,33 @@ def simulated(name: str, seeds: int, studies: int, items: int = 200) -> Items:
 
 
 def same_recipe(
-    top: np.ndarray, bottom: np.ndarray, seeds: int, studies: int, items: int = 0
+    numerator: np.ndarray, denominator: np.ndarray, seeds: int, studies: int, items: int = 0
 ) -> Items:
     """Studies of two arms that are the same, cut out of runs of one recipe.
 
     Args:
-        top: of runs (runs, items), of one recipe with other seeds.
-        bottom: likewise.
+        numerator: of runs (runs, items), of one recipe with other seeds.
+        denominator: likewise.
         seeds: runs of each arm; no run is in both.
         studies: how many to cut.
         items: drawn with replacement for each study; 0 keeps them all as they are.
     """
     random = np.random.default_rng([seeds, items])
-    tops, bottoms = [], []
+    numerators, denominators = [], []
     for _ in range(studies):
-        runs = random.permutation(len(top))[: 2 * seeds].reshape(2, seeds)
-        some = random.integers(top.shape[1], size=items) if items else slice(None)
-        tops.append(top[runs][..., some])
-        bottoms.append(bottom[runs][..., some])
-    return study(*(np.concatenate(x).astype(float) for x in (tops, bottoms)))
+        runs = random.permutation(len(numerator))[: 2 * seeds].reshape(2, seeds)
+        some = random.integers(numerator.shape[1], size=items) if items else slice(None)
+        numerators.append(numerator[runs][..., some])
+        denominators.append(denominator[runs][..., some])
+    return study(*(np.concatenate(x).astype(float) for x in (numerators, denominators)))
 
 
 def components(items: Items, arm: int = 0) -> dict[str, float]:
     """Standard deviations of a difference, in points: by seed, by item, by both (one item)."""
     (block,) = items.blocks
-    gap = (block.pull[arm] - block.pull[arm + 1])[:, 0] * block.top.shape[-1]
+    gap = (block.influence[arm] - block.influence[arm + 1])[:, 0] * block.numerator.shape[-1]
     seeds, count = gap.shape
-    values = items.values(str(arm), WEIGHTS) - items.values(str(arm + 1), WEIGHTS)
+    values = items.scores(str(arm), WEIGHTS) - items.scores(str(arm + 1), WEIGHTS)
     alone = ((gap - gap.mean(0)) ** 2).sum() / ((seeds - 1) * count)
     by_item = (gap.mean(0) ** 2).sum() / count - alone / seeds
     by_seed = values.var(ddof=1) - alone / count
@@ -195,10 +201,12 @@ def runs(task: str, steps: int, count: int) -> Arrays:
     """Real runs of one recipe in the microworld: sums over the transfer languages (runs, items)."""
     import xltkit as xlt
 
-    found = xlt.study({"one": xlt.encoder("micro")}, [task], range(count), steps=steps).run().items
+    found = items_of(
+        xlt.study({"one": xlt.encoder("micro")}, [task], range(count), steps=steps).run()
+    )
     (block,) = found.blocks  # the microworld is parallel
-    transfer = [language != "en" for _, language in block.cells]
-    return tuple(x[0][:, transfer].sum(1) for x in (block.top, block.bottom))
+    transfer = [language != "en" for _, language in block.columns]
+    return tuple(x[0][:, transfer].sum(1) for x in (block.numerator, block.denominator))
 
 
 def two_recipes(task: str, steps: int, count: int) -> dict[str, float]:
@@ -208,9 +216,11 @@ def two_recipes(task: str, steps: int, count: int) -> dict[str, float]:
     base = xlt.encoder("micro")
     between = xlt.Intermediate(["choice"], steps=60, batch_size=16, learning_rate=5e-4)
     arms = {"none": base, "text": base.then(between)}
-    (block,) = xlt.study(arms, [task], range(count), steps=steps).run().items.blocks
-    transfer = [language != "en" for _, language in block.cells]
-    return components(study(*(x[:, :, transfer].sum(2) for x in (block.top, block.bottom))))
+    (block,) = items_of(xlt.study(arms, [task], range(count), steps=steps).run()).blocks
+    transfer = [language != "en" for _, language in block.columns]
+    return components(
+        study(*(x[:, :, transfer].sum(2) for x in (block.numerator, block.denominator)))
+    )
 
 
 RUNS = {"ner": 60, "choice": 80}  # tasks and their steps
@@ -233,7 +243,7 @@ def main() -> None:
     found = {task: runs(task, steps, options.real) for task, steps in RUNS.items()}
     if options.save:
         arrays = {f"{t}_{n}": a.astype(np.uint16) for t, two in found.items()
-                  for n, a in zip(("top", "bottom"), two, strict=True)}  # fmt: skip
+                  for n, a in zip(("numerator", "denominator"), two, strict=True)}  # fmt: skip
         np.savez_compressed(options.save, **arrays)
     for task, arrays in found.items():
         halves = study(*(x[: options.real // 2 * 2].reshape(2, -1, x.shape[1]) for x in arrays))

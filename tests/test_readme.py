@@ -43,7 +43,7 @@ PARSED_ONLY = {
 }
 BLOCKS_PARSED_ONLY = {
     "dask_jobqueue": "needs a cluster with SLURM",
-    'averages(results.scores, "xtreme-r")': "needs scores of real tasks; test_benchmark has them",
+    'averages(results.scores, "xtreme-r")': "needs scores of real tasks; test_averages has them",
 }
 PROGRAMS = ("make", "python", "xltkit", "jupyter", "accelerate", "torchrun", "dask", "pip", "conda",
             "git", "pre-commit", "tensorboard", "hf", "nvidia-smi")  # fmt: skip

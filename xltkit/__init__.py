@@ -35,7 +35,6 @@ _HOMES = {
 _MODULES = {
     "analysis": "analysis",
     "attacks": "evaluation.attacks",
-    "claims": "analysis.claims",
     "data": "data.loading",
     "embeddings": "explore.embeddings",
     "languages": "data.languages",
@@ -45,7 +44,6 @@ _MODULES = {
     "plots_matrix": "explore.plots_matrix",
     "plots_pictures": "explore.plots_pictures",
     "saved": "studies.saved",
-    "stats": "analysis.compare",
     "tasks": "tasks",
     "tokens": "explore.tokens",
     "widgets": "explore.widgets",

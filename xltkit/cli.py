@@ -151,7 +151,7 @@ def _report() -> int:
 
 
 def _publish(names: Sequence[str]) -> int:
-    from xltkit.analysis import claims
+    from xltkit.analysis import claims_table
     from xltkit.explore import plots
     from xltkit.studies import saved
 
@@ -159,7 +159,7 @@ def _publish(names: Sequence[str]) -> int:
         folders = saved.publish(names)
         print("\n".join(map(str, folders)))
         published = folders[0].parent
-        figure = plots.claims(claims.table(saved.read_all(published))).figure
+        figure = plots.claims(claims_table(saved.read_all(published))).figure
         # Without the version of matplotlib in it, the same claims are the same file.
         options = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
         figure.savefig(published / "claims.png", **options)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xltkit.analysis import items as resample
+from xltkit.analysis import items
 
 HERE = Path(__file__).parent
 STUDIES = 2000
@@ -32,17 +32,22 @@ def calibration():
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """400 draws know a standard error to 4 %, and are quicker than 2,000."""
-    monkeypatch.setattr(resample, "RESAMPLES", 400)
+    monkeypatch.setattr(items, "RESAMPLES", 400)
 
 
 def calibrated(found: dict[str, float]) -> bool:
     return 93 <= found["coverage"] <= 97 and abs(found["size"] - 5) <= LUCK
 
 
+def slow(*values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 NAMES = [
-    "seeds matter most", "items matter most", "both alike", "neither (chance)", "heavy tails",
-    "binary, mean 0.9", "binary, few differ", "corpus F1",
-]  # fmt: skip
+    "both alike",
+    *slow("seeds matter most", "items matter most", "neither (chance)", "heavy tails"),
+    *slow("binary, mean 0.9", "binary, few differ", "corpus F1"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,6 +56,7 @@ def test_intervals_over_seeds_and_items_cover_with_three_seeds(calibration, name
     assert calibrated(found), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["both alike", "neither (chance)", "corpus F1"])
 def test_intervals_over_seeds_and_items_cover_with_five_seeds(calibration, name):
     found = calibration.judged(calibration.simulated(name, 5, STUDIES, items=100), "both")
@@ -68,11 +74,13 @@ def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibrat
     assert calibration.judged(items, "seeds")["coverage"] < 85
 
 
-@pytest.mark.parametrize("task", ["ner", "choice"])
+@pytest.mark.parametrize("task", ["ner", *slow("choice")])
 @pytest.mark.parametrize(("seeds", "items"), [(3, 0), (5, 0), (3, 200)])
 def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task, seeds, items):
     saved = np.load(HERE / "same_recipe.npz", allow_pickle=False)
-    cut = calibration.same_recipe(saved[f"{task}_top"], saved[f"{task}_bottom"], seeds, 600, items)
+    cut = calibration.same_recipe(
+        saved[f"{task}_numerator"], saved[f"{task}_denominator"], seeds, 600, items
+    )
     luck = 3 * 100 * np.sqrt(0.05 * 0.95 / 600)
     for method in ("seeds", "both"):
         found = calibration.judged(cut, method)

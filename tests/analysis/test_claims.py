@@ -9,8 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltkit.analysis import claims
-from xltkit.analysis.claims import CLAIMS, VERDICTS, Claim, Measured, dealt, gain, noted, verdict
+from xltkit.analysis.claims import (
+    CLAIMS,
+    VERDICTS,
+    Claim,
+    Measured,
+    claims_table,
+    gain,
+    permute_arms,
+    read_claims,
+    retrieval_above_rest,
+    table_row,
+    verdict,
+    verdict_shares,
+)
 from xltkit.batch.runs import read_runs
 from xltkit.files import root
 from xltkit.studies import saved as published
@@ -49,18 +61,18 @@ def test_a_gain_is_a_mean_of_transfer_languages_then_of_tasks():
     assert gain(run, ("nli",), ("none",), tasks=("xnli", "nli")).difference == pytest.approx(2)
     assert gain(run, ("squad",), ("none",)) is None
     assert gain(run, ("nli",), ("none",), tasks=("xnli",)) is None
-    above = claims.retrieval_above_rest(run, ("nli",), "none")
+    above = retrieval_above_rest(run, ("nli",), ("none",))
     assert above.difference == pytest.approx(8) and above.arms == "nli - none"
 
 
-def test_what_a_notebook_noted_is_read_from_its_table():
+def test_what_a_notebook_worked_out_is_read_from_its_table():
     table = pd.DataFrame({"arm": ["a", "b"], "gain": [1.0, 2], "low": [0.0, 1], "high": [2.0, 3]})
-    run = saved(scores(VALUES), picked=table)
-    columns = ("gain", "low", "high")
-    found = noted(run, "picked", {"arm": "b"}, columns, "b - none")
-    assert found[:4] == ("b - none", 2, 1, 3) and found.n_seeds == 3
-    assert noted(run, "picked", {"arm": "c"}, columns, "") is None
-    assert noted(run, "other", {}, columns, "") is None
+    run = saved(scores(VALUES), selection=table)
+    options = {"columns": ("gain", "low", "high"), "arms": "b - none"}
+    row = table_row(run, ["other", "selection"], {"arm": ["b"]}, **options)
+    assert row[:4] == ("b - none", 2, 1, 3) and row.n_seeds == 3
+    assert table_row(run, ["selection"], {"arm": ["c"]}, **options) is None
+    assert table_row(run, ["other"], {}, **options) is None
 
 
 @pytest.mark.parametrize(
@@ -75,26 +87,33 @@ def test_a_verdict_reads_the_interval(low, high, none, says):
     assert verdict(Measured("", 0.0, low, high), none).startswith(says)
 
 
-def test_a_claim_has_a_row_for_every_run_and_one_if_there_is_none():
-    one = Claim("it helps", "someone", 5.0, "no", "run", lambda run: gain(run, ("nli",), ("none",)))
-    other = Claim("it does not", "someone", 0.0, "no", "another", one.way)
+def test_a_claim_has_a_row_for_every_run_and_one_if_there_is_none(tmp_path):
+    claim = 'by = "someone"\nconfirmed = "no"\nmeasure = "gain"\narm = ["nli"]\nover = ["none"]\n'
+    (tmp_path / "claims.toml").write_text(
+        f'[[claims]]\nclaim = "it helps"\nfigure = 5\nnotebook = "run"\n{claim}'
+        f'[[claims]]\nclaim = "it does not"\nis_null = true\nnotebook = "another"\n{claim}'
+    )
+    claims = read_claims(tmp_path / "claims.toml")
+    assert claims[0].figure == 5 and np.isnan(claims[1].figure)
     runs = {"run": saved(scores(VALUES, 0.1)), "run-2": saved(scores(VALUES, 0.2))}
-    table = claims.table(runs, [one, other])
+    table = claims_table(runs, claims)
     assert list(table["run"].fillna("")) == ["run", "run-2", ""]
     assert list(table["verdict"]) == ["agrees", "agrees", "not measured"]
     assert (table["p_holm"].iloc[:2] >= table["p"].iloc[:2]).all()
-    assert claims.shares({"t": table}).loc["t"].tolist() == [100, 0, 0]
+    assert verdict_shares({"t": table}).loc["t"].tolist() == [100, 0, 0]
+    with pytest.raises(ValueError, match="no measure 'gian'"):
+        Claim("", "", "", "run", "gian").measured(runs["run"])
 
 
-def test_arms_with_names_dealt_out_are_told_apart_one_time_in_twenty():
+def test_permuted_arms_are_told_apart_one_time_in_twenty():
     names = [(arm, task) for arm in "abcd" for task in ("nli", "pos", "qa", "ner")]
-    # d is better by far: with its name dealt out nothing of that may be left
+    # d is better by far: with the names permuted nothing of that may be left
     run = saved(scores({n: (90 + 20 * (n[0] == "d"),) * 3 for n in names}, 1.0, seeds=5))
     assert verdict(gain(run, "d", "a")) == "agrees"
-    ways = [gain(dealt(run, deal), "d", "a") for deal in range(200)]
-    wrong = np.mean([verdict(way) != VERDICTS[2] for way in ways])
+    verdicts = [verdict(gain(permute_arms(run, seed), "d", "a")) for seed in range(200)]
+    wrong = np.mean([v != VERDICTS[2] for v in verdicts])
     assert 0.01 <= wrong <= 0.1, wrong
-    assert sorted(dealt(run, 1).main["value"]) == sorted(run.main["value"])
+    assert sorted(permute_arms(run, 1).main["value"]) == sorted(run.main["value"])
 
 
 @pytest.fixture
@@ -146,8 +165,8 @@ def test_the_claims_are_rebuilt_from_what_is_published():
     runs = published.read_all()
     notebooks = tuple(block["notebook"] for block in read_runs(root()).values())
     assert all(name.startswith(notebooks) for name in runs)
-    table = claims.table(runs)
-    assert set(table["claim"]) == {claim.says for claim in CLAIMS}
+    table = claims_table(runs)
+    assert set(table["claim"]) == {claim.claim for claim in CLAIMS}
     measured = table[table["verdict"] != "not measured"]
     assert len(measured) >= 12 and measured["difference"].between(-100, 100).all()
     assert {claim.notebook for claim in CLAIMS} <= set(notebooks)

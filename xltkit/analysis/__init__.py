@@ -1,1 +1,43 @@
-"""Tidy tables in, honest statements out."""
+"""Tidy tables in, honest statements out: comparisons, intervals, consistency, claims."""
+
+from xltkit.analysis.attacks import report
+from xltkit.analysis.averages import averages
+from xltkit.analysis.claims import (
+    CLAIMS,
+    claims_table,
+    permute_arms,
+    verdict,
+    verdict_shares,
+)
+from xltkit.analysis.compare import compare, interaction, per_seed, summary
+from xltkit.analysis.consistency import consistency, pairwise
+from xltkit.analysis.errors import buckets, error_overlap
+from xltkit.analysis.intervals import difference, holm, t_interval
+from xltkit.analysis.mixed_pairs import penalty, score_matrix
+from xltkit.analysis.selection import select_arms
+from xltkit.analysis.submission import write_submission
+
+__all__ = [
+    "CLAIMS",
+    "averages",
+    "buckets",
+    "claims_table",
+    "compare",
+    "consistency",
+    "difference",
+    "error_overlap",
+    "holm",
+    "interaction",
+    "pairwise",
+    "penalty",
+    "per_seed",
+    "permute_arms",
+    "report",
+    "score_matrix",
+    "select_arms",
+    "summary",
+    "t_interval",
+    "verdict",
+    "verdict_shares",
+    "write_submission",
+]

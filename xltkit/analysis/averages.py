@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from xltkit.tasks import get
 from xltkit.tasks.suites.benchmarks import METRICS, Benchmark, benchmark
-
-_NUMBERS = ["average", "without_english", "english", "gap"]
-_OURS = "ours: the mean over its {} tasks; the official script can compute none"
 
 
 def averages(
@@ -22,8 +20,8 @@ def averages(
     mean of exact match and F1. Groups and benchmark are unweighted means over their tasks, so
     that a task with few languages counts as much as one with many (XTREME evaluate.py:286-319).
 
-    Missing is missing: a number that would need a score that is not there is NaN, and ``missing``
-    names the tasks and languages. Scores of other tasks and languages are not used.
+    Missing is missing: a number that would need a missing score is NaN, and ``missing`` names the
+    tasks and languages. Scores of other tasks and languages are not used.
 
     Args:
         scores: columns task, language, metric, value (0 to 100) and those of ``by``.
@@ -39,80 +37,84 @@ def averages(
         training sets, are not the benchmark's.
 
     Raises:
-        ValueError: for an unknown benchmark, a column that is not there, scores of another split
-            than test, or two scores of the same thing.
+        ValueError: for an unknown benchmark, a missing column, scores of another split than test,
+            or two scores of the same thing.
     """
     whole = benchmark(name)
-    by = [by] if isinstance(by, str) else list(by)
-    keys = [*by, "task", "language", "metric"]
-    _check(scores, keys)
-    wanted = scores[scores["task"].isin(whole.tasks)]
-    groups = wanted.groupby(by, observed=True, sort=False) if by else [((), wanted)]
-    tables = []
-    for key, group in groups:
-        values = group.set_index(["task", "metric", "language"])["value"]
-        table = _table(values, whole)
-        if told := _departures(group):
-            table["definition"] = told
-        for at, (column, value) in enumerate(zip(by, key, strict=True)):
-            table.insert(at, column, value)
-        tables.append(table)
-    if not tables:
+    by = list(by)
+    _check(scores, [*by, "task", "language", "metric"])
+    used = scores[scores["task"].isin(whole.tasks)]
+    if used.empty:
         raise ValueError(
             f"There is no score of a task of {name}: it has {', '.join(whole.tasks)}; the table "
             f"has {', '.join(map(str, scores['task'].unique())) or 'no rows'}."
         )
+    tables = []
+    for key, group in used.groupby(by, observed=True, sort=False):
+        table = _averages(group.set_index(["task", "metric", "language"])["value"], whole)
+        if departures := _departures(group):
+            table["definition"] = f"not the benchmark's: {', '.join(departures)}"
+        for place, (column, value) in enumerate(zip(by, key, strict=True)):
+            table.insert(place, column, value)
+        tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _departures(scores: pd.DataFrame) -> str:
-    """In what the scores are not those that the benchmark asks for, as far as the table says."""
-    told = []
-    if "examples" in scores and (scores["examples"] > 0).any():
-        told.append("of a part of the test items")
-    if "train_set" in scores:
-        usual = {t: get(t).train_on or t for t in scores["task"].unique()}
-        other = scores[~scores["train_set"].isin(["-"])]
-        trained = dict(zip(other["task"], other["train_set"], strict=True))
-        told += [f"{t} trained on {s}" for t, s in trained.items() if s != usual[t]]
-    return "not the benchmark's: " + ", ".join(told) if told else ""
-
-
 def _check(scores: pd.DataFrame, keys: list[str]) -> None:
-    if absent := [c for c in [*keys, "value"] if c not in scores.columns]:
-        raise ValueError(f"No column {absent} in the scores; they have {list(scores.columns)}.")
-    if "split" in scores and (other := sorted(set(scores["split"]) - {"test"})):
-        raise ValueError(f"The scores are of {other}; a benchmark's average is of split 'test'.")
-    if (twice := scores.duplicated(keys)).any():
-        first = scores.loc[twice, keys].iloc[0].to_dict()
+    if missing := [name for name in [*keys, "value"] if name not in scores.columns]:
+        raise ValueError(f"No column {missing} in the scores; they have {list(scores.columns)}.")
+    if "split" in scores and (scores["split"] != "test").any():
+        splits = sorted(set(scores["split"]) - {"test"})
+        raise ValueError(f"The scores are of {splits}; a benchmark's average is of split 'test'.")
+    repeated = scores.duplicated(keys)
+    if repeated.any():
         raise ValueError(
-            f"There are two scores of {first}. Keep one, or name the column that tells them apart "
-            "in by=[...]."
+            f"There are two scores of {scores.loc[repeated, keys].iloc[0].to_dict()}. Keep one, or "
+            "name the column that tells them apart in by=[...]."
         )
 
 
-def _table(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
-    rows, tasks, missing = [], {}, {}
+def _departures(scores: pd.DataFrame) -> list[str]:
+    """In what the scores are not those that the benchmark asks for, as far as the table says."""
+    departures = []
+    if "examples" in scores and (scores["examples"] > 0).any():
+        departures.append("of a part of the test items")
+    if "train_set" in scores:
+        trained = scores[scores["train_set"] != "-"].drop_duplicates("task", keep="last")
+        for task, train_set in zip(trained["task"], trained["train_set"], strict=True):
+            if train_set != (get(task).train_on or task):
+                departures.append(f"{task} trained on {train_set}")
+    return departures
+
+
+def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
+    """The table of one group of ``by``; ``values`` are indexed by task, metric and language."""
+    rows = []
+    tasks = {}
+    missing = {}
     for task, languages in whole.tasks.items():
         metrics = METRICS[task]
         index = pd.MultiIndex.from_product([[task], metrics, languages])
-        table = values.reindex(index).droplevel(0).unstack(0)[list(metrics)].astype(float)
-        by_metric = pd.DataFrame({metric: _numbers(table[metric]) for metric in metrics})
-        for metric in metrics if len(metrics) > 1 else ():
-            gone = _missing(table[[metric]])
-            rows.append(_row("metric", task, metric, by_metric[metric], gone))
-        tasks[task], missing[task] = by_metric.mean(axis=1, skipna=False), _missing(table)
+        scores = values.reindex(index).droplevel(0).unstack(0)[list(metrics)].astype(float)
+        averages_by_metric = {name: _numbers(scores[name]) for name in metrics}
+        if len(metrics) > 1:
+            for name, numbers in averages_by_metric.items():
+                rows.append(_row("metric", task, name, numbers, _missing(scores[[name]])))
+        tasks[task] = _mean(averages_by_metric.values())
+        missing[task] = _missing(scores)
         rows.append(_row("task", task, " and ".join(metrics), tasks[task], missing[task]))
-    for level, parts in (("group", whole.groups), ("benchmark", {whole.name: whole.tasks})):
-        for part, names in parts.items():
-            mean = pd.DataFrame({task: tasks[task] for task in names}).mean(axis=1, skipna=False)
-            gone = "; ".join(f"{task}: {missing[task]}" for task in names if missing[task])
-            rows.append(_row(level, part, "", mean, gone))
+    groups = [("group", name, members) for name, members in whole.groups.items()]
+    for level, name, members in [*groups, ("benchmark", whole.name, whole.tasks)]:
+        absent = "; ".join(f"{task}: {missing[task]}" for task in members if missing[task])
+        rows.append(_row(level, name, "", _mean(tasks[task] for task in members), absent))
     if whole.ours:
-        rows[-1]["definition"] = _OURS.format(len(whole.tasks))
-    out = pd.DataFrame(rows)
-    out.insert(0, "benchmark", whole.name)
-    return out
+        count = len(whole.tasks)
+        rows[-1]["definition"] = (
+            f"ours: the mean over its {count} tasks; the official script can compute none"
+        )
+    table = pd.DataFrame(rows)
+    table.insert(0, "benchmark", whole.name)
+    return table
 
 
 def _row(level: str, name: str, metric: str, numbers: pd.Series, missing: str) -> dict:
@@ -121,14 +123,27 @@ def _row(level: str, name: str, metric: str, numbers: pd.Series, missing: str) -
 
 
 def _numbers(scores: pd.Series) -> pd.Series:
-    """Of the scores of one metric by language, NaN where missing."""
-    english = scores.get("en", float("nan"))
+    """The averages of the scores of one metric by language, NaN where one is missing."""
+    english = scores.get("en", np.nan)
     others = scores.drop("en", errors="ignore").mean(skipna=False)
-    mean = scores.mean(skipna=False)
-    return pd.Series([mean, others, english, english - others], index=_NUMBERS)
+    average = scores.mean(skipna=False)
+    return pd.Series(
+        {
+            "average": average,
+            "without_english": others,
+            "english": english,
+            "gap": english - others,
+        }
+    )
 
 
-def _missing(table: pd.DataFrame) -> str:
+def _mean(parts: Sequence[pd.Series]) -> pd.Series:
+    return pd.concat(list(parts), axis=1).mean(axis=1, skipna=False)
+
+
+def _missing(scores: pd.DataFrame) -> str:
     """The languages, rows of the table, that lack a metric."""
-    gone = table.index[table.isna().any(axis=1)]
-    return f"all {len(gone)} languages" if len(gone) == len(table) else ", ".join(gone)
+    languages = scores.index[scores.isna().any(axis=1)]
+    if len(languages) == len(scores):
+        return f"all {len(languages)} languages"
+    return ", ".join(languages)

@@ -1,37 +1,24 @@
-"""Comparing arms: differences with intervals, paired by seed and, if asked for, by example."""
+"""Comparing arms: differences with intervals, paired by seed and, if asked for, by test item."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from xltkit.analysis.intervals import difference, holm, t_interval
-from xltkit.analysis.items import METHODS, tested
+from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
+from xltkit.analysis.items import Column, items
+from xltkit.keys import choose
 from xltkit.studies.results import Results
 
-__all__ = [
-    "best_layer",
-    "by_layer",
-    "compare",
-    "difference",
-    "holm",
-    "interaction",
-    "per_seed",
-    "summary",
-    "t_interval",
-]
-
-
-def _by(by: str | Sequence[str]) -> list[str]:
-    return [by] if isinstance(by, str) else list(by)
-
-
-def _checked(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    unknown = [c for c in columns if c not in table.columns]
-    if unknown:
-        raise ValueError(f"No column {unknown}; by can be any of {sorted(table.columns)}.")
+# Ways to compare, by the question: would the difference hold with other seeds (on these items),
+# with other seeds and items, with other items (of these very models)?
+METHODS = {
+    "seeds": "paired t over seeds",
+    "both": "paired t over seeds and examples",
+    "examples": "bootstrap over examples",
+}
 
 
 def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
@@ -42,53 +29,47 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
     """
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     groups = [*by, "languages", "seed"]
-    inside = table.groupby([*dict.fromkeys([*groups, "task"])], observed=True)[value].mean()
-    return inside.groupby(groups, observed=True).mean().reset_index()
-
-
-def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
-    """The number of degenerate runs of these arms on these tasks."""
-    runs = results.degenerate
-    return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "degenerate"].sum())
+    with_task = list(dict.fromkeys([*groups, "task"]))
+    task_means = table.groupby(with_task, observed=True)[value].mean()
+    return task_means.groupby(groups, observed=True).mean().reset_index()
 
 
 def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.DataFrame:
     """Scores by group: the source language, the mean of the others, the gap, the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
-    the t interval of ``transfer`` over seeds. ``degenerate`` runs (``Results.degenerate``) are
-    counted, and are in all means.
+    the t interval of ``transfer`` over seeds. ``degenerate`` counts the runs at chance or worse
+    (``Results.degenerate``), which are in all means.
     """
-    table, by = results.main, _by(by)
-    _checked(table, by)
+    by = _columns(results, by)
     rows = []
-    for key, group in table.groupby(by, observed=True, sort=False):
+    for key, group in results.main.groupby(by, observed=True, sort=False):
         seeds = per_seed(group, [])
         source = seeds.loc[seeds["languages"] == "source", "value"]
         transfer = seeds.loc[seeds["languages"] == "transfer", "value"]
-        others = group[~group["is_source"]].groupby("language")["value"].mean().sort_values()
         low, high = t_interval(transfer)
-        rows.append(
-            dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-            | {
-                "source": source.mean(),
-                "transfer": transfer.mean(),
-                "low": low,
-                "high": high,
-                "gap": source.mean() - transfer.mean(),
-                "worst five": others[:5].mean(),
-                "worst": ", ".join(others.index[:5]),
-                "seeds": group["seed"].nunique(),
-                "degenerate": _degenerate(results, group["arm"], group["task"]),
-            }
-        )
+        by_language = group[~group["is_source"]].groupby("language")["value"].mean()
+        worst = by_language.sort_values()[:5]
+        row = dict(zip(by, key, strict=True))
+        row |= {
+            "source": source.mean(),
+            "transfer": transfer.mean(),
+            "low": low,
+            "high": high,
+            "gap": source.mean() - transfer.mean(),
+            "worst five": worst.mean(),
+            "worst": ", ".join(worst.index),
+            "seeds": group["seed"].nunique(),
+            "degenerate": _degenerate(results, group["arm"], group["task"]),
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def compare(
     results: Results, baseline: str, by: str | Sequence[str] = "task", method: str = "seeds"
 ) -> pd.DataFrame:
-    """Each arm minus the baseline, paired by seed (and by example), with intervals.
+    """Each arm minus the baseline, paired by seed (and by item), with intervals.
 
     ``method`` says what the interval and ``p`` are about:
 
@@ -101,9 +82,6 @@ def compare(
       all give the same, the interval is over the items alone, and the column ``method`` says so.
     - ``examples``: would these very models differ on other items? Normal, with the bootstrap's
       variance. It says nothing of retraining: two runs of one recipe may well differ.
-    - ``flip seeds``: ``p`` of the question of ``seeds`` without any assumption on how differences
-      are spread, exact; with n seeds never under 2 to the (1 - n), see the column ``smallest_p``.
-    - ``flip examples``: the same of the question of ``examples``. Flips give no interval.
 
     Args:
         results: of a study.
@@ -125,57 +103,33 @@ def compare(
     arms = list(results.study.arms)
     if baseline not in arms or len(arms) < 2:
         raise ValueError(f"baseline is {baseline!r}; the study has the arms {arms} (two or more).")
-    _known(method, METHODS)
-    by = _by(by)
-    table = results.main
-    _checked(table, by)
-    key = ["seed", "task", "base_language"]
-    reference = table.loc[table["arm"] == baseline, [*key, "value"]]
-    paired = table[table["arm"] != baseline].merge(
-        reference, on=key, suffixes=("", "_baseline"), validate="many_to_one"
-    )
-    paired["difference"] = paired["value"] - paired["value_baseline"]
-    paired["languages"] = np.where(paired["is_source"], "source", "transfer")
+    choose("method", method, METHODS)
+    by = _columns(results, by)
+    paired = _paired(results.main, baseline)
     groups = ["arm", *by, "languages"]
     rows = []
-    for name, group in paired.groupby(groups, observed=True, sort=False):
-        cells = group.drop_duplicates(["task", "language"])
-        seeds = per_seed(group, [], "difference")["difference"]
-        arm = group["arm"].iloc[0]
-        rows.append(
-            dict(zip(groups, name, strict=True))
-            | tested(results, (arm, baseline), _weights(cells), seeds.to_numpy(), method)
-            | {
-                "n_examples": int(cells["n"].sum()),
-                "degenerate": _degenerate(results, (arm, baseline), cells["task"]),
-            }
-        )
+    for key, group in paired.groupby(groups, observed=True, sort=False):
+        pair = (group["arm"].iloc[0], baseline)
+        scored = group.drop_duplicates(["task", "language"])
+        differences = per_seed(group, [], "difference")["difference"].to_numpy()
+        row = dict(zip(groups, key, strict=True))
+        row |= _test(results, pair, _weights(scored), differences, method)
+        row |= {
+            "n_examples": int(scored["n"].sum()),
+            "degenerate": _degenerate(results, pair, scored["task"]),
+        }
+        rows.append(row)
     return _corrected(pd.DataFrame(rows), baseline)
 
 
-def _known(method: str, allowed: Iterable[str]) -> None:
-    if method not in allowed:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(allowed)}.")
-
-
-def _corrected(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """With p values corrected over the whole table, and the method and the baseline last."""
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
-    return table.assign(method=table.pop("method"), baseline=baseline)
-
-
-def _weights(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """The weight of each task and language in a mean over languages, then over tasks."""
-    sizes = cells.groupby("task")["task"].transform("size") * cells["task"].nunique()
-    return dict(
-        zip(zip(cells["task"], cells["base_language"], strict=True), 1 / sizes, strict=True)
-    )
-
-
 def interaction(
-    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str],
+    results: Results,
+    baseline: str,
+    by: str,
+    here: Sequence[str],
+    there: Sequence[str],
     method: str = "seeds",
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
     A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
@@ -188,7 +142,7 @@ def interaction(
         by: a column of ``results.scores``, such as ``resource`` or ``family``.
         here: values of that column.
         there: other values of it.
-        method: as in ``compare``: ``seeds``, ``both`` or ``examples``.
+        method: as in ``compare``.
 
     Returns:
         One row per arm: ``gain_here``, ``gain_there``, and of their difference the columns of
@@ -197,90 +151,95 @@ def interaction(
     Raises:
         ValueError: if the baseline is no arm, or a group has no transfer language.
     """
-    arms, table = list(results.study.arms), results.main[~results.main["is_source"]]
-    _checked(table, [by])
-    _known(method, ("seeds", "both", "examples"))
-    groups = {"here": list(here), "there": list(there)}
-    for group in groups.values():
-        if baseline not in arms or not table[by].isin(group).any():
+    choose("method", method, METHODS)
+    _columns(results, by)
+    arms = list(results.study.arms)
+    table = results.main[~results.main["is_source"]]
+    sides = {"here": table[table[by].isin(here)], "there": table[table[by].isin(there)]}
+    for side in sides.values():
+        if baseline not in arms or side.empty:
             raise ValueError(
-                f"baseline is {baseline!r} and a group {group}: arms are {arms}, and {by} of the "
-                f"transfer languages can be {sorted(table[by].unique())}."
+                f"baseline is {baseline!r}, here is {here} and there is {there}: arms are {arms}, "
+                f"and {by} of the transfer languages can be {sorted(table[by].unique())}."
             )
-    sides = {name: table[table[by].isin(group)] for name, group in groups.items()}
     # A task that only one of the two groups has would be taken for a difference of the groups.
     tasks = set(sides["here"]["task"]) & set(sides["there"]["task"])
-    sides = {name: side[side["task"].isin(tasks)] for name, side in sides.items()}
-    means = {
-        name: side.groupby(["seed", "task", "arm"])["value"].mean().unstack("arm")
-        for name, side in sides.items()
-    }
-    gains = {name: m.sub(m[baseline], axis=0).groupby("seed").mean() for name, m in means.items()}
+    gains = {}
+    weights = {}
+    for name, side in sides.items():
+        side = side[side["task"].isin(tasks)]
+        means = side.groupby(["seed", "task", "arm"])["value"].mean().unstack("arm")
+        gains[name] = means.sub(means[baseline], axis=0).groupby("seed").mean()
+        weights[name] = _weights(side.drop_duplicates(["task", "base_language"]))
+    contrast = weights["here"] | {column: -weight for column, weight in weights["there"].items()}
     rows = []
     for arm in arms:
         if arm == baseline:
             continue
-        here_w, there_w = (
-            _weights(side[side["arm"] == arm].drop_duplicates(["task", "base_language"]))
-            for side in sides.values()
-        )
-        weights = here_w | {cell: -weight for cell, weight in there_w.items()}
-        seeds = (gains["here"] - gains["there"])[arm].to_numpy()
-        rows.append(
-            {"arm": arm, "by": by}
-            | {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
-            | tested(results, (arm, baseline), weights, seeds, method)
-            | {"degenerate": _degenerate(results, (arm, baseline), tasks)}
-        )
+        differences = (gains["here"] - gains["there"])[arm].to_numpy()
+        row = {"arm": arm, "by": by}
+        row |= {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
+        row |= _test(results, (arm, baseline), contrast, differences, method)
+        row["degenerate"] = _degenerate(results, (arm, baseline), tasks)
+        rows.append(row)
     return _corrected(pd.DataFrame(rows), baseline)
 
 
-def by_layer(results: Results) -> pd.DataFrame:
-    """Retrieval by layer and pooling: means over seeds and transfer languages, of a sweep.
-
-    Returns:
-        One row per task, arm, ``layer`` (1 is the first) and ``pooling``, with ``value`` in points.
-
-    Raises:
-        ValueError: if the study had no sweep.
-    """
-    table = results.scores
-    table = table[table["metric"].str.contains("@") & table["metric"].str.contains("/")]
-    if table.empty:
-        raise ValueError("The study scored one layer only; type study(..., sweep=True).")
-    where = table["metric"].str.extract(r"@(?P<layer>\d+)/(?P<pooling>\w+)$")
-    table = table.assign(layer=where["layer"].astype(int), pooling=where["pooling"])
-    groups = ["task", "arm", "layer", "pooling"]
-    means = table[~table["is_source"]].groupby(groups, sort=False)["value"].mean()
-    return means.reset_index()
+def _columns(results: Results, by: str | Sequence[str]) -> list[str]:
+    """The columns to group by, if all of them are there."""
+    by = [by] if isinstance(by, str) else list(by)
+    for name in by:
+        choose("column", name, results.main.columns)
+    return by
 
 
-def best_layer(results: Results, baseline: str) -> pd.DataFrame:
-    """Each arm's gain in retrieval at the protocol's layer, and with every arm at its best layer.
+def _paired(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The scores of the other arms, each with its ``difference`` from the baseline's."""
+    keys = ["seed", "task", "base_language"]
+    reference = table.loc[table["arm"] == baseline, [*keys, "value"]]
+    paired = table[table["arm"] != baseline].merge(
+        reference, on=keys, suffixes=("", "_baseline"), validate="many_to_one"
+    )
+    return paired.assign(
+        difference=paired["value"] - paired["value_baseline"],
+        languages=np.where(paired["is_source"], "source", "transfer"),
+    )
 
-    The best layer is picked by the scores in the transfer languages (an oracle); the baseline is
-    read at its best layer, too, so that a gain is not one of having looked.
 
-    Returns:
-        One row per task and arm: ``protocol`` and ``best`` in points, the ``layer`` and
-        ``pooling`` of the best, ``gain`` and ``gain at best`` over the baseline.
-    """
-    swept = by_layer(results)
-    if baseline not in (arms := list(results.study.arms)):
-        raise ValueError(f"baseline is {baseline!r}; the study has the arms {arms}.")
-    best = swept.loc[swept.groupby(["task", "arm"], sort=False)["value"].idxmax()]
-    main = results.main
-    protocol = main[~main["is_source"]].groupby(["task", "arm"])["value"].mean().rename("protocol")
-    table = best.rename(columns={"value": "best"}).join(protocol, on=["task", "arm"])
-    table = table.set_index(["task", "arm"])
-    for name, column in {"gain": "protocol", "gain at best": "best"}.items():
-        table[name] = (
-            table[column]
-            - table[column]
-            .xs(baseline, level="arm")
-            .reindex(table.index.get_level_values("task"))
-            .to_numpy()
-        )
-    return table.reset_index()[
-        ["task", "arm", "protocol", "best", "layer", "pooling", "gain", "gain at best"]
-    ]
+def _test(
+    results: Results,
+    arms: tuple[str, str],
+    weights: Mapping[Column, float],
+    differences: np.ndarray,
+    method: str,
+) -> dict[str, float | str]:
+    """The test of two arms' difference; ``differences`` by seed are sums with these weights."""
+    test = difference(differences) | {"method": METHODS[method]}
+    if method == "seeds":
+        return test
+    alone, beside_seeds = items(results).variance(*arms, weights)
+    if method == "both" and variance_of_mean(differences) > 0:
+        return test | difference(differences, beside_seeds)
+    # The items alone vary: there is one seed, or all seeds are alike, or none is asked about.
+    test |= t_test(differences.mean(), alone, np.inf)
+    return test | {"method": METHODS["examples"]}
+
+
+def _weights(scored: pd.DataFrame) -> dict[Column, float]:
+    """The weight of each task and language in a mean over languages, then over tasks."""
+    languages = scored.groupby("task")["task"].transform("size")
+    weights = 1 / (languages * scored["task"].nunique())
+    columns = zip(scored["task"], scored["base_language"], strict=True)
+    return dict(zip(columns, weights, strict=True))
+
+
+def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
+    """The number of degenerate runs of these arms on these tasks."""
+    runs = results.degenerate
+    return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "degenerate"].sum())
+
+
+def _corrected(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """With p values corrected over the whole table, and the method and the baseline last."""
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
+    return table.assign(method=table.pop("method"), baseline=baseline)

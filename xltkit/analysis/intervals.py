@@ -1,11 +1,11 @@
-"""Intervals and p values of a few numbers: t over seeds, and Holm's correction."""
+"""Intervals and p values of a few numbers: Student's t over seeds, and Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats as scipy_stats
+from scipy import stats
 
 LEVEL = 0.95
 POWER = 0.8
@@ -14,54 +14,73 @@ POWER = 0.8
 def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
     """The t interval of the mean. (A bootstrap over five seeds covers the truth 84 % of the time.)
 
-    Not a number with fewer than two values, or if they are all the same: repeating a number that
-    does not depend on the seed says nothing about how much it could vary.
+    NaN with fewer than two values, or if they are all the same: repeating a number that does not
+    depend on the seed says nothing about how much it could vary.
     """
-    found = student(np.mean(values), of_mean(values), len(values) - 1, level)
-    return found["low"], found["high"]
+    test = t_test(np.mean(values), variance_of_mean(values), len(values) - 1, level)
+    return test["low"], test["high"]
 
 
-def of_mean(values: Sequence[float]) -> float:
-    """The variance of the mean; 0 if nothing varies."""
+def variance_of_mean(values: Sequence[float]) -> float:
+    """The estimated variance of the mean of independent values; 0 if they do not vary."""
     values = np.asarray(values, dtype=float)
-    return values.var(ddof=1) / len(values) if len(values) > 1 and np.ptp(values) else 0.0
+    if len(values) < 2 or not np.ptp(values):
+        return 0.0
+    return values.var(ddof=1) / len(values)
 
 
-def student(mean: float, variance: float, freedom: float, level: float = LEVEL) -> dict[str, float]:
-    """Interval, p value and smallest effect of a mean; not numbers if nothing was seen to vary."""
-    error = np.sqrt(variance) if variance > 0 else np.nan
-    half, power = scipy_stats.t.ppf([(1 + level) / 2, POWER], freedom) * error
+def t_test(
+    mean: float, variance: float, degrees_of_freedom: float, level: float = LEVEL
+) -> dict[str, float]:
+    """Student's t test of a mean against 0, from the variance of that mean.
+
+    Returns:
+        The interval ``low`` to ``high``, the two-sided ``p``, and ``smallest_effect``, the mean
+        that a test at this level would have found with probability ``POWER``. All are NaN if the
+        variance is 0.
+    """
+    standard_error = np.sqrt(variance) if variance > 0 else np.nan
+    quantiles = stats.t.ppf([(1 + level) / 2, POWER], degrees_of_freedom)
+    half_width, power_margin = quantiles * standard_error
     return {
-        "low": float(mean - half),
-        "high": float(mean + half),
-        "p": float(2 * scipy_stats.t.sf(abs(mean) / error, freedom)),
-        "smallest_effect": float(half + power),
+        "low": float(mean - half_width),
+        "high": float(mean + half_width),
+        "p": float(2 * stats.t.sf(abs(mean) / standard_error, degrees_of_freedom)),
+        "smallest_effect": float(half_width + power_margin),
     }
 
 
-def difference(values: Sequence[float], examples: float = 0.0) -> dict[str, float]:
-    """The mean of paired differences, one a seed: its t interval, p value and smallest effect.
+def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str, float]:
+    """The t test of paired differences, one per seed.
 
     Args:
-        values: one a seed.
-        examples: what other test items would add to the variance of the mean. The degrees of
-            freedom grow with it, from those of the seeds, for it is known well: seeds - 1, times
-            the whole variance over that of seeds. (Satterthwaite 1946 squares this ratio. With
-            two degrees of freedom the ratio is itself too uncertain: so squared, intervals of
-            three seeds covered 93 to 94.5 %, and as it is 94.5 to 96.7 %.)
+        values: the difference of two arms with each seed.
+        item_variance: what drawing other test items would add to the variance of the mean. It is
+            known well, for there are many items, so the degrees of freedom grow with it:
+            (seeds - 1) times the whole variance over that of seeds. (Satterthwaite 1946 squares
+            this ratio. With two degrees of freedom the ratio is itself too uncertain: squared,
+            intervals of three seeds covered 93 to 94.5 %, and as it is 94.5 to 96.7 %.)
+
+    Returns:
+        ``difference`` (the mean), the values of ``t_test``, and ``n_seeds``.
     """
-    seeds, mean = of_mean(values), float(np.mean(values))
-    freedom = (len(values) - 1) * (seeds + examples) / seeds if seeds else np.inf
-    found = student(mean, seeds + examples, freedom)
-    return {"difference": mean} | found | {"n_seeds": len(values)}
+    mean = float(np.mean(values))
+    seed_variance = variance_of_mean(values)
+    variance = seed_variance + item_variance
+    degrees_of_freedom = np.inf
+    if seed_variance:
+        degrees_of_freedom = (len(values) - 1) * variance / seed_variance
+    test = t_test(mean, variance, degrees_of_freedom)
+    return {"difference": mean} | test | {"n_seeds": len(values)}
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p values corrected for their number (Holm 1979); missing ones stay missing."""
     p = np.asarray(p_values, dtype=float)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known])]
     corrected = np.full(len(p), np.nan)
-    steps = p[order] * (len(order) - np.arange(len(order)))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
+    present = np.flatnonzero(~np.isnan(p))
+    order = present[np.argsort(p[present])]
+    # The smallest of m p values is multiplied by m, the next by m - 1, ..., and never falls.
+    scaled = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return corrected

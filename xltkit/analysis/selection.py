@@ -1,9 +1,9 @@
-"""What picking the best arm for each task is worth, and how much of that is luck.
+"""What selecting the best arm for each task is worth, and how much of that is luck.
 
 The English-intermediate-training paper reports its headline with the best intermediate task picked
 for each target (Phang et al. 2020). The best of ten noisy numbers is high even if all ten arms are
-the same. Here arms are picked on one half of the test items and on other seeds than they are scored
-on, and the naive figure stands beside it.
+the same. Here arms are selected on one half of the test items and on other seeds than they are
+scored on, and the figure of an in-sample selection stands beside it.
 """
 
 from __future__ import annotations
@@ -15,113 +15,117 @@ import numpy as np
 import pandas as pd
 
 from xltkit.analysis.intervals import t_interval
+from xltkit.analysis.items import metric_terms, ratio
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 
-KEYS = ["arm", "seed", "task", "language"]
+IN_SAMPLE = "in-sample"
+CROSS_VALIDATED = "cross-validated"
+# The rules by what they look at, and how the arms that they select are scored.
+RULES = (
+    ("fixed", IN_SAMPLE),
+    ("fixed", CROSS_VALIDATED),
+    ("best", IN_SAMPLE),
+    ("best", CROSS_VALIDATED),
+    ("source", CROSS_VALIDATED),
+)
 
 
-def _half(example: str) -> int:
-    """In which half an item lies: the same for every arm, seed and language."""
-    return hashlib.sha256(example.encode()).digest()[0] % 2
+def select_arms(results: Results, baseline: str) -> pd.DataFrame:
+    """What the best arm of each task gains over the baseline, by how it was selected.
 
-
-def halves(results: Results) -> pd.DataFrame:
-    """The main metric on either half of the test items.
-
-    Returns:
-        One row per arm, seed, task, language and ``half`` (0 or 1), with ``value`` in points.
-    """
-    table = results.predictions
-    known = {example: _half(example) for example in table["example_id"].unique()}
-    rows = []
-    for key, group in table.groupby([*KEYS, table["example_id"].map(known)], sort=False):
-        task = get(key[2])
-        scores = task.type.metrics(task, group, key[3])
-        rows.append((*key, scores[task.metric]))
-    return pd.DataFrame(rows, columns=[*KEYS, "half", "value"])
-
-
-def gains(results: Results, baseline: str) -> pd.DataFrame:
-    """Each arm minus the baseline by half: means over languages, the source apart.
+    ``fixed``: one arm for all tasks, the best on average. ``best``: the best of each task. Both on
+    the very items and seeds they are scored on (``in-sample``), and on the other half of the items
+    and the other seeds (``cross-validated``, for each seed and half in turn). The difference is at
+    most the luck of the selection: selecting with half of the data also misses more of what is
+    truly better. With a single seed only the items differ. Both rules look at labels of the
+    transfer languages and are an ``oracle``; ``source`` selects for each task by the source
+    language alone, cross-validated, which anyone can do. A task that cannot tell arms apart there
+    (it has no source language, or nothing to learn in it, as retrieval) takes the arm that is best
+    there on average over the others.
 
     Returns:
-        One row per arm, seed, task, half and ``languages`` (``source`` or ``transfer``).
+        One row per ``rule`` (fixed, best, source), ``scored`` (in-sample, cross-validated) and
+        task, and their mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer
+        languages with the t interval over seeds, and the ``arms`` selected.
+
+    Raises:
+        ValueError: if the baseline is no arm, there are not two others, or nothing transfers.
     """
     arms = list(results.study.arms)
     if baseline not in arms or len(arms) < 3:
         raise ValueError(
-            f"baseline is {baseline!r}; the study has the arms {arms}. To pick among arms there "
+            f"baseline is {baseline!r}; the study has the arms {arms}. To select among arms there "
             "must be two or more beside the baseline."
         )
-    table = halves(results)
-    source = table["language"] == results.study.source
-    if source.all():
-        raise ValueError(f"The study scored {results.study.source!r} alone: nothing transfers.")
-    # Searching English by English, a frozen encoder finds itself in every arm.
-    frozen = table["task"].map(lambda name: get(name).type.is_untrained)
-    table = table[~(source & frozen)]
-    table = table.assign(languages=np.where(source[table.index], "source", "transfer"))
-    means = table.groupby(["arm", "seed", "task", "half", "languages"])["value"].mean().unstack(0)
-    return means.drop(columns=baseline).sub(means[baseline], axis=0).stack().rename("gain")
-
-
-def picked(results: Results, baseline: str) -> pd.DataFrame:
-    """What the best arm of each task gains over the baseline, by how it was picked.
-
-    ``fixed``: one arm for all tasks, the best on average. ``best``: the best of each task. Both on
-    the very items and seeds they are scored on (``naive``), and on the other half of the items and
-    the other seeds (``honest``, for each seed and half in turn). The difference is at most the luck
-    of the pick: picking with half of the data also misses more of what is truly better. With a
-    single seed only the items differ. Both rules look at labels of the transfer languages and are
-    an ``oracle``; ``source`` picks for each task by the source language alone, honestly, which
-    anyone can do. A task that cannot tell arms apart there (it has no source language, or nothing
-    to learn in it, as retrieval) takes the arm that is best there on average over the others.
-
-    Returns:
-        One row per ``rule`` (fixed, best, source), ``scored`` (naive, honest) and task, and their
-        mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer languages with
-        the t interval over seeds, and the ``arms`` picked.
-    """
-    table = gains(results, baseline).rename_axis(["seed", "task", "half", "languages", "arm"])
-    grid = table.unstack("arm")
+    gains = _gains(results, baseline)
     rows = []
-    for rule, scored in [
-        ("fixed", "naive"), ("fixed", "honest"), ("best", "naive"), ("best", "honest"),
-        ("source", "honest"),
-    ]:  # fmt: skip
-        if rule == "source" and "source" not in grid.index.unique("languages"):
+    for rule, scored in RULES:
+        if rule == "source" and "source" not in gains.index.unique("languages"):
             continue
-        seeds, arms = _scored(grid, rule, scored == "naive")
-        for task in [*seeds.columns, "all"]:
-            values = seeds.mean(axis=1) if task == "all" else seeds[task]
+        by_seed, selected = _select(gains, rule, scored == IN_SAMPLE)
+        by_seed["all"] = by_seed.mean(axis=1)
+        for task, values in by_seed.items():
             low, high = t_interval(values)
-            names = "" if task == "all" else ", ".join(dict.fromkeys(arms[task]))
+            names = ", ".join(dict.fromkeys(selected.get(task, ())))
             rows.append((rule, scored, task, values.mean(), low, high, names, rule != "source"))
     columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _scored(
-    grid: pd.DataFrame, rule: str, naive: bool
+def _half(item: str) -> int:
+    """In which half an item lies: the same for every arm, seed and language."""
+    return hashlib.sha256(item.encode()).digest()[0] % 2
+
+
+def _gains(results: Results, baseline: str) -> pd.DataFrame:
+    """Gains over the baseline on each half of the items: means over languages, the source apart.
+
+    Rows are ``seed``, ``task``, ``half`` and ``languages`` (source or transfer), columns the arms.
+    """
+    terms = metric_terms(results)
+    halves = {item: _half(item) for item in terms["item"].unique()}
+    keys = ["arm", "seed", "task", "language", "half"]
+    sums = terms.assign(half=terms["item"].map(halves)).groupby([*keys, "part"])
+    sums = sums[["numerator", "denominator"]].sum()
+    metric = pd.Series(ratio(sums["numerator"], sums["denominator"]), sums.index)
+    table = metric.groupby(keys).mean().rename("value").reset_index()
+
+    is_source = table["language"] == results.study.source
+    if is_source.all():
+        raise ValueError(f"The study scored {results.study.source!r} alone: nothing transfers.")
+    # Searching English by English, an encoder that is not trained for it finds itself in every arm.
+    untrained = table["task"].map(lambda name: get(name).type.is_untrained)
+    table["languages"] = np.where(is_source, "source", "transfer")
+    table = table[~(is_source & untrained)]
+    index = ["seed", "task", "half", "languages"]
+    means = table.pivot_table(index=index, columns="arm", values="value")
+    return means.drop(columns=baseline).sub(means[baseline], axis=0)
+
+
+def _select(
+    gains: pd.DataFrame, rule: str, in_sample: bool
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Gains in the transfer languages (seed x task) of the arms a rule picks; and these arms."""
-    looked = "source" if rule == "source" else "transfer"
-    scored = grid.xs("transfer", level="languages")
-    seeds = sorted(grid.index.unique("seed"))
-    arms: dict[str, list[str]] = {}
+    """Gains in the transfer languages (seed x task) of the arms a rule selects; and these arms."""
+    visible = gains.xs("source" if rule == "source" else "transfer", level="languages")
+    transfer = gains.xs("transfer", level="languages")
+    tasks = transfer.index.unique("task")
+    seeds = gains.index.unique("seed")
+    selected: dict[str, list[str]] = {task: [] for task in tasks}
     rows = {}
     for seed, half in product(seeds, (0, 1)):
-        seen = grid.xs(looked, level="languages")
-        if not naive:
+        seen = visible
+        if not in_sample:
             seen = seen.xs(1 - half, level="half")
-            seen = seen.drop(seed, level="seed") if len(seeds) > 1 else seen
-        means = seen.groupby("task").mean()
-        overall = means.mean()
-        means = means.reindex(scored.index.unique("task"))
-        best = (means * 0).fillna(0) + overall if rule == "fixed" else means.fillna(overall)
-        best = best.idxmax(axis=1)
-        rows[seed, half] = {t: scored.loc[(seed, t, half), arm] for t, arm in best.items()}
-        for task, arm in best.items():
-            arms.setdefault(task, []).append(arm)
-    return pd.DataFrame.from_dict(rows, orient="index").groupby(level=0).mean(), arms
+            if len(seeds) > 1:
+                seen = seen.drop(seed, level="seed")
+        by_task = seen.groupby("task").mean()
+        on_average = by_task.mean()
+        if rule == "fixed":
+            best = dict.fromkeys(tasks, on_average.idxmax())
+        else:
+            best = by_task.reindex(tasks).fillna(on_average).idxmax(axis=1)
+        rows[seed, half] = {task: transfer.loc[(seed, task, half), best[task]] for task in tasks}
+        for task in tasks:
+            selected[task].append(best[task])
+    return pd.DataFrame.from_dict(rows, orient="index").groupby(level=0).mean(), selected

@@ -8,66 +8,62 @@ does not read (sentences, questions, contexts) is not written.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import pandas as pd
 
 from xltkit.data import loading as data
 from xltkit.data.readers import PARAPHRASE_LABELS
+from xltkit.studies.results import Results
 from xltkit.tasks import get
 from xltkit.tasks.suites.benchmarks import Benchmark
 from xltkit.tasks.suites.benchmarks import benchmark as find_benchmark
 
-Column = str  # "pred" or "gold"
+# Every writer takes the predictions of one language, the column to write ("pred" or "gold") and the
+# language, and returns the text of the file.
 
 
-class Predicted(Protocol):
-    """What a submission is made of: ``Results`` of a study."""
-
-    predictions: pd.DataFrame
-    study: Any
-
-
-def _labels(rows: pd.DataFrame, column: Column, language: str) -> str:
-    """One label a line."""
+def _labels(rows: pd.DataFrame, column: str, language: str) -> str:
+    """One label per line."""
     return "".join(f"{label}\n" for label in rows[column])
 
 
-def _paraphrase(rows: pd.DataFrame, column: Column, language: str) -> str:
-    """One label a line: 1 for a paraphrase, 0 for none."""
+def _paraphrase(rows: pd.DataFrame, column: str, language: str) -> str:
+    """One label per line: 1 for a paraphrase, 0 for none."""
     return "".join(f"{PARAPHRASE_LABELS.index(label)}\n" for label in rows[column])
 
 
-def _choices(rows: pd.DataFrame, column: Column, language: str) -> str:
-    """One JSON object a line, with the index of the alternative."""
+def _choices(rows: pd.DataFrame, column: str, language: str) -> str:
+    """One JSON object per line, with the index of the alternative."""
     return "".join(json.dumps({"label": int(label)}) + "\n" for label in rows[column])
 
 
-def _tags(rows: pd.DataFrame, column: Column, language: str) -> str:
-    """One tag a line, and a blank line after each sentence."""
-    return "".join("".join(f"{t}\n" for t in tags.split()) + "\n" for tags in rows[column])
+def _tags(rows: pd.DataFrame, column: str, language: str) -> str:
+    """One tag per line, and a blank line after each sentence."""
+    sentences = [tags.split() for tags in rows[column]]
+    return "".join("\n".join([*tags, "", ""]) for tags in sentences)
 
 
-def _answers(rows: pd.DataFrame, column: Column, language: str) -> str:
+def _answers(rows: pd.DataFrame, column: str, language: str) -> str:
     """Predictions: answer by id. Gold: the questions of SQuAD's JSON, with texts of answers."""
     if column == "pred":
         return json.dumps(dict(zip(rows["example_id"], rows["pred"], strict=True)))
-    questions = [
-        {"id": key, "answers": [{"text": text} for text in json.loads(texts)]}
-        for key, texts in zip(rows["example_id"], rows["gold"], strict=True)
-    ]
+    questions = []
+    for key, texts in zip(rows["example_id"], rows["gold"], strict=True):
+        answers = [{"text": text} for text in json.loads(texts)]
+        questions.append({"id": key, "answers": answers})
     return json.dumps({"data": [{"paragraphs": [{"qas": questions}]}]})
 
 
-def _pairs(rows: pd.DataFrame, column: Column, language: str) -> str:
-    """The two ids of a pair in a line; a sentence with nothing in the column is in no pair."""
+def _mined_pairs(rows: pd.DataFrame, column: str, language: str) -> str:
+    """The two ids of a pair per line; a sentence with nothing in the column is in no pair."""
     pairs = zip(rows["example_id"], rows[column], strict=True)
     return "".join(f"{key}\t{english}\n" for key, english in pairs if english)
 
 
-def _found(rows: pd.DataFrame, column: Column, language: str) -> str:
+def _retrieved(rows: pd.DataFrame, column: str, language: str) -> str:
     """For each English sentence, by alphabet, the index of a sentence of the other language.
 
     The published English files are sorted and the others are not (XTREME utils_preprocess.py:
@@ -76,18 +72,18 @@ def _found(rows: pd.DataFrame, column: Column, language: str) -> str:
     """
     test = data.load(get("tatoeba"), "test", language)
     index = {key: i for i, key in enumerate(test["id"])}
-    found = dict(zip(rows["example_id"], rows[column], strict=True))
-    if found.keys() != index.keys():
+    retrieved = dict(zip(rows["example_id"], rows[column], strict=True))
+    if retrieved.keys() != index.keys():
         raise ValueError(
             f"tatoeba in {language!r} has {len(index)} test rows, and the predictions are of "
-            f"{len(found)}, not all the same. Run the study again on the data that is there now."
+            f"{len(retrieved)}, not all the same. Run the study again on the present data."
         )
     english = dict(zip(test["id"], test["english"], strict=True))
     order = sorted(index, key=lambda key: english[key].strip())
-    return "".join(f"{index[found[key]]}\n" for key in order)
+    return "".join(f"{index[retrieved[key]]}\n" for key in order)
 
 
-def _rankings(rows: pd.DataFrame, column: Column, language: str) -> str:
+def _rankings(rows: pd.DataFrame, column: str, language: str) -> str:
     """Ids by mention, JSON lists: predictions best first, gold a list of one.
 
     The kit scores no split without labels, so this takes the owners' labels of Mewsli-X's test.
@@ -101,7 +97,7 @@ class Format(NamedTuple):
 
     folder: str
     suffix: str
-    write: Callable[[pd.DataFrame, Column, str], str]
+    write: Callable[[pd.DataFrame, str, str], str]
 
 
 # LAReQA is not here: the official scorer has no reader for it.
@@ -114,16 +110,21 @@ FORMATS: dict[str, Format] = {
     "xquad": Format("xquad", "json", _answers),
     "mlqa": Format("mlqa", "json", _answers),
     "tydiqa": Format("tydiqa", "json", _answers),
-    "bucc": Format("bucc2018", "tsv", _pairs),
-    "tatoeba": Format("tatoeba", "tsv", _found),
+    "bucc": Format("bucc2018", "tsv", _mined_pairs),
+    "tatoeba": Format("tatoeba", "tsv", _retrieved),
     "mewsli-x": Format("mewslix", "json", _rankings),
 }
 
 
 def write_submission(
-    results: Predicted, folder: str | Path, *, arm: str, seed: int, benchmark: str = "xtreme",
+    results: Results,
+    folder: str | Path,
+    *,
+    arm: str,
+    seed: int,
+    benchmark: str = "xtreme",
     labels: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Write the predictions of one arm and seed in the official format.
 
     Files are ``predictions/<official task>/test-<language>.<tsv, json or jsonl>`` in ``folder``.
@@ -149,73 +150,67 @@ def write_submission(
         ValueError: if there is nothing to write, or the predictions are not of whole test splits.
         FileExistsError: if the folder holds anything: old files would be scored with the new ones.
     """
-    whole, folder = find_benchmark(benchmark), Path(folder)
+    whole = find_benchmark(benchmark)
+    folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; give a new folder.")
-    chosen = _chosen(results, whole, arm, seed)
+    predictions = _predictions(results, whole, arm, seed)
     rows = []
     for task, languages in whole.tasks.items():
-        kept = {code: r for code, r in chosen[chosen["task"] == task].groupby("language")}
-        there = [code for code in languages if code in kept and task in FORMATS]
-        for code in there:
-            for column in ("pred", "gold") if labels else ("pred",):
-                _write(folder, FORMATS[task], kept[code], column, code)
-        rows.append(
-            {
-                "task": task,
-                "folder": FORMATS[task].folder if there else "-",
-                "files": len(there),
-                "examples": sum(len(kept[code]) for code in there),
-                "missing": _missing(task, there, languages),
-            }
-        )
+        tables = dict(list(predictions[predictions["task"] == task].groupby("language")))
+        written = [code for code in languages if code in tables and task in FORMATS]
+        for code in written:
+            _write(folder / "predictions", task, tables[code], "pred", code)
+            if labels:
+                _write(folder / "labels", task, tables[code], "gold", code)
+        absent = [code for code in languages if code not in written]
+        missing = ", ".join(absent) if written else f"all {len(absent)} languages"
+        row = {
+            "task": task,
+            "folder": FORMATS[task].folder if written else "-",
+            "files": len(written),
+            "examples": sum(len(tables[code]) for code in written),
+            "missing": missing if task in FORMATS else "has no official format",
+        }
+        rows.append(row)
     table = pd.DataFrame(rows)
-    gone = [f"{r['task']}: {r['missing']}" for r in rows if r["missing"]]
-    print(
-        f"{table['files'].sum()} files of predictions in {folder / 'predictions'}. "
-        + (f"Missing, so that {benchmark} has no average: {'; '.join(gone)}." if gone else "")
-    )
+    print(f"{table['files'].sum()} files of predictions in {folder / 'predictions'}.")
+    gaps = [f"{row['task']}: {row['missing']}" for row in rows if row["missing"]]
+    if gaps:
+        print(f"Missing, so that {benchmark} has no average: {'; '.join(gaps)}.")
     return table
 
 
-def _chosen(results: Predicted, whole: Benchmark, arm: str, seed: int) -> pd.DataFrame:
+def _predictions(results: Results, whole: Benchmark, arm: str, seed: int) -> pd.DataFrame:
     """The predictions to write, once it is sure that they are what a submission needs."""
-    for cell in results.study.runs:
-        phase = cell.stage.phase
-        if cell.task in whole.tasks and (phase.split != "test" or phase.examples):
-            given = f"{phase.examples or 'all'} examples of the split {phase.split!r}"
+    for run in results.study.runs:
+        phase = run.stage.phase
+        if run.task in whole.tasks and (phase.split != "test" or phase.examples):
             raise ValueError(
-                f"{cell.task} was scored on {given}; a submission needs all of 'test'. Run the "
-                "study with split='test' and examples=0."
+                f"{run.task} was scored on {phase.examples or 'all'} examples of the split "
+                f"{phase.split!r}; a submission needs all of 'test'. Run the study with "
+                "split='test' and examples=0."
             )
     table = results.predictions
-    known = table[["arm", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-    table = table[(table["arm"] == arm) & (table["seed"] == seed)]
-    if table.empty:
-        raise ValueError(f"No predictions of arm {arm!r}, seed {seed!r}; there are {[*known]}.")
-    tasks = list(table["task"].unique())
-    table = table[table["task"].isin(whole.tasks)]
+    chosen = table[(table["arm"] == arm) & (table["seed"] == seed)]
+    if chosen.empty:
+        pairs = table[["arm", "seed"]].drop_duplicates().itertuples(index=False, name=None)
+        raise ValueError(f"No predictions of arm {arm!r}, seed {seed!r}; there are {[*pairs]}.")
+    table = chosen[chosen["task"].isin(whole.tasks)]
     if table.empty:
         raise ValueError(
             f"{whole.name} has the tasks {', '.join(whole.tasks)}; the predictions are of "
-            f"{', '.join(tasks)}."
+            f"{', '.join(chosen['task'].unique())}."
         )
-    key = ["task", "language", "example_id", "gold"]
-    if (twice := table.duplicated(key)).any():
-        first = table.loc[twice, key[:3]].iloc[0].to_dict()
-        raise ValueError(f"There are two predictions for {first}; was a target given twice?")
+    repeated = table.duplicated(["task", "language", "example_id", "gold"])
+    if repeated.any():
+        item = table.loc[repeated, ["task", "language", "example_id"]].iloc[0].to_dict()
+        raise ValueError(f"There are two predictions for {item}; was a target given twice?")
     return table
 
 
-def _write(folder: Path, form: Format, rows: pd.DataFrame, column: Column, language: str) -> None:
-    side = {"pred": "predictions", "gold": "labels"}[column]
-    path = folder / side / form.folder / f"test-{language}.{form.suffix}"
+def _write(folder: Path, task: str, rows: pd.DataFrame, column: str, language: str) -> None:
+    form = FORMATS[task]
+    path = folder / form.folder / f"test-{language}.{form.suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(form.write(rows, column, language), encoding="utf-8", newline="\n")
-
-
-def _missing(task: str, there: Sequence[str], languages: Sequence[str]) -> str:
-    if task not in FORMATS:
-        return "has no official format"
-    gone = [code for code in languages if code not in there]
-    return f"all {len(gone)} languages" if not there else ", ".join(gone)

@@ -464,7 +464,7 @@ def claims(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """The measured difference of every claim with its interval, and the figure that was claimed.
 
     Args:
-        table: of ``analysis.claims.table``; claims that no run measures are left out.
+        table: of ``analysis.claims_table``; claims that no run measures are left out.
         ax: where to draw; a new figure, unless given.
     """
     rows = table[table["verdict"] != VERDICTS[-1]]

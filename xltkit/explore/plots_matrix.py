@@ -15,7 +15,7 @@ from xltkit.explore.plots import language_order, style
 from xltkit.keys import choose
 from xltkit.studies.results import Results
 
-# What a column of ``consistency.pairwise`` is called beside its colors.
+# What a column of ``analysis.pairwise`` is called beside its colors.
 UNITS = {
     "agreement": "same prediction (% of items)",
     "expected": "same prediction by chance (% of items)",
@@ -36,7 +36,7 @@ def agreement(
 
     Args:
         results: of a study.
-        column: which number of ``consistency.pairwise``, a key of ``UNITS``.
+        column: which number of ``analysis.pairwise``, a key of ``UNITS``.
         task: which to draw; the first that is parallel, unless named.
         arms: which to draw; all, unless named.
 
@@ -62,7 +62,7 @@ def mixed(table: pd.DataFrame, task: str = "", arms: Sequence[str] = ()) -> Figu
     """The score of each pair of languages of the two texts: means over seeds.
 
     Args:
-        table: of ``analysis.mixed_pairs.matrix``.
+        table: of ``analysis.score_matrix``.
         task: which to draw; the first, unless named.
         arms: which to draw; all, unless named.
 

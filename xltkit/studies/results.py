@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from xltkit.analysis.items import Items, items
 from xltkit.data.languages import columns
 from xltkit.keys import digest
 from xltkit.models.device import device
@@ -180,11 +179,6 @@ class Results:
     def degenerate(self) -> pd.DataFrame:
         """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``."""
         return degenerate_runs(self.main, self.scores, self.predictions)
-
-    @cached_property
-    def items(self) -> Items:
-        """The test items and what each adds to each score: what resampling needs."""
-        return items(self)
 
     @property
     def main(self) -> pd.DataFrame:

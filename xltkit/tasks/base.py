@@ -435,9 +435,9 @@ class TaskType:
         """What each item adds to the task's own metric, so that items can be resampled.
 
         Returns:
-            ``item``, ``part``, ``top`` and ``bottom``: the metric is the sum of ``top`` over the
-            sum of ``bottom``, and the mean of these ratios if there are several parts. Here: the
-            mean of the scores of the items.
+            ``item``, ``part``, ``numerator`` and ``denominator``: the metric is the sum of the one
+            over the sum of the other, and the mean of these ratios if there are several parts.
+            Here: the mean of the scores of the items.
         """
         return terms_table(predictions["example_id"], 100.0 * predictions["score"])
 
@@ -504,8 +504,8 @@ def predictions_table(
 
 def terms_table(
     item: Sequence[str],
-    top: Sequence[float],
-    bottom: Sequence[float] | float = 1.0,
+    numerator: Sequence[float],
+    denominator: Sequence[float] | float = 1.0,
     part: Sequence[str] | str = "",
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; several rows of one item and part count together."""
@@ -514,8 +514,8 @@ def terms_table(
     columns = {
         "item": np.asarray(item, dtype=object),
         "part": np.asarray(parts, dtype=object),
-        "top": np.asarray(top, dtype=float),
-        "bottom": np.broadcast_to(np.asarray(bottom, dtype=float), len(item)),
+        "numerator": np.asarray(numerator, dtype=float),
+        "denominator": np.broadcast_to(np.asarray(denominator, dtype=float), len(item)),
     }
     return pd.DataFrame(columns)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.fakes import FakeResults, right_or_wrong
 
-from xltkit.analysis.compare import compare, holm, interaction, summary, t_interval
+from xltkit.analysis.compare import METHODS, compare, interaction, summary
+from xltkit.analysis.intervals import t_interval
+from xltkit.analysis.items import items
 
 
 class Table:
@@ -45,20 +48,6 @@ VALUES = {
     ("text", "nli", "qad"): [73, 74, 78],
     ("text", "nli", "qbe"): [51, 51, 53],
 }
-
-
-def test_t_interval_of_three_values():
-    # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
-    assert t_interval([1, 2, 3]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-    assert np.isnan(t_interval([5])).all() and np.isnan(t_interval([5, 5, 5])).all()
-
-
-def test_holm_multiplies_by_the_number_of_tests_left():
-    assert holm([0.01, 0.04, 0.03, np.nan]) == pytest.approx(
-        [0.03, 0.06, 0.06, np.nan], nan_ok=True
-    )
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert np.isnan(holm([np.nan])).all()
 
 
 def test_an_interaction_is_a_difference_of_gains():
@@ -115,9 +104,44 @@ def test_groups_and_bad_input():
         compare(Table(VALUES), "none", method="bootstrap")
 
 
-def test_known_gaps():
-    """The gap of published rows (PAWS-X, mBERT, ERNIE-M README: 14.05)."""
-    scores = {"en": 94.0, "qad": 85.7, "qbe": 87.4}
-    table = Table({("a", "paws-x", c): [v, v] for c, v in scores.items()})
-    row = summary(table).iloc[0]
-    assert row["gap"] == pytest.approx(94.0 - (85.7 + 87.4) / 2)
+def test_seeds_that_are_all_alike_leave_the_items():
+    """Untrained retrieval: the t over seeds has no variance to read, the items have."""
+    marks = {(arm, seed, code): digits * 10 for seed in (0, 1) for code in ("en", "qbe")
+             for arm, digits in {"a": "1010", "b": "1110"}.items()}  # fmt: skip
+    results = FakeResults(right_or_wrong(marks))
+    row = compare(results, "a").query("languages == 'transfer'").iloc[0]
+    assert np.isnan(row["p"]) and row["difference"] == 25
+    row = compare(results, "a", method="both").query("languages == 'transfer'").iloc[0]
+    # 10 of 40 items differ by 100: variance 100^2 * 0.25 * 0.75 / 39
+    error = 100 * (0.25 * 0.75 / 39) ** 0.5
+    assert row["method"] == "bootstrap over examples"
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.05)
+    one_seed = FakeResults(right_or_wrong({k: v for k, v in marks.items() if k[1] == 0}))
+    single = compare(one_seed, "a", method="both").query("languages == 'transfer'").iloc[0]
+    assert single["low"] == pytest.approx(row["low"]) and single["n_seeds"] == 1
+
+
+def test_comparing_by_each_method():
+    random = np.random.default_rng(1)
+    marks = {}
+    for seed in range(3):
+        for code in ("en", "qad", "qbe"):
+            for arm, chance in {"a": 0.4, "b": 0.8}.items():
+                marks[arm, seed, code] = "".join(
+                    random.choice(["0", "1"], 60, p=[1 - chance, chance])
+                )
+    results = FakeResults(right_or_wrong(marks))
+    tables = {method: compare(results, "a", method=method) for method in METHODS}
+    rows = {
+        method: table.set_index("languages").loc["transfer"] for method, table in tables.items()
+    }
+    assert len({round(row["difference"], 9) for row in rows.values()}) == 1
+    assert {row["method"] for row in rows.values()} == set(METHODS.values())
+    assert rows["examples"]["p"] < 1e-4
+    columns = "difference low high p p_holm smallest_effect n_seeds n_examples method degenerate"
+    assert set(columns.split()) <= set(tables["seeds"].columns)
+    split = interaction(results, "a", "family", ["qad"], ["qbe"], method="both").iloc[0]
+    assert split["difference"] == pytest.approx(split["gain_here"] - split["gain_there"])
+    weights = {("nli", "qad"): 1, ("nli", "qbe"): -1}
+    gaps = items(results).scores("b", weights) - items(results).scores("a", weights)
+    assert split["difference"] == pytest.approx(gaps.mean())

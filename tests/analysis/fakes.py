@@ -1,0 +1,62 @@
+"""Results of studies that were never run: predictions are given, and the scores are theirs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+
+from xltkit.studies.results import Results
+from xltkit.tasks import get
+
+E, N, C = "entailment", "neutral", "contradiction"
+KEYS = ["arm", "seed", "task", "language"]
+
+
+class FakeResults(Results):
+    """The results that a table of predictions would have come from."""
+
+    def __init__(self, predictions: pd.DataFrame, source: str = "en"):
+        self.predictions = predictions
+        rows = []
+        for key, group in predictions.groupby(KEYS, sort=False):
+            row = dict(zip(KEYS, key, strict=True))
+            task = get(row["task"])
+            language = row["language"]
+            row["value"] = task.type.metrics(task, group, language)[task.metric]
+            row |= {"metric": task.metric, "main": True, "chance": task.chance, "family": language}
+            row |= {"base_language": language, "is_source": language == source}
+            row |= {"n": group["example_id"].nunique(), "split": "test", "examples": 0}
+            rows.append(row)
+        self.scores = pd.DataFrame(rows)
+        self.study = SimpleNamespace(arms=dict.fromkeys(predictions["arm"]), source=source)
+
+
+def labelled(
+    golds: list[str], predictions: dict, arm="a", seed=0, task="nli", log_probs=None
+) -> pd.DataFrame:
+    """One arm's predictions by language; ``log_probs`` by language are matrices."""
+    tables = []
+    for language, labels in predictions.items():
+        table = pd.DataFrame({"gold": golds, "pred": labels})
+        table = table.assign(arm=arm, seed=seed, task=task, language=language)
+        table["example_id"] = table.index.astype(str)
+        table["score"] = (table["gold"] == table["pred"]).astype(float)
+        if log_probs:
+            table["log_probs"] = pd.Series(list(log_probs[language]), dtype=object)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def right_or_wrong(marks: dict, task="nli", ids=None) -> pd.DataFrame:
+    """Predictions of two labels; ``marks`` are 1 and 0 of each item by (arm, seed, language)."""
+    tables = []
+    for (arm, seed, language), digits in marks.items():
+        golds = [(E, C)[i % 2] for i in range(len(digits))]
+        others = [(C, E)[i % 2] for i in range(len(digits))]
+        labels = [g if d == "1" else o for g, o, d in zip(golds, others, digits, strict=True)]
+        table = labelled(golds, {language: labels}, arm, seed, task)
+        if ids:
+            table["example_id"] = [ids(language, i) for i in range(len(table))]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

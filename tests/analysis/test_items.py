@@ -134,4 +134,8 @@ def test_pictures_are_items_with_all_their_captions():
     assert set(terms["item"]) == {"p", "q"}
     sums = terms.groupby("part")[["numerator", "denominator"]].sum()
     value = task.type.metrics(task, table, "en")["r@1"]
-    assert (sums["numerator"] / sums["denominator"]).mean() == pytest.approx(value) == pytest.approx(125 / 3)
+    assert (
+        (sums["numerator"] / sums["denominator"]).mean()
+        == pytest.approx(value)
+        == pytest.approx(125 / 3)
+    )

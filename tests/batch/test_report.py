@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from xltkit import cli
-from xltkit.analysis import compare as stats
+from xltkit.analysis import t_interval
 from xltkit.batch import pages, report
 from xltkit.batch.parameters import Run
 from xltkit.studies import saved as finished
@@ -118,7 +118,7 @@ def test_the_joint_table_is_right(world):
     row = joint.query("run == '01_invented' and arm == 'b' and metric == 'accuracy'")
     row = row.set_index("language")
     # Three seeds add 0, 2 and 6; the arm adds 3, the place in the list what is left over of 7.
-    low, high = stats.t_interval([44.0, 46.0, 50.0])
+    low, high = t_interval([44.0, 46.0, 50.0])
     assert row.loc["l00", "mean"] == pytest.approx(140 / 3)
     assert (row.loc["l00", "low"], row.loc["l00", "high"]) == pytest.approx((low, high))
     assert row.loc["l00", "seeds"] == 3 and row.loc["l00", "n"] == 100
@@ -127,7 +127,7 @@ def test_the_joint_table_is_right(world):
     expected = 43 + sum(i % 7 for i in range(1, 61)) / 60
     assert mean["languages"] == "transfer mean" and mean["n"] == 6000
     assert mean["mean"] == pytest.approx(expected + 8 / 3)
-    wanted = stats.t_interval([expected, expected + 2, expected + 6])
+    wanted = t_interval([expected, expected + 2, expected + 6])
     assert (mean["low"], mean["high"]) == pytest.approx(wanted)
     assert row.loc["en", "languages"] == "source"
     # One seed has no interval.

@@ -217,9 +217,8 @@ def arguments() -> argparse.Namespace:
 
 def compare(given: argparse.Namespace) -> None:
     """Run all rounds and print the table."""
-    from xltkit.data import loading as data
     from xltkit.models import device
-    from xltkit.tasks import get
+    from xltkit.tasks import available, get
 
     measurements: Measurements = {}
     names = list(WORKS) if given.task == "all" else [given.task]
@@ -237,7 +236,7 @@ def compare(given: argparse.Namespace) -> None:
                 folder="",
                 seed=number,
                 threads=given.threads,
-                languages=tuple(data.available(get(work.test), "test")[0]),
+                languages=tuple(available(get(work.test), "test")[0]),
                 attention=given.attention,
             )
             repeat(name, job, measurements)

@@ -27,9 +27,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from xltkit.data import loading as data
 from xltkit.models.device import device, peak_gib, precision
-from xltkit.tasks import Task, TrainingSet, get, scorers
+from xltkit.tasks import Task, TrainingSet, get, load, scorers
 from xltkit.tasks.rows import training_rows
 
 __all__ = ["evaluate", "peak_gib", "set_threads", "train"]
@@ -165,7 +164,7 @@ def evaluate(job: Job) -> dict[str, float]:
     task, work = get(job.work.test), job.work
     tokenizer = AutoTokenizer.from_pretrained(job.folder)
     model = load_model(job.folder, task, job.attention)
-    rows = {code: data.load(task, "test", code) for code in job.languages}
+    rows = {code: load(task, "test", code) for code in job.languages}
     rows = {code: r.select(range(min(work.examples, len(r)))) for code, r in rows.items()}
     encoded = {code: encode(task, r, tokenizer, work.max_length) for code, r in rows.items()}
     everything = Encoded()

@@ -14,8 +14,8 @@ import matplotlib
 import torch
 
 import xltkit as xlt
-from xltkit.data import loading as data
 from xltkit.data import microworld
+from xltkit.data.microworld.generate import MicroworldSource
 from xltkit.studies import study as studies
 from xltkit.training import phases
 
@@ -32,12 +32,11 @@ def cut_down() -> None:
     """Make everything small that a reader's machine would take minutes for."""
     torch.set_num_threads(1)
     matplotlib.use("Agg")
-    resolved, load = phases.Phase.resolved, data.load
+    resolved, load = phases.Phase.resolved, MicroworldSource.rows
     study, rows = studies.study, microworld.rows
 
-    def few(*args, **options):
-        *args, count = (*args, options.get("examples", 0))[:4]
-        return load(*args, min(count or ROWS, ROWS))
+    def few(source, language, count=0):
+        return load(source, language, min(count or ROWS, ROWS))
 
     def small(arms, targets, seeds, **options):
         return study(arms, list(targets)[:1], list(seeds)[:1], **STUDY | options)
@@ -45,7 +44,7 @@ def cut_down() -> None:
     phases.Phase.resolved = lambda self, sizes: replace(
         resolved(self, sizes), steps=2, batch_size=4
     )
-    data.load = few
+    MicroworldSource.rows = few
     xlt.study = small
     microworld.rows = lambda task, split, language, count=ROWS: rows(
         task, split, language, min(count, ROWS)

@@ -35,7 +35,7 @@ _HOMES = {
 _MODULES = {
     "analysis": "analysis",
     "attacks": "evaluation.attacks",
-    "data": "data.loading",
+    "data": "data",
     "embeddings": "explore.embeddings",
     "languages": "data.languages",
     "microworld": "data.microworld",

@@ -131,9 +131,9 @@ def _code(
 
 
 def _tasks(names: Sequence[str]) -> int:
-    from xltkit.tasks.describe import describe, overview
+    from xltkit.tasks.check import describe
 
-    return _code(lambda: print("\n\n".join(map(describe, names)) if names else overview()))
+    return _code(lambda: print(describe(names)))
 
 
 def _check(names: Sequence[str], first: bool) -> int:

@@ -57,7 +57,7 @@ def test_set(monkeypatch):
         texts = {"id": [*map(str, range(200))], "text_a": ["x" * (10 + i) for i in range(200)]}
         return Dataset.from_dict(texts)
 
-    monkeypatch.setattr(errors.data, "load", load)
+    monkeypatch.setattr(errors, "load", load)
 
 
 def test_a_planted_effect_is_found_in_the_bucket_it_was_planted_in(test_set):

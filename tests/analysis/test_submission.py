@@ -118,7 +118,7 @@ def english(monkeypatch):
         english = sentences.get(language, ENGLISH)
         return {"id": [f"{language}-{i}" for i in range(len(english))], "english": english}
 
-    monkeypatch.setattr(submission.data, "load", load)
+    monkeypatch.setattr(submission, "load", load)
     return sentences
 
 

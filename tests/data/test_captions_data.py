@@ -13,10 +13,11 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 
 from xltkit import cli
-from xltkit.data import loading as data
+from xltkit.data import loading
 from xltkit.data import readers_captions as caption_readers
+from xltkit.data.loading import MissingData
 from xltkit.studies import stages
-from xltkit.tasks import SUITES, TYPES, TrainingSet, check, get
+from xltkit.tasks import SUITES, TYPES, TrainingSet, check, get, load
 from xltkit.tasks.suites.captions import EMOJI, TASKS, XM3600, XM3600_NAMES
 from xltkit.training.phases import Evaluate
 
@@ -215,19 +216,19 @@ def crossmodal(tmp_path, monkeypatch):
 def test_every_language_of_xm3600_has_a_split(crossmodal):
     task = get("xm3600")
     for code in ("de", *XM3600_NAMES):
-        rows = data.load(task, "test", code)
+        rows = load(task, "test", code)
         assert rows["id"][:] == ["a", "c"]
         assert isinstance(rows[1]["image"], PIL.Image.Image)
-    assert data.place(task.test, "tl").split == "fil" and data.place(task.test, "zh").split == "zh"
-    with pytest.raises(data.MissingData, match=r"split='uk', revision='8d3e5665"):
-        data.load(task, "test", "uk")
+    assert task.test.location("tl").split == "fil" and task.test.location("zh").split == "zh"
+    with pytest.raises(MissingData, match=r"split='uk', revision='8d3e5665"):
+        load(task, "test", "uk")
 
 
 def test_the_check_reads_captions_and_no_pictures(crossmodal, blind):
-    found = {f.language: (f.where, f.rows, f.status) for f in check.check(["xm3600"])}
+    found = {language: status for _, _, language, status in check.check(["xm3600"])}
     assert set(found) == {*XM3600, *XM3600_NAMES}
-    assert found["de"] == found["qu"] == found["tl"] == ("mirror", 2, "ok")
-    assert found["sw"][2] == "missing: HF_HUB_OFFLINE is set"
+    assert found["de"] == found["qu"] == found["tl"] == "ok"
+    assert found["sw"] == "missing: HF_HUB_OFFLINE is set"
 
 
 def test_the_check_streams_pictures_of_the_hub(monkeypatch):
@@ -236,10 +237,10 @@ def test_the_check_streams_pictures_of_the_hub(monkeypatch):
         return xm3600().to_iterable_dataset()
 
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    monkeypatch.setattr(data, "find_commit", lambda there: ("c" * 40, ""))
+    monkeypatch.setattr(loading, "_ask_hub", lambda hub, revision: ("c" * 40, ""))
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     source = get("xm3600").test
-    assert check._look(get("xm3600"), "test", source, "de")[3:] == ("Hub", 2, "ok")
+    assert check._status(get("xm3600"), "test", source, "de") == "ok"
 
 
 # --- the mirror ----------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_the_check_streams_pictures_of_the_hub(monkeypatch):
 class TestEmoji:
     @pytest.mark.parametrize(("split", "n"), [("train", 1262), ("validation", 153), ("test", 161)])
     def test_every_emoji_has_one_name_in_each_of_twenty_languages(self, split, n, blind):
-        rows = {code: data.load(get("emoji"), split, code) for code in EMOJI}
+        rows = {code: load(get("emoji"), split, code) for code in EMOJI}
         ids = rows["en"]["id"][:]
         assert len(set(ids)) == n
         for code, some in rows.items():
@@ -261,10 +262,10 @@ class TestEmoji:
             assert len({text for texts in names for text in texts}) == n, code
 
     def test_chance_is_that_of_the_test_set(self):
-        rows = data.load(get("emoji"), "test", "sw")
+        rows = load(get("emoji"), "test", "sw")
         assert get("emoji").chance == pytest.approx(100 / len(rows))
         assert rows[0]["image"].size == (72, 72)
-        assert data.fingerprint(get("emoji").test, "sw").startswith("sha256:")
+        assert get("emoji").test.fingerprint("sw").startswith("sha256:")
 
     def test_the_command_line_shows_and_checks_it(self, capsys, blind):
         assert cli.main(["data", "check", "emoji"]) == 0

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
 
-from xltkit.data import loading as data
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.data.source import Source
-from xltkit.tasks import get
+from xltkit.data.loading import MissingData, Source
+from xltkit.tasks import get, load
 from xltkit.tasks.base import TYPES, Task
 
 NLI = ["entailment", "neutral", "contradiction"]
@@ -48,20 +47,18 @@ def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(tmp_path, mo
     put(hub, "stanfordnlp/snli", "plain_text", "train", pairs([-1, 0, 1]))
     monkeypatch.setenv("XLTKIT_HUB", str(hub))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    assert len(data.load(get("anli"), "train", "en")) == 6
-    rows = data.load(get("anli+"), "train", "en")
+    assert len(load(get("anli"), "train", "en")) == 6
+    rows = load(get("anli+"), "train", "en")
     assert rows["label"][:] == [0] * 6 + [1, 2] + [0, 1]
     assert len(set(rows["id"][:])) == 10
-    before = data.fingerprint(get("anli+").train, "en")
+    before = get("anli+").train.fingerprint("en")
     assert before.count("sha256:") == 3
     put(hub, "stanfordnlp/snli", "plain_text", "train", pairs([2]))
-    assert data.fingerprint(get("anli+").train, "en") != before
+    assert get("anli+").train.fingerprint("en") != before
     (hub / "facebook/anli/plain_text/train_r2.parquet").unlink()
-    assert not data.place(get("anli").train, "en").files  # two rounds are not ANLI
+    assert not get("anli").train.location("en").files  # two rounds are not ANLI
     (hub / "stanfordnlp/snli/plain_text/train.parquet").unlink()
-    pinned = [
-        part.partition("@")[0] for part in data.fingerprint(get("anli+").train, "en").split("+")
-    ]
+    pinned = [part.partition("@")[0] for part in get("anli+").train.fingerprint("en").split("+")]
     assert [part.partition(":")[0] for part in pinned] == ["hub", "sha256", "hub"]
 
 
@@ -83,13 +80,13 @@ def test_a_joined_source_that_is_missing_is_missing_data(tmp_path, monkeypatch):
     put(tmp_path, "demo/own", "en", "train", pairs([0]))
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     other = Source("demo/other", "train", {"en": "en"}, readers.nli, "0" * 40)
-    source = Source("demo/own", "train", {"en": "en"}, readers.Appended(readers.nli, (other,)))
-    pinned = data.fingerprint(source, "en")
+    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(other,))
+    pinned = source.fingerprint("en")
     assert pinned.endswith(f"+hub@{'0' * 40}")
     unknown = Source("local/other", "train", {"en": "en"}, readers.nli)
-    source = Source("demo/own", "train", {"en": "en"}, readers.Appended(readers.nli, (unknown,)))
-    with pytest.raises(data.MissingData, match="local/other"):
-        data.fingerprint(source, "en")
+    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(unknown,))
+    with pytest.raises(MissingData, match="local/other"):
+        source.fingerprint("en")
 
 
 def squad2_rows():
@@ -219,17 +216,17 @@ def ccg(tmp_path, monkeypatch):
 def test_ccg_takes_its_labels_from_your_file(ccg):
     task = get("ccg")
     assert task.labels == ("N", "NP/N", "S\\NP")
-    rows = data.load(task, "train", "en")
+    rows = load(task, "train", "en")
     assert rows["tokens"][:] == [["The", "New York"], ["#", "\u2028x"]]
     assert [[task.labels[t] for t in tags] for tags in rows["tags"]] == [
         ["NP/N", "N"],
         ["N", "S\\NP"],
     ]
     assert TYPES["tagging"].head(task).size == 3
-    first = data.fingerprint(task.train, "en")
+    first = task.train.fingerprint("en")
     ccg.write_text(CONLL.replace("NP/N", "NP"))
     assert get("ccg").labels == ("N", "NP", "S\\NP")
-    assert data.fingerprint(task.train, "en") != first
+    assert task.train.fingerprint("en") != first
 
 
 @pytest.mark.parametrize("line", ["The NP/N", "The\tDT\tNP/N", "The\t"])
@@ -242,8 +239,8 @@ def test_a_line_that_is_no_token_and_tag_is_named(ccg, line):
 def test_without_the_file_ccg_says_what_to_write_where(tmp_path, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     assert get("ccg").labels == ()
-    with pytest.raises(data.MissingData) as error:
-        data.load(get("ccg"), "train", "en")
+    with pytest.raises(MissingData) as error:
+        load(get("ccg"), "train", "en")
     for part in (str(tmp_path / "local/ccg/train.conll"), "licensed by the LDC", "a tab and its"):
         assert part in str(error.value)
 
@@ -258,19 +255,19 @@ def lareqa(url="https://example.org/1234abcd/xquad-r"):
 def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     task = Task("demo", "retrieval", "accuracy", 0.0, test=lareqa())
-    with pytest.raises(data.MissingData) as error:
-        data.load(task, "test", "en")
+    with pytest.raises(MissingData) as error:
+        load(task, "test", "en")
     file = tmp_path / "raw/demo/xquad-r/en.json"
     command = f'curl --create-dirs -fL -o "{file}" https://example.org/1234abcd/xquad-r/en.json'
     assert command in str(error.value)
     file.parent.mkdir(parents=True)
     file.write_text("{}")
-    assert data.load(task, "test", "en")["text"][:] == ["{}"]
-    assert data.file(task.test, "en") == file
-    assert data.fingerprint(task.test, "en").startswith("sha256:")
+    assert load(task, "test", "en")["text"][:] == ["{}"]
+    assert task.test.file("en") == file
+    assert task.test.fingerprint("en").startswith("sha256:")
     monkeypatch.delenv("XLTKIT_HUB")
-    with pytest.raises(data.MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
-        data.file(task.test, "en")
+    with pytest.raises(MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
+        task.test.file("en")
 
 
 def test_labels_of_a_batch_hold_no_answer_as_position_zero():

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from xltkit.data import loading as data
 from xltkit.data import readers_retrieval as readers
-from xltkit.tasks import TYPES, get
+from xltkit.tasks import TYPES, get, load
 
 PARAGRAPH = {
     "context": "Ann met Bo.\nBo paid 3 kr. It rained. It rained.",
@@ -114,7 +114,7 @@ def test_hidden_entities_are_refused(tmp_path, monkeypatch):
           [{"context": CONTEXT | {"language": "ar"}, "mentions": hidden}])  # fmt: skip
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     with pytest.raises(ValueError, match=r"cannot be scored.*split='validation'"):
-        data.load(get("mewsli-x"), "test", "ar")
+        load(get("mewsli-x"), "test", "ar")
 
 
 def test_bucc_from_the_hub_and_from_files_are_the_same(tmp_path, monkeypatch):
@@ -128,14 +128,14 @@ def test_bucc_from_the_hub_and_from_files_are_the_same(tmp_path, monkeypatch):
         (folder / f"de-en.dev.{name}").write_bytes(text.encode())
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     source = get("bucc").validation
-    assert data.load(get("bucc"), "validation", "de")[:] == hub[:]
-    before = data.fingerprint(source, "de")
+    assert load(get("bucc"), "validation", "de")[:] == hub[:]
+    before = source.fingerprint("de")
     (folder / "de-en.dev.en").write_text("en-1\tother\n")
-    assert data.fingerprint(source, "de") != before  # all three files count
+    assert source.fingerprint("de") != before  # all three files count
     (folder / "de-en.dev.gold").unlink()
     data._rows.cache_clear()
     with pytest.raises(ValueError, match=r"no file ends in \['gold'\]"):
-        data.load(get("bucc"), "validation", "de")
+        load(get("bucc"), "validation", "de")
 
 
 @pytest.mark.real
@@ -144,7 +144,7 @@ def test_the_pool_of_lareqa_has_the_published_size():
     published = {"de": 1276, "en": 1180, "es": 1215, "zh": 1196}
     task = get("lareqa")
     for code, size in published.items():
-        candidates = data.load(task, "candidates", code)
+        candidates = load(task, "candidates", code)
         assert len(candidates) == size
         assert sum(len(keys) for keys in candidates["keys"][:]) == 1190
-        assert len(data.load(task, "test", code)) == 1190
+        assert len(load(task, "test", code)) == 1190

@@ -10,11 +10,10 @@ import pytest
 from datasets import Dataset
 
 from xltkit.data import lexicons
-from xltkit.data import loading as data
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.data.text import is_valid, replace_words, script, word_spans, words
 from xltkit.evaluation.attacks import CodeMixing, Distractor, Typos
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 from xltkit.training.synonyms import SynonymSmoothing, coverage
 
 ROW = {
@@ -58,7 +57,7 @@ def test_answers_stay_where_they_stand():
 @pytest.mark.parametrize("code", ["en", "qbe", "qto"])
 def test_random_edits_keep_rows_valid(task, code):
     kind, random = get(task).kind, np.random.default_rng(0)
-    for row in data.load(get(task), "test", code).select(range(30)):
+    for row in load(get(task), "test", code).select(range(30)):
         free = [i for i, w in enumerate(words(kind, row)) if not w.fixed]
         chosen = random.choice(free, size=max(1, len(free) // 2), replace=False)
         new = replace_words(kind, row, {int(i): "x" * int(random.integers(1, 9)) for i in chosen})
@@ -70,7 +69,7 @@ def test_random_edits_keep_rows_valid(task, code):
 
 def test_counterparts_say_a_sentence_word_by_word():
     table = lexicons.counterparts("microworld", "en", ["qto"])
-    rows = {c: data.load(get("pos"), "test", c).select(range(40)) for c in ("en", "qto")}
+    rows = {c: load(get("pos"), "test", c).select(range(40)) for c in ("en", "qto")}
     for english, other in zip(rows["en"], rows["qto"], strict=True):
         said = {lexicons.look_up(w, table)[0] if w in table else w for w in english["tokens"]}
         stems = set(other["tokens"])
@@ -83,7 +82,7 @@ def test_the_released_table_has_foreign_words_and_the_filter_removes_them():
     plain, released = (lexicons.synonyms(s) for s in ("microworld", "microworld-released"))
     foreign = {w for w in released if released[w] != plain[w]}
     assert 0.15 < len(foreign) / len(released) < 0.4
-    texts = [" ".join(row["tokens"]) for row in data.load(get("pos"), "train", "en")]
+    texts = [" ".join(row["tokens"]) for row in load(get("pos"), "train", "en")]
     filtered = lexicons.in_english(released, texts)
     others = {o for word in foreign for o in released[word]} - {
         o for words_ in plain.values() for o in words_
@@ -129,7 +128,7 @@ def test_synonyms_are_drawn_as_in_the_release(tmp_path):
 
 @pytest.mark.parametrize("task", ["nli", "choice", "pos", "qa", "linking"])
 def test_copies_are_seeded_and_the_control_changes_nothing(task):
-    rows = data.load(get(task), "train", "en").select(range(20))
+    rows = load(get(task), "train", "en").select(range(20))
     kind = get(task).kind
     one, same, other = (SynonymSmoothing(seed=s).augment(get(task), rows) for s in (0, 0, 1))
     assert one[:] == same[:]
@@ -210,7 +209,7 @@ def test_distractors_resemble_the_question_and_do_not_answer_it():
         assert is_valid("span", first)
     both = Distractor(tries=2, at="start").variants(rows)
     assert all(len({v["context"] for v in variants}) == 2 for variants in both[:1])
-    real = list(data.load(get("qa"), "test", "qke").select(range(60)))
+    real = list(load(get("qa"), "test", "qke").select(range(60)))
     for row, (variant,) in zip(real, Distractor(at="start").variants(real), strict=True):
         added = variant["context"].removesuffix(row["context"])
         assert added and not any(answer in added for answer in row["answers"])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from xltkit.data import lexicons
-from xltkit.data import loading as data
 from xltkit.data.microworld.languages import language
 from xltkit.data.text import (
     KEYBOARD,
@@ -21,7 +20,7 @@ from xltkit.data.text import (
     words,
 )
 from xltkit.evaluation.attacks import CodeMixing, Distractor, Typos
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 
 TEXTS = {
     "th": "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",
@@ -91,7 +90,7 @@ def test_a_name_that_is_the_same_abroad_is_no_change(tmp_path):
 def test_mixing_every_word_gives_the_other_language(code, other):
     attack, spoken = CodeMixing(languages=(other,)), language(other)
     said = {lexicons._said(concept, e, other) for concept, e in lexicons._inflected()}
-    for row in data.load(get("nli"), "test", code).select(range(100)):
+    for row in load(get("nli"), "test", code).select(range(100)):
         found = enumerate(words("classification", row))
         some = {i: attack.proposals(w.text, code, random(), frozenset()) for i, w in found}
         made = replace_words("classification", row, {i: new[0] for i, new in some.items() if new})
@@ -113,7 +112,7 @@ def test_no_distractor_holds_an_answer_however_capitalised():
 
 @pytest.mark.parametrize("code", ["en", "qto"])
 def test_distractors_of_a_whole_test_set(code):
-    rows = data.load(get("qa"), "test", code).to_list()
+    rows = load(get("qa"), "test", code).to_list()
     began = time.monotonic()
     found = Distractor(tries=3).variants(rows)
     assert time.monotonic() - began < 5

@@ -18,9 +18,8 @@ from transformers import (
     ViTModel,
 )
 
-from xltkit.data import loading as data
 from xltkit.models import encoder, vision
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 
 TEXTS = ["w", "a longer text of several words", "b"]
 SMALL = {
@@ -34,7 +33,7 @@ VISION = SMALL | {"image_size": 32, "patch_size": 16}
 
 @pytest.fixture(scope="module")
 def rows():
-    return data.load(get("captions"), "train", "en", 8)
+    return load(get("captions"), "train", "en", 8)
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_features_are_the_means_of_the_network_in_evaluation_computed_once(rows,
     assert features.dtype == np.float16 and features.shape == (9, 128)
     assert np.allclose(features[:8], hidden.mean((2, 3)).numpy(), atol=5e-3)
     assert np.array_equal(features[8], features[0])
-    translated = data.load(get("captions"), "train", "qbe", 8)  # the same pictures
+    translated = load(get("captions"), "train", "qbe", 8)  # the same pictures
     assert np.array_equal(vision.features("micro-vision", translated, tmp_path), features[:8])
     assert passes == [8]
     assert vision.width(tower.train()) == vision.width("micro-vision") == 128 and tower.training
@@ -188,7 +187,7 @@ def test_what_has_no_text_tower_is_no_teacher(name, tmp_path):
 
 
 def test_the_towers_of_the_shipped_clip_find_each_other(tmp_path):
-    rows = data.load(get("captions"), "test", "en", 100).select(range(100))
+    rows = load(get("captions"), "test", "en", 100).select(range(100))
     first = [texts[0] for texts in rows["texts"][:]]
     texts = vision.teacher_vectors("micro-clip", first, tmp_path).astype(float)
     images = vision.features(vision.tower_of("micro-clip"), rows, tmp_path).astype(float)

@@ -1,14 +1,13 @@
 """Loaded once by the process that all of a crew is forked from: what all of them would load."""
 
 import xltkit as xlt
-from xltkit.data import loading as data
 from xltkit.studies import make as making
-from xltkit.tasks import TrainingSet, get
+from xltkit.tasks import TrainingSet, get, load
 from xltkit.tasks.rows import training_rows
 
 assert making
 for task in ("choice", "pos", "nli"):
     training_rows(TrainingSet(task))
     for language in ("en", "qad"):
-        data.load(get(task), "test", language, 20)
+        load(get(task), "test", language, 20)
 assert xlt.study

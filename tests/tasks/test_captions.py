@@ -7,12 +7,11 @@ import pytest
 import torch
 from datasets import Dataset, Image
 
-from xltkit.data import loading as data
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
-from xltkit.tasks import TrainingSet, get
+from xltkit.tasks import TrainingSet, get, load
 from xltkit.tasks.base import TYPES, EncodedExample
 from xltkit.tasks.captions import check_paraphrases
 from xltkit.tasks.mlm import as_text
@@ -133,11 +132,11 @@ def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
 
 
 def test_captions_are_plain_text_one_a_row(blind):
-    rows = data.load(CAPTIONS, "train", "qas", 5)
+    rows = load(CAPTIONS, "train", "qas", 5)
     plain = as_text(rows)
     assert plain["text"][:] == [text for texts in rows["texts"][:] for text in texts]
     assert plain["id"][:2] == ["train-0/0", "train-0/1"] and len(set(plain["id"][:])) == 10
-    pairs = data.load(get("caption-pairs"), "train", "qas", 5)
+    pairs = load(get("caption-pairs"), "train", "qas", 5)
     assert as_text(pairs) is pairs
 
 

@@ -9,10 +9,9 @@ import pytest
 from datasets import Dataset
 
 from xltkit.data import lexicons
-from xltkit.data import loading as data
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.data.text import is_valid, words
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 from xltkit.training.synonyms import SynonymSmoothing, coverage
 
 
@@ -40,7 +39,7 @@ def test_the_dictionary_knows_every_word_form_of_real_sentences(code):
     said = {
         w.text
         for task in ("nli", "qa")
-        for row in data.load(get(task), "test", code).select(range(200))
+        for row in load(get(task), "test", code).select(range(200))
         for w in words(get(task).kind, row)
     }
     assert not said - set(known) - same
@@ -102,7 +101,7 @@ def test_coverage_counts_what_can_change(tmp_path):
     ],
 )
 def test_rows_of_other_kinds_stay_sound(tmp_path, task, column, word):
-    clean = data.load(get(task), "train", "en", 400).select(range(400))
+    clean = load(get(task), "train", "en", 400).select(range(400))
     method = SynonymSmoothing(source=write(tmp_path / "t.json", {word: ["obtains"]}), rate=1.0)
     made = method.augment(get(task), clean)
     assert all(is_valid(get(task).kind, row) for row in made)
@@ -113,7 +112,7 @@ def test_rows_of_other_kinds_stay_sound(tmp_path, task, column, word):
 
 
 def test_the_filter_leaves_no_word_that_the_rows_have_not():
-    clean = data.load(get("nli"), "train", "en").select(range(1000))
+    clean = load(get("nli"), "train", "en").select(range(1000))
 
     def said(rows):
         return {w.text for row in rows for w in words("classification", row)}

@@ -15,7 +15,7 @@ import pandas as pd
 
 from xltkit.analysis.intervals import t_interval
 from xltkit.analysis.items import grid, item_table
-from xltkit.data import loading as data
+from xltkit.data.loading import warn_once
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 
@@ -285,7 +285,7 @@ def _parallel_tables(results: Results, tasks: Sequence[str]) -> dict[str, pd.Dat
         elif tasks:
             raise ValueError(reason)
         else:
-            data.warn_once(f"Left out: {reason}")
+            warn_once(f"Left out: {reason}")
     if not tables:
         names = list(results.predictions["task"].unique())
         raise ValueError(f"None of {names} is parallel with the source language.")

@@ -15,9 +15,8 @@ from scipy import stats
 from xltkit.analysis.consistency import pairwise
 from xltkit.analysis.intervals import LEVEL
 from xltkit.analysis.items import item_table
-from xltkit.data import loading as data
 from xltkit.studies.results import Results
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 
 
 def error_overlap(results: Results, tasks: Sequence[str] = ()) -> pd.DataFrame:
@@ -84,7 +83,7 @@ def buckets(
     scored = results.scores[results.scores["task"] == task].iloc[0]
     rows = []
     for language in items["language"].unique():
-        for row in data.load(get(task), scored["split"], language, int(scored["examples"])):
+        for row in load(get(task), scored["split"], language, int(scored["examples"])):
             rows.append((language, row["id"], attribute(row)))
     attributes = pd.DataFrame(rows, columns=["language", "item", "bucket"])
     if pd.api.types.is_numeric_dtype(attributes["bucket"]):

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from xltkit.data import loading as data
 from xltkit.data.readers import PARAPHRASE_LABELS
 from xltkit.studies.results import Results
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 from xltkit.tasks.suites.benchmarks import Benchmark
 from xltkit.tasks.suites.benchmarks import benchmark as find_benchmark
 
@@ -70,7 +69,7 @@ def _retrieved(rows: pd.DataFrame, column: str, language: str) -> str:
     376-404), so the order comes from the test set. Indices count from 0. The script that should
     write them puts each in brackets, which can never equal a label; that is left out.
     """
-    test = data.load(get("tatoeba"), "test", language)
+    test = load(get("tatoeba"), "test", language)
     index = {key: i for i, key in enumerate(test["id"])}
     retrieved = dict(zip(rows["example_id"], rows[column], strict=True))
     if retrieved.keys() != index.keys():

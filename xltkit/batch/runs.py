@@ -259,7 +259,6 @@ def kit_identity() -> str:
     number, and no notebook has to run again for it.
     """
     # torch takes seconds to import: a command with a slip in it is refused before.
-    from xltkit.data.loading import fingerprint
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.encoder import fingerprint as weights
     from xltkit.tasks import get, suite
@@ -273,7 +272,7 @@ def kit_identity() -> str:
     objectives = {each.__name__: each.version for each in classes if "xltkit" in each.__module__}
     world = suite("microworld")
     sources = [get(name).test for name in world.targets]
-    data = [fingerprint(source, code) for source in sources for code in ("en", "qto")]
+    data = [source.fingerprint(code) for source in sources for code in ("en", "qto")]
     return digest([versions()["xltkit"], objectives, data, weights("micro")])
 
 

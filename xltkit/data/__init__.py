@@ -1,1 +1,6 @@
-"""Where rows come from, what columns they have, which languages there are, and their words."""
+"""Where rows come from, how they are read, which languages there are, and their words."""
+
+from xltkit.data import languages, lexicons, microworld, readers
+from xltkit.data.loading import MissingData, Source
+
+__all__ = ["MissingData", "Source", "languages", "lexicons", "microworld", "readers"]

@@ -1,4 +1,4 @@
-"""Rows in canonical columns: from a local mirror of the Hub, the Hub, or the microworld.
+"""Sources of data, and their rows: from a local mirror of the Hub, or the Hub itself.
 
 The folder named by ``XLTKIT_HUB`` is looked at first: a mirror that keeps
 ``<org>/<name>/<config>/<split>.parquet`` under the Hub's own names, so that the same call and the
@@ -8,188 +8,385 @@ same reader serve both. Nothing here runs code that comes with a data set.
 from __future__ import annotations
 
 import inspect
-import time
+import os
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from unittest.mock import patch
+from typing import Any, NamedTuple
 
 import datasets
 import huggingface_hub
 from datasets import Dataset
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from xltkit.data.places import CONVERTED, MissingData, Place, place
 from xltkit.keys import digest, known_digest
 
-if TYPE_CHECKING:  # the registry imports the readers, and the readers import this module
-    from xltkit.data.source import Reader, Source
-    from xltkit.tasks.base import Task
+# The branch on which the Hub keeps a script-only repository as parquet, one folder a config.
+CONVERTED = "refs/convert/parquet"
+# Configs off the Hub that are files; of several, with all that fit.
+FILES = (".json", ".jsonl", ".conll", ".*")
 
-PROBE_SECONDS = 5.0  # how long the Hub may take to answer; then it is left alone for a minute
-SPLITS = ("train", "validation", "test", "candidates")
+NOT_FOUND = (RepositoryNotFoundError, RevisionNotFoundError)
+
+# A reader turns the rows of one Hub config into the canonical columns of a task type:
+# (data set as loaded, language) -> data set with the canonical columns.
+Reader = Callable[..., Dataset]
+
 datasets.disable_progress_bars()  # reading local files is quick; downloads have bars of their own
 
 
-def _source(task: Task, split: str) -> Source:
-    if split not in SPLITS:
-        raise ValueError(f"There is no split {split!r}; it can be {', '.join(SPLITS)}.")
-    if getattr(task, split) is None:
-        has = [name for name in SPLITS[:3] if getattr(task, name)]
-        there = ", ".join(has)
-        trains = f" It trains on {task.train_on!r}." if task.train_on else ""
-        raise MissingData(
-            f"{task.name} has no {split} split with labels, only {there}.{trains} To score "
-            f"another split, type for example split={has[-1]!r}."
-        )
-    return getattr(task, split)
+class MissingData(LookupError):
+    """Rows that are neither in the mirror nor on the Hub as far as it can be asked.
 
-
-def load(task: Task, split: str, language: str, generated: int = 0) -> Dataset:
-    """The rows of a task in a language, in the canonical columns of its kind.
-
-    Args:
-        task: a row of the registry, or one of your own.
-        split: ``train``, ``validation``, ``test`` or, of a ranking, ``candidates``.
-        language: a code such as ``sw``.
-        generated: how many rows of the microworld are wanted, which has as many as one likes;
-            other data sets are what they are.
-
-    Raises:
-        MissingData: if they are not to be had, naming the command that would get them.
-        ValueError: if the labels of a split to be scored are placeholders.
+    Attributes:
+        reason: why, without what was looked for and the remedy.
     """
-    source = _source(task, split)
-    try:
-        there = place(source, language)
-        if source.hub == "microworld":
-            from xltkit.data.microworld import generate as micro  # only there if it is asked for
 
-            return source.read(micro.load(source, language, generated), language)
-        read = source.of(language).read
-        rows = _rows(there, read, language, fingerprint(source, language))
-    except MissingData as error:
-        told = MissingData(f"No {split} rows of {task.name} in {language!r}. {error}")
-        told.reason = error.reason
-        raise told from error.__cause__
-    if split != "train":
-        task.type.check_rows(task, rows, split)
-    return rows
+    reason = ""
+
+
+class Location(NamedTuple):
+    """Where the rows of one source in one language lie: on the Hub, and in a mirror of it."""
+
+    hub: str
+    config: str
+    split: str
+    revision: str
+    mirror: str
+    url: str = ""
+    origin: str = ""
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the Hub has it; the folders ``local/`` and ``raw/`` of a mirror it has not."""
+        return not self.hub.startswith(("local/", "raw/"))
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file as upstream publishes it, and not a data set of the Hub's form."""
+        return not self.on_hub and self.config.endswith(FILES)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files in the mirror; none unless every split of ``a+b`` has its files.
+
+        A clone of a Hub repository numbers its parquet files: ``test-00000-of-00002.parquet``.
+        """
+        if not self.mirror:
+            return []
+        folder = Path(self.mirror, self.hub, self.config)
+        if self.is_file:
+            return sorted(folder.parent.glob(folder.name))
+        files: list[Path] = []
+        for split in self.split.split("+"):
+            numbered = [*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")]
+            if not numbered:
+                return []
+            files += sorted(numbered)
+        return files
+
+    def commit(self) -> str:
+        """The commit of the Hub to load, which is a part of every key.
+
+        A row that is pinned names it. Of any other the newest one is taken, as the Hub says or,
+        without a network, as of the time when the data set was last loaded.
+
+        Raises:
+            MissingData: if the row is not pinned, the Hub does not answer and nothing is cached.
+        """
+        if self.revision and self.revision != CONVERTED:
+            return self.revision
+        commit, reason = _ask_hub(self.hub, self.revision)
+        if commit:
+            return commit
+        revision = self.revision or None
+        card = huggingface_hub.try_to_load_from_cache(
+            self.hub, "README.md", repo_type="dataset", revision=revision
+        )
+        if isinstance(card, str):
+            return Path(card).parent.name
+        raise self.missing(reason)
+
+    def missing(self, reason: str) -> MissingData:
+        """The error that says what was looked for, why it is not here and how to get it."""
+        root = Path(self.mirror or "$XLTKIT_HUB", self.hub)
+        file = root / (self.config if self.is_file else f"{self.config}/{self.split}.parquet")
+        searched = f"no {file}" if self.mirror else "XLTKIT_HUB is not set"
+        if self.files:
+            searched = f"found {self.files[0]}"
+        error = MissingData(
+            f"Looked for {self.hub}, config {self.config}, split {self.split}: {searched}; "
+            f"{reason}. {self._remedy(file)}"
+        )
+        error.reason = reason if self.on_hub else self.origin or f"fetch it from {self.url}"
+        return error
+
+    def _remedy(self, file: Path) -> str:
+        if self.on_hub:
+            folder = "data_dir=" if self.revision == CONVERTED else ""
+            revision = f", revision='{self.revision}'" if self.revision else ""
+            return (
+                'On a machine with a network this gets it: python -c "import datasets; '
+                f"datasets.load_dataset('{self.hub}', {folder}'{self.config}', "
+                f"split='{self.split}'{revision})\""
+            )
+        if self.is_file and self.url:
+            setting = "" if self.mirror else "Set XLTKIT_HUB to a folder for data. "
+            return (
+                f"{setting}On a machine with a network this gets it: curl --create-dirs -fL "
+                f'-o "{file}" {self.url}/{self.config}'
+            )
+        name = f", as {file}" if self.is_file else ""
+        origin = f" {self.origin}" if self.origin else ""
+        return f"It is not on the Hub: set XLTKIT_HUB to a folder that holds it{name}.{origin}"
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity, so that a source can key a cache
+class Source:
+    """One split of a data set: where it lies and how its rows are read.
+
+    Attributes:
+        hub: a Hub id with its namespace, which is looked for in the folder named by
+            ``XLTKIT_HUB`` first; or a folder of that mirror that is not on the Hub (``local/``,
+            ``raw/``).
+        split: the Hub's name of the split; it may hold ``{language}``, for data sets with one
+            split per language, or several splits joined by ``+``.
+        configs: the config that holds each language, by its code. A config off the Hub that ends
+            in ``.json``, ``.jsonl`` or ``.conll`` is a file, and its reader is given the path.
+        read: the reader: a function of the data set as loaded, or the path, and the language.
+        revision: a commit of the Hub repository or, where the main branch holds only a script,
+            ``refs/convert/parquet``, whose configs are folders. Where it is empty, and of that
+            branch, the commit found at load time becomes part of every key.
+        columns: the Hub's columns that ``read`` uses.
+        unpinned: why there is no revision; off the Hub, where the rows come from.
+        url: the folder upstream that the files of ``configs`` are fetched from, off the Hub.
+        others: the same split in more languages, under other Hub ids.
+        holds: splits whose items this one contains: a model trained on it is not tested on them.
+        appended: English sources of the same task type whose rows follow these (ANLI+).
+        repaired_by: an English source whose raw rows ``read`` is given as a third argument to
+            mend its own with; None in their place if they are missing (XCOPA).
+        labels: reads the label names out of the file, where only the user's own file knows them.
+        version: to be raised when ``read`` is changed so that it returns other rows; stages that
+            were trained on the old ones are then not reused.
+    """
+
+    hub: str
+    split: str
+    configs: Mapping[str, str]
+    read: Reader
+    revision: str = ""
+    columns: tuple[str, ...] = ()
+    unpinned: str = ""
+    url: str = ""
+    others: tuple[Source, ...] = ()
+    holds: tuple[Source, ...] = ()
+    appended: tuple[Source, ...] = ()
+    repaired_by: Source | None = None
+    labels: Callable[[Path], tuple[str, ...]] | None = None
+    version: int = 1
+
+    is_generated = False
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """This source and the others."""
+        return (self, *self.others)
+
+    @property
+    def joined(self) -> tuple[Source, ...]:
+        """The sources that are read beside this one: more rows, or repairs."""
+        return self.appended + ((self.repaired_by,) if self.repaired_by else ())
+
+    @property
+    def languages(self) -> list[str]:
+        """The codes of the languages of all parts."""
+        return [code for part in self.parts for code in part.configs]
+
+    def __contains__(self, language: str) -> bool:
+        """Whether some part holds a language; the microworld has more than it lists."""
+        return any(language in part.configs for part in self.parts)
+
+    def of(self, language: str) -> Source:
+        """The part that holds a language. Raises MissingData if none does."""
+        for part in self.parts:
+            if language in part.configs:
+                return part
+        raise MissingData(f"{self.hub} is read in {', '.join(self.languages)} only.")
+
+    def location(self, language: str) -> Location:
+        """Where the rows of a language lie. Raises MissingData if the source has none in it."""
+        part = self.of(language)
+        mirror = os.environ.get("XLTKIT_HUB", "")
+        # Some data sets have one split per language: test_de is written test_{language}.
+        split = part.split.format(language=language)
+        config = part.configs[language]
+        return Location(part.hub, config, split, part.revision, mirror, part.url, part.unpinned)
+
+    def rows(self, language: str, count: int = 0) -> Dataset:
+        """The rows of a language, in the columns that the reader makes.
+
+        Args:
+            language: a code such as ``sw``.
+            count: how many rows a generator makes; other sources have the rows they have.
+
+        Raises:
+            MissingData: if they cannot be had, naming the command that would get them.
+        """
+        part = self.of(language)
+        return _rows(part, language, part.fingerprint(language))
+
+    def count(self, language: str, examples: int = 0) -> int:
+        """The number of rows of a language; a generator tells it without making them."""
+        return len(self.rows(language, examples))
+
+    def raw(self, language: str, first: int = 0) -> Dataset | Path | list[Path]:
+        """What the reader is given: rows in the Hub's own columns, or paths of files.
+
+        Args:
+            language: a code.
+            first: how many rows are enough, to look at; 0 means all. Of the Hub only these are
+                downloaded.
+
+        Raises:
+            MissingData: if there are none.
+        """
+        location = self.location(language)
+        if not location.files:
+            return _from_hub(location, first)
+        if location.is_file:
+            return location.files if "*" in location.config else location.files[0]
+        mirror = Path(location.mirror, location.hub)
+        if (mirror / "README.md").is_file():
+            rows = datasets.load_dataset(str(mirror), name=location.config, split=location.split)
+        else:  # a folder of one's own needs no card
+            rows = Dataset.from_parquet([str(file) for file in location.files])
+        if not first or self.is_shared(language):
+            return rows
+        return rows.select(range(min(first, len(rows))))
+
+    def file(self, language: str) -> Path:
+        """The file of a source off the Hub. Raises MissingData, with the command that gets it."""
+        location = self.location(language)
+        if not location.files:
+            raise location.missing("nowhere else to look")
+        return location.files[0]
+
+    def is_shared(self, language: str) -> bool:
+        """Whether other languages lie in the same file: it must be read to know which it holds."""
+        location = self.location(language)
+        codes = self.of(language).configs
+        return sum(self.location(code) == location for code in codes) > 1
+
+    def converted(self, given: Any, language: str) -> Dataset:
+        """What ``raw`` gave, in the columns that the reader makes."""
+        if self.repaired_by is None:
+            return self.read(given, language)
+        try:
+            repairs = self.repaired_by.raw("en")
+        except MissingData:
+            repairs = None
+        return self.read(given, language, repairs)
+
+    def must_be_read(self, language: str) -> bool:
+        """Whether only reading tells if a language is available; else its file in the mirror does.
+
+        Raises:
+            MissingData: if the source has no rows in the language.
+        """
+        return self.is_shared(language) or not self.location(language).files
+
+    def fingerprint(self, language: str) -> str:
+        """What identifies the rows of a language, as a part of the key of a stage.
+
+        ``hub@<commit>``, ``sha256:<digest>`` of a file of the mirror, or a generator's sample.
+        Joined sources are named after it, then the reader's version if it is not the first, then
+        the reader itself if it is not the kit's.
+
+        Raises:
+            MissingData: if the source cannot be had.
+        """
+        part = self.of(language)
+        identities = [_identity(part.location(language))]
+        identities += [other.fingerprint("en") for other in part.appended]
+        if part.repaired_by:
+            try:
+                identities.append(part.repaired_by.fingerprint("en"))
+            except MissingData:
+                identities.append("absent")
+        version = f"/{part.version}" if part.version > 1 else ""
+        return "+".join(identities) + version + _own_reader(part.read)
 
 
 @lru_cache(maxsize=128)
-def _rows(there: Place, read: Reader, language: str, state: str) -> Dataset:
-    """``state`` is the fingerprint: a file that is edited in a session is read again."""
-    rows = read(_raw(there), language)
+def _rows(source: Source, language: str, fingerprint: str) -> Dataset:
+    """The rows of a language, kept; a file that is edited in a session is read again."""
+    rows = source.converted(source.raw(language), language)
     if not len(rows):
-        raise there.missing(f"what is there holds no rows in {language!r}")
-    return rows
+        raise source.location(language).missing(f"it holds no rows in {language!r}")
+    return _with_appended(rows, source.appended)
 
 
-def raw(source: Source, language: str) -> Dataset | Path | list[Path]:
-    """What the reader of a source is given: rows in the Hub's own columns, or paths of files."""
-    return _raw(place(source, language))
+def _with_appended(rows: Dataset, sources: tuple[Source, ...]) -> Dataset:
+    """The rows, and those of other sources after them; ids then begin with their number."""
+    if not sources:
+        return rows
+    tables = [rows, *(source.rows("en") for source in sources)]
+    ids = [f"{number}-{key}" for number, table in enumerate(tables) for key in table["id"][:]]
+    whole = datasets.concatenate_datasets([table.remove_columns("id") for table in tables])
+    return whole.add_column("id", ids).select_columns(rows.column_names)
 
 
-def file(source: Source, language: str) -> Path:
-    """The file of a source off the Hub. Raises MissingData, with the command that gets it."""
-    there = place(source, language)
-    if not there.files:
-        raise there.missing("nowhere else to look")
-    return there.files[0]
-
-
-def request(there: Place) -> dict[str, str]:
-    """What ``datasets.load_dataset`` is asked for on the Hub, beside the id and the commit."""
-    folder = "data_dir" if there.revision == CONVERTED else "name"
-    return {folder: there.config, "split": there.split}
-
-
-def _raw(there: Place) -> Dataset | Path | list[Path]:
-    if there.files and there.is_file:
-        return there.files if "*" in there.config else there.files[0]
-    if there.files:
-        mirror = Path(there.mirror, there.hub)
-        if not (mirror / "README.md").is_file():  # a folder of one's own needs no card
-            return Dataset.from_parquet([str(found) for found in there.files])
-        return datasets.load_dataset(str(mirror), name=there.config, split=there.split)
-    commit, reason = find_commit(there)
+def _from_hub(location: Location, first: int) -> Dataset:
+    """Rows of the Hub or of its cache: all, or the first ones of a stream."""
+    if not location.on_hub:
+        raise location.missing("nowhere else to look")
+    commit = location.commit()
+    is_known, reason = _ask_hub(location.hub, location.revision)
+    # Without an answer only the cache is left, and only the offline mode reads it: both libraries
+    # would try again for half a minute a file.
+    if not is_known and not huggingface_hub.is_offline_mode():
+        raise location.missing(reason)
+    name = "data_dir" if location.revision == CONVERTED else "name"
+    options = {name: location.config, "split": location.split, "revision": commit}
     try:
-        with ExitStack() as stack:
-            if reason:  # without a network both libraries would retry for half a minute a file
-                for module in (datasets.config, huggingface_hub.constants):
-                    stack.enter_context(patch.object(module, "HF_HUB_OFFLINE", True))
-            rows = datasets.load_dataset(there.hub, revision=commit or None, **request(there))
+        rows = datasets.load_dataset(location.hub, streaming=bool(first), **options)
+        if first:
+            return Dataset.from_list(list(rows.take(first)), features=rows.features)
     except Exception as error:  # datasets raises half a dozen types for "it is not there"
-        raise there.missing(reason or f"the Hub says: {error}".rstrip(".")) from error
+        raise location.missing(reason or _hub_reason(error)) from error
     # Offline, datasets takes the newest version in its cache, whatever was asked for.
     version = Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else commit
-    if commit and version != commit:
-        raise there.missing(f"the cache holds version {version} only; {reason}")
+    if version != commit:
+        raise location.missing(f"the cache holds version {version} only; {reason}")
     return rows
 
 
-def find_commit(there: Place) -> tuple[str, str]:
-    """The commit to load and, if the Hub cannot be asked, the reason (otherwise empty)."""
-    if not there.on_hub:
-        raise there.missing("nowhere else to look")
-    reason = "HF_HUB_OFFLINE is set"
-    if not huggingface_hub.is_offline_mode():
-        commit, reason = _ask(there.hub, there.revision, int(time.monotonic() // 60))
-        if commit:
-            return _asked.setdefault((there.hub, there.revision), commit), ""
-    if there.revision and there.revision != CONVERTED:
-        return there.revision, reason
-    # The newest commit at the time the data set was last loaded, if it ever was.
-    card = huggingface_hub.try_to_load_from_cache(
-        there.hub, "README.md", repo_type="dataset", revision=there.revision or None
-    )
-    return (Path(card).parent.name if isinstance(card, str) else ""), reason
-
-
-_asked: dict[tuple[str, str], str] = {}  # a process sees one commit, even if a new one appears
-
-
-@lru_cache(maxsize=256)
-def _ask(hub: str, revision: str, minute: int) -> tuple[str, str]:
+@lru_cache(maxsize=256)  # a process sees one commit, even if a new one appears
+def _ask_hub(hub: str, revision: str) -> tuple[str, str]:
+    """The commit of a revision and, if the Hub does not tell it, the reason (otherwise empty)."""
+    if huggingface_hub.is_offline_mode():
+        return "", "HF_HUB_OFFLINE is set"
     try:
-        api = huggingface_hub.HfApi()
-        return api.dataset_info(hub, revision=revision or None, timeout=PROBE_SECONDS).sha, ""
+        return huggingface_hub.HfApi().dataset_info(hub, revision=revision or None).sha, ""
     except Exception as error:  # a refusal of the Hub, or whatever the transport raises
-        return "", f"the Hub did not answer ({type(error).__name__}: {error})"
+        return "", _hub_reason(error)
 
 
-def fingerprint(source: Source, language: str) -> str:
-    """What identifies the rows of a source in a language, as a part of the key of a stage.
-
-    ``hub@<commit>``, ``sha256:<digest>`` of a file of the mirror, or the generator's version. A
-    reader that joins a second data set adds that one; one with a ``version`` adds its number.
-
-    Raises:
-        MissingData: if the source is not to be had.
-    """
-    if source.hub == "microworld":
-        from xltkit.data.microworld import generate as micro  # only there if it is asked for
-
-        return micro.fingerprint(source, language)
-    part = source.of(language) if language in source else source
-    parts = [_identity(place(source, language))]
-    for other in joined(part):
-        try:
-            parts.append(fingerprint(other, "en"))
-        except MissingData:
-            if not getattr(part.read, "optional", False):
-                raise
-            parts.append("absent")
-    version = getattr(part.read, "version", 1)
-    return "+".join(parts) + (f"/{version}" if version > 1 else "") + _own_reader(part.read)
+def _hub_reason(error: Exception) -> str:
+    """Why rows could not be loaded: the Hub refused, or was not reached."""
+    if isinstance(error, (ValueError, FileNotFoundError, *NOT_FOUND)):
+        return f"the Hub says: {error}".rstrip(".")
+    return (
+        f"the Hub did not answer ({type(error).__name__}: {error}); HF_HUB_OFFLINE=1 makes do with "
+        "what was downloaded before"
+    )
 
 
 def _own_reader(read: Reader) -> str:
     """What identifies a reader that is not the kit's: whoever edits it wants other rows."""
-    function = getattr(read, "func", read)
+    function = read.func if isinstance(read, partial) else read
     if not hasattr(function, "__code__") or function.__module__.partition(".")[0] == "xltkit":
         return ""
     try:
@@ -198,67 +395,21 @@ def _own_reader(read: Reader) -> str:
         return f"/{digest(function.__code__.co_code.hex())[:8]}"
 
 
-def joined(source: Source) -> tuple[Source, ...]:
-    """The English sources that a source's reader joins to its rows: repairs, or more rows."""
-    beside = getattr(source.read, "beside", None)
-    return beside(source.split) if beside else ()
-
-
-def _identity(there: Place) -> str:
-    if not there.files:
-        commit, reason = find_commit(there)
-        if not commit:
-            raise there.missing(reason)
-        return f"hub@{commit}"
-    digests = [known_digest(found) for found in there.files]
+def _identity(location: Location) -> str:
+    """What identifies the rows of one location: the commit of the Hub, or a hash of the files."""
+    if not location.files:
+        if not location.on_hub:
+            raise location.missing("nowhere else to look")
+        return f"hub@{location.commit()}"
+    digests = [known_digest(file) for file in location.files]
     return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
 
 
-def available(
-    task: Task, split: str, languages: Sequence[str] | None = None
-) -> tuple[list[str], list[str]]:
-    """The languages of a task whose rows are to be had, and those whose are not.
-
-    The missing ones are told in one warning, once. Files of a mirror are looked at and not read;
-    what only the Hub has is loaded, since nothing else would prove that it can be.
-
-    Args:
-        task: a row of the registry.
-        split: ``train``, ``validation`` or ``test``.
-        languages: the codes to look for; None means all the task has.
-    """
-    source = getattr(task, split, None)
-    codes = list(languages if languages is not None else source.languages if source else ())
-    absent: dict[str, str] = {}
-    for code in codes:
-        try:
-            _assert_there(task, split, code)
-        except MissingData as error:
-            absent[code] = str(error)
-    if absent:
-        first = next(iter(absent.values()))
-        warn_once(f"{task.name} ({split}) is not to be had in {', '.join(absent)}. {first}")
-    return [code for code in codes if code not in absent], list(absent)
-
-
-def _assert_there(task: Task, split: str, language: str) -> None:
-    source = _source(task, split)
-    there = place(source, language)
-    if source.hub != "microworld" and (shared(source, language) or not there.files):
-        load(task, split, language)
-
-
-def shared(source: Source, language: str) -> bool:
-    """Whether other languages lie in the same file: it must be read to know which it holds."""
-    there = place(source, language)
-    return sum(place(source, code) == there for code in source.of(language).configs) > 1
-
-
-_said: set[str] = set()
+_warnings: set[str] = set()
 
 
 def warn_once(message: str) -> None:
-    """Warn, unless this process has said exactly this before."""
-    if message not in _said:
-        _said.add(message)
+    """Warn, unless this process has given exactly this warning before."""
+    if message not in _warnings:
+        _warnings.add(message)
         warnings.warn(message, stacklevel=3)

@@ -5,10 +5,7 @@ Those of multiple choice, tagging and captions are in ``choice_readers.py``, ``t
 
 A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
 language, and returns a new data set that lies in memory: nothing is written to a cache that could
-outlive a change of the reader. A reader that is changed so that it returns other rows gets an
-attribute ``version`` of 2, 3, ...; that becomes part of the fingerprint of the data, and stages
-trained on the old rows are not reused. A reader that joins other sources to its rows names them in
-``beside(split)``.
+outlive a change of the reader.
 
 Ids pair rows across languages, so they are equal only where rows are translations of each other;
 where a data set is not parallel, the language is part of the id.
@@ -18,14 +15,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from datasets import Dataset, Features, List, Value, concatenate_datasets
+from datasets import Dataset, Features, List, Value
 
-from xltkit.data import loading as data
 from xltkit.data.languages import language as find_language
-from xltkit.data.source import Reader, Source
+from xltkit.data.loading import Reader
 from xltkit.keys import derive
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
@@ -139,31 +134,6 @@ qqp: Reader = partial(_pairs, first="question1", second="question2", classes=_QQ
 paws_x: Reader = partial(
     _pairs, first="sentence1", second="sentence2", classes=_PAWS_CLASSES, key="id"
 )
-
-
-@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of a cache
-class Appended:
-    """A reader that appends all rows of other English sources of the same kind: ANLI+.
-
-    Attributes:
-        read: the reader of the source's own rows.
-        others: what is appended, in this order, whatever the split.
-    """
-
-    read: Reader
-    others: tuple[Source, ...]
-
-    def beside(self, split: str) -> tuple[Source, ...]:
-        """The sources appended to a split."""
-        return self.others
-
-    def __call__(self, rows: Dataset, language: str) -> Dataset:
-        """The rows of all sources; ids begin with the number of the source."""
-        made = [self.read(rows, language)]
-        made += [other.read(data.raw(other, "en"), "en") for other in self.others]
-        ids = [f"{n}-{key}" for n, part in enumerate(made) for key in part["id"][:]]
-        whole = concatenate_datasets([part.remove_columns("id") for part in made])
-        return whole.add_column("id", ids).select_columns(made[0].column_names)
 
 
 def nearest_start(context: str, answer: str, start: int) -> int:

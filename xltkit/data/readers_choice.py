@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from datasets import Dataset
 
-from xltkit.data import loading as data
+from xltkit.data.loading import warn_once
 from xltkit.data.readers import canonical, lines
-from xltkit.data.source import Source
 
 
 def copa(rows: Dataset, language: str, questions: Mapping[int, str] | None = None) -> Dataset:
@@ -38,39 +36,26 @@ def _choices(table: Mapping[str, list], *columns: str) -> list[list[str]]:
     return list(map(list, zip(*(lines(table[column]) for column in columns), strict=True)))
 
 
-@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of a cache
-class Xcopa:
-    """The reader of XCOPA, whose ``question`` field is wrong upstream in some languages.
+# The languages in which the ``question`` of XCOPA is wrong upstream: a cause for an effect.
+XCOPA_WRONG = ("id", "it", "sw", "th", "tr")
 
-    The right one stands in English COPA, at the same ``idx``. Without English COPA the field
-    stays as it is, and a warning says so once.
 
-    Attributes:
-        joined: English COPA, by the name of the split.
+def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
+    """XCOPA, with the questions of English COPA, which stand there at the same ``idx``.
+
+    Without English COPA the questions stay as they are, and a warning says so once if some of the
+    language are wrong.
     """
-
-    joined: Mapping[str, Source]
-
-    WRONG = ("id", "it", "sw", "th", "tr")
-    optional = True  # rows come without what is joined, too
-
-    def beside(self, split: str) -> tuple[Source, ...]:
-        """English COPA in the same split."""
-        return (self.joined[split],) if split in self.joined else ()
-
-    def __call__(self, rows: Dataset, language: str) -> Dataset:
-        """The rows with the questions of English COPA."""
-        try:
-            english = data.raw(self.joined[str(rows.split)], "en")
-        except data.MissingData as error:
-            if language in self.WRONG:
-                data.warn_once(
-                    "XCOPA asks some wrong questions in id, it, sw, th and tr (cause for effect), "
-                    f"and they could not be repaired: {error}"
-                )
-            return copa(rows, language)
+    if english is not None:
         questions = zip(english["idx"][:], english["question"][:], strict=True)
         return copa(rows, language, dict(questions))
+    if language in XCOPA_WRONG:
+        warn_once(
+            "XCOPA asks some wrong questions in id, it, sw, th and tr (cause for effect), and "
+            "they could not be repaired without English COPA (aps/super_glue, copa); how to get "
+            "it is told by: xltkit data check copa"
+        )
+    return copa(rows, language)
 
 
 def siqa(rows: Dataset, language: str) -> Dataset:

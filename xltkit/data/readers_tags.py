@@ -8,8 +8,8 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from xltkit.data.loading import Reader
 from xltkit.data.readers import canonical
-from xltkit.data.source import Reader
 from xltkit.keys import known_digest
 
 # The 17 universal parts of speech; single treebanks use 13 to 17 of them.
@@ -106,6 +106,3 @@ def conll(path: Path, language: str) -> Dataset:
     sentences = _conll_sentences(path)
     tokens = [[token for token, _ in sentence] for sentence in sentences]
     return _sentences(language, tokens, [[number[tag] for _, tag in s] for s in sentences])
-
-
-conll.labels = conll_labels  # a task without labels takes those of its training file

@@ -12,12 +12,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xltkit.data import loading as data
 from xltkit.data.languages import columns
 from xltkit.explore.embeddings import retrieval_accuracy, unit
 from xltkit.explore.plots import BASELINE_COLOR, MARKERS, style
 from xltkit.studies.results import Results
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 from xltkit.tasks.captions import WAYS
 
 RIGHT = "#2a7f3f"
@@ -58,7 +57,7 @@ def retrieved(
     examples = {}
     for code in dict.fromkeys((language, "en")):
         if code in getattr(get(task), split):
-            rows = data.load(get(task), split, code)
+            rows = load(get(task), split, code)
             places = {name: i for i, name in enumerate(rows["id"][:])}
             examples[code] = {name: rows[places[name]] for name in places.keys() & _ids(table)}
     figure = Figure(figsize=(8.0, 1.45 * len(table)), layout="constrained")

@@ -19,7 +19,6 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from xltkit.data import loading as data
 from xltkit.evaluation import mixed_pairs
 from xltkit.evaluation.attacked import attacked
 from xltkit.evaluation.predict import predict
@@ -30,7 +29,7 @@ from xltkit.models import encoder as models
 from xltkit.models.encoder import HEADS, TOWER, load_heads, save_encoder
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
-from xltkit.tasks import Task, get
+from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
 from xltkit.tasks.rows import training_rows
 from xltkit.training import align
@@ -237,7 +236,7 @@ def _trained_head(stage: Stage, task: Task, start: Path) -> tuple[str, Head]:
 
 def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
     """The test rows of a language, as many as the phase scores."""
-    rows = data.load(task, phase.split, code, phase.examples)
+    rows = load(task, phase.split, code, phase.examples)
     return rows.select(range(min(phase.examples or len(rows), len(rows))))
 
 
@@ -246,7 +245,7 @@ def _extra_rows(stage: Stage, task: Task) -> dict[str, Dataset]:
     split = task.type.extra_split
     prefix = f"{split}/"
     codes = [key.removeprefix(prefix) for key, _ in stage.data if key.startswith(prefix)]
-    return {code: data.load(task, split, code, stage.phase.examples) for code in codes}
+    return {code: load(task, split, code, stage.phase.examples) for code in codes}
 
 
 def _picture_vectors(

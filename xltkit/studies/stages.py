@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from xltkit.data import loading as data
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import Source, Task, TrainingSet, get
+from xltkit.tasks import Source, Task, TrainingSet, available, get, load
 from xltkit.tasks.base import TYPES, types_with
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
-from xltkit.tasks.rows import count, source_of, training_rows
+from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
 from xltkit.training.phases import Evaluate, Phase, signature
 
 
@@ -110,8 +109,7 @@ def _training_fingerprints(phase: Phase) -> dict[str, str]:
     pairs = phase.align.pairs if phase.align else ()
     fingerprints = {}
     for part in (*phase.training_sets, *pairs):
-        source = source_of(get(part.task), "train")
-        fingerprints[f"{part.task}/{part.language}"] = data.fingerprint(source, part.language)
+        fingerprints[f"{part.task}/{part.language}"] = fingerprint(part)
     fingerprints |= phase.sources()
     if phase.robust:
         fingerprints |= phase.robust.sources()
@@ -141,7 +139,7 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     )
     _check_unseen(phase, source, recipe)
     _check_scoring(phase, task, parent)
-    fingerprints = {code: data.fingerprint(source, code) for code in phase.languages}
+    fingerprints = {code: source.fingerprint(code) for code in phase.languages}
     fingerprints |= _extra_fingerprints(task, phase)
     if phase.attack:
         fingerprints |= phase.attack.sources()
@@ -183,11 +181,11 @@ def _extra_fingerprints(task: Task, phase: Evaluate) -> dict[str, str]:
     if not split:
         return {}
     codes = None if split == "candidates" else phase.languages
-    present, absent = data.available(task, split, codes)
+    present, absent = available(task, split, codes)
     if (codes is not None and absent) or not present:
-        data.load(task, split, absent[0])  # raises the error that says how to get it
+        load(task, split, absent[0])  # raises the error that says how to get it
     source = source_of(task, split)
-    return {f"{split}/{code}": data.fingerprint(source, code) for code in present}
+    return {f"{split}/{code}": source.fingerprint(code) for code in present}
 
 
 def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
@@ -195,7 +193,7 @@ def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
 
     A task that divides one split itself has two readers, and trains on the rows it does not test.
     """
-    if tested.hub == "microworld":
+    if tested.is_generated:
         return
     task_source = get(phase.task).train
     for training_set in (part for earlier in recipe.phases for part in earlier.training_sets):
@@ -217,6 +215,6 @@ def _splits(source: Source) -> set[tuple[str, str]]:
     """Every data set and split whose rows a source holds: read, joined to them, or contained."""
     splits = set()
     for part in source.parts:
-        for origin in (part, *part.holds, *data.joined(part)):
+        for origin in (part, *part.holds, *part.joined):
             splits |= {(origin.hub, split) for split in origin.split.split("+")}
     return splits

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xltkit.data import loading as data
 from xltkit.data.languages import language as find_language
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import evaluation_stage, training_stages
-from xltkit.tasks import Task, get, parse_substitutes
+from xltkit.tasks import Task, available, get, load, parse_substitutes
 from xltkit.tasks import suite as find_suite
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
@@ -109,7 +108,7 @@ def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
             f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
             "as in Pretrain(text=(TrainingSet('text'),))."
         )
-    invented = [t.name for t in tasks if (t.test or t.validation).hub == "microworld"]
+    invented = [t.name for t in tasks if (t.test or t.validation).is_generated]
     if invented and not rows.is_microworld:
         raise ValueError(
             f"{invented} are of the microworld, and the suite is {suite!r}, whose targets are "
@@ -134,10 +133,10 @@ def _present(
     if languages:
         scored = getattr(task, split) or ()
         codes = [c for c in dict.fromkeys([source, *languages]) if c != source or c in scored]
-    present, absent = data.available(task, split, codes)
+    present, absent = available(task, split, codes)
     if not present:
         # Loading raises the error that says what was looked for and how to get it.
-        data.load(task, split, absent[0] if absent else source)
+        load(task, split, absent[0] if absent else source)
     return tuple(present), tuple(absent)
 
 

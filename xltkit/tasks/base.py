@@ -13,8 +13,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.data.source import Source
+from xltkit.data.loading import Source
 
+SPLITS = ("train", "validation", "test", "candidates")
 IGNORED = -100  # torch's label for "no target here"
 
 

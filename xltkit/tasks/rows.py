@@ -1,23 +1,125 @@
-"""The rows of a training set: read, chosen, and if a check asks for it, shuffled."""
+"""The rows of tasks and of training sets: found, loaded, chosen, and if a check asks, shuffled."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from datasets import Dataset
 
-from xltkit.data import loading as data
-from xltkit.keys import derive
-from xltkit.tasks import Source, Task, TrainingSet, get
+from xltkit.data.loading import MissingData, Source, warn_once
+from xltkit.keys import choose, derive
+from xltkit.tasks.base import SPLITS, Task, TrainingSet
+from xltkit.tasks.suites import get
 
 
 def source_of(task: Task, split: str) -> Source:
-    """The source of a split. Raises MissingData if the task has none."""
+    """The source of a split.
+
+    Raises:
+        ValueError: if there is no split of this name.
+        MissingData: if the task has none, naming the splits and the training set that it has.
+    """
+    choose("split", split, SPLITS)
     source = getattr(task, split)
     if source is None:
-        raise data.MissingData(f"The task {task.name!r} has no {split} split.")
+        splits = [name for name in SPLITS[:3] if getattr(task, name)]
+        training = f" It trains on {task.train_on!r}." if task.train_on else ""
+        raise MissingData(
+            f"{task.name} has no {split} split with labels, only {', '.join(splits)}.{training} "
+            f"To score another split, type for example split={splits[-1]!r}."
+        )
     return source
+
+
+def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
+    """The rows of a task in a language, in the canonical columns of its type.
+
+    Args:
+        task: a row of the registry, or one of your own.
+        split: ``train``, ``validation``, ``test`` or, of a ranking, ``candidates``.
+        language: a code such as ``sw``.
+        examples: how many rows the microworld generates, which can make any number; other data
+            sets have the rows they have.
+
+    Raises:
+        MissingData: if they cannot be had, naming the command that would get them.
+        ValueError: if the labels of a split to be scored are placeholders.
+    """
+    source = source_of(task, split)
+    try:
+        rows = source.rows(language, examples)
+    except MissingData as error:
+        named = MissingData(f"No {split} rows of {task.name} in {language!r}. {error}")
+        named.reason = error.reason
+        raise named from error.__cause__
+    if split != "train" and not source.is_generated:
+        task.type.check_rows(task, rows, split)
+    return rows
+
+
+def available(
+    task: Task, split: str, languages: Sequence[str] | None = None
+) -> tuple[list[str], list[str]]:
+    """The languages of a task whose rows can be had, and those whose rows are missing.
+
+    The missing ones are named in one warning, once. Files of a mirror are looked at and not read;
+    what only the Hub has is loaded, since nothing else would prove that it can be.
+
+    Args:
+        task: a row of the registry.
+        split: ``train``, ``validation`` or ``test``.
+        languages: the codes to look for; None means all the task has.
+    """
+    source = getattr(task, split, None)
+    if languages is None:
+        languages = source.languages if source else ()
+    errors: dict[str, str] = {}
+    for code in languages:
+        try:
+            if source_of(task, split).must_be_read(code):
+                load(task, split, code)
+        except MissingData as error:
+            errors[code] = str(error)
+    if errors:
+        first = next(iter(errors.values()))
+        warn_once(f"{task.name} ({split}) is missing in {', '.join(errors)}. {first}")
+    return [code for code in languages if code not in errors], list(errors)
+
+
+def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
+    """The training task that takes the place of another: ``["mnli<-sick"]`` as a dictionary.
+
+    Raises:
+        ValueError: if an entry has no arrow, or names an unknown task.
+    """
+    pairs = {}
+    for entry in substitutes:
+        old, arrow, new = entry.partition("<-")
+        if not arrow:
+            raise ValueError(f"{entry!r} is no substitute; write 'mnli<-sick' to train on SICK.")
+        pairs[get(old.strip()).name] = get(new.strip()).name
+    return pairs
+
+
+def available_sets(
+    training_sets: Iterable[TrainingSet], substitutes: Iterable[str] = ()
+) -> list[TrainingSet]:
+    """The training sets whose rows can be had, each once; the others are named in a warning.
+
+    Args:
+        training_sets: those that are looked for.
+        substitutes: ``"mnli<-sick"`` takes SICK in the place of MNLI.
+    """
+    names = parse_substitutes(substitutes)
+    renamed = [replace(item, task=names.get(item.task, item.task)) for item in training_sets]
+    return [
+        item
+        for item in dict.fromkeys(renamed)
+        if available(get(item.task), "train", [item.language])[0]
+    ]
 
 
 def training_rows(training_set: TrainingSet) -> Dataset:
@@ -26,37 +128,39 @@ def training_rows(training_set: TrainingSet) -> Dataset:
     A smaller number of examples is the same random choice for every seed, and the small set is a
     part of every larger one. The microworld generates as many as are asked for.
     """
-    return _training_rows(training_set, state(training_set))
+    return _training_rows(training_set, fingerprint(training_set))
 
 
 def count(training_set: TrainingSet) -> int:
     """The number of rows of a training set; the microworld makes none to know it."""
     source = source_of(get(training_set.task), "train")
-    if source.hub != "microworld":
-        return len(training_rows(training_set))
-    from xltkit.data.microworld.generate import SIZES  # only there if it is asked for
-
-    usual = source.configs[training_set.language].partition(":")[2]
-    return training_set.examples or int(usual or SIZES["train"])
+    if source.is_generated:
+        return source.count(training_set.language, training_set.examples)
+    return len(training_rows(training_set))
 
 
-def state(training_set: TrainingSet) -> str:
-    """What the rows of a training set are now: a file that is edited in a session is read again."""
+def fingerprint(training_set: TrainingSet) -> str:
+    """What identifies the rows of a training set now: a file may be edited in a session.
+
+    Raises:
+        MissingData: if they cannot be had.
+    """
     task = get(training_set.task)
     try:
-        return data.fingerprint(source_of(task, "train"), training_set.language)
-    except data.MissingData:
-        data.load(task, "train", training_set.language)  # its error says whose rows are missing
+        return source_of(task, "train").fingerprint(training_set.language)
+    except MissingData:
+        load(task, "train", training_set.language)  # its error says whose rows are missing
         raise
 
 
 @lru_cache(maxsize=64)
-def _training_rows(training_set: TrainingSet, state: str) -> Dataset:
-    rows = data.load(get(training_set.task), "train", training_set.language, training_set.examples)
+def _training_rows(training_set: TrainingSet, fingerprint: str) -> Dataset:
+    """The rows of a training set, kept; its fingerprint changes when a file is edited."""
+    task = get(training_set.task)
+    rows = load(task, "train", training_set.language, training_set.examples)
     if training_set.examples and training_set.examples < len(rows):
-        order = np.random.default_rng(derive("subset", training_set.task)).permutation(len(rows))
+        order = np.random.default_rng(derive("subset", task.name)).permutation(len(rows))
         rows = rows.select(order[: training_set.examples])
-    if not training_set.shuffled:
-        return rows
-    random = np.random.default_rng(derive("shuffle", training_set.task))
-    return get(training_set.task).type.permute(get(training_set.task), rows, random)
+    if training_set.shuffled:
+        rows = task.type.permute(task, rows, np.random.default_rng(derive("shuffle", task.name)))
+    return rows

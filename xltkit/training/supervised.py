@@ -15,7 +15,7 @@ from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head, TaskType
-from xltkit.tasks.rows import state, training_rows
+from xltkit.tasks.rows import fingerprint, training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
 from xltkit.training.phases import Phase
@@ -41,7 +41,7 @@ def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
         robust = phase.robust if augments else None
         # What the rows are now is a part of the cache's key: files may change within a session.
         examples = encoded_rows(
-            training_set, state(training_set), kind, phase.max_length, encoder, robust
+            training_set, fingerprint(training_set), kind, phase.max_length, encoder, robust
         )
         task = replace(get(training_set.task), kind=kind)
         encoded.append(EncodedTrainingSet(task, examples))

@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 from datasets import Dataset
 
+from xltkit.data.loading import Source
 from xltkit.data.microworld import meanings as make
 from xltkit.data.microworld import pictures
 from xltkit.data.microworld.grammar import Said, Token, forms, say
@@ -26,9 +28,6 @@ from xltkit.data.microworld.languages import ENGLISH, MicroLanguage, language
 from xltkit.data.microworld.meanings import Item, Maker
 from xltkit.data.microworld.scenes import tell
 from xltkit.keys import digest
-
-if TYPE_CHECKING:
-    from xltkit.data.source import Source
 
 SIZES = {"train": 4000, "validation": 500, "test": 500}
 MOST_PAIRS = 4000  # translation pairs; more of them would hold sentences of the retrieval test
@@ -202,12 +201,6 @@ def rows(task: str, split: str, lang: MicroLanguage, count: int = 0) -> Dataset:
     return made_of.cast_column("image", _IMAGE) if task == "captions" else made_of
 
 
-def load(source: Source, code: str, count: int = 0) -> Dataset:
-    """The rows of a microworld source in a language, ``count`` of them."""
-    task, _, usual = source.configs[code].partition(":")
-    return rows(task, source.split, language(code), count or int(usual or 0))
-
-
 @cache
 def _sample(task: str, split: str, lang: MicroLanguage) -> str:
     """A digest of some rows: it changes with the lexicon, the grammar and the makers."""
@@ -218,8 +211,36 @@ def _sample(task: str, split: str, lang: MicroLanguage) -> str:
     return digest(written)
 
 
-def fingerprint(source: Source, code: str) -> str:
-    """What identifies generated data: the config, the language, and a sample of what comes out."""
-    task = source.configs[code].partition(":")[0]
-    sample = _sample(task, source.split, language(code))
-    return f"microworld/{source.configs[code]}/{source.split}/{language(code)}/{sample}"
+@dataclass(frozen=True, eq=False)
+class MicroworldSource(Source):
+    """A split of a task of the microworld, generated in whatever language it is asked for.
+
+    ``configs`` name the generator, and the usual number of rows after a colon: ``qa:20000``.
+    """
+
+    is_generated = True
+
+    def _generator(self, code: str) -> tuple[str, int]:
+        """The generator and the usual number of rows. Raises MissingData for a language."""
+        generator, _, size = self.of(code).configs[code].partition(":")
+        return generator, int(size or SIZES[self.split])
+
+    def rows(self, code: str, count: int = 0) -> Dataset:
+        return self.read(self.raw(code, count), code)
+
+    def raw(self, code: str, first: int = 0) -> Dataset:
+        generator, size = self._generator(code)
+        return rows(generator, self.split, language(code), first or size)
+
+    def count(self, code: str, examples: int = 0) -> int:
+        return examples or self._generator(code)[1]
+
+    def must_be_read(self, code: str) -> bool:
+        self.of(code)
+        return False
+
+    def fingerprint(self, code: str) -> str:
+        """The config, the language, and a digest of some rows, which follows the generator."""
+        generator, _ = self._generator(code)
+        sample = _sample(generator, self.split, language(code))
+        return f"microworld/{self.configs[code]}/{self.split}/{language(code)}/{sample}"

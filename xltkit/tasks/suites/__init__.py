@@ -1,6 +1,71 @@
-"""Every task and benchmark as rows of tables."""
+"""The registry: every task and suite the kit knows, as rows of tables, by name."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from xltkit.data.loading import MissingData
+from xltkit.keys import choose
+from xltkit.tasks.base import SPLITS, Suite, Task, types_with
 from xltkit.tasks.suites import captions, english, microworld, retrieval, xtreme
 
-TASKS = microworld.TASKS | xtreme.TASKS | retrieval.TASKS | english.TASKS | captions.TASKS
-SUITES = microworld.SUITES | xtreme.SUITES
+TASKS: dict[str, Task] = (
+    microworld.TASKS | xtreme.TASKS | retrieval.TASKS | english.TASKS | captions.TASKS
+)
+SUITES: dict[str, Suite] = microworld.SUITES | xtreme.SUITES
+
+
+def get(name: str) -> Task:
+    """The task with this name. Raises ValueError, naming the known ones, if there is none.
+
+    A task whose tags only its own file knows (``ccg``) comes with the tags of that file; without
+    the file it has none, and loading it says what is missing.
+    """
+    task = TASKS[choose("task", name, sorted(TASKS))]
+    if task.labels or task.train is None or task.train.labels is None:
+        return task
+    try:
+        return replace(task, labels=task.train.labels(task.train.file("en")))
+    except MissingData:
+        return task
+
+
+def suite(name: str) -> Suite:
+    """The suite with this name. Raises ValueError, naming the known ones, if there is none."""
+    return SUITES[choose("suite", name, SUITES)]
+
+
+def register(task: Task) -> Task:
+    """Add a task to the registry, for this session. Raises ValueError if its type is unknown."""
+    choose("task type", task.kind, types_with("columns"))
+    TASKS[task.name] = task
+    return task
+
+
+def table_of_tasks() -> pd.DataFrame:
+    """One row per task: what it is, what it trains on, where it lies, and on what terms.
+
+    ``splits`` are those with labels; ``languages`` are of the split that is scored, or trained on.
+    """
+    rows = []
+    for task in TASKS.values():
+        source = task.test or task.validation or task.train
+        rows.append(
+            {
+                "task": task.name,
+                "kind": task.kind,
+                "metric": task.metric or "-",
+                "chance": round(task.chance, 1),
+                "trains on": task.train_on or (task.name if task.train else "-"),
+                "splits": " ".join(name for name in SPLITS if getattr(task, name)),
+                "languages": len(source.languages),
+                "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
+                "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
+                "licence": task.licence or "-",
+                "citation": task.citation or "-",
+                "note": task.note,
+            }
+        )
+    return pd.DataFrame(rows).set_index("task")

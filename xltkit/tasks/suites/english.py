@@ -73,7 +73,7 @@ _ANLI_PLUS = replace(
     name="anli+",
     citation="Nie et al. 2020; Williams et al. 2018; Bowman et al. 2015",
     note="ANLI, MNLI and SNLI as one task with one head; validated on ANLI",
-    train=replace(_ANLI.train, read=readers.Appended(readers.nli, (_MNLI.train, _SNLI.train))),
+    train=replace(_ANLI.train, appended=(_MNLI.train, _SNLI.train)),
     test=None,
 )
 _SICK = replace(
@@ -205,7 +205,12 @@ _CCG = Task(
     licence="LDC user agreement (CCGbank, LDC2005T13)",
     citation="Hockenmaier and Steedman 2007",
     note="your own file, local/ccg/train.conll: word TAB supertag; its tags are the labels",
-    **sources("local/ccg", {"en": "train.conll"}, tag_readers.conll, "word supertag", **_TRAIN),
+    train=replace(
+        sources("local/ccg", {"en": "train.conll"}, tag_readers.conll, "word supertag", **_TRAIN)[
+            "train"
+        ],
+        labels=tag_readers.conll_labels,
+    ),
 )
 _WIKIPEDIA = Task(
     name="wikipedia",

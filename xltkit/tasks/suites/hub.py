@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from xltkit.data.places import CONVERTED
-from xltkit.data.source import Reader, Source
+from xltkit.data.loading import CONVERTED, Reader, Source
 
 REVISIONS = {
     "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",

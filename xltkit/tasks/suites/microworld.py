@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from datasets import Dataset
 
-from xltkit.data.microworld.generate import NER_TAGS, POS_TAGS, SIZES
+from xltkit.data.microworld.generate import NER_TAGS, POS_TAGS, SIZES, MicroworldSource
 from xltkit.data.microworld.languages import LANGUAGES, language
 from xltkit.data.microworld.meanings import NLI_LABELS, PARAPHRASE_LABELS
-from xltkit.data.source import Source
 from xltkit.tasks.base import Images, Suite, Task, TrainingArguments, TrainingSet
 
 
@@ -55,8 +54,8 @@ def _task(
     """
     data = data or name
 
-    def source(split: str, config: str) -> Source:
-        return Source("microworld", split, _EveryLanguage(config), _as_it_is)
+    def source(split: str, config: str) -> MicroworldSource:
+        return MicroworldSource("microworld", split, _EveryLanguage(config), _as_it_is)
 
     steps, batch_size, rate = training
     return Task(
@@ -67,7 +66,7 @@ def _task(
         train=source("train", f"{data}:{train}"),
         validation=source("validation", data) if tested else None,
         test=source("test", data) if tested else None,
-        candidates=Source("microworld", "test", {"en": name}, _descriptions)
+        candidates=MicroworldSource("microworld", "test", {"en": name}, _descriptions)
         if kind == "ranking"
         else None,
         labels=labels,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from xltkit.data import readers
 from xltkit.data import readers_retrieval as search_readers
-from xltkit.data.source import Source
+from xltkit.data.loading import Source
 from xltkit.tasks.base import Task, TrainingArguments
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.hub import sources

@@ -129,26 +129,25 @@ def _mlqa(question: str = "") -> Task:
     )  # fmt: skip
 
 
-_XCOPA = Task(
-    name="xcopa",
-    kind="choice",
-    metric="accuracy",
-    chance=50.0,
-    training=PAIRS,
-    train_on="copa",
-    licence="CC BY 4.0",
-    citation="Ponti et al. 2020",
-    note="not in English; wrong questions of id, it, sw, th, tr repaired from English COPA; the "
-    "reference trains on Social IQa first",
-    **sources(
-        "cambridgeltl/xcopa",
-        XCOPA,
-        choice_readers.Xcopa(COPA),
-        "premise choice1 choice2 question idx label",
-        validation="validation",
-        test="test",
-    ),
-)
+def _xcopa() -> Task:
+    """XCOPA, whose questions are repaired from English COPA's in the same split."""
+    splits = sources(
+        "cambridgeltl/xcopa", XCOPA, choice_readers.xcopa,
+        "premise choice1 choice2 question idx label", validation="validation", test="test",
+    )  # fmt: skip
+    return Task(
+        name="xcopa",
+        kind="choice",
+        metric="accuracy",
+        chance=50.0,
+        training=PAIRS,
+        train_on="copa",
+        licence="CC BY 4.0",
+        citation="Ponti et al. 2020",
+        note="not in English; wrong questions of id, it, sw, th, tr repaired from English COPA; "
+        "the reference trains on Social IQa first",
+        **{name: replace(source, repaired_by=COPA[name]) for name, source in splits.items()},
+    )
 
 
 def _udpos() -> Task:
@@ -221,7 +220,7 @@ _WIKINEURAL_SMALL = replace(
 
 
 _ROWS = (
-    _NLI, _PAWS, _QA, _TYDI, _TYDI_PARTS, _mlqa(), *map(_mlqa, MLQA), _XCOPA, _udpos(), _NER,
+    _NLI, _PAWS, _QA, _TYDI, _TYDI_PARTS, _mlqa(), *map(_mlqa, MLQA), _xcopa(), _udpos(), _NER,
     _WIKINEURAL, _WIKINEURAL_SMALL,
 )  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}

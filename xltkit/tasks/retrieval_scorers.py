@@ -1,4 +1,4 @@
-"""Official scores of the search tasks: Tatoeba, BUCC, LAReQA and Mewsli-X.
+"""Official scores of the retrieval tasks: Tatoeba, BUCC, LAReQA and Mewsli-X.
 
 Pure functions over vectors, rankings and pairs of ids; every score is between 0 and 100. The
 rules are those of google-research/xtreme at commit 838c13b; the docstrings name script and lines.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from statistics import fmean
 
 import numpy as np
-
-from xltkit.tasks.scorers import accuracy
 
 Pair = tuple[Hashable, Hashable]  # a sentence of one side and one of the other
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:
+    """The rows in float64, of length 1. Raises ValueError if one has no direction."""
     vectors = np.asarray(vectors, dtype=np.float64)
     if vectors.ndim != 2 or vectors.size == 0:
         raise ValueError(f"got {name} of shape {vectors.shape}; expected (rows, dimensions)")
@@ -28,10 +26,12 @@ def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:
 
 
 def _two_sides(x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> tuple[np.ndarray, ...]:
-    x, y = (_unit_rows(side, name) for side, name in zip((x, y), names, strict=True))
+    x, y = _unit_rows(x, names[0]), _unit_rows(y, names[1])
     if x.shape[1] != y.shape[1]:
-        given = f"{x.shape[1]} dimensions in {names[0]} and {y.shape[1]} in {names[1]}"
-        raise ValueError(f"got {given}; expected the same number")
+        raise ValueError(
+            f"got {x.shape[1]} dimensions in {names[0]} and {y.shape[1]} in {names[1]}; expected "
+            "the same number"
+        )
     return x, y
 
 
@@ -52,16 +52,10 @@ def nearest(query: np.ndarray, database: np.ndarray, block: int = 1024) -> np.nd
     # argmax alone would not settle ties; only the first of equal rows takes part.
     rows = np.sort(np.unique(database, axis=0, return_index=True)[1])
     columns = database[rows].T
-    starts = range(0, len(query), block)
-    return rows[np.concatenate([(query[at : at + block] @ columns).argmax(1) for at in starts])]
-
-
-def retrieval_accuracy(query: np.ndarray, database: np.ndarray, block: int = 1024) -> float:
-    """Share of queries, 0 to 100, whose :func:`nearest` row has their own index (Tatoeba)."""
-    if len(query) != len(database):
-        given = f"{len(query)} rows in query and {len(database)} in database"
-        raise ValueError(f"got {given}; expected the same number: row i translates row i")
-    return accuracy(range(len(query)), nearest(query, database, block).tolist())
+    best = [
+        (query[start : start + block] @ columns).argmax(1) for start in range(0, len(query), block)
+    ]
+    return rows[np.concatenate(best)]
 
 
 class TopK:
@@ -70,7 +64,8 @@ class TopK:
     Memory depends on ``k`` and the block, not on the number of candidates. However the candidates
     are cut into blocks, and in whatever order these come, the ranking is that of
     ``argsort(kind="stable")[::-1]`` over all of them: of equal scores the candidate with the
-    higher index comes first (XTREME third_party/utils_lareqa.py:381, which leaves ``kind`` open).
+    higher index comes first (XTREME third_party/utils_lareqa.py:381, which leaves ``kind`` open;
+    so does ``torch.topk``).
 
     Attributes:
         scores: (queries, up to k), best first; ``None`` before the first block.
@@ -87,22 +82,25 @@ class TopK:
         scores = np.asarray(scores)
         queries = scores.shape[:1] if self.scores is None else self.scores.shape[:1]
         if scores.ndim != 2 or scores.shape[:1] != queries or np.isnan(scores).any():
-            wanted = f"({queries[0] if queries else 'queries'}, candidates), without NaN"
-            raise ValueError(f"got scores of shape {scores.shape}; expected {wanted}")
+            expected = f"({queries[0] if queries else 'queries'}, candidates), without NaN"
+            raise ValueError(f"got scores of shape {scores.shape}; expected {expected}")
         if self.scores is None or self.scores.shape[1] < self.k:
-            self.scores, self._indices = self._merged(scores, first_index, slice(None))
+            self.scores, self._indices = self._merge(scores, first_index, slice(None))
             return
         # Late in a long stream, a block changes the ranking of few queries.
         rows = np.flatnonzero((scores >= self.scores[:, -1:]).any(1))
-        better = self._merged(scores[rows], first_index, rows)
-        self.scores = self.scores.astype(better[0].dtype, copy=False)
-        self.scores[rows], self._indices[rows] = better
+        merged, indices = self._merge(scores[rows], first_index, rows)
+        self.scores = self.scores.astype(merged.dtype, copy=False)
+        self.scores[rows] = merged
+        self._indices[rows] = indices
 
-    def _merged(
+    def _merge(
         self, scores: np.ndarray, first_index: int, rows: np.ndarray | slice
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and indices of the best among those of before and those of a block."""
         columns = _best_columns(scores, self.k)
-        scores, indices = np.take_along_axis(scores, columns, 1), columns + first_index
+        scores = np.take_along_axis(scores, columns, 1)
+        indices = columns + first_index
         if self.scores is not None:
             scores = np.concatenate([self.scores[rows], scores], 1)
             indices = np.concatenate([self._indices[rows], indices], 1)
@@ -123,7 +121,9 @@ def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
         return np.broadcast_to(np.arange(width), scores.shape)
     backwards = scores[:, ::-1]
     least = np.partition(scores, -k, axis=1)[:, -k, None]
-    above, level = backwards > least, backwards == least
+    above = backwards > least
+    level = backwards == least
+    # Equals fill the places that better ones leave.
     keep = above | (level & (level.cumsum(1) <= k - above.sum(1, keepdims=True)))
     return width - 1 - np.nonzero(keep)[1].reshape(rows, k)
 
@@ -167,14 +167,16 @@ def margin_pairs(
     columns = np.concatenate([best_y, np.arange(len(y))])
     scores = np.concatenate([scores_y, scores_x])
     # The script uses up both sides before it looks at the score; on the way down that is the same.
-    used_x, used_y, taken = set(), set(), {}
-    for at in np.argsort(-scores, kind="stable"):
-        i, j = int(rows[at]), int(columns[at])
-        if scores[at] > 0 and i not in used_x and j not in used_y:
+    used_x: set[int] = set()
+    used_y: set[int] = set()
+    pairs = {}
+    for place in np.argsort(-scores, kind="stable"):
+        i, j = int(rows[place]), int(columns[place])
+        if scores[place] > 0 and i not in used_x and j not in used_y:
             used_x.add(i)
             used_y.add(j)
-            taken[i, j] = float(scores[at])
-    return taken
+            pairs[i, j] = float(scores[place])
+    return pairs
 
 
 def _neighbours(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[tuple[np.ndarray, ...]]:
@@ -194,13 +196,14 @@ def _neighbours(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[tuple[
 
 
 def _best_by_margin(
-    cosines: np.ndarray, indices: np.ndarray, own: np.ndarray, others: np.ndarray
+    cosines: np.ndarray, indices: np.ndarray, row_means: np.ndarray, neighbour_means: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each row, which of its neighbours has the highest margin, and that margin."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        margins = cosines / ((own[:, None] + others[indices]) / 2)
+        margins = cosines / ((row_means[:, None] + neighbour_means[indices]) / 2)
     margins = np.where(np.isnan(margins), -np.inf, margins)
-    rows, best = np.arange(len(indices)), margins.argmax(1)
+    rows = np.arange(len(indices))
+    best = margins.argmax(1)
     return indices[rows, best], margins[rows, best]
 
 
@@ -214,15 +217,18 @@ def best_threshold(scores: Mapping[Pair, float], gold: Collection[Pair]) -> floa
     """
     gold = _gold_pairs(gold)
     items = sorted(scores.items(), key=lambda item: -item[1])
-    threshold, best, correct = 0.0, 0.0, 0
-    for taken, (pair, score) in enumerate(items, 1):
+    threshold = best = 0.0
+    correct = 0
+    for count, (pair, score) in enumerate(items, 1):
         correct += pair in gold
-        precision, recall = correct / taken, correct / len(gold)
+        precision = correct / count
+        recall = correct / len(gold)
         # Rounded as in the script: where two places are level, rounding decides.
         f1 = 2 * precision * recall / (precision + recall) if correct else 0.0
         if f1 > best:
-            following = items[taken][1] if taken < len(items) else score
-            threshold, best = (score + following) / 2, f1
+            following = items[count][1] if count < len(items) else score
+            threshold = (score + following) / 2
+            best = f1
     return threshold
 
 
@@ -236,7 +242,8 @@ def mining_f1(gold: Collection[Pair], pred: Collection[Pair]) -> dict[str, float
 
     All three are 0 when nothing is found (XTREME evaluate.py:87-98).
     """
-    gold, pred = _gold_pairs(gold), set(pred)
+    gold = _gold_pairs(gold)
+    pred = set(pred)
     correct = len(gold & pred)
     return {
         "f1": 200.0 * correct / (len(gold) + len(pred)),
@@ -267,7 +274,8 @@ def average_precision(
     relevant = set(relevant)
     if not relevant:
         raise ValueError("got 0 relevant candidates; expected at least 1: precision is undefined")
-    total, seen = 0.0, set()
+    total = 0.0
+    seen: set[Hashable] = set()
     for rank, candidate in enumerate(ranking[:k], 1):
         if candidate in relevant and candidate not in seen:
             seen.add(candidate)
@@ -276,21 +284,11 @@ def average_precision(
 
 
 def reciprocal_rank(gold: Hashable, ranking: Sequence[Hashable], k: int = 20) -> float:
-    """100 over the rank of ``gold`` in the first ``k``, or 0 if it is not among them."""
-    _at_least_one("k", k)
-    return next((100.0 / rank for rank, c in enumerate(ranking[:k], 1) if c == gold), 0.0)
+    """100 over the rank of ``gold`` in the first ``k``, or 0 if it is not among them.
 
-
-def mean_reciprocal_rank(
-    gold: Mapping[Hashable, Hashable], rankings: Mapping[Hashable, Sequence], k: int = 20
-) -> float:
-    """Mean of :func:`reciprocal_rank` over the queries of ``gold``: MRR@20 of Mewsli-X, 0 to 100.
-
-    Both are by query; one without a ranking counts 0, and a ranking without gold does not count
-    (XTREME third_party/utils_mewslix.py:623-695). evaluate.py:112-115 prints it as map@20.
+    Its mean over queries is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695), which
+    evaluate.py:112-115 prints as map@20.
     """
-    if not gold:
-        raise ValueError("got 0 queries; expected at least 1")
-    return fmean(
-        reciprocal_rank(right, rankings.get(query, ()), k) for query, right in gold.items()
-    )
+    _at_least_one("k", k)
+    ranks = (rank for rank, candidate in enumerate(ranking[:k], 1) if candidate == gold)
+    return 100.0 / next(ranks, float("inf"))

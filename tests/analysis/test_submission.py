@@ -95,7 +95,8 @@ def scored(predictions):
                           for c in ("gold", "pred"))  # fmt: skip
             rankings = {key: json.loads(ranking) for key, ranking in pred.items()}
             gold = {key: json.loads(entities)[0] for key, entities in gold.items()}
-            found = {"mrr@20": search_scorers.mean_reciprocal_rank(gold, rankings)}
+            ranks = [search_scorers.reciprocal_rank(gold[key], rankings[key]) for key in gold]
+            found = {"mrr@20": sum(ranks) / len(ranks)}
         elif task == "lareqa":
             found = {"map@20": 50.0}
         elif task == "panx":

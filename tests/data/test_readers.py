@@ -106,7 +106,7 @@ def test_a_question_without_an_answer_is_trained_to_the_first_token():
     rows = readers.span(squad2_rows(), "en")
     assert rows["answers"][:] == [["Anna"], []]
     assert rows["starts"][:] == [[0], []]
-    features = TYPES["span"].encode(get("squad2"), rows, words(), 32, training=True)
+    features = TYPES["span"].encode(rows, words(), 32, training=True)
     assert [f.target for f in features] == [(4, 4), (0, 0)]
 
 
@@ -271,7 +271,5 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypa
 
 
 def test_labels_of_a_batch_hold_no_answer_as_position_zero():
-    features = TYPES["span"].encode(
-        get("squad2"), readers.span(squad2_rows(), "en"), words(), 32, training=True
-    )
+    features = TYPES["span"].encode(readers.span(squad2_rows(), "en"), words(), 32, training=True)
     assert np.array_equal(TYPES["span"].labels(features, 32), [[4, 4], [0, 0]])

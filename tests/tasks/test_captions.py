@@ -111,14 +111,14 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
 
 def test_a_feature_is_a_caption_and_knows_its_picture(tokenizer):
     rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x y", "z"], ["x"]]})
-    features = TYPES["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    features = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
     assert [(f.example, f.target) for f in features] == [(0, 0), (0, 0), (1, 1)]
     assert [list(f.sequences[0]) for f in features] == tokenizer(["x y", "z", "x"])["input_ids"]
 
 
 def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
     rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x", "y", "z"], ["v", "w"]]})
-    features = TYPES["paraphrases"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+    features = TYPES["paraphrases"].encode(rows, tokenizer, 96, training=True)
     both = [tuple(tokenizer.decode(s, skip_special_tokens=True) for s in f.sequences)
             for f in features]  # fmt: skip
     pairs = [("x", "y"), ("y", "z"), ("z", "x"), ("v", "w"), ("w", "v")]
@@ -157,7 +157,7 @@ def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenize
     for shuffled in (False, True):
         training_set = TrainingSet("captions", "en", 40, shuffled)
         rows, phase = training_rows(training_set), ImageText(training_set, tower="pixels")
-        features = TYPES["captions"].encode(CAPTIONS, rows, tokenizer, 96, training=True)
+        features = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
         plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
         about = ([EncodedTrainingSet(CAPTIONS, features)], plan, tokenizer, 0)
         (batch,) = Contrast(*about, phase=phase, store=tmp_path).batches(0, 1)

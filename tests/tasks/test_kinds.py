@@ -21,7 +21,7 @@ from xltkit.tasks.span import Window, shortened, span_in
 def encode(name, tokenizer, count=40, code="en", max_length=96, training=True):
     task = get(name)
     rows = micro.rows(name, "validation", LANGUAGES[code], count)
-    return task, rows, task.type.encode(task, rows, tokenizer, max_length, training)
+    return task, rows, task.type.encode(rows, tokenizer, max_length, training)
 
 
 def test_padding_fills_up_to_a_multiple():
@@ -91,9 +91,8 @@ def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
 
 
 def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):
-    task = get("pos")
     rows = Dataset.from_list([{"id": "0", "tokens": ["Anna", "", "eats"], "tags": [9, 0, 12]}])
-    (feature,) = TYPES["tagging"].encode(task, rows, tokenizer, 96, True)
+    (feature,) = TYPES["tagging"].encode(rows, tokenizer, 96, True)
     assert feature.target[feature.target != IGNORED].tolist() == [9, 0, 12]
     assert tokenizer.unk_token_id in feature.sequences[0]
 

@@ -63,7 +63,7 @@ def test_the_head_gives_cosines_times_a_learned_scale_of_100():
 def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tokenizer):
     task = get("linking")
     rows = micro.rows("linking", "train", LANGUAGES["en"], 8)
-    features = RANKING.encode(task, rows, tokenizer, 96, training=True)
+    features = RANKING.encode(rows, tokenizer, 96, training=True)
     assert {len(f.sequences) for f in features} == {3}  # query, candidate, negative
     plan = Plan([[len(f) for f in features]], [1.0], 2, 4, 0)
     objective = Supervised([EncodedTrainingSet(task, features)], plan, tokenizer, 0)
@@ -93,7 +93,7 @@ def test_a_ranking_in_blocks_is_the_ranking_of_all(fp32, linking, monkeypatch, b
     assert len(predictions) == 60 and set(scores["metric"]) == {"map@20", "mrr@20"}
 
     def vectors(part):
-        features = RANKING.encode(task, part, tokenizer, 96, training=False)
+        features = RANKING.encode(part, tokenizer, 96, training=False)
         return np.stack(outputs(model, RANKING, "linking", features, tokenizer))
 
     first = predictions[predictions["language"] == "qto"].reset_index(drop=True)

@@ -62,7 +62,7 @@ class AttackedModel:
         """The rows as features with targets, by the model's tokenizer or what stands in for it."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
         tokenizer = tokenizer or self.tokenizer
-        return self.type.encode(self.task, Columns.of(rows), tokenizer, limit, training=True)
+        return self.type.encode(Columns.of(rows), tokenizer, limit, training=True)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """What the model makes of each row; all are read in one stream of batches."""

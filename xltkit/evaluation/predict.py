@@ -119,7 +119,7 @@ def predict(
         layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
     def encode(part: Dataset) -> list[EncodedExample]:
-        return task_type.encode(task, part, tokenizer, limit, training=False)
+        return task_type.encode(part, tokenizer, limit, training=False)
 
     def run(examples: Sequence[EncodedExample]) -> list[Any]:
         return outputs(model, task_type, head, examples, tokenizer, layers, smoothing)

@@ -39,20 +39,12 @@ class TrainingArguments:
 class Task:
     """Data in some languages, a task type and a metric.
 
-    Attributes:
-        name: in the registry and in every table of results.
-        kind: the name of the task type, a key of ``TYPES``.
-        metric: the one of ``TaskType.metrics`` that stands for the task.
-        chance: the score (0 to 100) of a model that knows nothing.
-        train, validation, test: where the splits lie.
-        candidates: what a ranking searches, in all its languages at once, whatever the language
-            of the query.
-        train_on: the task whose training split is used: XQuAD has none and trains on SQuAD, so
-            XQuAD and MLQA share one trained stage.
-        labels: names of the classes or tags in the order of their indices; empty where only the
-            user's own file knows them (``ccg``).
-        training: how long and how fast it is trained by default.
-        note: the protocol.
+    ``kind`` is the name of the type. ``train_on`` names the task whose training split is used:
+    XQuAD has none and trains on SQuAD, so XQuAD and MLQA share one trained stage. ``labels`` are
+    the names of the classes or tags in the order of their indices; empty where only the user's own
+    file knows them (``ccg``). ``candidates`` are what a ranking searches, in all its languages at
+    once, whatever the language of the query. ``chance`` is the score (0 to 100) of a model that
+    knows nothing. ``note`` is the protocol.
     """
 
     name: str
@@ -114,17 +106,14 @@ class Images:
 class Suite:
     """A named set of tasks.
 
-    Attributes:
-        targets: the short names that notebooks use, and their tasks (``qa`` is XQuAD and TyDiQA
-            in XTREME-R).
-        order_pairs: the pairs (high resource, low resource) of the order question, by axis:
-            ``size`` of the data set, or resource level of the ``language`` of its labels.
-        intermediate_tasks: the tasks of the STILTs grid.
-        translated: one of them in several languages.
-        multilingual: a task whose labels are in several languages.
-        text: what masked language modelling is mixed in from.
-        intermediate_training: what all arms of the grid share.
-        images: the arms with pictures.
+    ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
+    XTREME-R). ``order_pairs`` holds the pairs (high resource, low resource) of the order question,
+    by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
+
+    ``intermediate_tasks`` are the tasks of the STILTs grid, ``translated`` one of them in several
+    languages, ``multilingual`` one whose labels are in several, ``text`` what masked language
+    modeling is mixed in from, and ``intermediate_training`` the arguments that all of its arms
+    share. ``images`` holds the same for the arms with pictures.
     """
 
     name: str
@@ -142,14 +131,14 @@ class Suite:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedExample:
-    """One unit of a batch, encoded.
+    """One unit of a batch: a row, or a part of a long one.
 
     Attributes:
-        example: the number of the row; a long context or sentence has several units.
+        example: the number of the row.
         sequences: token ids; a choice has one sequence for each alternative.
         types: token types of each sequence, if the tokenizer has any.
         target: what the loss compares with.
-        meta: what only its task type reads.
+        meta: what only the task type reads.
     """
 
     example: int
@@ -163,14 +152,11 @@ class EncodedExample:
 
 
 class Head(NamedTuple):
-    """The layer between the encoder and a label space.
+    """The layer between the encoder and a label space, and the number of scores it gives.
 
-    Attributes:
-        pooling: what the layer reads: ``sequence`` (pooled), ``token``, ``vector`` (pooled, of
-            length 1, times a scale), ``masked`` (the encoder's own language-model head),
-            or ``joint`` (pooled, in a space shared with pictures).
-        size: the number of scores it gives.
-        image_layer: whether features of pictures pass a linear layer into the joint space.
+    ``pooling`` is what it reads: ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1,
+    times a scale), ``masked`` (the encoder's own language-model head) or ``joint`` (pooled, in a
+    space shared with pictures, whose features may pass an ``image_layer``).
     """
 
     pooling: str
@@ -201,6 +187,15 @@ class Columns:
         return {name: values[key] for name, values in self.columns.items()}
 
 
+Strings = Sequence[str]
+Floats = Sequence[float]
+Rows = Dataset | Columns
+Examples = list[EncodedExample]
+# What ``TaskType.predict`` yields for each language: the language, a suffix for the names of the
+# metrics (empty but for a second reading of the same rows), and the table of ``predictions``.
+Tables = Iterator[tuple[str, str, pd.DataFrame]]
+
+
 @dataclass(frozen=True)
 class Forward:
     """The forward pass that a task type predicts with: rows in, outputs of the model out.
@@ -216,14 +211,14 @@ class Forward:
             and a number for each picture, the same for equal pictures.
     """
 
-    encode: Callable[[Dataset | Columns], list[EncodedExample]]
-    run: Callable[[Sequence[EncodedExample]], list[Any]]
+    encode: Callable[[Rows], Examples]
+    run: Callable[[Examples], list[Any]]
     layer: int = 0
     layers: tuple[int, ...] = ()
     extra: Mapping[str, Dataset] = field(default_factory=dict)
     images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None
 
-    def __call__(self, *parts: Dataset | Columns) -> list[tuple[list[EncodedExample], list[Any]]]:
+    def __call__(self, *parts: Rows) -> list[tuple[Examples, list[Any]]]:
         """Examples and outputs of each part; all parts pass the model in one stream of batches."""
         encoded = [self.encode(part) for part in parts]
         outputs = iter(self.run(list(chain.from_iterable(encoded))))
@@ -341,19 +336,15 @@ class TaskType:
         """The head that a task needs."""
         raise NotImplementedError
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
-        """Rows in canonical columns as encoded examples."""
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
+        """Rows in canonical columns as token ids, with targets if ``training``."""
         raise NotImplementedError
 
-    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
+    def labels(self, examples: Examples, width: int) -> Tensor:
         """The targets of a batch, ``IGNORED`` where there is none."""
         return torch.tensor([example.target for example in examples])
 
-    def collate(
-        self, examples: Sequence[EncodedExample], tokenizer: Any, training: bool
-    ) -> dict[str, Tensor]:
+    def collate(self, examples: Examples, tokenizer: Any, training: bool) -> dict[str, Tensor]:
         """A batch as tensors: ``input_ids`` (sequences, width), masks and, to train, ``labels``."""
         sequences = [ids for example in examples for ids in example.sequences]
         ids = pad(sequences, tokenizer.pad_token_id)
@@ -392,7 +383,7 @@ class TaskType:
 
     # Predictions and scores
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """What to keep of the logits for each example: the smallest thing to decode from."""
         return list(logits.argmax(-1).cpu().numpy())
 
@@ -403,24 +394,13 @@ class TaskType:
         votes = stacked.reshape(len(outputs), -1) == classes[:, None, None]
         return votes.sum(1).argmax(0).reshape(stacked.shape[1:])
 
-    def predict(
-        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
-    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
-        """The predictions of the test rows of each language.
-
-        Yields:
-            The language; a suffix for the names of the metrics, empty but for a second reading
-            of the same rows; and the table of ``predictions``.
-        """
+    def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
+        """The predictions of the test rows of each language."""
         for (language, part), pair in zip(rows.items(), forward(*rows.values()), strict=True):
             yield language, "", self.predictions(task, part, *pair)
 
     def predictions(
-        self,
-        task: Task,
-        rows: Dataset | Columns,
-        examples: Sequence[EncodedExample],
-        outputs: Sequence[Any],
+        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
@@ -450,7 +430,7 @@ class TaskType:
         """Whether a prediction with this score (0 to 1) counts as right where it must be a yes."""
         return score >= 0.5
 
-    def loss_weights(self, examples: Sequence[EncodedExample]) -> list[float]:
+    def loss_weights(self, examples: Examples) -> list[float]:
         """What the loss of each example counts for in that of its row."""
         return [1.0] * len(examples)
 
@@ -490,11 +470,7 @@ def encoded(encoding: Any) -> list[EncodedExample]:
 
 
 def predictions_table(
-    ids: Sequence[str],
-    gold: Sequence[str],
-    pred: Sequence[str],
-    score: Sequence[float],
-    log_probs: Sequence[np.ndarray] | None = None,
+    ids: Strings, gold: Strings, pred: Strings, score: Floats, log_probs: Any = None
 ) -> pd.DataFrame:
     """Predictions as the table that every task type returns."""
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
@@ -504,10 +480,7 @@ def predictions_table(
 
 
 def terms_table(
-    item: Sequence[str],
-    numerator: Sequence[float],
-    denominator: Sequence[float] | float = 1.0,
-    part: Sequence[str] | str = "",
+    item: Strings, numerator: Floats, denominator: Floats | float = 1.0, part: Strings | str = ""
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; several rows of one item and part count together."""
     # As plain arrays: predictions of one language keep the index of the whole table.
@@ -521,19 +494,18 @@ def terms_table(
     return pd.DataFrame(columns)
 
 
-def score_table(
-    task: Task, tables: Iterator[tuple[str, str, pd.DataFrame]]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_table(task: Task, tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What ``TaskType.predict`` yields as one table of predictions and one of scores.
 
     Returns:
-        predictions (language, example_id, gold, pred, score, ...) and scores (language, metric,
-        value, n).
+        predictions (language, example_id, gold, pred, score, and what the task type adds) and
+        scores (language, metric, value, n).
     """
     predictions, scores = [], []
     for language, suffix, table in tables:
+        items = task.type.item_count(table)
         for metric, value in task.type.metrics(task, table, language).items():
-            scores.append((language, metric + suffix, value, task.type.item_count(table)))
+            scores.append((language, metric + suffix, value, items))
         if not suffix:
             predictions.append(table.assign(language=language))
     columns = ["language", "metric", "value", "n"]

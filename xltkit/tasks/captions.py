@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,12 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks.base import (
-    Columns,
     EncodedExample,
+    Examples,
     Forward,
     Head,
+    Rows,
+    Tables,
     Task,
     TaskType,
     encoded,
@@ -53,9 +55,7 @@ class Captions(TaskType):
             f"captions alone with Pretrain(text=(TrainingSet({task.name!r}),))."
         )
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         lists = rows.select_columns(["texts"])[:]["texts"]
         pictures = [i for i, texts in enumerate(lists) for _ in texts]
         captions = [text for texts in lists for text in texts]
@@ -65,13 +65,11 @@ class Captions(TaskType):
             for example, picture in zip(examples, pictures, strict=True)
         ]
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """Vectors of length 1."""
         return list(torch.nn.functional.normalize(logits.float(), dim=-1).cpu().numpy())
 
-    def predict(
-        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
-    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """What every caption and every picture finds among those of its language."""
         for (language, part), (examples, outputs) in zip(
             rows.items(), forward(*rows.values()), strict=True
@@ -82,7 +80,7 @@ class Captions(TaskType):
     def ranks(
         self,
         rows: Dataset,
-        examples: Sequence[EncodedExample],
+        examples: Examples,
         texts: np.ndarray,
         images: np.ndarray,
         numbers: np.ndarray,
@@ -164,12 +162,10 @@ class Paraphrases(Captions):
     name = "paraphrases"
     needs_image_space = False
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Each caption with the next one of its picture: an example has two sequences."""
         groups: dict[int, list[EncodedExample]] = {}
-        for caption in super().encode(task, rows, tokenizer, max_length, training):
+        for caption in super().encode(rows, tokenizer, max_length, training):
             groups.setdefault(caption.example, []).append(caption)
         return [
             EncodedExample(

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
 from xltkit.tasks.base import (
-    Columns,
     EncodedExample,
+    Examples,
     Head,
+    Rows,
     Task,
     TaskType,
     encoded,
@@ -39,9 +39,7 @@ class Classification(TaskType):
     def head(self, task: Task) -> Head:
         return Head("sequence", len(task.labels))
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         table = rows[:]
         pairs = (table["text_a"], table["text_b"])
         examples = encoded(tokenizer(*pairs, truncation=True, max_length=max_length))
@@ -50,7 +48,7 @@ class Classification(TaskType):
             for example, label in zip(examples, table["label"], strict=True)
         ]
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
         return list(torch.log_softmax(logits.float(), -1).cpu().numpy())
 
@@ -62,11 +60,7 @@ class Classification(TaskType):
         return np.log(share).astype(np.float32)
 
     def predictions(
-        self,
-        task: Task,
-        rows: Dataset | Columns,
-        examples: Sequence[EncodedExample],
-        outputs: Sequence[Any],
+        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
         gold = [self.label_name(task, label) for label in rows["label"][:]]
         pred = [self.label_name(task, int(log_probs.argmax())) for log_probs in outputs]
@@ -93,9 +87,7 @@ class Choice(Classification):
     def head(self, task: Task) -> Head:
         return Head("sequence", 1)
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """One sequence for each alternative."""
         table = rows[:]
         lists = table["choices"]
@@ -115,7 +107,7 @@ class Choice(Classification):
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return super().units(logits.reshape(len(labels), -1), labels)
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         return super().outputs(logits.reshape(len(examples), -1), examples)
 
     def label_name(self, task: Task, label: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.keys import hashed_uniform
-from xltkit.tasks.base import IGNORED, Columns, EncodedExample, Head, Task, TaskType, encoded
+from xltkit.tasks.base import IGNORED, Examples, Head, Rows, Task, TaskType, encoded
 
 
 def as_text(rows: Dataset) -> Dataset:
@@ -44,9 +43,7 @@ class Text(TaskType):
     def head(self, task: Task) -> Head:
         return Head("masked")
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         table = as_text(rows)[:]
         texts = [table[name] for name in ("text", "translation") if name in table]
         return encoded(tokenizer(*texts, truncation=True, max_length=max_length))
@@ -74,7 +71,7 @@ class Text(TaskType):
         labels = np.where(chosen, ids, IGNORED)
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
 
-    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
+    def labels(self, examples: Examples, width: int) -> Tensor:
         return torch.full((len(examples), width), IGNORED)
 
 
@@ -83,9 +80,7 @@ class DistillationTexts(TaskType):
 
     name = "distillation"
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         texts = as_text(rows)["text"][:]
         examples = encoded(tokenizer(texts, truncation=True, max_length=max_length))
         return [replace(example, target=example.example) for example in examples]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch import Tensor
 from xltkit.tasks import retrieval_scorers as scorers
 from xltkit.tasks.base import (
     IGNORED,
-    Columns,
     EncodedExample,
+    Examples,
     Forward,
     Head,
+    Rows,
+    Tables,
     Task,
     TaskType,
     encoded,
@@ -49,16 +51,12 @@ class Retrieval(TaskType):
     is_untrained = True
     reads_layers = True
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Both sides one after the other; English sentences that repeat are encoded once."""
         texts = [*rows["text"][:], *dict.fromkeys(rows["english"][:])]
         return encoded(tokenizer(texts, truncation=True, max_length=max_length))
 
-    def predict(
-        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
-    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """By the mean of one hidden layer; if there are more, by every layer and pooling, too."""
         pairs = forward(*rows.values())
         for (language, part), (examples, outputs) in zip(rows.items(), pairs, strict=True):
@@ -74,11 +72,7 @@ class Retrieval(TaskType):
                     yield language, f"@{layer}/{pooling}", table
 
     def predictions(
-        self,
-        task: Task,
-        rows: Dataset | Columns,
-        examples: Sequence[EncodedExample],
-        outputs: Sequence[Any],
+        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """``outputs`` are vectors: the data base first, then the distinct English sentences."""
         ids = rows["id"][:]
@@ -113,14 +107,10 @@ class Mining(TaskType):
     reads_layers = True
     needs_all_rows = True
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         return encoded(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
 
-    def predict(
-        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
-    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The pairs above the threshold; one language after the other, for they are large.
 
         Sentences are the mean of a hidden layer; sentences that occur more than once are left out
@@ -233,9 +223,7 @@ class Ranking(TaskType):
     def head(self, task: Task) -> Head:
         return Head("vector")
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""
 
         def read(length: int, *columns: str) -> list[EncodedExample]:
@@ -269,13 +257,11 @@ class Ranking(TaskType):
         targets = torch.arange(len(labels), device=labels.device)
         return super().units(scores, torch.where(labels == IGNORED, labels, targets))
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The vectors."""
         return list(logits.float().cpu().numpy())
 
-    def predict(
-        self, task: Task, rows: Mapping[str, Dataset], forward: Forward
-    ) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The ranking of the candidates of all languages for each query.
 
         Candidates are encoded and compared in blocks, of which only the best are kept, so the
@@ -285,18 +271,18 @@ class Ranking(TaskType):
             ValueError: if a query has no right candidate in the pool.
         """
         queries = np.concatenate([forward.vectors(part) for part in rows.values()])
-        best = scorers.TopK(DEPTH)
+        top = scorers.TopK(DEPTH)
         names: list[str] = []
         relevant: dict[str, list[str]] = defaultdict(list)
         for part in forward.extra.values():
             for start in range(0, len(part), BLOCK):
                 block = part.select(range(start, min(start + BLOCK, len(part))))
-                best.add(queries @ forward.vectors(block).T, len(names))
+                top.add(queries @ forward.vectors(block).T)
                 names += block["id"]
                 for name, keys in zip(block["id"], block["keys"], strict=True):
                     for key in keys:
                         relevant[key].append(name)
-        rankings = iter([names[i] for i in row] for row in best.ranking())
+        rankings = iter([names[i] for i in row] for row in top.best()[1])
         for language, part in rows.items():
             keys = part["key"][:]
             lost = [key for key in keys if key not in relevant]

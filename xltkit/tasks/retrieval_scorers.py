@@ -62,60 +62,46 @@ class TopK:
     """The best ``k`` candidates of each query, from scores that come in blocks of candidates.
 
     Memory depends on ``k`` and the block, not on the number of candidates. However the candidates
-    are cut into blocks, and in whatever order these come, the ranking is that of
-    ``argsort(kind="stable")[::-1]`` over all of them: of equal scores the candidate with the
-    higher index comes first (XTREME third_party/utils_lareqa.py:381, which leaves ``kind`` open;
-    so does ``torch.topk``).
-
-    Attributes:
-        scores: (queries, up to k), best first; ``None`` before the first block.
+    are cut into blocks, the ranking is that of ``argsort(kind="stable")[::-1]`` over all of them:
+    of equal scores the later candidate comes first (XTREME third_party/utils_lareqa.py:381, which
+    leaves ``kind`` open, as ``torch.topk`` does).
     """
 
     def __init__(self, k: int):
         _at_least_one("k", k)
         self.k = k
-        self.scores: np.ndarray | None = None
+        self.count = 0  # of the candidates so far
+        # (queries, up to k), worst first: a later candidate stands behind its equals.
+        self._scores: np.ndarray | None = None
         self._indices: np.ndarray | None = None
 
-    def add(self, scores: np.ndarray, first_index: int) -> None:
-        """Take in the scores (queries, candidates) of the candidates from ``first_index`` on."""
+    def add(self, scores: np.ndarray) -> None:
+        """Take in the scores (queries, candidates) of the next candidates."""
         scores = np.asarray(scores)
-        queries = scores.shape[:1] if self.scores is None else self.scores.shape[:1]
-        if scores.ndim != 2 or scores.shape[:1] != queries or np.isnan(scores).any():
-            expected = f"({queries[0] if queries else 'queries'}, candidates), without NaN"
+        queries = len(scores) if self._scores is None else len(self._scores)
+        if scores.ndim != 2 or len(scores) != queries or np.isnan(scores).any():
+            expected = f"({queries}, candidates), without NaN"
             raise ValueError(f"got scores of shape {scores.shape}; expected {expected}")
-        if self.scores is None or self.scores.shape[1] < self.k:
-            self.scores, self._indices = self._merge(scores, first_index, slice(None))
-            return
-        # Late in a long stream, a block changes the ranking of few queries.
-        rows = np.flatnonzero((scores >= self.scores[:, -1:]).any(1))
-        merged, indices = self._merge(scores[rows], first_index, rows)
-        self.scores = self.scores.astype(merged.dtype, copy=False)
-        self.scores[rows] = merged
-        self._indices[rows] = indices
+        indices = np.broadcast_to(np.arange(scores.shape[1]) + self.count, scores.shape)
+        self.count += scores.shape[1]
+        if self._scores is not None:
+            scores = np.concatenate([self._scores, scores], 1)
+            indices = np.concatenate([self._indices, indices], 1)
+        best = _best_columns(scores, self.k)
+        order = np.take_along_axis(scores, best, 1).argsort(1, kind="stable")
+        best = np.take_along_axis(best, order, 1)
+        self._scores = np.take_along_axis(scores, best, 1)
+        self._indices = np.take_along_axis(indices, best, 1)
 
-    def _merge(
-        self, scores: np.ndarray, first_index: int, rows: np.ndarray | slice
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and indices of the best among those of before and those of a block."""
-        columns = _best_columns(scores, self.k)
-        scores = np.take_along_axis(scores, columns, 1)
-        indices = columns + first_index
-        if self.scores is not None:
-            scores = np.concatenate([self.scores[rows], scores], 1)
-            indices = np.concatenate([self._indices[rows], indices], 1)
-        order = np.lexsort((indices, scores), axis=1)[:, ::-1][:, : self.k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(indices, order, 1)
-
-    def ranking(self) -> np.ndarray:
-        """Indices of the candidates, (queries, up to k), best first."""
-        if self._indices is None:
-            raise ValueError("got no scores; call add(scores, first_index) first")
-        return self._indices.copy()
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and indices of the candidates, (queries, up to k) each, best first."""
+        if self._scores is None:
+            raise ValueError("got no scores; call add(scores) first")
+        return self._scores[:, ::-1], self._indices[:, ::-1]
 
 
 def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """The columns of the k highest scores of each row, in any order; of equals the later ones."""
+    """The columns of the k highest scores of each row, from left to right; of equals the last."""
     rows, width = scores.shape
     if width <= k:
         return np.broadcast_to(np.arange(width), scores.shape)
@@ -125,7 +111,7 @@ def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
     level = backwards == least
     # Equals fill the places that better ones leave.
     keep = above | (level & (level.cumsum(1) <= k - above.sum(1, keepdims=True)))
-    return width - 1 - np.nonzero(keep)[1].reshape(rows, k)
+    return np.nonzero(keep[:, ::-1])[1].reshape(rows, k)
 
 
 # BUCC: mining
@@ -184,15 +170,16 @@ def _neighbours(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[tuple[
     _at_least_one("block", block)
     forward = [TopK(k) for _ in range(0, len(x), block)]
     backward = [TopK(k) for _ in range(0, len(y), block)]
-    for i, of_x in enumerate(forward):
-        for j, of_y in enumerate(backward):
+    for i, x_neighbours in enumerate(forward):
+        for j, y_neighbours in enumerate(backward):
             cosines = x[i * block :][:block] @ y[j * block :][:block].T
-            of_x.add(cosines, j * block)
-            of_y.add(cosines.T, i * block)
-    return [
-        (np.concatenate([t.scores for t in side]), np.concatenate([t.ranking() for t in side]))
-        for side in (forward, backward)
-    ]
+            x_neighbours.add(cosines)
+            y_neighbours.add(cosines.T)
+    sides = []
+    for blocks in (forward, backward):
+        cosines, indices = zip(*(neighbours.best() for neighbours in blocks), strict=True)
+        sides.append((np.concatenate(cosines), np.concatenate(indices)))
+    return sides
 
 
 def _best_by_margin(

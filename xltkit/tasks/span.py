@@ -18,9 +18,9 @@ from torch import Tensor
 
 from xltkit.tasks import scorers
 from xltkit.tasks.base import (
-    Columns,
-    EncodedExample,
+    Examples,
     Head,
+    Rows,
     Task,
     TaskType,
     encoded,
@@ -63,9 +63,7 @@ class Span(TaskType):
     def head(self, task: Task) -> Head:
         return Head("token", 2)
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """One example for each window."""
         table = rows[:]
         encoding = tokenizer(
@@ -99,7 +97,7 @@ class Span(TaskType):
         """Start and end, over the tokens of the window; the class 0 means: not in this window."""
         return super().units(logits.transpose(1, 2), labels)
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The best (score, start, end) of each window: exact, over all spans up to the limit."""
         width = logits.shape[1]
         bounds = torch.tensor([example.meta[:2] for example in examples], device=logits.device)
@@ -122,11 +120,7 @@ class Span(TaskType):
         return np.mean([output[0] for output in outputs if output[1:] == span]), *span
 
     def predictions(
-        self,
-        task: Task,
-        rows: Dataset | Columns,
-        examples: Sequence[EncodedExample],
-        outputs: Sequence[Any],
+        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """The answer of the window with the best score; ``gold`` is a JSON list of all answers."""
         contexts = rows["context"][:]
@@ -168,7 +162,7 @@ class Span(TaskType):
         """
         return score > 0
 
-    def loss_weights(self, examples: Sequence[EncodedExample]) -> list[float]:
+    def loss_weights(self, examples: Examples) -> list[float]:
         """The mean over the windows that hold the answer, or over all if none does."""
         with_answer = {example.example for example in examples if any(example.target)}
         counted = [any(e.target) or e.example not in with_answer for e in examples]

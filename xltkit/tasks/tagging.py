@@ -15,9 +15,10 @@ from torch import Tensor
 from xltkit.tasks import scorers
 from xltkit.tasks.base import (
     IGNORED,
-    Columns,
     EncodedExample,
+    Examples,
     Head,
+    Rows,
     Task,
     TaskType,
     pad,
@@ -47,9 +48,7 @@ class Tagging(TaskType):
     def head(self, task: Task) -> Head:
         return Head("token", len(task.labels))
 
-    def encode(
-        self, task: Task, rows: Dataset | Columns, tokenizer: Any, max_length: int, training: bool
-    ) -> list[EncodedExample]:
+    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """A sentence that is too long becomes several examples, cut between words."""
         start, end = special_ids(tokenizer)
         examples: list[EncodedExample] = []
@@ -74,13 +73,13 @@ class Tagging(TaskType):
             add(row, ids, targets)
         return examples
 
-    def labels(self, examples: Sequence[EncodedExample], width: int) -> Tensor:
+    def labels(self, examples: Examples, width: int) -> Tensor:
         targets = pad([example.target for example in examples], IGNORED, multiple=1)
         labels = np.full((len(examples), width), IGNORED)
         labels[:, : targets.shape[1]] = targets
         return torch.from_numpy(labels)
 
-    def outputs(self, logits: Tensor, examples: Sequence[EncodedExample]) -> list[Any]:
+    def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The tags of the words."""
         tags = logits.argmax(-1).cpu().numpy()
         return [
@@ -89,11 +88,7 @@ class Tagging(TaskType):
         ]
 
     def predictions(
-        self,
-        task: Task,
-        rows: Dataset | Columns,
-        examples: Sequence[EncodedExample],
-        outputs: Sequence[Any],
+        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
         """Tags joined by blanks; the score is the share of right ones."""
         pred: list[list[str]] = [[] for _ in range(len(rows))]

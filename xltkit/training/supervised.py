@@ -64,7 +64,7 @@ def encoded_rows(
     if robust is not None:
         rows = robust.augment(task, rows)
     limit = min(max_length, tokenizer.model_max_length)
-    return TYPES[kind].encode(task, rows, tokenizer, limit, training=True)
+    return TYPES[kind].encode(rows, tokenizer, limit, training=True)
 
 
 class Supervised:

@@ -179,7 +179,7 @@ def test_kinds_and_attacks_that_do_not_fit_are_named(parts):
     model, task, name, rows, tokenizer = parts("choice")
     with pytest.raises(ValueError, match="a distractor needs a context: kind span"):
         attacked(model, task, name, rows, tokenizer, Distractor())
-    with pytest.raises(ValueError, match="can be attacked are classification, choice, tagging, sp"):
+    with pytest.raises(ValueError, match="can be attacked are classification, choice, span, ta"):
         attacked(model, get("retrieval"), "", {}, tokenizer, Typos())
 
 

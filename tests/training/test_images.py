@@ -21,7 +21,6 @@ from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import evaluation_stage, training_stages
 from xltkit.studies.store import Store
-from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
@@ -337,9 +336,3 @@ def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
 def test_bad_settings_are_named_before_anything_is_trained(phase, settings, message):
     with pytest.raises(ValueError, match=message):
         key(phase(*settings) if isinstance(settings, tuple) else phase(FEW, **settings))
-
-
-def test_without_an_image_space_captions_are_not_scored():
-    arms = {"words": Recipe("micro", (ImageText(FEW, against="paraphrase"),))}
-    with pytest.raises(ValueError, match="ends with ImageText"):
-        study(arms, ["captions"], [0], languages=["en"])

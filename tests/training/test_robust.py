@@ -114,15 +114,8 @@ def test_methods_on_every_type_of_task(tiny, tokenizer, name):
     method = Adversarial(steps=4, radius=4.0, step_size=2.0, start=0.0)
     losses = backpropagated(method.losses(made, model, batch))
     assert losses[-1] > losses[0]
-    # and nothing is left on the model
+    # and nothing is left on the model, not by an error either
     assert torch.equal(before, made(model, batch))
-
-
-def test_an_error_takes_the_perturbation_away(tiny, tokenizer):
-    made = objective(tiny, tokenizer, "nli")
-    (batch,) = made.batches(0, 1)
-    model = fresh(tiny, made).eval()
-    before = made(model, batch)
     with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
         made(model, batch)
     assert torch.equal(before, made(model, batch))

@@ -28,14 +28,10 @@ TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set,
 POSITION_SCALE = 0.1
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
-    "xlm-roberta-base": ("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089"),
-    "xlm-roberta-large": (
-        "FacebookAI/xlm-roberta-large",
-        "c23d21b0620b635a76227c604d44e43a9f0ee389",
-    ),
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large@c23d21b0620b635a76227c604d44e43a9f0ee389",
     "bert-base-multilingual-cased": (
-        "google-bert/bert-base-multilingual-cased",
-        "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
+        "google-bert/bert-base-multilingual-cased@3f076fdb1ab68d5b2880cb87a0886f315b8146f8"
     ),
 }
 
@@ -54,7 +50,7 @@ def locate(name: str) -> tuple[str, str | None]:
         return str(folder), None
     identifier, _, revision = name.partition("@")
     if identifier in KNOWN:
-        identifier, pinned = KNOWN[identifier]
+        identifier, _, pinned = KNOWN[identifier].partition("@")
         revision = revision or pinned
     if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
         raise ValueError(
@@ -247,6 +243,11 @@ class Model(nn.Module):
         return self.encoder.config.num_hidden_layers
 
 
+def unwrapped(model: nn.Module) -> Model:
+    """The model itself, where several processes that train it have wrapped it."""
+    return getattr(model, "module", model)
+
+
 def _load(name: str, has_language_model: bool, attention: str, scratch: bool) -> nn.Module:
     """A model of transformers in fp32, from a checkpoint or with weights drawn at random."""
     where, revision = locate(name)
@@ -362,7 +363,8 @@ def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
     whole = model.encoder
     if model.language_model is not None:
         whole = AutoModelForMaskedLM.from_config(model.encoder.config)
-        whole.load_state_dict(_whole_state(whole, model), strict=False)
+        whole.base_model.load_state_dict(model.encoder.state_dict())
+        _language_head(whole).load_state_dict(model.language_model.state_dict())
         whole.tie_weights()
     whole.save_pretrained(folder)
     # It would also keep how it was last called, which depends on what this process did before.
@@ -374,16 +376,6 @@ def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
     heads = {name: weight.contiguous() for name, weight in model.heads.state_dict().items()}
     if heads:
         save_file(heads, folder / HEADS)
-
-
-def _whole_state(whole: nn.Module, model: Model) -> dict[str, Tensor]:
-    """The weights of an encoder and its language model, by their names in transformers."""
-    prefix = whole.base_model_prefix
-    names = [name for name, _ in whole.named_children() if name != prefix]
-    state = {f"{prefix}.{key}": weight for key, weight in model.encoder.state_dict().items()}
-    for name, module in zip(names, model.language_model, strict=True):
-        state |= {f"{name}.{key}": weight for key, weight in module.state_dict().items()}
-    return state
 
 
 def load_heads(model: Model, folder: Path) -> None:

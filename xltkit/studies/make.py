@@ -26,7 +26,7 @@ from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
 from xltkit.models import device, vision
 from xltkit.models import encoder as models
-from xltkit.models.encoder import HEADS, TOWER, load_heads, save_encoder
+from xltkit.models.encoder import HEADS, load_heads, save_encoder
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
@@ -37,7 +37,6 @@ from xltkit.training.batches import Plan
 from xltkit.training.contrast import joint_head
 from xltkit.training.loop import Schedule, train
 from xltkit.training.phases import Evaluate, signature
-from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.supervised import encode
 
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
@@ -254,7 +253,7 @@ def _picture_vectors(
     """What ``Forward.images`` needs: the pictures of some rows in the space of the trained head."""
     if not task.type.needs_image_space:
         return None
-    tower = tower_for(stage.parent.phase, start)
+    tower = stage.parent.phase.image_tower(start)
 
     @torch.inference_mode()
     def vectors(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -264,10 +263,3 @@ def _picture_vectors(
         return torch.nn.functional.normalize(images, dim=-1).cpu().numpy(), numbers
 
     return vectors
-
-
-def tower_for(phase: ImageText | Distil, trained: Path) -> str:
-    """The image tower whose pictures the captions of a trained phase can find."""
-    if isinstance(phase, Distil):
-        return vision.tower_of(phase.teacher)
-    return phase.tower if phase.locked else str(trained / TOWER)

@@ -19,7 +19,7 @@ from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
 from xltkit.keys import derive
-from xltkit.models.encoder import Model, infer
+from xltkit.models.encoder import Model, infer, unwrapped
 from xltkit.models.heads import mean_pool
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import EncodedExample, TaskType, encoded
@@ -161,8 +161,7 @@ class Joint(Supervised):
         yield from (losses,) if isinstance(losses, Tensor) else losses
         if pairs:
             share = pairs.pop("share")
-            unwrapped = getattr(model, "module", model)
-            text, english = unwrapped.pooled(self.head, **pairs).float().chunk(2)
+            text, english = unwrapped(model).pooled(self.head, **pairs).float().chunk(2)
             yield self.align.weight * share * (text - english).square().mean(1).sum()
 
 

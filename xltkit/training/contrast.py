@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from xltkit.keys import derive
 from xltkit.models import vision
-from xltkit.models.encoder import Model
+from xltkit.models.encoder import Model, unwrapped
 from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
@@ -171,18 +171,18 @@ class Contrast(Supervised):
         numbers = inputs.pop("numbers")
         pictures = inputs.pop("pictures", None)
         name = self.training_sets[0].task.name
-        unwrapped = getattr(model, "module", model)
-        head = unwrapped.heads[name]
+        towers = unwrapped(model)
+        head = towers.heads[name]
         texts = model(name, **inputs)
         if pictures is None:
             # Each caption stands beside another one of its picture.
             images = texts[1::2]
             texts = texts[0::2]
-        elif unwrapped.tower is None:
+        elif towers.tower is None:
             images = head.image(pictures)
         else:
-            images = head.image(unwrapped.tower(pictures))
-        memory = unwrapped.memory
+            images = head.image(towers.tower(pictures))
+        memory = towers.memory
         queue = memory.read() if memory else None
         loss = info_nce(images, texts, head.scale(), numbers, queue)
         if memory:

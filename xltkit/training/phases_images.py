@@ -89,6 +89,12 @@ class ImageText(Phase):
 
         return {"tower": vision.tower_fingerprint(self.tower)}
 
+    def image_tower(self, trained: Path) -> str:
+        """The tower whose pictures the captions find, given the folder of the trained phase."""
+        from xltkit.models import vision  # loads torch
+
+        return self.tower if self.locked else str(trained / vision.TOWER)
+
     def objective(self, *inputs: Any, store: Path) -> Contrast:
         from xltkit.training.contrast import Contrast  # loads torch
 
@@ -140,9 +146,7 @@ class Distil(Phase):
     @property
     def has_image_space(self) -> bool:
         """True; raises ValueError if no pictures lie in the space of its teacher."""
-        from xltkit.models import vision  # loads torch
-
-        return bool(vision.tower_of(self.teacher))
+        return bool(self.image_tower(Path()))
 
     def task_type(self, training_set: TrainingSet) -> str:
         return "distillation"
@@ -152,6 +156,12 @@ class Distil(Phase):
         from xltkit.models import vision  # loads torch
 
         return {"teacher": vision.fingerprint(self.teacher)}
+
+    def image_tower(self, trained: Path) -> str:
+        """The tower whose pictures the texts find: the teacher's."""
+        from xltkit.models import vision  # loads torch
+
+        return vision.tower_of(self.teacher)
 
     def objective(self, *inputs: Any, store: Path) -> Distillation:
         from xltkit.training.contrast import Distillation  # loads torch

@@ -17,6 +17,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from xltkit.keys import derive
+from xltkit.models.encoder import unwrapped
 from xltkit.tasks import Task
 from xltkit.training.loop import Batch
 
@@ -62,8 +63,7 @@ def perturbed(model: nn.Module, perturbation: Tensor):
 
 
 def _embeddings(model: nn.Module) -> nn.Module:
-    """The word embeddings of a model, which several processes may have wrapped."""
-    return getattr(model, "module", model).encoder.get_input_embeddings()
+    return unwrapped(model).encoder.get_input_embeddings()
 
 
 class Ball:

@@ -14,7 +14,7 @@ from torch import Tensor
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
-from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head, TaskType
+from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head
 from xltkit.tasks.rows import fingerprint, training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
@@ -34,11 +34,9 @@ def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
     encoded = []
     for training_set in phase.training_sets:
         kind = phase.task_type(training_set)
-        # Text that a phase mixes in is never augmented.
-        augments = (
-            phase.robust is not None and phase.robust.augments and not TYPES[kind].masks_tokens
-        )
-        robust = phase.robust if augments else None
+        robust = phase.robust
+        if robust is not None and (not robust.augments or TYPES[kind].masks_tokens):
+            robust = None  # these rows stay as they are; text that a phase mixes in always does
         # What the rows are now is a part of the cache's key: files may change within a session.
         examples = encoded_rows(
             training_set, fingerprint(training_set), kind, phase.max_length, encoder, robust
@@ -51,7 +49,7 @@ def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
 @lru_cache(maxsize=64)
 def encoded_rows(
     training_set: TrainingSet,
-    fingerprint: str,
+    rows_fingerprint: str,
     kind: str,
     max_length: int,
     encoder: str,
@@ -140,20 +138,17 @@ class Supervised:
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
         """The summed loss of a batch, or several (see ``loop.Objective``)."""
-        if self.robust is None or self.type_of(batch).masks_tokens:
+        task = self.training_sets[batch.training_set].task
+        if self.robust is None or task.type.masks_tokens:
             return self.task_loss(model, batch)
         return self.robust.losses(self.task_loss, model, batch)
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch as it is, without robust training."""
-        kind = self.type_of(batch)
-        name = self.training_sets[batch.training_set].task.name
-        if not kind.masks_tokens:
-            return kind.loss(model(name, **batch.inputs), batch.labels)
+        task = self.training_sets[batch.training_set].task
+        if not task.type.masks_tokens:
+            return task.type.loss(model(task.name, **batch.inputs), batch.labels)
         # The language model scores the masked tokens only.
-        select = batch.labels != IGNORED
-        return kind.loss(model(name, select=select, **batch.inputs), batch.labels[select])
-
-    def type_of(self, batch: Batch) -> TaskType:
-        """The type of the task that a batch is of."""
-        return self.training_sets[batch.training_set].task.type
+        is_masked = batch.labels != IGNORED
+        scores = model(task.name, select=is_masked, **batch.inputs)
+        return task.type.loss(scores, batch.labels[is_masked])

@@ -178,7 +178,12 @@ def test_what_trains_a_task_says_how_pictures_are_trained_on(tiny, phase):
 
 
 @pytest.mark.parametrize(
-    ("phases", "named"), [((), "no phase"), ((Intermediate(["pos"], steps=2),), "Intermediate")]
+    ("phases", "named"),
+    [
+        ((), "no phase"),
+        ((Intermediate(["pos"], steps=2),), "Intermediate"),
+        ((ImageText(["captions"], against="paraphrase"),), "ImageText"),
+    ],
 )
 def test_captions_are_no_target_of_what_finds_no_pictures(tiny, phases, named):
     with pytest.raises(ValueError, match=f"ImageText or Distil. This one ends with {named}"):

@@ -22,7 +22,6 @@ import pytest
 from crew import Crew, ask, wait_for
 
 import xltkit as xlt
-from xltkit.batch.execute import below
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.store import Store
 
@@ -36,20 +35,20 @@ def small(encoder: str, targets=("pos",), seeds=(0,), steps=6):
 
 
 def listed(folder: Path, pattern: str) -> list[Path]:
-    """What ``glob`` finds; it fails if a stage is given its final name while it looks inside."""
+    """The result of ``glob``, which fails if a stage is renamed while it looks inside."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             return list(folder.glob(pattern))
 
 
 def identities(folder: Path) -> dict[str, tuple[int, int]]:
-    """Which file says that a stage is complete, and when it was written: made twice, it differs."""
-    found = {}
+    """The file that completes each stage, and when it was written: made twice, it differs."""
+    states = {}
     for path in listed(folder, "*/signature.json"):
         if not path.parent.name.endswith(".partial"):
             state = path.stat()
-            found[path.parent.name] = (state.st_ino, state.st_mtime_ns)
-    return found
+            states[path.parent.name] = (state.st_ino, state.st_mtime_ns)
+    return states
 
 
 def numbers(folder: Path) -> dict[str, bytes]:
@@ -62,17 +61,7 @@ def numbers(folder: Path) -> dict[str, bytes]:
     }
 
 
-def progress(folder: Path, study) -> int:
-    """The steps that are safe: of finished stages, and up to the last checkpoint of others."""
-    done = identities(folder)
-    steps = {s.key: s.phase.steps for s in study.stages}
-    finished = sum(1 + steps.get(key, 0) for key in done)
-    checkpoints = listed(folder, "*.partial/checkpoint-*")
-    partial = [p for p in checkpoints if (p / "state.json").exists()]
-    return finished + sum(int(p.name.split("-")[1]) for p in partial)
-
-
-def assert_nothing_left(folder: Path, study) -> None:
+def assert_complete(folder: Path, study) -> None:
     assert set(identities(folder)) == {stage.key for stage in study.stages}
     assert not list(folder.glob("*.partial")) and not (folder / "torn").exists()
 
@@ -93,37 +82,39 @@ def undisturbed(tiny, tmp_path_factory):
 
 
 class Watch:
-    """Kills at moments that are counted in progress, and what it saw of the store meanwhile."""
+    """Sees that no complete stage is lost or made again, and counts progress."""
 
     def __init__(self, folder: Path, study):
-        self.folder, self.study, self.seen, self.lines = folder, study, {}, []
-        self.random, self.aim = random.Random(20), 0
+        self.folder = folder
+        self.steps = {stage.key: stage.phase.steps for stage in study.stages}
+        self.seen: dict[str, tuple[int, int]] = {}
+        self.random = random.Random(20)
+        self.kills: list[str] = []
 
     def look(self) -> int:
-        """Progress; and nothing that was complete may have gone, or been made again."""
-        now = identities(self.folder)
-        assert self.seen.items() <= now.items(), f"lost or made twice: {self.seen} {now}"
-        self.seen = now
-        return progress(self.folder, self.study)
+        """The steps that are safe: of complete stages, and up to the last checkpoint of others."""
+        states = identities(self.folder)
+        assert self.seen.items() <= states.items(), f"lost or made twice: {self.seen} {states}"
+        self.seen = states
+        checkpoints = listed(self.folder, "*.partial/checkpoint-*")
+        partial = [int(p.name.split("-")[1]) for p in checkpoints if (p / "state.json").exists()]
+        return sum(1 + self.steps.get(key, 0) for key in states) + sum(partial)
 
-    def next_moment(self) -> None:
-        self.aim = self.look() + self.random.randint(5, 35)
+    def wait(self, is_over) -> None:
+        """Let the work go on for some steps, or to its end on a machine that is too fast."""
+        aim = self.look() + self.random.randint(5, 35)
+        wait_for(lambda: self.look() >= aim or is_over())
 
-    def killed(self, what: str) -> None:
-        number, stages = len(self.lines) + 1, f"{len(self.seen)}/{len(self.study.stages)}"
-        partial = len(list(self.folder.glob("*.partial")))
-        self.lines.append(
-            f"kill {number:2}: {what:<10} at step {self.look():3}, {stages:>5} stages complete, "
-            f"{partial} under way"
-        )
+    def killed(self, name: str) -> None:
+        self.kills.append(f"{name} at step {self.look()}, {len(self.seen)} stages complete")
 
 
 NOTEBOOK = """
 import pickle
 from pathlib import Path
 Path("kernel").write_text(str(__import__("os").getpid()))
-found = pickle.loads(Path("study").read_bytes()).run()
-run.finish({"scores": found.scores}, "It went on.")
+results = pickle.loads(Path("study").read_bytes()).run()
+run.finish({"scores": results.scores}, "It went on.")
 """
 
 
@@ -131,7 +122,8 @@ class Batch:
     """``xltkit run`` of one notebook, which runs a study; its kernel or runner can be killed."""
 
     def __init__(self, root: Path, study):
-        self.root, self.pid = root, root / "kernel"
+        self.root = root
+        self.pid = root / "kernel"
         (root / "study").write_bytes(pickle.dumps(study))
         (root / "notebooks").mkdir()
         text = '[one]\nnotebook = "one"\nquestion = "Does it go on?"\nminutes = 1'
@@ -145,96 +137,113 @@ class Batch:
         nbformat.write(book, root / "notebooks" / "one.ipynb")
 
     def start(self, workers: int) -> None:
-        here = str(Path(xlt.__file__).parents[1])
-        environment = os.environ | {"PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
-        environment |= {"XLTKIT_CHECKPOINT_SECONDS": "0", "XLTKIT_STORE": str(self.root / "store")}
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(xlt.__file__).parents[1]),
+            "OMP_NUM_THREADS": "1",
+            "XLTKIT_CHECKPOINT_SECONDS": "0",
+            "XLTKIT_STORE": str(self.root / "store"),
+        }
         self.pid.unlink(missing_ok=True)
+        # No new start by itself: the test starts again what it killed.
+        command = [sys.executable, "-m", "xltkit", "run", "--retries", "0"]
         self.runner = subprocess.Popen(
-            # No new start: here the test starts again what was killed.
-            [sys.executable, "-m", "xltkit", "run", "--workers", str(workers), "--retries", "0"],
+            [*command, "--workers", str(workers)],
             cwd=self.root,
             env=environment,
             stdout=(self.root / "batch.log").open("ab"),
             stderr=subprocess.STDOUT,
         )
 
+    def is_over(self) -> bool:
+        return self.runner.poll() is not None
+
+    def kill_kernel(self) -> None:
+        os.kill(int(self.pid.read_text()), signal.SIGKILL)
+        self.runner.wait()
+
     def kill_runner(self) -> None:
-        """With it go the kernel, and the workers that it shares with others."""
-        started = below(self.runner.pid)
+        """With it end the kernel, and the workers that it shares with others."""
+        started = psutil.Process(self.runner.pid).children(recursive=True)
         assert len(started) >= 4  # the notebook's process, its kernel, two workers
         self.runner.kill()
         self.runner.wait()
-        wait_for(lambda: not any(map(alive, started)))
+        wait_for(lambda: not any(map(is_alive, started)))
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def kill_in_a_batch(watch: Watch, batch: Batch) -> None:
+def kill_in_a_batch(watch: Watch, root: Path, study) -> None:
     """One kernel and one runner of a real batch."""
-    batch.start(workers=1)
-    watch.next_moment()
-    wait_for(lambda: batch.runner.poll() is not None or watch.look() >= watch.aim)
-    os.kill(int(batch.pid.read_text()), signal.SIGKILL)
-    watch.killed("kernel")
-    batch.runner.wait()
-    batch.start(workers=2)
-    watch.next_moment()
-    wait_for(lambda: batch.runner.poll() is not None or watch.look() > watch.aim)
-    batch.kill_runner()
-    watch.killed("runner")
+    batch = Batch(root, study)
+    try:
+        batch.start(workers=1)
+        watch.wait(batch.is_over)
+        batch.kill_kernel()
+        watch.killed("kernel")
+        batch.start(workers=2)
+        watch.wait(batch.is_over)
+        batch.kill_runner()
+        watch.killed("runner")
+    finally:
+        batch.runner.kill()
 
 
-def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict) -> None:
-    """Workers, schedulers and notebooks, 18 in all; whoever has ended is started again."""
-    victims = ["worker 1"] * 5 + ["worker 2"] * 4 + ["scheduler"] * 4
-    victims += ["first"] * 3 + ["second"] * 2
-    watch.random.shuffle(victims)
+def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict, victims: list[str]) -> None:
+    """Workers, schedulers and notebooks, in the order given; who has ended is started again."""
     crew.cluster()
     for name, study in notebooks.items():
         crew.start(name, ask, study, watch.folder, {"scheduler": crew.address})
 
-    def tended() -> bool:
+    def is_over() -> bool:
         for name in crew.orders:
             if crew.ended(name) not in (None, 0) or (crew.ended(name) == 0 and name[0] == "w"):
                 crew.start(name)
-        return watch.look() >= watch.aim
+        return all(crew.ended(name) == 0 for name in notebooks)
 
-    for victim in victims:
-        watch.next_moment()
-        wait_for(tended)
-        crew.kill(victim)
-        watch.killed(victim)
-    watch.aim = 10**9
-    wait_for(lambda: tended() or all(crew.ended(name) == 0 for name in notebooks))
+    for name in victims:
+        watch.wait(is_over)
+        crew.kill(name)
+        watch.killed(name)
+    wait_for(lambda: is_over() and watch.look())
 
 
-def test_twenty_kills(tiny, tmp_path, crew):
+MANY = ["worker 1"] * 5 + ["worker 2"] * 4 + ["scheduler"] * 4 + ["first"] * 3 + ["second"] * 2
+random.Random(20).shuffle(MANY)
+
+
+@pytest.mark.parametrize(
+    ("victims", "steps", "in_batch"),
+    [
+        pytest.param(["worker 1", "first", "scheduler"], 20, False, id="three"),
+        pytest.param(MANY, 60, True, id="twenty", marks=pytest.mark.slow),
+    ],
+)
+def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_batch):
     """Kernel, runner, workers, schedulers, notebooks, at random moments of the work."""
-    options = {"seeds": (0, 1), "steps": 60}
-    study = small(tiny, ("pos", "nli"), **options)
+    seeds = (0, 1) if in_batch else (0,)
+    study = small(tiny, ("pos", "nli"), seeds, steps)
     notebooks = {
-        "first": small(tiny, ("pos",), **options),
-        "second": small(tiny, ("nli",), **options),
+        "first": small(tiny, ("pos",), seeds, steps),
+        "second": small(tiny, ("nli",), seeds, steps),
     }
     store = tmp_path / "store"
-    watch, batch = Watch(store, study), Batch(tmp_path, study)
+    watch = Watch(store, study)
     try:
-        kill_in_a_batch(watch, batch)
-        kill_on_a_cluster(watch, crew, notebooks)
+        if in_batch:
+            kill_in_a_batch(watch, tmp_path, study)
+        kill_on_a_cluster(watch, crew, notebooks, victims)
     finally:
-        print(*watch.lines, sep="\n")
-        batch.runner.kill()
-    assert len(watch.lines) == 20
-    assert_nothing_left(store, study)
+        print(*watch.kills, sep="\n")
+    assert len(watch.kills) == len(victims) + 2 * in_batch
+    assert_complete(store, study)
     crew.start("alone", ask, study, tmp_path / "alone", {})
-    wait_for(lambda: crew.ended("alone") == 0)
+    wait_for(lambda: crew.ended("alone") is not None)
     assert numbers(store) == numbers(tmp_path / "alone")
-    print(f"all {len(study.stages)} stages complete, each once; numbers as of a run without kills")
 
 
 def flip_a_bit(path: Path) -> None:
@@ -247,48 +256,47 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("harm", [flip_a_bit, truncate, Path.unlink])
+@pytest.mark.parametrize(("harm", "workers"), [(flip_a_bit, 1), (truncate, 1), (Path.unlink, 2)])
 def test_a_damaged_stage_is_made_again_and_no_other(undisturbed, tmp_path, harm, workers):
-    """Of two processes only what is to be made is handed out; one is then done here."""
+    """With two workers only what is to be made is handed out; one stage is then made here."""
     study, before, expected = undisturbed
     store = Store(shutil.copytree(before, tmp_path / "store"))
-    seen = identities(store.folder)
-    harmed = study.stages[0].key
-    harm(store.path(harmed) / "model.safetensors")
+    states = identities(store.folder)
+    key = study.stages[0].key
+    harm(store.path(key) / "model.safetensors")
     with pytest.warns(UserWarning, match="damaged"):
         study.run(store, workers=workers)
     now = identities(store.folder)
-    assert {key for key in seen if seen[key] != now[key]} == {harmed}
+    assert {key for key in states if states[key] != now[key]} == {key}
     assert numbers(store.folder) == expected
-    assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [harmed]
+    assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [key]
 
 
 def test_two_runs_on_one_store_make_each_stage_once(undisturbed, tmp_path, crew):
     study, _, expected = undisturbed
     watch = Watch(tmp_path / "store", study)
-    for name in ("one", "other"):
+    names = ("one", "other")
+    for name in names:
         crew.start(name, ask, study, watch.folder, {"workers": 1})
-    ended = ("one", "other")
-    wait_for(lambda: watch.look() and None not in [crew.ended(name) for name in ended])
-    assert [crew.ended(name) for name in ended] == [0, 0]
-    assert_nothing_left(watch.folder, study)
+    wait_for(lambda: watch.look() and None not in [crew.ended(name) for name in names])
+    assert [crew.ended(name) for name in names] == [0, 0]
+    assert_complete(watch.folder, study)
     assert numbers(watch.folder) == expected
 
 
 def jumping_clock(log: Path, study, folder: Path) -> None:
-    """Every look at the clock finds another year."""
+    """Every look at the clock shows another year."""
     years = random.Random(1)
     time.time = lambda: years.uniform(0, 4e9)
     time.time_ns = lambda: years.randrange(4 * 10**18)
     ask(log, study, folder, {"workers": 1})
 
 
-def test_a_clock_that_jumps_changes_nothing(undisturbed, tmp_path, crew):
+def test_a_killed_process_whose_clock_jumps_ends_with_the_same_numbers(undisturbed, tmp_path, crew):
     study, _, expected = undisturbed
     watch = Watch(tmp_path / "store", study)
     crew.start("jumps", jumping_clock, study, watch.folder)
-    wait_for(lambda: watch.look() > 3)
+    wait_for(lambda: watch.look() > 3 or crew.ended("jumps") is not None)
     crew.kill("jumps")
     crew.start("jumps")
     wait_for(lambda: crew.ended("jumps") is not None)
@@ -298,7 +306,7 @@ def test_a_clock_that_jumps_changes_nothing(undisturbed, tmp_path, crew):
 
 @pytest.fixture
 def mounted(tmp_path):
-    """``mounted("size=1m")``: a file system of its own, for those who may mount one."""
+    """``mounted("size=1m")``: a file system apart, for those who may mount one."""
     folder = tmp_path / "mounted"
     folder.mkdir()
 
@@ -320,12 +328,12 @@ def test_a_full_disk_costs_what_is_not_finished(undisturbed, mounted):
     with pytest.raises(OSError, match="Make room, or name another folder") as caught:
         study.run(Store(disk))
     assert caught.value.errno == 28
-    seen = identities(disk)
-    assert len(seen) < len(study.stages)
+    states = identities(disk)
+    assert len(states) < len(study.stages)
     subprocess.run(["mount", "-o", f"remount,size={whole * 4}", str(disk)], check=True)
     study.run(Store(disk))
-    assert seen.items() <= identities(disk).items()
-    assert_nothing_left(disk, study)
+    assert states.items() <= identities(disk).items()
+    assert_complete(disk, study)
     assert numbers(disk) == expected
 
 
@@ -334,7 +342,7 @@ def test_a_store_that_is_read_only_serves_what_it_has(undisturbed, tiny, mounted
     folder = shutil.copytree(before, mounted("size=64m") / "store")
     subprocess.run(["mount", "-o", "remount,ro", str(folder.parent)], check=True)
     for workers in (1, 2):
-        again = study.run(Store(folder), workers=workers)
-        assert len(again.predictions) and numbers(folder) == expected
-    with pytest.raises(OSError, match=r"What is there can be read.*XLTKIT_STORE"):
+        results = study.run(Store(folder), workers=workers)
+        assert len(results.predictions) and numbers(folder) == expected
+    with pytest.raises(OSError, match=r"Finished stages can be read.*XLTKIT_STORE"):
         small(tiny, ("retrieval",)).run(Store(folder))

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
-from xltkit.data import lexicons
-from xltkit.data.microworld.languages import language
-from xltkit.data.text import (
-    KEYBOARD,
-    graphemes,
-    is_valid,
-    replace_words,
-    script,
-    typos,
-    word_spans,
-    words,
-)
-from xltkit.evaluation.attacks import CodeMixing, Distractor, Typos
-from xltkit.tasks import get, load
+from xltkit.data.loading import load
+from xltkit.data.microworld import glosses
+from xltkit.data.microworld.languages import LANGUAGES
+from xltkit.data.text import graphemes, is_valid, replace_words, script, word_spans, words
+from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
+from xltkit.tasks import get
 
 TEXTS = {
     "th": "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",
@@ -33,92 +23,106 @@ TEXTS = {
 }
 
 
-def random(seed=0):
-    return np.random.default_rng(seed)
-
-
-def split(text):
-    return [text[a:b] for a, b in word_spans(text)]
+def propose(attack, word, code="en", vocabulary=(), seed=0):
+    return attack.proposals(word, code, np.random.default_rng(seed), frozenset(vocabulary))
 
 
 @pytest.mark.parametrize("code", TEXTS)
 def test_typos_are_made_of_letters_and_marks_that_the_language_has(code):
-    vocabulary = frozenset(word.lower() for word in split(TEXTS[code]))
-    attested = {part for word in vocabulary for part in graphemes(word)}
-    made = 0
-    for word in split(TEXTS[code]):
-        for typo in Typos(candidates=30).proposals(word, code, random(), vocabulary):
-            made += 1
+    text = TEXTS[code]
+    text_words = [text[start:end] for start, end in word_spans(text)]
+    vocabulary = {word.lower() for word in text_words}
+    attested = {letter for word in vocabulary for letter in graphemes(word)}
+    count = 0
+    for word in text_words:
+        for typo in propose(Typos(candidates=30), word, code, vocabulary):
+            count += 1
             assert graphemes(typo)[0] == graphemes(word)[0]
-            assert {part.lower() for part in graphemes(typo)} <= attested
+            assert {letter.lower() for letter in graphemes(typo)} <= attested
             assert {p[1:] for p in graphemes(typo)} <= {p[1:] for p in graphemes(word)}
-            assert {script(c) for c in typo} <= {script(c) for c in TEXTS[code]}
+            assert {script(c) for c in typo} <= {script(c) for c in text}
             assert typo not in vocabulary
-    assert made > 20
+    assert count > 20
 
 
-def test_the_four_kinds_of_typos_and_no_other():
-    word = "Brisk"
-    made = {t for seed in range(60) for t in typos(word, random(seed), frozenset())}
-    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, 4)}
-    left_out = {word[:i] + word[i + 1 :] for i in range(1, 5)}
-    doubled = {word[:i] + word[i] + word[i:] for i in range(1, 5)}
-    beside = {k: row[max(0, i - 1) : i] + row[i + 1 : i + 2]
-              for row in KEYBOARD for i, k in enumerate(row)}  # fmt: skip
-    mistaken = {word[:i] + k + word[i + 1 :] for i in range(1, 5) for k in beside[word[i]]}
-    assert made == swapped | left_out | doubled | mistaken
+def test_what_is_another_word_is_no_typo():
+    slips = propose(Typos(candidates=100), "trail", vocabulary=["trial", "tail"])
+    assert slips and not {"trial", "tail"} & set(slips)
 
 
 def test_proposals_are_few_and_the_same_every_time():
-    vocabulary = frozenset({"harbour"})
     for attack in (Typos(candidates=2), CodeMixing(candidates=2)):
         for word in ("harbour", "Scarlet", "hides", "Unknownish"):
-            made = attack.proposals(word, "en", random(3), vocabulary)
-            assert made == attack.proposals(word, "en", random(3), vocabulary)
-            assert len(set(made)) == len(made) <= 2 and word not in made
+            proposals = propose(attack, word, vocabulary=["harbour"], seed=3)
+            assert proposals == propose(attack, word, vocabulary=["harbour"], seed=3)
+            assert len(set(proposals)) == len(proposals) <= 2 and word not in proposals
 
 
 def test_a_name_that_is_the_same_abroad_is_no_change(tmp_path):
     (tmp_path / "en-de.txt").write_text("berlin berlin\nriver fluss\n")
     mix = CodeMixing(source=str(tmp_path), languages=("de",))
-    assert mix.proposals("Berlin", "en", random(), frozenset()) == []
-    assert mix.proposals("River", "en", random(), frozenset()) == ["Fluss"]
-    assert CodeMixing(languages=("en",)).proposals("river", "en", random(), frozenset()) == []
+    assert propose(mix, "Berlin") == []
+    assert propose(mix, "River") == ["Fluss"]
+    assert propose(CodeMixing(languages=("en",)), "river") == []
+    big = LANGUAGES["qbe"].form("big")
+    expected = {LANGUAGES[code].form("big") for code in ("qke", "qto")} - {big}
+    assert set(propose(CodeMixing(), big, "qbe")) == expected
 
 
 @pytest.mark.parametrize(("code", "other"), [("en", "qto"), ("qbe", "en"), ("qke", "qad")])
 def test_mixing_every_word_gives_the_other_language(code, other):
-    attack, spoken = CodeMixing(languages=(other,)), language(other)
-    said = {lexicons._said(concept, e, other) for concept, e in lexicons._inflected()}
-    for row in load(get("nli"), "test", code).select(range(100)):
-        found = enumerate(words("classification", row))
-        some = {i: attack.proposals(w.text, code, random(), frozenset()) for i, w in found}
-        made = replace_words("classification", row, {i: new[0] for i, new in some.items() if new})
-        assert {w.text for w in words("classification", made)} <= said, spoken.name
-        assert made["label"] == row["label"]
+    attack = CodeMixing(languages=(other,))
+    forms = set(glosses.word_forms(other).values())
+    columns = get("nli").type.texts
+    for row in load(get("nli"), "test", code).select(range(50)):
+        edits = {}
+        for i, word in enumerate(words(columns, row)):
+            if proposals := propose(attack, word.text, code):
+                edits[i] = proposals[0]
+        mixed = replace_words(columns, row, edits)
+        assert {word.text for word in words(columns, mixed)} <= forms
+        assert mixed["label"] == row["label"]
 
 
-def test_no_distractor_holds_an_answer_however_capitalised():
-    rows = [
-        {"question": "Who owns the red ball?", "context": "Anna owns the red ball. She sings.",
-         "answers": ["Anna"], "starts": [0]},
-        {"question": "Where?", "context": "ANNA hates the red ball, they say.\nBen owns the ball!",
-         "answers": ["Ben"], "starts": [35]},
-    ]  # fmt: skip
-    first, second = Distractor(tries=3).variants(rows)
-    assert [v["context"] for v in first] == [f"{rows[0]['context']} Ben owns the ball!"]
-    assert len(second) == 2  # both sentences of the other context
+def test_distractors_resemble_the_question_and_do_not_answer_it():
+    questions = [
+        ("where does Anna live ?", "Anna lives in Rome .", "Rome", 14),
+        ("where does Ben live ?", "Ben lives in Oslo . ANNA is in ROME .", "Oslo", 13),
+        ("what ?", "does Anna like tea ?", "tea", 15),
+    ]
+    names = ("question", "context", "answers", "starts")
+    rows = [dict(zip(names, (q, c, [a], [s]), strict=True)) for q, c, a, s in questions]
+    for at in ("end", "start"):
+        ((first,),) = Distractor(at=at).variants(rows[:1], rows)
+        # "ANNA is in ROME ." is more alike, but holds the answer
+        assert "does Anna like tea ?" in first["context"]
+        assert is_valid(names[:2], first)
+    (variants,) = Distractor(tries=3).variants(rows[:1], rows)
+    assert len({variant["context"] for variant in variants}) == 2  # no other is usable
 
 
-@pytest.mark.parametrize("code", ["en", "qto"])
+@pytest.mark.parametrize("code", ["en", "qke"])
 def test_distractors_of_a_whole_test_set(code):
-    rows = load(get("qa"), "test", code).to_list()
-    began = time.monotonic()
-    found = Distractor(tries=3).variants(rows)
-    assert time.monotonic() - began < 5
-    for row, made in zip(rows, found, strict=True):
-        assert len(made) == 3
-        for new in made:
-            added = new["context"].removeprefix(row["context"])
-            assert added != new["context"] and added.strip() not in row["context"]
-            assert is_valid("span", new) and row["answers"][0].casefold() not in added.casefold()
+    task = get("qa")
+    rows = load(task, "test", code).to_list()
+    for row, variants in zip(rows, Distractor(tries=3).variants(rows, rows), strict=True):
+        assert len(variants) == 3
+        for variant in variants:
+            added = variant["context"].removeprefix(row["context"])
+            assert added != variant["context"] and added.strip() not in row["context"]
+            assert is_valid(task.type.texts, variant)
+            assert row["answers"][0].casefold() not in added.casefold()
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings", "message"),
+    [
+        (Typos, {"strength": 0}, "strength is 0"),
+        (Typos, {"beam": -1}, "beam -1"),
+        (Distractor, {"at": "middle"}, "'end' or 'start'"),
+        (EmbeddingPGD, {"norm": "l1"}, "'l2' or 'linf'"),
+    ],
+)
+def test_bad_settings_are_named(attack, settings, message):
+    with pytest.raises(ValueError, match=message):
+        attack(**settings)

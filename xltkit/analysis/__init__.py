@@ -1,6 +1,6 @@
 """Tidy tables in, honest statements out: comparisons, intervals, consistency, claims."""
 
-from xltkit.analysis.attacks import report
+from xltkit.analysis.attacks import attack_report
 from xltkit.analysis.averages import averages
 from xltkit.analysis.claims import (
     CLAIMS,
@@ -19,6 +19,7 @@ from xltkit.analysis.submission import write_submission
 
 __all__ = [
     "CLAIMS",
+    "attack_report",
     "averages",
     "buckets",
     "claims_table",
@@ -32,7 +33,6 @@ __all__ = [
     "penalty",
     "per_seed",
     "permute_arms",
-    "report",
     "score_matrix",
     "select_arms",
     "summary",

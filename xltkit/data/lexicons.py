@@ -1,12 +1,13 @@
-"""Tables of words and what may stand for them: synonyms, and counterparts in other languages."""
+"""Tables of words and what may stand for them: synonyms, and translations into other languages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
+from xltkit.data.microworld import LANGUAGES, glosses
 from xltkit.data.text import word_spans
 from xltkit.keys import digest, known_digest
 
@@ -15,18 +16,17 @@ GENERATED = ("microworld", "microworld-released")
 # The share of entries with a foreign word, counted in the first 150 of the released table (Robust-
 # XLT, counterfitted_neighbors.json).
 FOREIGN_SHARE = 0.28
-CASES = ("acc", "obl")
 
 
 def look_up(word: str, table: Lexicon) -> tuple[str, ...]:
     """What may stand for a word: as it is, else in lower case with its capital put back."""
     if word in table:
         return table[word]
-    found = table.get(word.lower(), ())
-    return tuple(_cased(other, word) for other in found)
+    return tuple(_cased(other, word) for other in table.get(word.lower(), ()))
 
 
 def _cased(word: str, like: str) -> str:
+    """A word in the case of another."""
     lower = word.lower()
     # Georgian has capitals, but begins no word with one: title case, unlike upper, leaves it alone.
     if lower.title() == lower:
@@ -48,162 +48,97 @@ def synonyms(source: str, language: str = "en") -> Lexicon:
     Raises:
         ValueError: if there is no such table.
     """
-    if source not in GENERATED:
-        return _json(_file(source, "a JSON file {word: [words]}"))
-    return _released() if source == GENERATED[1] else _synonyms(language)
+    if source == "microworld":
+        return glosses.synonyms(language)
+    if source == "microworld-released":
+        return _released()
+    file = _file(source, "a JSON file {word: [words]}")
+    return _read_json(file, known_digest(file))
 
 
-def counterparts(source: str, language: str, others: Sequence[str]) -> Lexicon:
+def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
     """What the words of a language are in others.
 
     Args:
         source: ``microworld``, or a folder of files ``<language>-<other>.txt`` with a word and its
-            translation a line, set apart by a tab or a space (the format of MUSE).
+            translation a line, separated by a tab or a space (the format of MUSE).
         language: of the words.
-        others: of the counterparts; the language itself is left out.
+        others: of the translations; the language itself is left out.
 
     Raises:
         ValueError: if a file is missing.
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
-        return _counterparts(language, others)
-    files = [
-        _file(Path(source, f"{language}-{c}.txt"), "a word and another a line") for c in others
-    ]
-    return _translations(tuple((str(file), known_digest(file)) for file in files))
+        return glosses.translations(language, others)
+    names = [f"{language}-{other}.txt" for other in others]
+    files = [_file(Path(source, name), "a word and another a line") for name in names]
+    return _read_pairs(tuple((file, known_digest(file)) for file in files))
 
 
-@lru_cache(maxsize=64)
-def _translations(files: tuple[tuple[str, str], ...]) -> Lexicon:
-    """Of files by path and digest: an attack looks every word up anew."""
-    table: dict[str, list[str]] = {}
-    for file, _ in files:
-        for line in Path(file).read_text().splitlines():
-            word, _, other = line.strip().replace("\t", " ").partition(" ")
-            if other:
-                table.setdefault(word, []).append(other.strip())
-    return {word: tuple(dict.fromkeys(found)) for word, found in table.items()}
-
-
-def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
-    """The table without the words that stand in none of some English texts (our filter).
-
-    Which of the released table's words are English nobody has marked; those of a training set of
-    hundreds of thousands of sentences nearly all are.
-    """
-    known = {text[a:b].lower() for text in texts for a, b in word_spans(text)}
-    kept = {w: tuple(o for o in others if o.lower() in known) for w, others in table.items()}
-    return {word: others for word, others in kept.items() if others}
-
-
-def fingerprint(source: str) -> str:
-    """What identifies a table, as a part of the key of a stage."""
-    if source in GENERATED:
-        return f"{source}/{digest([sorted(_released().items()), sorted(_synonyms('qbe').items())])}"
-    path = Path(source).expanduser()
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [_file(path, "a table of words")]
-    return digest({file.name: known_digest(file) for file in files})
-
-
-def _file(path: str | Path, what: str) -> Path:
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise ValueError(
-            f"There is no {found}, {what}. Give the path of one, or 'microworld' for its languages."
-        )
-    return found
-
-
-def _json(file: Path) -> Lexicon:
-    return _read(str(file), known_digest(file))
-
-
+# Files are remembered under their digest: attacks look up every word anew.
 @lru_cache(maxsize=8)
-def _read(file: str, state: str) -> Lexicon:
-    table = json.loads(Path(file).read_text())
+def _read_json(file: Path, _digest: str) -> Lexicon:
+    table = json.loads(file.read_text())
     if not isinstance(table, dict):
         raise ValueError(f"{file} holds a {type(table).__name__}; expected {{word: [words]}}.")
     return {word: tuple(others) for word, others in table.items() if others}
 
 
-def _inflected() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every concept with every ending that sentences give it."""
-    from xltkit.data.microworld.lexicon import TAGS
-
-    cases = ((), *((case,) for case in CASES))
-    for concept, tag in TAGS.items():
-        if tag == "PUNCT":
-            continue
-        endings = {"NOUN": [(*n, *c) for n in ((), ("pl",)) for c in cases], "PROPN": cases}
-        for ending in endings.get(tag, [(), ("3sg",)] if tag == "VERB" else [()]):
-            yield concept, ending
+@lru_cache(maxsize=64)
+def _read_pairs(files: tuple[tuple[Path, str], ...]) -> Lexicon:
+    table: dict[str, list[str]] = {}
+    for file, _digest in files:
+        for line in file.read_text().splitlines():
+            word, _, other = line.strip().replace("\t", " ").partition(" ")
+            if other:
+                table.setdefault(word, []).append(other.strip())
+    return {word: tuple(dict.fromkeys(others)) for word, others in table.items()}
 
 
-def _said(concept: str, endings: tuple[str, ...], code: str) -> str:
-    from xltkit.data.microworld.languages import language
+def _file(path: str | Path, content: str) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(
+            f"There is no {file}, {content}. Give the path of one, or 'microworld' for its "
+            "languages."
+        )
+    return file
 
-    spoken = language(code)
-    return spoken.form(concept, tuple(e for e in endings if spoken.marking or e not in CASES))
+
+def fingerprint(source: str) -> str:
+    """What identifies a table, as a part of the key of a stage."""
+    if source in GENERATED:
+        tables = (_released(), glosses.synonyms("qbe"))
+        return f"{source}/{digest([sorted(table.items()) for table in tables])}"
+    path = Path(source).expanduser()
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [_file(path, "a table of words")]
+    return digest({file.name: known_digest(file) for file in files})
 
 
-@cache
-def meanings(code: str) -> Lexicon:
-    """Every word of a language of the microworld, and what it may mean, as in ``gloss``.
+def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
+    """The table without the words that occur in none of some English texts (our filter).
 
-    Empty for English, which needs none, and for languages that are not of the microworld.
+    Nobody has marked which of the released table's words are English; those of a training set of
+    hundreds of thousands of sentences nearly all are.
     """
-    from xltkit.data.microworld.glosses import label
-    from xltkit.data.microworld.languages import language
-
-    try:
-        spoken = language(code)
-    except ValueError:
-        return {}
-    if spoken.is_english:
-        return {}
-    table: dict[str, tuple[str, ...]] = {}
-    for concept, endings in _inflected():
-        kept = tuple(e for e in endings if spoken.marking or e not in CASES)
-        word, meaning = spoken.form(concept, kept), label(concept, kept)
-        table[word] = tuple(dict.fromkeys((*table.get(word, ()), meaning)))
-    return table
-
-
-@cache
-def _synonyms(code: str) -> Lexicon:
-    from xltkit.data.microworld.lexicon import SYNONYMS
-
-    both = SYNONYMS | {other: word for word, other in SYNONYMS.items()}
-    return {
-        _said(concept, endings, code): (_said(both[concept], endings, code),)
-        for concept, endings in _inflected()
-        if concept in both
-    }
-
-
-@cache
-def _counterparts(code: str, others: tuple[str, ...]) -> Lexicon:
-    table: dict[str, tuple[str, ...]] = {}
-    for concept, endings in _inflected():
-        word = _said(concept, endings, code)
-        found = (_said(concept, endings, other) for other in others)
-        kept = tuple(dict.fromkeys(o for o in found if o != word))
-        if kept:
-            table.setdefault(word, kept)
-    return table
+    vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
+    filtered = {}
+    for word, others in table.items():
+        english = tuple(other for other in others if other.lower() in vocabulary)
+        if english:
+            filtered[word] = english
+    return filtered
 
 
 @cache
 def _released() -> Lexicon:
     """English synonyms, and in some entries the word of a language of the microworld."""
-    from xltkit.data.microworld.languages import LANGUAGES
-
     codes = [code for code in LANGUAGES if code != "en"]
-    table = dict(_synonyms("en"))
+    table = dict(glosses.synonyms("en"))
     for word, others in table.items():
         draw = int(digest(["released", word]), 16)
-        foreign = _counterparts("en", (codes[draw // 100 % len(codes)],)).get(word, ())
         if draw % 100 < 100 * FOREIGN_SHARE:
-            table[word] = (*others, *foreign)
+            code = codes[draw // 100 % len(codes)]
+            table[word] = (*others, *glosses.translations("en", (code,)).get(word, ()))
     return table

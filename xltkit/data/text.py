@@ -1,9 +1,9 @@
-"""The words of a row: which of them may be changed, and the row with some of them changed."""
+"""The words of a row: where they are, the row with some of them changed, and typing errors."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import pairwise
@@ -11,24 +11,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# The texts of a row by the kind of its task, in reading order.
-FIELDS = {
-    "classification": ("text_a", "text_b"),
-    "choice": ("premise", "choices"),
-    "tagging": ("tokens",),
-    "span": ("question", "context"),
-    "ranking": ("query", "text"),  # the text in training rows alone
-}
-APART = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")  # scripts whose characters stand for words
-KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of Latin letters; neighbours stand side by side
+Row = Mapping[str, Any]
+# Scripts in which each character counts as a word: Chinese and Japanese.
+CHARACTER_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")
+JOINERS = "\u200c\u200d"  # zero-width; they shape the letters beside them (Persian, Indic scripts)
+KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
 EMPTY = "No text"  # how the reason begins why a row cannot be read
-JOINERS = "\u200c\u200d"  # zero-width, they shape the letters beside them (Persian, Indic scripts)
 
 
 class Word(NamedTuple):
-    """A word of a row: the column, which of its texts, where in it; ``fixed`` in a gold answer."""
+    """A word of a row: ``row[column]``, or its text number ``part``, from ``start`` to ``end``.
 
-    field: str
+    ``fixed`` words overlap a gold answer and must stay.
+    """
+
+    column: str
     part: int
     start: int
     end: int
@@ -49,132 +46,196 @@ def is_mark(character: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
-    """Where the words of a text start and end.
+    """Where the words of a text start and end (characters).
 
     A word is a run of letters, marks and digits, with apostrophes and hyphens inside. Chinese
-    characters and Japanese syllables are words one by one; in Thai, Lao and Khmer, which set no
-    words apart, a word is a whole run of letters.
+    characters and Japanese syllables are words one by one; in Thai, Lao and Khmer, which put no
+    spaces between words, a word is a whole run of letters.
     """
-    found: list[tuple[int, int]] = []
-    start = -1
+    spans: list[tuple[int, int]] = []
+    start = -1  # of the word being read, -1 between words
     for i, character in enumerate(text + " "):
-        written = unicodedata.category(character)[0] in "LMN"
-        if written and script(character) in APART:
-            found += [(start, i)] if start >= 0 else []
-            found.append((i, i + 1))
+        is_letter = unicodedata.category(character)[0] in "LMN"
+        if is_letter and script(character) in CHARACTER_SCRIPTS:
+            if start >= 0:
+                spans.append((start, i))
+            spans.append((i, i + 1))
             start = -1
-        elif written:
+        elif is_letter:
             start = i if start < 0 else start
         elif start >= 0:
-            inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
-            if not inside:
-                found.append((start, i))
+            is_inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
+            if not is_inside:
+                spans.append((start, i))
                 start = -1
-    return tuple(found)
+    return tuple(spans)
 
 
-def texts(kind: str, row: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """The texts of a row: column, which of its texts, the text.
+def texts(columns: Sequence[str], row: Row) -> list[tuple[str, int, str]]:
+    """The texts of a row: column, number within the column, text; absent columns are left out."""
+    entries = []
+    for column in columns:
+        value = row.get(column, [])
+        parts = [value] if isinstance(value, str) else value
+        entries += [(column, part, text) for part, text in enumerate(parts)]
+    return entries
 
-    Raises:
-        ValueError: for a kind whose rows have no words to change.
+
+def words(columns: Sequence[str], row: Row) -> list[Word]:
+    """The words of a row in reading order.
+
+    A row of ``tokens`` is split already: each token but punctuation is a word.
+
+    Args:
+        columns: those that hold text.
+        row: in canonical columns; ``answers`` and their ``starts`` lie in its ``context``.
     """
-    if kind not in FIELDS:
-        raise ValueError(f"Rows of {kind} have no words to change; {', '.join(FIELDS)} have.")
     found = []
-    for field in FIELDS[kind]:
-        if field not in row and (kind, field) == ("ranking", "text"):
-            continue
-        value = row[field]
-        found += [
-            (field, i, text) for i, text in enumerate([value] if isinstance(value, str) else value)
-        ]
+    answers = [(start, start + len(answer)) for answer, start in _answers(row)]
+    for column, part, text in texts(columns, row):
+        spans = word_spans(text)
+        if column == "tokens":
+            spans = ((0, len(text)),) if spans else ()
+        for start, end in spans:
+            fixed = column == "context" and any(a < end and start < b for a, b in answers)
+            found.append(Word(column, part, start, end, text[start:end], fixed))
     return found
 
 
-def words(kind: str, row: Mapping[str, Any]) -> list[Word]:
-    """The words of a row in reading order; of ``tagging``, each token but punctuation is one."""
-    answers = _answers(row) if kind == "span" else []
-    found = []
-    for field, part, text in texts(kind, row):
-        if kind == "tagging":
-            found += [Word(field, part, 0, len(text), text)] if word_spans(text) else []
-            continue
-        gold = answers if field == "context" else []
-        found += [
-            Word(field, part, a, b, text[a:b], any(a < end and start < b for start, end in gold))
-            for a, b in word_spans(text)
-        ]
-    return found
+def _answers(row: Row) -> list[tuple[str, int]]:
+    """The gold answers of a question with their starts; none for other rows."""
+    return list(zip(row.get("answers", ()), row.get("starts", ()), strict=True))
 
 
-def _answers(row: Mapping[str, Any]) -> list[tuple[int, int]]:
-    return [
-        (start, start + len(answer))
-        for answer, start in zip(row["answers"], row["starts"], strict=True)
-    ]
+def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) -> dict[str, Any]:
+    """The row with some of its words changed; the starts of answers move with the text.
 
-
-def replace_words(kind: str, row: Mapping[str, Any], edits: Mapping[int, str]) -> dict[str, Any]:
-    """The row with some of its words, by their place in ``words``, changed.
-
-    The starts of answers move with the text before them.
+    Args:
+        columns: those that hold text.
+        row: in canonical columns; it is left as it is.
+        edits: new words by their index in ``words``.
 
     Raises:
         ValueError: if a word of a gold answer is to be changed.
     """
-    every = words(kind, row)
-    if held := [every[i].text for i in edits if every[i].fixed]:
-        raise ValueError(f"{held} stand in a gold answer and must stay.")
-    new = {k: list(v) if isinstance(v, list) else v for k, v in row.items()}
-    for i in sorted(edits, reverse=True):  # from the end, so that places before stay right
-        word, other = every[i], edits[i]
-        text = _text(new, word)
-        changed = text[: word.start] + other + text[word.end :]
-        if isinstance(new[word.field], list):
-            new[word.field][word.part] = changed
+    row_words = words(columns, row)
+    if fixed := [row_words[i].text for i in edits if row_words[i].fixed]:
+        raise ValueError(f"{fixed} stand in a gold answer and must stay.")
+    new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
+    for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
+        word = row_words[i]
+        value = new[word.column]
+        text = value[word.part] if isinstance(value, list) else value
+        text = text[: word.start] + edits[i] + text[word.end :]
+        if isinstance(value, list):
+            value[word.part] = text
         else:
-            new[word.field] = changed
-        if kind == "span" and word.field == "context":
-            longer = len(other) - (word.end - word.start)
-            new["starts"] = [s + longer if s >= word.end else s for s in new["starts"]]
+            new[word.column] = text
+        if word.column == "context":
+            growth = len(edits[i]) - (word.end - word.start)
+            new["starts"] = [s + growth if s >= word.end else s for s in new["starts"]]
     return new
 
 
-def _text(row: Mapping[str, Any], word: Word) -> str:
-    value = row[word.field]
-    return value[word.part] if isinstance(value, list) else value
-
-
-def is_valid(kind: str, row: Mapping[str, Any]) -> bool:
+def is_valid(columns: Sequence[str], row: Row) -> bool:
     """Whether a row can still be answered: answers stand at their starts, no text is empty."""
-    if kind == "span":
-        pairs = zip(row["answers"], row["starts"], strict=True)
-        if any(row["context"][s : s + len(answer)] != answer for answer, s in pairs):
-            return False
-    if kind == "tagging" and len(row["tokens"]) != len(row["tags"]):
+    if any(row["context"][s : s + len(answer)] != answer for answer, s in _answers(row)):
         return False
-    return all(text.strip() for _, _, text in texts(kind, row))
+    if "tags" in row and len(row["tokens"]) != len(row["tags"]):
+        return False
+    return all(text.strip() for _, _, text in texts(columns, row))
 
 
-def named(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
+def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) -> list[str]:
+    """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
+
+    The first letter stays, and marks stay with their letters.
+
+    Args:
+        word: as it stands in the text; one of fewer than three letters has no typos.
+        random: draws the one mistaken letter of each place.
+        vocabulary: words of the language, whose letters are mistaken for one another.
+    """
+    letters = graphemes(word)
+    if len(letters) < 3:
+        return []
+    slips = []
+    for i in range(1, len(letters)):
+        letter = letters[i]
+        if not letter[0].isalpha():
+            continue
+        before = letters[:i]
+        after = letters[i + 1 :]
+        if after and after[0] != letter and after[0][0].isalpha():
+            slips.append([*before, after[0], letter, *after[1:]])
+        slips.append([*before, *after])
+        slips.append([*before, letter, letter, *after])
+        neighbors = _neighbors(letter, vocabulary)
+        if neighbors:
+            neighbor = neighbors[random.integers(len(neighbors))]
+            neighbor = neighbor.upper() if letter[0].isupper() else neighbor
+            slips.append([*before, neighbor + letter[1:], *after])
+    return list(dict.fromkeys("".join(slip) for slip in slips))
+
+
+def graphemes(word: str) -> list[str]:
+    """The letters of a word, each with the marks and joiners that follow it."""
+    letters: list[str] = []
+    for character in word:
+        if letters and is_mark(character):
+            letters[-1] += character
+        else:
+            letters.append(character)
+    return letters
+
+
+def _neighbors(grapheme: str, vocabulary: frozenset[str]) -> str:
+    """The letters that a letter is mistaken for: its neighbors on the keyboard in Latin script.
+
+    In other scripts, all letters of the script that the vocabulary has with the same marks: a
+    vowel sign on an independent vowel, say, is not what anyone types.
+    """
+    letter = grapheme[0].lower()
+    for keys in KEYBOARD:
+        if letter in keys:
+            i = keys.index(letter)
+            return keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
+    return _letters(vocabulary).get((script(letter), grapheme[1:]), "").replace(letter, "")
+
+
+@lru_cache(maxsize=64)
+def _letters(vocabulary: frozenset[str]) -> dict[tuple[str, str], str]:
+    """The letters of some words by script and the marks they occur with."""
+    letters: dict[tuple[str, str], str] = {}
+    for grapheme in sorted({g for word in vocabulary for g in graphemes(word.lower())}):
+        is_modifier = unicodedata.category(grapheme[0]) == "Lm"  # lengthens or repeats another
+        if grapheme[0].isalpha() and not is_modifier:
+            key = script(grapheme[0]), grapheme[1:]
+            letters[key] = letters.get(key, "") + grapheme[0]
+    return letters
+
+
+# Rows that a person edits: the attack playground
+
+
+def named(columns: Sequence[str], row: Row) -> dict[str, str]:
     """The texts of a row, each under a name: ``choice_1`` is the first of ``choices``."""
-    if kind == "tagging":
+    if "tokens" in row:
         return {"tokens": " ".join(row["tokens"])}
     return {
         f"{column.removesuffix('s')}_{part + 1}" if column == "choices" else column: text
-        for column, part, text in texts(kind, row)
+        for column, part, text in texts(columns, row)
     }
 
 
 def rewritten(
-    kind: str, row: Mapping[str, Any], edits: Mapping[str, str]
+    columns: Sequence[str], row: Row, edits: Mapping[str, str]
 ) -> tuple[dict[str, Any], str]:
     """A row with other texts, and why there is nothing to compare with or to read, if so.
 
     Answers move with the text around them; tags stay with their words if these are as many.
     """
-    there = named(kind, row)
+    there = named(columns, row)
     if unknown := [name for name in edits if name not in there]:
         raise ValueError(f"There is no text {unknown} in this row; it has {', '.join(there)}.")
     said, new, problem = there | dict(edits), dict(row), ""
@@ -182,7 +243,7 @@ def rewritten(
         return new, problem
     if nothing := [name for name, text in said.items() if not text.strip()]:
         problem = f"{EMPTY} stands in {', '.join(nothing)}."
-    if kind == "tagging":
+    if "tokens" in row:
         new["tokens"] = said["tokens"].split()
         if len(new["tokens"]) != len(row["tags"]):
             new["tags"] = [0] * len(new["tokens"])
@@ -190,10 +251,10 @@ def rewritten(
                 f"There are {len(new['tokens'])} words now, and right tags for {len(row['tags'])}."
             )
         return new, problem
-    new |= {column: said[column] for column in FIELDS[kind] if column in said}
-    if kind == "choice":
+    new |= {column: said[column] for column in columns if column in said}
+    if "choices" in row:
         new["choices"] = [said[f"choice_{i + 1}"] for i in range(len(row["choices"]))]
-    if kind == "span":
+    if "answers" in row:
         pairs = zip(row["answers"], row["starts"], strict=True)
         at = [(a, moved(row["context"], new["context"], s, s + len(a))) for a, s in pairs]
         new["answers"] = [a for a, start in at if start is not None]
@@ -231,71 +292,3 @@ def fresh(old: str, new: str) -> list[tuple[int, int]]:
     steps = SequenceMatcher(None, *written, autojunk=False).get_opcodes()
     return [(units[1][c][0], units[1][d - 1][1]) for step, _, _, c, d in steps
             if step in ("replace", "insert")]  # fmt: skip
-
-
-# Typing errors
-
-# The letters of a language, by script and the marks they are seen with.
-Letters = dict[tuple[str, str], str]
-
-
-def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) -> list[str]:
-    """All slips of the finger in a word, of mistaken letters one a place, each once.
-
-    Args:
-        word: as it stands in the text; of fewer than three letters it has no typos.
-        random: draws the mistaken letters.
-        vocabulary: words of the language, whose letters are mistaken for one another.
-    """
-    letters = graphemes(word)
-    if len(letters) < 3:
-        return []
-    slips = []
-    for at in range(1, len(letters)):
-        if not letters[at][0].isalpha():
-            continue
-        before, letter, after = letters[:at], letters[at], letters[at + 1 :]
-        if after and after[0] != letter and after[0][0].isalpha():
-            slips.append([*before, after[0], letter, *after[1:]])
-        slips.append([*before, *after])
-        slips.append([*before, letter, letter, *after])
-        others = _mistaken(letter, vocabulary)
-        if others:
-            other = others[random.integers(len(others))]
-            other = other.upper() if letter[0].isupper() else other
-            slips.append([*before, other + letter[1:], *after])
-    return list(dict.fromkeys("".join(slip) for slip in slips))
-
-
-def graphemes(word: str) -> list[str]:
-    """The letters of a word, each with the marks and joiners that follow it."""
-    found: list[str] = []
-    for character in word:
-        if found and is_mark(character):
-            found[-1] += character
-        else:
-            found.append(character)
-    return found
-
-
-def _mistaken(part: str, vocabulary: frozenset[str]) -> str:
-    letter = part[0].lower()
-    for row in KEYBOARD:
-        if letter in row:
-            at = row.index(letter)
-            return row[max(0, at - 1) : at] + row[at + 1 : at + 2]
-    # A vowel sign on an independent vowel, say, is not what one types: the marks tell.
-    return _letters(vocabulary).get((script(letter), part[1:]), "").replace(letter, "")
-
-
-@lru_cache(maxsize=64)
-def _letters(vocabulary: frozenset[str]) -> Letters:
-    """The letters of some words."""
-    found: Letters = {}
-    for part in sorted({part for word in vocabulary for part in graphemes(word.lower())}):
-        if (
-            part[0].isalpha() and unicodedata.category(part[0]) != "Lm"
-        ):  # it lengthens or repeats another
-            key = script(part[0]), part[1:]
-            found[key] = found.get(key, "") + part[0]
-    return found

@@ -1,129 +1,137 @@
-"""Test sets under attack: predictions and scores of what a model makes of rows that were changed.
+"""Test sets under attack: the predictions and scores of a model for rows that were changed.
 
-Reported is what a fair comparison needs: the score without attack and under it, the success on what
-was right before, the queries, the share of words changed, and validity. An attack by chance
-(``beam=0``, ``tries=1``) is the control: what it does already is no adversary's work.
+A fair comparison needs the score without attack and under it, the success on what was right
+before, the queries, the share of words changed, and validity. A random attack (``beam=0``,
+``tries=1``) is the control: what it achieves is not due to an adversary.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from xltkit.data.text import words
-from xltkit.evaluation import beam as search
-from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
+from xltkit.data.text import Row, words
+from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Case
 from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD, TokenFlip
-from xltkit.evaluation.gradient import flip, perturb
+from xltkit.evaluation.beam import add_sentences, attack_words
+from xltkit.evaluation.gradient import flip_tokens, perturb_embeddings
 from xltkit.models.encoder import Model
-from xltkit.tasks.base import Task
+from xltkit.tasks.base import Task, TaskType, score_table
 
 
 def attacked(
-    model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any,
-    attack: Attack | EmbeddingPGD,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    model: Model,
+    task: Task,
+    head: str,
+    rows: Mapping[str, Dataset],
+    tokenizer: Any,
+    attack: Attack,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and scores of a task in some languages, its rows under attack.
 
     Rows that the model gets wrong as they are (a score of 0) are left as they are.
 
     Args:
         model: with the trained head in place.
-        task: whose rows these are: classification, choice, tagging or span.
+        task: whose rows these are, of a type that is attackable.
         head: the name of the head to read.
         rows: the test rows of each language, in canonical columns.
-        tokenizer, attack: the encoder's, and what is done to the rows.
+        tokenizer: the encoder's.
+        attack: what is done to the rows.
 
     Returns:
         predictions: the columns of ``predict``, under attack, and ``clean_score`` (0 to 1),
-        ``loss`` and ``clean_loss``, ``changed`` (share of the words; NaN where there are none to
-        count), ``valid``, ``queries`` and ``input`` (the attacked texts, JSON).
+        ``loss`` and ``clean_loss``, ``changed`` (share of the words; NaN where no words change),
+        ``valid``, ``queries`` and ``input`` (the attacked texts, JSON).
         scores: the task's metrics under attack; ``clean``, the main one without; ``success``, the
-        share (%) of the items right before that are wrong now (``is_solved``); and over the
-        items that were attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
+        share (%) of the items solved before that no longer are; and over the items that were
+        attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
 
     Raises:
-        ValueError: for another kind of task, or a distractor where there is no context.
+        ValueError: for a task that cannot be attacked, or a distractor where there is no context.
     """
-    judge = AttackedModel(model, task, head, tokenizer)
-    if isinstance(attack, Distractor) and "context" not in task.type.columns:
+    victim = AttackedModel(model, task, head, tokenizer)
+    if isinstance(attack, Distractor) and "context" not in task.type.texts:
         raise ValueError(f"{task.name} is {task.kind}; a distractor needs a context: kind span.")
-    tables, scores = [], []
-    for code, own in rows.items():
-        table, clean, tried = _language(judge, own, code, attack)
-        tables.append(table.assign(language=code))
-        metrics = judge.type.metrics(task, table, code)
-        metrics["clean"] = judge.type.metrics(task, clean, code)[task.metric]
-        metrics |= _costs(judge, table, tried)
-        scores += [(code, metric, value, len(table)) for metric, value in metrics.items()]
-    columns = ["language", "metric", "value", "n"]
-    return pd.concat(tables, ignore_index=True), pd.DataFrame(scores, columns=columns)
+    tables = []
+    clean_tables = []
+    costs = []
+    for language, part in rows.items():
+        clean, table = _attack_language(victim, part, language, attack)
+        clean_tables.append((language, "", clean))
+        tables.append((language, "", table))
+        for metric, value in _costs(task.type, table).items():
+            costs.append((language, metric, value, len(table)))
+    predictions, scores = score_table(task, tables)
+    _, clean_scores = score_table(task, clean_tables)
+    clean_scores = clean_scores[clean_scores["metric"] == task.metric].assign(metric="clean")
+    parts = [scores, clean_scores, pd.DataFrame(costs, columns=scores.columns)]
+    return predictions, pd.concat(parts, ignore_index=True)
 
 
-def _language(
-    judge: AttackedModel, own: Dataset, code: str, attack: Attack | EmbeddingPGD
-) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Predictions under attack and without, and which rows were attacked."""
-    rows = own.select_columns(list(judge.type.columns)).to_list()
-    clean = judge.predict(rows)
-    tried = np.array([verdict.score > 0 for verdict in clean])
-    found = [
-        AttackResult(verdict, 0.0, True, 0, judge.texts(row))
-        for row, verdict in zip(rows, clean, strict=True)
-    ]
-    some = np.flatnonzero(tried).tolist()
-    if some:
-        for i, new in zip(some, run_attack(judge, rows, clean, some, code, attack), strict=True):
-            found[i] = new
-    table = pd.DataFrame([f.prediction.columns for f in found]).assign(
-        clean_score=[v.score for v in clean],
-        loss=[f.prediction.loss for f in found],
-        clean_loss=[v.loss for v in clean],
-        changed=[f.changed for f in found],
-        valid=[f.valid for f in found],
-        queries=[f.queries for f in found],
-        input=[json.dumps(f.texts, ensure_ascii=False) for f in found],
+def _attack_language(
+    model: AttackedModel, part: Dataset, language: str, attack: Attack
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of predictions for the rows of a language, without attack and under it."""
+    rows = part.select_columns(list(model.type.columns)).to_list()
+    clean = model.predict(rows)
+    cases = [Case(row, prediction) for row, prediction in zip(rows, clean, strict=True)]
+    to_attack = [case for case in cases if case.clean.score > 0]
+    attacked_cases = iter(run_attack(model, to_attack, rows, language, attack))
+    results = []
+    for row, prediction in cases:
+        if prediction.score > 0:
+            results.append(next(attacked_cases))
+        else:
+            results.append(AttackResult(prediction, 0.0, True, 0, model.texts(row)))
+    table = pd.DataFrame([result.prediction.columns for result in results]).assign(
+        clean_score=[prediction.score for prediction in clean],
+        loss=[result.prediction.loss for result in results],
+        clean_loss=[prediction.loss for prediction in clean],
+        changed=[result.changed for result in results],
+        valid=[result.valid for result in results],
+        queries=[result.queries for result in results],
+        input=[json.dumps(result.texts, ensure_ascii=False) for result in results],
     )
-    return table, pd.DataFrame([v.columns for v in clean]), tried
+    return pd.DataFrame([prediction.columns for prediction in clean]), table
 
 
 def run_attack(
-    judge: AttackedModel,
+    model: AttackedModel,
+    cases: Sequence[Case],
     rows: Sequence[Row],
-    clean: Sequence[Prediction],
-    some: Sequence[int],
-    code: str,
-    attack: Attack | EmbeddingPGD,
+    language: str,
+    attack: Attack,
 ) -> list[AttackResult]:
-    """What an attack finds for some of the rows of a language."""
-    chosen, before = [rows[i] for i in some], [clean[i] for i in some]
+    """The results of an attack on some rows of a language.
+
+    The words and sentences of all ``rows`` of the language are what attacks propose.
+    """
+    if not cases:
+        return []
     if isinstance(attack, EmbeddingPGD):
-        return perturb(judge, chosen, attack)
+        return perturb_embeddings(model, cases, attack)
     if isinstance(attack, TokenFlip):
-        return flip(judge, chosen, before, attack)
+        return flip_tokens(model, cases, attack)
     if isinstance(attack, Distractor):
-        variants = attack.variants(rows)  # of all rows: each lends the others its sentences
-        return search.distract(judge, chosen, before, [variants[i] for i in some])
-    said = frozenset(w.text.lower() for row in rows for w in words(judge.type.name, row))
-    return search.attack_words(judge, chosen, before, code, said, attack)
+        return add_sentences(model, cases, attack.variants([case.row for case in cases], rows))
+    columns = model.type.texts
+    vocabulary = frozenset(word.text.lower() for row in rows for word in words(columns, row))
+    return attack_words(model, cases, language, vocabulary, attack)
 
 
-def _costs(judge: AttackedModel, table: pd.DataFrame, tried: np.ndarray) -> dict[str, float]:
-    """What the attack achieved, and what it took."""
-    right = partial(_right, judge)
-    before, after = right(table["clean_score"]), right(table["score"])
-    mean = lambda values: float(np.mean(values)) if len(values) else float("nan")  # noqa: E731
-    costs = {"success": 100 * mean(~after[before])}
-    for name, unit in {"changed": 100, "valid": 100, "queries": 1}.items():
-        costs[name] = unit * mean(table.loc[tried, name].to_numpy(dtype=float))
-    return costs
-
-
-def _right(judge: AttackedModel, scores: pd.Series) -> np.ndarray:
-    return np.array([judge.is_solved(Prediction(score, 0.0, {})) for score in scores], dtype=bool)
+def _costs(task_type: TaskType, table: pd.DataFrame) -> dict[str, float]:
+    """What an attack achieved, and what it took."""
+    was_solved = table["clean_score"].map(task_type.is_solved)
+    is_solved = table["score"].map(task_type.is_solved)
+    attacked_rows = table[table["clean_score"] > 0]
+    return {
+        "success": 100 * (~is_solved[was_solved]).mean(),
+        "changed": 100 * attacked_rows["changed"].mean(),
+        "valid": 100 * attacked_rows["valid"].mean(),
+        "queries": attacked_rows["queries"].mean(),
+    }

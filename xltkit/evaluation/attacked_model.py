@@ -1,4 +1,4 @@
-"""What a model makes of rows that are tried out: prediction, score and loss of each."""
+"""A model under attack: prediction, score and loss of rows that are tried out."""
 
 from __future__ import annotations
 
@@ -7,31 +7,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xltkit.data.text import FIELDS
+from xltkit.data.text import Row
 from xltkit.evaluation.predict import outputs
 from xltkit.models.encoder import Model
 from xltkit.tasks.base import Columns, EncodedExample, Task, types_with
 
-Row = Mapping[str, Any]
 ROWS = 4096  # encoded at a time
 
 
 class Prediction(NamedTuple):
-    """What the model makes of one row; ``columns`` are those of ``TaskType.predictions``."""
+    """The model's prediction for one row.
+
+    Attributes:
+        score: 0 to 1, as in the table of predictions.
+        loss: of the gold label, summed over the parts of the row.
+        columns: of the table of predictions.
+    """
 
     score: float
     loss: float
     columns: Mapping[str, Any]
 
 
+class Case(NamedTuple):
+    """A row to attack, in canonical columns, and the model's prediction for it as it is."""
+
+    row: Row
+    clean: Prediction
+
+
 class AttackResult(NamedTuple):
     """What an attack made of one row.
 
     Attributes:
-        prediction: on the attacked row.
+        prediction: for the attacked row.
         changed: share of the words that are other words now.
         valid: whether the gold label still stands, as far as strings can tell.
-        queries: rows that the model read on the way, the one given not counted.
+        queries: rows that the model read during the attack, without the clean one.
         texts: the attacked texts by column.
     """
 
@@ -43,10 +55,16 @@ class AttackResult(NamedTuple):
 
 
 class AttackedModel:
-    """A model with the head of a task, asked about rows of that task.
+    """A model with the trained head of a task, which is asked about rows of that task.
+
+    Args:
+        model: with the head in place.
+        task: whose rows it reads.
+        head: the name of the head.
+        tokenizer: the encoder's.
 
     Raises:
-        ValueError: for a kind of task that cannot be attacked.
+        ValueError: for a task type whose rows are not predicted one by one.
     """
 
     def __init__(self, model: Model, task: Task, head: str, tokenizer: Any):
@@ -55,67 +73,63 @@ class AttackedModel:
                 f"{task.name} is {task.kind}; tasks that can be attacked are "
                 f"{', '.join(types_with('is_attackable'))}."
             )
-        self.model, self.task, self.head, self.tokenizer = model, task, head, tokenizer
+        self.model = model
+        self.task = task
         self.type = task.type
+        self.head = head
+        self.tokenizer = tokenizer
 
-    def encode(self, rows: Sequence[Row], tokenizer: Any = None) -> list[EncodedExample]:
-        """The rows as features with targets, by the model's tokenizer or what stands in for it."""
+    def encode(self, rows: Sequence[Row]) -> list[EncodedExample]:
+        """The rows as encoded examples with targets."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
-        tokenizer = tokenizer or self.tokenizer
-        return self.type.encode(Columns.of(rows), tokenizer, limit, training=True)
+        return self.type.encode(Columns.of(rows), self.tokenizer, limit, training=True)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """What the model makes of each row; all are read in one stream of batches."""
-        said: list[Prediction] = []
+        """The predictions for some rows; all pass the model in one stream of batches."""
+        predictions: list[Prediction] = []
         for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            said += self.predict_encoded(some, self.encode(some))
-        return said
+            part = rows[start : start + ROWS]
+            predictions += self.predict_encoded(part, self.encode(part))
+        return predictions
 
     def predict_encoded(
-        self, rows: Sequence[Row], features: Sequence[EncodedExample]
+        self, rows: Sequence[Row], examples: Sequence[EncodedExample]
     ) -> list[Prediction]:
-        """What the model makes of the features of some rows."""
-        model, kind, head, tokenizer = self.model, self.type, self.head, self.tokenizer
-        return self.predictions(
-            rows, features, outputs(model, kind, head, features, tokenizer, losses=True)
-        )
+        """The predictions for rows that are encoded already."""
+        pairs = outputs(self.model, self.type, self.head, examples, self.tokenizer, losses=True)
+        return self.predictions(rows, examples, pairs)
 
     def predictions(
         self,
         rows: Sequence[Row],
-        features: Sequence[EncodedExample],
+        examples: Sequence[EncodedExample],
         pairs: Sequence[tuple[Any, float]],
     ) -> list[Prediction]:
-        """Outputs and losses of features as verdicts on the rows they come from."""
-        said = [out for out, _ in pairs]
-        table = self.type.predictions(self.task, Columns.of(rows), features, said)
+        """The predictions for rows, from the output and the loss of each of their examples."""
+        table = self.type.predictions(
+            self.task, Columns.of(rows), examples, [output for output, _ in pairs]
+        )
         losses = np.zeros(len(rows))
-        for feature, weight, (_, loss) in zip(features, self.weights(features), pairs, strict=True):
-            losses[feature.example] += weight * loss
-        columns = table.to_dict("records")
+        weights = self.type.loss_weights(examples)
+        for example, weight, (_, loss) in zip(examples, weights, pairs, strict=True):
+            losses[example.example] += weight * loss
         return [
-            Prediction(float(own["score"]), round(float(loss), 5), own)
-            for own, loss in zip(columns, losses, strict=True)
+            Prediction(float(columns["score"]), round(float(loss), 5), columns)
+            for columns, loss in zip(table.to_dict("records"), losses, strict=True)
         ]
 
-    def weights(self, features: Sequence[EncodedExample]) -> list[float]:
-        """What each feature's loss counts for in that of its row."""
-        return self.type.loss_weights(features)
-
-    def is_solved(self, verdict: Prediction) -> bool:
-        """Whether an item counts as solved: half of the score, or any overlap with the answer."""
-        return self.type.is_solved(verdict.score)
-
-    def is_fooled(self, verdict: Prediction) -> bool:
+    def is_fooled(self, prediction: Prediction) -> bool:
         """Whether an attack may stop; of a sentence with many tags there is always more to get."""
-        return self.type.name != "tagging" and not self.is_solved(verdict)
+        return self.type.has_one_answer and not self.type.is_solved(prediction.score)
 
-    def worst(self, verdicts: Sequence[Prediction]) -> int:
-        """The place of the worst: broken before unbroken, then by loss, then the first."""
-        places = range(len(verdicts))
-        return max(places, key=lambda i: (self.is_fooled(verdicts[i]), verdicts[i].loss, -i))
+    def rank(self, prediction: Prediction) -> tuple[bool, float]:
+        """What attacks maximize: to fool the model comes first, then the loss."""
+        return self.is_fooled(prediction), prediction.loss
+
+    def worst(self, predictions: Sequence[Prediction]) -> int:
+        """The place of the worst prediction, of equals the first."""
+        return max(range(len(predictions)), key=lambda i: self.rank(predictions[i]))
 
     def texts(self, row: Row) -> dict[str, Any]:
         """The texts of a row by column."""
-        return {name: row[name] for name in FIELDS[self.type.name]}
+        return {column: row[column] for column in self.type.texts}

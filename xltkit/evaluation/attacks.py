@@ -1,27 +1,50 @@
-"""Attacks: what is done to the words of a test set, in any of its languages."""
+"""Attacks as values: what is done to the words of a test set, in any of its languages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xltkit.data import lexicons
-from xltkit.data.text import typos, word_spans
+from xltkit.data.text import Row, typos, word_spans
 
-ENDS = ".!?。！？।؟"
+SENTENCE_ENDS = ".!?"  # before a blank
+FULL_STOPS = "。！？।؟"  # whatever follows
 
 
-@dataclass(frozen=True, kw_only=True)
 class Attack:
     """A change of test inputs that should not change their labels.
 
     Attributes:
-        strength: share of the words that are changed, at least one.
-        beam: 0 changes each chosen word at random; from 1 on, the changes that hurt the model
-            most are searched for, with so many alternatives kept.
+        version: raised when the attack changes what it does; it enters the key of a stage.
+        access: ``black box`` (sees scores, or nothing) or ``white box`` (sees gradients).
+        name: in tables and figures.
+        strength: how much is changed: a share of the words, or a radius.
+        beam: the width of the search, 0 without one.
+    """
+
+    version = 1
+    access = "black box"
+    name = ""
+    strength: float
+    beam = 0
+
+    def sources(self) -> dict[str, str]:
+        """Fingerprints of the files that are read, for the key of a stage."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordAttack(Attack):
+    """An attack that changes some of the words, at random or by a search.
+
+    Attributes:
+        strength: share of the words that are changed, at least one word.
+        beam: 0 changes each chosen word at random; from 1 on, a beam search of this width finds
+            the changes that raise the model's loss most.
         candidates: changes proposed for a word.
         tries: random variants of an input, of which the worst counts.
         seed: of the places and the changes.
@@ -34,8 +57,6 @@ class Attack:
     seed: int = 0
 
     version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
-    access = "black box"
-    name = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1 or self.beam < 0 or min(self.candidates, self.tries) < 1:
@@ -45,14 +66,10 @@ class Attack:
                 "others 1 or more."
             )
 
-    def sources(self) -> dict[str, str]:
-        """Fingerprints of the files that are read, for the key of a stage."""
-        return {}
-
     def proposals(
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
-        """Words that may stand for a word, at most ``candidates``.
+        """Words that may replace a word, at most ``candidates``.
 
         Args:
             word: as it stands in the text.
@@ -62,20 +79,19 @@ class Attack:
         """
         raise NotImplementedError
 
-    def _some(self, found: Sequence[str], random: np.random.Generator) -> list[str]:
-        order = random.permutation(len(found))[: self.candidates]
-        return [found[i] for i in order]
+    def _sample(self, proposals: Sequence[str], random: np.random.Generator) -> list[str]:
+        order = random.permutation(len(proposals))[: self.candidates]
+        return [proposals[i] for i in order]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typos(Attack):
+class Typos(WordAttack):
     """One slip of the finger in a word: letters swapped, left out, doubled or mistaken.
 
-    A mistaken letter is a neighbour on the keyboard in Latin script; in others it is a letter of
-    the same script that the test set itself uses, with the same marks if it has any. Marks stay
-    with their letters, the first letter stays, and so do words of fewer than three letters; those
-    of Chinese and Japanese have one. What is another word of the test set is no
-    typo.
+    A mistaken letter is a neighbor on the keyboard in Latin script; in others it is a letter of
+    the same script that the test set itself uses, with the same marks if it has any. The first
+    letter stays, and so do words of fewer than three letters, as most of Chinese and Japanese
+    are here. What is another word of the test set is no typo.
     """
 
     name = "typos"
@@ -84,20 +100,20 @@ class Typos(Attack):
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
         slips = typos(word, random, vocabulary)
-        kept = [slip for slip in slips if slip != word and slip.lower() not in vocabulary]
-        return self._some(kept, random)
+        wrong = [slip for slip in slips if slip != word and slip.lower() not in vocabulary]
+        return self._sample(wrong, random)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeMixing(Attack):
-    """Words replaced by their counterparts in other languages (PolyGloss, Tan and Joty 2021).
+class CodeMixing(WordAttack):
+    """Words replaced by their translations into other languages (PolyGloss, Tan and Joty 2021).
 
-    Searched with a beam it is their attack but for the choice of places, which here are drawn
-    first; without, it is the random substitution that it has to be compared with.
+    With a beam it is their attack, except that the places are drawn before the search; without, it
+    is the random substitution that it has to be compared with.
 
     Attributes:
-        source: of the counterparts (``xltkit.data.lexicons.counterparts``).
-        languages: they are in.
+        source: of the translations (``xltkit.data.lexicons.translations``).
+        languages: of the translations.
     """
 
     source: str = "microworld"
@@ -114,19 +130,20 @@ class CodeMixing(Attack):
     def proposals(
         self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
     ) -> list[str]:
-        table = lexicons.counterparts(self.source, language, self.languages)
-        found = lexicons.look_up(word, table)  # dictionaries hold names, too: no change
-        return self._some([other for other in found if other != word], random)
+        table = lexicons.translations(self.source, language, self.languages)
+        translations = lexicons.look_up(word, table)
+        # Dictionaries hold names too, which are no change.
+        return self._sample([other for other in translations if other != word], random)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distractor(Attack):
+class Distractor(WordAttack):
     """A sentence that resembles the question and does not answer it, put into the context.
 
     The idea of AddSent (Jia and Liang 2017), for any language: the sentence is one of another
-    context of the test set, of all that hold no gold answer the one that shares most words with
-    the question, each word weighed by how few sentences have it; of ``tries`` such the worst
-    counts. ``strength`` plays no part.
+    context of the test set, of all without a gold answer the one that shares most words with the
+    question, each word weighted by how few sentences have it; of ``tries`` sentences the worst
+    counts. ``strength``, ``beam``, ``candidates`` and ``seed`` play no part.
 
     Attributes:
         at: ``end`` or ``start`` of the context.
@@ -141,57 +158,62 @@ class Distractor(Attack):
         if self.at not in ("end", "start"):
             raise ValueError(f"at is {self.at!r}; it can be 'end' or 'start'.")
 
-    def variants(self, rows: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-        """For every row of a test set of questions, itself with each of ``tries`` sentences."""
-        sentences = list(dict.fromkeys(s for row in rows for s in _sentences(row["context"])))
-        holds: dict[str, list[int]] = {}
+    def variants(self, rows: Sequence[Row], corpus: Sequence[Row]) -> list[list[dict[str, Any]]]:
+        """For every row, the row with each of ``tries`` sentences of the contexts of a corpus."""
+        sentences = list(dict.fromkeys(s for row in corpus for s in _sentences(row["context"])))
+        containing: dict[str, list[int]] = {}  # the numbers of the sentences that have a word
         for i, sentence in enumerate(sentences):
-            for word in _lower(sentence):
-                holds.setdefault(word, []).append(i)
-        found = []
+            for word in _lower_words(sentence):
+                containing.setdefault(word, []).append(i)
+        variants = []
         for row in rows:
-            alike = np.zeros(len(sentences))
-            golds = [answer.casefold() for answer in row["answers"]]
-            for word in _lower(row["question"]):
-                alike[holds.get(word, [])] += 1 / len(holds.get(word, [1]))
-            usable = (
-                sentences[i]
-                for i in np.argsort(-alike, kind="stable")
-                if sentences[i] not in row["context"]
-                and not any(gold in sentences[i].casefold() for gold in golds)
-            )
-            found.append(
-                [self._put(row, s) for s, _ in zip(usable, range(self.tries), strict=False)]
-            )
-        return found
+            overlap = np.zeros(len(sentences))
+            for word in _lower_words(row["question"]):
+                if word in containing:
+                    overlap[containing[word]] += 1 / len(containing[word])
+            answers = [answer.casefold() for answer in row["answers"]]
+            row_variants: list[dict[str, Any]] = []
+            for i in np.argsort(-overlap, kind="stable"):
+                sentence = sentences[i]
+                is_answer = any(answer in sentence.casefold() for answer in answers)
+                if sentence not in row["context"] and not is_answer:
+                    row_variants.append(self._insert(row, sentence))
+                if len(row_variants) == self.tries:
+                    break
+            variants.append(row_variants)
+        return variants
 
-    def _put(self, row: Mapping[str, Any], sentence: str) -> dict[str, Any]:
+    def _insert(self, row: Row, sentence: str) -> dict[str, Any]:
         if self.at == "end":
             return {**row, "context": f"{row['context']} {sentence}"}
-        moved = [start + len(sentence) + 1 for start in row["starts"]]
-        return {**row, "context": f"{sentence} {row['context']}", "starts": moved}
+        starts = [start + len(sentence) + 1 for start in row["starts"]]
+        return {**row, "context": f"{sentence} {row['context']}", "starts": starts}
 
 
 def _sentences(context: str) -> list[str]:
-    found, start = [], 0
+    sentences = []
+    start = 0
     for i, character in enumerate(context):
-        if character in ENDS and (character in ENDS[3:] or not context[i + 1 : i + 2].strip()):
-            found.append(context[start : i + 1].strip())
+        before_blank = not context[i + 1 : i + 2].strip()
+        if character in FULL_STOPS or (character in SENTENCE_ENDS and before_blank):
+            sentences.append(context[start : i + 1].strip())
             start = i + 1
-    return [s for s in [*found, context[start:].strip()] if len(s) > 1]
+    sentences.append(context[start:].strip())
+    return [sentence for sentence in sentences if len(sentence) > 1]
 
 
-def _lower(text: str) -> set[str]:
-    return {text[a:b].lower() for a, b in word_spans(text)}
+def _lower_words(text: str) -> list[str]:
+    """The different words of a text in lower case, in the order of the text."""
+    return list(dict.fromkeys(text[start:end].lower() for start, end in word_spans(text)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenFlip(Attack):
+class TokenFlip(WordAttack):
     """Words flipped by the gradient of the loss (HotFlip, Ebrahimi et al. 2018, on word pieces).
 
-    Only words that are one token are flipped, into others of the encoder's vocabulary, in the
-    same script and of letters alone. Nothing keeps the meaning: how far the model's own vocabulary
-    can take it. Flips are greedy; ``beam``, ``candidates`` and ``tries`` play no part.
+    Only words that are one token are flipped, into other words of the encoder's vocabulary in the
+    same script. Nothing keeps the meaning: it shows how far the model's own vocabulary can take
+    it. Flips are greedy; ``beam``, ``candidates``, ``tries`` and ``seed`` play no part.
     """
 
     access = "white box"
@@ -199,12 +221,16 @@ class TokenFlip(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddingPGD:
+class EmbeddingPGD(Attack):
     """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
 
-    No text: a reference. ``radius`` (of a sequence, the ``strength`` in reports) and ``norm`` are
-    those of ``xltkit.training.robust.Ball``; a step goes ``step`` times the radius, and of the
-    ``steps`` the worst counts.
+    It changes no text: a reference for what attacks on words could reach at most.
+
+    Attributes:
+        radius: of the ball round a sequence (``xltkit.training.robust.Ball``), the ``strength``.
+        steps: of ascent, of which the worst counts.
+        step: the size of one, in radii.
+        norm: ``l2`` or ``linf``.
     """
 
     radius: float = 0.1
@@ -212,10 +238,8 @@ class EmbeddingPGD:
     step: float = 0.5
     norm: str = "l2"
 
-    version = 1
     access = "white box"
     name = "embeddings"
-    beam = 0
 
     def __post_init__(self) -> None:
         if self.norm not in ("l2", "linf") or self.steps < 1 or self.radius <= 0:
@@ -226,8 +250,4 @@ class EmbeddingPGD:
 
     @property
     def strength(self) -> float:
-        """The radius."""
         return self.radius
-
-    def sources(self) -> dict[str, str]:
-        return {}

@@ -1,7 +1,7 @@
-"""Black-box attacks: which words to replace, by trying and looking at the loss.
+"""Black-box attacks: which words to replace, found by trying and looking at the loss.
 
-Places are drawn before the model is asked, the same ones for every model and every width of beam,
-and those of a weaker attack are among those of a stronger one.
+Places are drawn before the model is asked, the same ones for every model and every width of the
+beam, and those of a weaker attack are among those of a stronger one.
 """
 
 from __future__ import annotations
@@ -12,162 +12,180 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xltkit.data.text import is_valid, replace_words, words
-from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Prediction, Row
-from xltkit.evaluation.attacks import Attack
+from xltkit.data.text import Row, is_valid, replace_words, words
+from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Case, Prediction
+from xltkit.evaluation.attacks import WordAttack
 from xltkit.keys import derive
 
-Edits = Mapping[int, str]
+Edits = Mapping[int, str]  # new words by their index in the row
 
 
-class Places(NamedTuple):
-    """Where a row may change: the number of its words, and what can stand at some of them."""
+class Plan(NamedTuple):
+    """Where a row may change.
 
-    count: int
-    proposals: Sequence[tuple[int, Sequence[str]]]
+    ``places`` are the indices of the words to attack, in the order they are attacked, each with
+    the words that may replace it.
+    """
+
+    case: Case
+    word_count: int
+    places: Sequence[tuple[int, Sequence[str]]]
 
 
-class State(NamedTuple):
-    """A row with some words replaced, and what the model makes of it."""
+class Variant(NamedTuple):
+    """A row with some words replaced, and the model's prediction for it."""
 
     edits: Edits
     prediction: Prediction
 
 
-def flips(strength: float, count: int) -> int:
+def word_limit(strength: float, count: int) -> int:
     """The number of words that an attack may change: a share, rounded up, at least one."""
     return max(1, math.ceil(round(strength * count, 9)))
 
 
 def attack_words(
-    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], language: str,
-    vocabulary: frozenset[str], attack: Attack,
-) -> list[AttackResult]:  # fmt: skip
+    model: AttackedModel,
+    cases: Sequence[Case],
+    language: str,
+    vocabulary: frozenset[str],
+    attack: WordAttack,
+) -> list[AttackResult]:
     """The worst that replacing some words of each row does to the model.
 
     Args:
-        model: the model, asked about rows.
-        rows: of one language, in canonical columns.
-        clean: what the model makes of them as they are.
+        model: under attack.
+        cases: rows of one language.
         language: of the rows.
         vocabulary: the words of the test set in this language, in lower case.
         attack: proposes words. With ``beam`` 0 every place gets a proposal at random, ``tries``
             times over. Else place after place every proposal, and the word itself, is tried in
-            each of the ``beam`` worst rows so far, until the prediction is wrong.
+            each of the ``beam`` worst variants so far, until the prediction is wrong.
     """
-    plans = [places(model, row, language, vocabulary, attack) for row in rows]
-    search = _beamed if attack.beam else _drawn
-    states, queries = search(model, rows, clean, plans, language, attack)
-    found = []
-    for row, plan, state, asked in zip(rows, plans, states, queries, strict=True):
-        new, share = replace_words(model.type.name, row, state.edits), 0.0
-        if state.edits:
-            share = len(state.edits) / plan.count
-        sound = is_valid(model.type.name, new)
-        found.append(AttackResult(state.prediction, share, sound, asked, model.texts(new)))
-    return found
+    columns = model.type.texts
+    plans = []
+    for case in cases:
+        places = attack_places(columns, case.row, language, vocabulary, attack)
+        plans.append(Plan(case, len(words(columns, case.row)), places))
+    if attack.beam:
+        found = _beam_search(model, plans, attack.beam)
+    else:
+        found = _random_search(model, plans, language, attack)
+    results = []
+    for plan, (variant, queries) in zip(plans, found, strict=True):
+        new = replace_words(columns, plan.case.row, variant.edits)
+        share = len(variant.edits) / plan.word_count if variant.edits else 0.0
+        valid = is_valid(columns, new)
+        results.append(AttackResult(variant.prediction, share, valid, queries, model.texts(new)))
+    return results
 
 
-def places(
-    model: AttackedModel, row: Row, language: str, vocabulary: frozenset[str], attack: Attack
-) -> Places:
-    """The places of a row that are attacked, in the order they are, and what can stand there."""
-    there = words(model.type.name, row)
-    order = [i for i, word in enumerate(there) if not word.fixed]
+def attack_places(
+    columns: Sequence[str],
+    row: Row,
+    language: str,
+    vocabulary: frozenset[str],
+    attack: WordAttack,
+) -> list[tuple[int, list[str]]]:
+    """The words of a row that are attacked, in order, and what may replace each."""
+    row_words = words(columns, row)
+    limit = word_limit(attack.strength, len(row_words))
     key = (attack.seed, language, row["id"])
-    order = _random("places", *key).permutation(order).astype(int).tolist()
-    most, found = flips(attack.strength, len(there)), []
-    for at in order:
-        if len(found) == most:
+    free = [i for i, word in enumerate(row_words) if not word.fixed]
+    places = []
+    for i in _random("places", *key).permutation(free).astype(int).tolist():
+        if len(places) == limit:
             break
-        random = _random("proposals", *key, at)
-        proposed = attack.proposals(there[at].text, language, random, vocabulary)
-        if proposed:
-            found.append((at, list(dict.fromkeys(proposed))))
-    return Places(len(there), found)
+        random = _random("proposals", *key, i)
+        proposals = attack.proposals(row_words[i].text, language, random, vocabulary)
+        if proposals:
+            places.append((i, list(dict.fromkeys(proposals))))
+    return places
 
 
 def _random(*key: Any) -> np.random.Generator:
     return np.random.default_rng(derive(*key))
 
 
-def _drawn(
-    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], plans: Sequence[Places],
-    language: str, attack: Attack,
-) -> tuple[list[State], list[int]]:  # fmt: skip
-    """The worst of ``tries`` random draws for each row, whether or not it is worse than none."""
-    drawn: list[list[Edits]] = []
-    for row, plan in zip(rows, plans, strict=True):
-        mine: list[Edits] = []
-        for number in range(attack.tries):
-            random = _random("try", attack.seed, language, row["id"], number)
-            edits = {at: words[random.integers(len(words))] for at, words in plan.proposals}
-            if edits and edits not in mine:
-                mine.append(edits)
-        drawn.append(mine)
-    verdicts = iter(_judged(model, rows, drawn))
-    states = []
-    for before, mine in zip(clean, drawn, strict=True):
-        tried = [State(edits, next(verdicts)) for edits in mine] or [State({}, before)]
-        states.append(_ranked(model, tried)[0])
-    return states, [len(mine) for mine in drawn]
+def _random_search(
+    model: AttackedModel, plans: Sequence[Plan], language: str, attack: WordAttack
+) -> list[tuple[Variant, int]]:
+    """The worst of ``tries`` random variants of each row, even if better than the row itself.
 
-
-def _beamed(
-    model: AttackedModel, rows: Sequence[Row], clean: Sequence[Prediction], plans: Sequence[Places],
-    language: str, attack: Attack,
-) -> tuple[list[State], list[int]]:  # fmt: skip
-    """The worst that a beam finds for each row; all rows move from place to place together."""
-    beams = [[State({}, before)] for before in clean]
-    queries = [0] * len(rows)
-    for depth in range(max((len(plan.proposals) for plan in plans), default=0)):
-        grown: list[list[Edits]] = [[] for _ in rows]
-        for beam, plan, mine in zip(beams, plans, grown, strict=True):
-            if depth < len(plan.proposals) and not model.is_fooled(beam[0].prediction):
-                at, options = plan.proposals[depth]
-                mine += [{**state.edits, at: word} for state in beam for word in options]
-        verdicts = iter(_judged(model, rows, grown))
-        for i, mine in enumerate(grown):
-            new = [State(edits, next(verdicts)) for edits in mine]
-            beams[i] = _ranked(model, [*beams[i], *new])[: attack.beam]
-            queries[i] += len(mine)
-    return [beam[0] for beam in beams], queries
-
-
-def _judged(
-    model: AttackedModel, rows: Sequence[Row], edits: Sequence[Sequence[Edits]]
-) -> list[Prediction]:
-    """Verdicts on the edited rows, those of a row together."""
-    pairs = zip(rows, edits, strict=True)
-    return model.predict(
-        [replace_words(model.type.name, row, one) for row, mine in pairs for one in mine]
-    )
-
-
-def _ranked(model: AttackedModel, states: Sequence[State]) -> list[State]:
-    """States from the worst on; of equals, the earlier."""
-    worst = lambda state: (model.is_fooled(state.prediction), state.prediction.loss)  # noqa: E731
-    return sorted(states, key=worst, reverse=True)  # stable: equals keep their order
-
-
-def distract(
-    model: AttackedModel,
-    rows: Sequence[Row],
-    clean: Sequence[Prediction],
-    variants: Sequence[Sequence[Row]],
-) -> list[AttackResult]:
-    """The worst of some variants of each row that hold a sentence more (Jia and Liang 2017).
-
-    ``changed`` is the number of words added, as a share of those there were.
+    Returns:
+        A variant for each row, and the number of variants that were read.
     """
-    verdicts = iter(model.predict([variant for mine in variants for variant in mine]))
-    name, found = model.type.name, []
-    for row, before, mine in zip(rows, clean, variants, strict=True):
-        said = [next(verdicts) for _ in mine] or [before]
-        at = model.worst(said)
-        new = mine[at] if mine else row
-        share = len(words(name, new)) / len(words(name, row)) - 1
-        found.append(
-            AttackResult(said[at], share, is_valid(name, new), len(mine), model.texts(new))
-        )
+    edits: list[list[Edits]] = []
+    for plan in plans:
+        draws: list[Edits] = []
+        for number in range(attack.tries):
+            random = _random("try", attack.seed, language, plan.case.row["id"], number)
+            draw = {i: options[random.integers(len(options))] for i, options in plan.places}
+            if draw and draw not in draws:
+                draws.append(draw)
+        edits.append(draws)
+    found = []
+    for plan, variants in zip(plans, _read(model, plans, edits), strict=True):
+        worst, *_ = _ranked(model, variants or [Variant({}, plan.case.clean)])
+        found.append((worst, len(variants)))
     return found
+
+
+def _beam_search(
+    model: AttackedModel, plans: Sequence[Plan], width: int
+) -> list[tuple[Variant, int]]:
+    """The worst variant of each row that a beam finds.
+
+    Returns:
+        A variant for each row, and the number of variants that were read.
+    """
+    beams = [[Variant({}, plan.case.clean)] for plan in plans]
+    queries = [0] * len(plans)
+    # All rows move from place to place together, so that the model reads full batches.
+    for depth in range(max((len(plan.places) for plan in plans), default=0)):
+        edits: list[list[Edits]] = [[] for _ in plans]
+        for i, (beam, plan) in enumerate(zip(beams, plans, strict=True)):
+            if depth < len(plan.places) and not model.is_fooled(beam[0].prediction):
+                place, options = plan.places[depth]
+                edits[i] = [{**v.edits, place: word} for v in beam for word in options]
+        for i, variants in enumerate(_read(model, plans, edits)):
+            beams[i] = _ranked(model, [*beams[i], *variants])[:width]
+            queries[i] += len(variants)
+    return [(beam[0], count) for beam, count in zip(beams, queries, strict=True)]
+
+
+def _read(
+    model: AttackedModel, plans: Sequence[Plan], edits: Sequence[Sequence[Edits]]
+) -> list[list[Variant]]:
+    """Variants of each row with their predictions; the model reads all of them in one stream."""
+    edited = []
+    for plan, row_edits in zip(plans, edits, strict=True):
+        edited += [replace_words(model.type.texts, plan.case.row, edit) for edit in row_edits]
+    predictions = iter(model.predict(edited))
+    return [[Variant(edit, next(predictions)) for edit in row_edits] for row_edits in edits]
+
+
+def _ranked(model: AttackedModel, variants: Sequence[Variant]) -> list[Variant]:
+    """Variants from the worst on; of equals, the earlier."""
+    return sorted(variants, key=lambda variant: model.rank(variant.prediction), reverse=True)
+
+
+def add_sentences(
+    model: AttackedModel, cases: Sequence[Case], variants: Sequence[Sequence[Row]]
+) -> list[AttackResult]:
+    """The worst of some variants of each row that have a sentence more (Jia and Liang 2017).
+
+    ``changed`` is the number of words added, as a share of those of the row.
+    """
+    columns = model.type.texts
+    predictions = iter(model.predict([new for row_variants in variants for new in row_variants]))
+    results = []
+    for (row, clean), row_variants in zip(cases, variants, strict=True):
+        tried = [next(predictions) for _ in row_variants] or [clean]
+        worst = model.worst(tried)
+        new = row_variants[worst] if row_variants else row
+        share = len(words(columns, new)) / len(words(columns, row)) - 1
+        valid = is_valid(columns, new)
+        texts = model.texts(new)
+        results.append(AttackResult(tried[worst], share, valid, len(row_variants), texts))
+    return results

@@ -13,7 +13,7 @@ from pathlib import Path
 from IPython.display import HTML
 
 from xltkit.data.languages import LANGUAGES
-from xltkit.data.lexicons import meanings
+from xltkit.data.microworld.glosses import meanings
 
 GOLD = "gold"  # names the right answer
 EDITED = "edited"  # names the words that an edit put there

@@ -1,4 +1,4 @@
-"""Figures of models under attack, from the table of ``xltkit.analysis.attacks.report``."""
+"""Figures of models under attack, from the table of ``xltkit.analysis.attack_report``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def curve(report: pd.DataFrame, task: str = "") -> Figure:
     three seeds every run is a dot and there is no bar.
 
     Args:
-        report: of ``analysis.attacks.report``.
+        report: of ``analysis.attack_report``.
         task: which; the first, unless named.
 
     Raises:

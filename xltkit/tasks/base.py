@@ -138,7 +138,9 @@ class EncodedExample:
         sequences: token ids; a choice has one sequence for each alternative.
         types: token types of each sequence, if the tokenizer has any.
         target: what the loss compares with.
-        meta: what only the task type reads.
+        meta: what only its task type reads.
+        words: for each sequence, the text (0 or 1) that each token is a whole word of, or -1;
+            empty where nothing reads words.
     """
 
     example: int
@@ -146,6 +148,7 @@ class EncodedExample:
     types: tuple[np.ndarray, ...] = ()
     target: Any = None
     meta: Any = None
+    words: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
         return max(map(len, self.sequences))
@@ -249,6 +252,7 @@ class TaskType:
         crossed_text: the first of two texts, which may be in another language than the second.
         extra_split: the split that is read beside the tested one.
         is_attackable: rows are predicted one by one: they can be edited, or read under noise.
+        has_one_answer: of which a part cannot be right while another is wrong.
         is_comparable: a prediction means the same in every language.
         is_untrained: nothing is trained for it.
         reads_layers: scored on hidden layers, without a head.
@@ -268,6 +272,7 @@ class TaskType:
     crossed_text = ""
     extra_split = ""
     is_attackable = False
+    has_one_answer = True
     is_comparable = False
     is_untrained = False
     reads_layers = False
@@ -460,13 +465,28 @@ def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.nd
     return matrix
 
 
-def encoded(encoding: Any) -> list[EncodedExample]:
+def encoded(encoding: Any, with_words: bool = False) -> list[EncodedExample]:
     """One example without a target for each row of a tokenizer's output."""
     ids = [np.asarray(row, dtype=np.int32) for row in encoding["input_ids"]]
     types = [()] * len(ids)
     if "token_type_ids" in encoding:
         types = [(np.asarray(row, dtype=np.int32),) for row in encoding["token_type_ids"]]
-    return [EncodedExample(i, (ids[i],), types[i]) for i in range(len(ids))]
+    words = [()] * len(ids)
+    if with_words:
+        words = [(whole_words(encoding, i),) for i in range(len(ids))]
+    return [EncodedExample(i, (ids[i],), types[i], words=words[i]) for i in range(len(ids))]
+
+
+def whole_words(encoding: Any, row: int) -> np.ndarray:
+    """The text (0 or 1) that each token of a row is a whole word of, or -1 (int8)."""
+    pairs = zip(encoding.word_ids(row), encoding.sequence_ids(row), strict=True)
+    # A number for each word of the row: even ones are of the first text, odd ones of the second.
+    numbers = np.array([-1 if word is None else 2 * word + text for word, text in pairs])
+    is_whole = numbers >= 0
+    continues = numbers[1:] == numbers[:-1]
+    is_whole[1:] &= ~continues
+    is_whole[:-1] &= ~continues
+    return np.where(is_whole, numbers % 2, -1).astype(np.int8)
 
 
 def predictions_table(

@@ -42,7 +42,8 @@ class Classification(TaskType):
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         table = rows[:]
         pairs = (table["text_a"], table["text_b"])
-        examples = encoded(tokenizer(*pairs, truncation=True, max_length=max_length))
+        encoding = tokenizer(*pairs, truncation=True, max_length=max_length)
+        examples = encoded(encoding, with_words=True)
         return [
             replace(example, target=label)
             for example, label in zip(examples, table["label"], strict=True)
@@ -93,15 +94,15 @@ class Choice(Classification):
         lists = table["choices"]
         premises = [p for p, choices in zip(table["premise"], lists, strict=True) for _ in choices]
         choices = [choice for choices in lists for choice in choices]
-        sequences = iter(
-            encoded(tokenizer(premises, choices, truncation=True, max_length=max_length))
-        )
+        encoding = tokenizer(premises, choices, truncation=True, max_length=max_length)
+        sequences = iter(encoded(encoding, with_words=True))
         examples = []
         for i, label in enumerate(table["label"]):
             alternatives = list(islice(sequences, len(lists[i])))
             ids = tuple(a.sequences[0] for a in alternatives)
             types = tuple(t for a in alternatives for t in a.types)
-            examples.append(EncodedExample(i, ids, types, label))
+            words = tuple(a.words[0] for a in alternatives)
+            examples.append(EncodedExample(i, ids, types, label, words=words))
         return examples
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

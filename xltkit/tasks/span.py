@@ -76,7 +76,7 @@ class Span(TaskType):
             return_offsets_mapping=True,
         )
         examples = []
-        for i, example in enumerate(encoded(encoding)):
+        for i, example in enumerate(encoded(encoding, with_words=True)):
             row = encoding["overflow_to_sample_mapping"][i]
             context = [k for k, s in enumerate(encoding.sequence_ids(i)) if s == 1]
             offsets = np.asarray(encoding["offset_mapping"][i], dtype=np.int32)

@@ -36,6 +36,7 @@ class Tagging(TaskType):
     gold = "tags"
     shuffled = "tags"
     is_attackable = True
+    has_one_answer = False
 
     def gold_values(self, rows: Dataset) -> Sequence[Any]:
         return list(chain.from_iterable(rows["tags"][:]))
@@ -56,7 +57,11 @@ class Tagging(TaskType):
         def add(row: int, ids: list[int], targets: list[int]) -> None:
             sequence = np.array([start, *ids, end], dtype=np.int32)
             target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
-            examples.append(EncodedExample(row, (sequence,), (), target))
+            is_start = target != IGNORED
+            ends_word = np.append(is_start[1:], False)
+            ends_word[-2] = True  # before the closing token
+            whole = np.where(is_start & ends_word, 1, -1)
+            examples.append(EncodedExample(row, (sequence,), (), target, words=(whole,)))
 
         cache: dict[str, list[int]] = {}
         table = rows[:]

@@ -1,8 +1,7 @@
-"""Randomised smoothing by data augmentation (RS-DA): training on copies with synonyms."""
+"""Randomized smoothing by data augmentation (RS-DA): training on copies with synonyms."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 
 from xltkit.data import lexicons
-from xltkit.data.text import replace_words, texts, word_spans, words
+from xltkit.data.text import Row, replace_words, texts, word_spans, words
 from xltkit.keys import derive
 from xltkit.tasks.base import Task
 from xltkit.training.robust import Robust
@@ -20,17 +19,17 @@ from xltkit.training.robust import Robust
 class SynonymSmoothing(Robust):
     """Training on ``copies`` of every row in which words are replaced by synonyms.
 
-    As released (uclanlp/Robust-XLT, perturb.py): texts are split at single spaces, case counts,
-    and a word with neighbours becomes one of them or stays, all equally likely; the clean row is
-    not kept. The release draws without a seed. Two departures where it has no say: words of a gold
-    answer stay, and other texts are split into words as in ``xltkit.data.text``.
+    As released (Huang et al. 2021; uclanlp/Robust-XLT, perturb.py): texts are split at single
+    spaces, case counts, and a word with neighbors becomes one of them or stays, all equally likely;
+    the clean row is not kept. Two departures where the release has no say: words of a gold answer
+    stay, and the texts of other tasks are split into words as in ``xltkit.data.text``.
     The steps of a phase stay what they are; the release trains as many epochs on ``copies`` times
     the rows, which ``Target(effort=copies)`` does.
 
     Attributes:
         source: of the synonyms (``xltkit.data.lexicons.synonyms``).
         copies: of every row; the release takes 3 for XNLI and 10 for PAWS-X.
-        english_only: leave out neighbours that occur nowhere in the English rows themselves.
+        english_only: leave out neighbors that occur nowhere in the English rows themselves.
         empty: replace nothing: the control that has the copies and no synonyms.
         rate: 0 is as released; else each covered word is replaced with this probability.
         seed: of the copies, which are the same for all seeds of training.
@@ -55,61 +54,68 @@ class SynonymSmoothing(Robust):
     def sources(self) -> dict[str, str]:
         return {"synonyms": lexicons.fingerprint(self.source)}
 
-    def table(self, kind: str, rows: Dataset) -> lexicons.Lexicon:
+    def augment(self, task: Task, rows: Dataset) -> Dataset:
+        table = self.table(task, rows)
+        random = np.random.default_rng(derive("synonyms", task.name, self.seed))
+        copies = []
+        for row in rows:
+            for number in range(1, self.copies + 1):
+                copy = self._copy(task, row, table, random)
+                copies.append(copy | {"id": f"{row['id']}/{number}"})
+        return Dataset.from_list(copies, features=rows.features)
+
+    def table(self, task: Task, rows: Dataset) -> lexicons.Lexicon:
         """The synonyms that are used for some rows."""
-        table = {} if self.empty else lexicons.synonyms(self.source)
-        if self.english_only and table:
-            known = [text for row in rows for _, _, text in texts(kind, row)]
-            table = lexicons.in_english(table, known)
+        if self.empty:
+            return {}
+        table = lexicons.synonyms(self.source)
+        if self.english_only:
+            clean = [text for row in rows for _, _, text in texts(task.type.texts, row)]
+            table = lexicons.in_english(table, clean)
         return table
 
-    def augment(self, task: Task, rows: Dataset) -> Dataset:
-        table = self.table(task.kind, rows)
-        random = np.random.default_rng(derive("synonyms", task.name, self.seed))
-        made = [
-            self._copy(task.kind, row, table, random) | {"id": f"{row['id']}/{copy + 1}"}
-            for row in rows
-            for copy in range(self.copies)
-        ]
-        return Dataset.from_list(made, features=rows.features)
+    def coverage(self, task: Task, rows: Dataset) -> float:
+        """The share of words (per cent) that have a synonym.
+
+        Words are what ``augment`` takes for words: in sentence pairs everything between spaces
+        that is not mere punctuation, so that ``movie.`` has no synonym.
+        """
+        table = self.table(task, rows)
+        found = [word for row in rows for word in self._words(task, row)]
+        return 100 * float(np.mean([word in table for word in found])) if found else 0.0
+
+    def _words(self, task: Task, row: Row) -> list[str]:
+        columns = task.type.texts
+        if "text_a" in row:
+            parts = [part for _, _, text in texts(columns, row) for part in text.split(" ")]
+            return [part for part in parts if word_spans(part)]
+        return [word.text for word in words(columns, row)]
 
     def _copy(
         self,
-        kind: str,
-        row: Mapping[str, Any],
+        task: Task,
+        row: Row,
         table: lexicons.Lexicon,
         random: np.random.Generator,
     ) -> dict[str, Any]:
-        if kind == "classification":
-            said = {
-                field: " ".join(self._drawn(w, table.get(w, ()), random) for w in text.split(" "))
-                for field, _, text in texts(kind, row)
-            }
-            return {**row, **said}
-        drawn = {
-            i: self._drawn(word.text, table.get(word.text, ()), random)
-            for i, word in enumerate(words(kind, row))
+        columns = task.type.texts
+        if "text_a" in row:  # a sentence pair, as in the release
+            copy = dict(row)
+            for column, _, text in texts(columns, row):
+                copy[column] = " ".join(self._draw(w, table, random) for w in text.split(" "))
+            return copy
+        edits = {
+            i: self._draw(word.text, table, random)
+            for i, word in enumerate(words(columns, row))
             if not word.fixed
         }
-        return replace_words(kind, row, drawn)
+        return replace_words(columns, row, edits)
 
-    def _drawn(self, word: str, others: tuple[str, ...], random: np.random.Generator) -> str:
+    def _draw(self, word: str, table: lexicons.Lexicon, random: np.random.Generator) -> str:
+        """A word or one of its synonyms."""
+        others = table.get(word, ())
         if not others:
             return word
         if not self.rate:
             return (word, *others)[random.integers(len(others) + 1)]
         return others[random.integers(len(others))] if random.random() < self.rate else word
-
-
-def coverage(kind: str, rows: Dataset, table: lexicons.Lexicon) -> float:
-    """The share of words, per cent, that have a neighbour in a table.
-
-    Words are what ``augment`` takes for them: of sentence pairs, all between spaces that is not
-    mere punctuation, and ``movie.`` has no neighbour.
-    """
-    if kind == "classification":
-        parts = (p for row in rows for _, _, text in texts(kind, row) for p in text.split(" "))
-        found = [part in table for part in parts if word_spans(part)]
-    else:
-        found = [word.text in table for row in rows for word in words(kind, row)]
-    return 100 * float(np.mean(found)) if found else 0.0

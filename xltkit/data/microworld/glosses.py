@@ -1,8 +1,9 @@
-"""Interlinear glosses: a sentence of the microworld, word by word, with what each word means."""
+"""What the words of the microworld mean: interlinear glosses, and dictionaries of all forms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from random import Random
 
@@ -11,9 +12,13 @@ from IPython.display import HTML
 from xltkit.data.microworld import meanings as makers
 from xltkit.data.microworld.grammar import Said
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage, language
+from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
 # Short labels of the endings, as in the Leipzig Glossing Rules.
 LABELS = {"pl": "PL", "3sg": "3SG", "acc": "ACC", "obl": "OBL"}
+CASES = ("acc", "obl")
+# A concept and its grammatical endings.
+Inflection = tuple[str, tuple[str, ...]]
 _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 
 
@@ -47,3 +52,76 @@ def _row(said: Said, lang: MicroLanguage) -> str:
     about = escape(f"{lang.family}, {lang.resource}" if not lang.is_english else "source")
     head = f'<th scope="row" style="{_CELL}">{escape(lang.name)}<br><small>{about}</small></th>'
     return f"<tr>{head}{cells}</tr>"
+
+
+@cache
+def inflections() -> tuple[Inflection, ...]:
+    """Every concept with all the endings that sentences give it."""
+    cases = [(), *((case,) for case in CASES)]
+    endings = {
+        "NOUN": [(*number, *case) for number in ((), ("pl",)) for case in cases],
+        "PROPN": cases,
+        "VERB": [(), ("3sg",)],
+        "PUNCT": [],
+    }
+    pairs = []
+    for concept, tag in TAGS.items():
+        pairs += [(concept, ends) for ends in endings.get(tag, [()])]
+    return tuple(pairs)
+
+
+@cache
+def word_forms(code: str) -> Mapping[Inflection, str]:
+    """Every word form of a language; one without case marking leaves the case endings out."""
+    lang = language(code)
+    return {
+        (concept, endings): lang.form(concept, _marked(lang, endings))
+        for concept, endings in inflections()
+    }
+
+
+def _marked(lang: MicroLanguage, endings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(ending for ending in endings if lang.marking or ending not in CASES)
+
+
+@cache
+def meanings(code: str) -> Mapping[str, tuple[str, ...]]:
+    """Every word form of an invented language and what it may mean, written as in ``gloss``.
+
+    Empty for English and for languages that are not of the microworld.
+    """
+    try:
+        lang = language(code)
+    except ValueError:
+        return {}
+    if lang.is_english:
+        return {}
+    table: dict[str, tuple[str, ...]] = {}
+    for (concept, endings), word in word_forms(code).items():
+        meaning = label(concept, _marked(lang, endings))
+        table[word] = tuple(dict.fromkeys((*table.get(word, ()), meaning)))
+    return table
+
+
+@cache
+def synonyms(code: str) -> Mapping[str, tuple[str, ...]]:
+    """Every word form of a language that has a synonym, in the same inflection."""
+    pairs = SYNONYMS | {other: word for word, other in SYNONYMS.items()}
+    forms = word_forms(code)
+    return {
+        word: (forms[pairs[concept], endings],)
+        for (concept, endings), word in forms.items()
+        if concept in pairs
+    }
+
+
+@cache
+def translations(code: str, others: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Every word form of a language and its different forms in others, in the same inflection."""
+    table: dict[str, tuple[str, ...]] = {}
+    for inflection, word in word_forms(code).items():
+        forms = dict.fromkeys(word_forms(other)[inflection] for other in others)
+        different = tuple(form for form in forms if form != word)
+        if different:
+            table.setdefault(word, different)
+    return table

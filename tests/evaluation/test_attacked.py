@@ -1,0 +1,341 @@
+"""Attacks on trained models: searched by loss, read off gradients, reported beside clean scores."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+import xltkit as xlt
+from xltkit.analysis.attacks import attack_report
+from xltkit.data.microworld import generate as micro
+from xltkit.data.microworld.languages import LANGUAGES
+from xltkit.evaluation import gradient
+from xltkit.evaluation.attacked import attacked
+from xltkit.evaluation.attacked_model import AttackedModel, Case
+from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
+from xltkit.evaluation.beam import attack_places, attack_words, word_limit
+from xltkit.evaluation.gradient import find_sites, first_order_gains, whole_words
+from xltkit.evaluation.predict import predict
+from xltkit.explore import plots_attacks
+from xltkit.models import device
+from xltkit.models import encoder as models
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.store import Store
+from xltkit.tasks import get
+from xltkit.training.robust import Ball
+
+COUNT = 16
+STEPS = {"nli": 10, "choice": 60, "pos": 25, "qa-small": 60}
+
+
+@pytest.fixture(autouse=True)
+def fp32(monkeypatch):
+    monkeypatch.setattr(device, "precision", lambda: "no")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Results of models of all types that can be attacked, trained for seconds."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    results = {}
+    for name, steps in STEPS.items():
+        arms = {"micro": Recipe(str(models.MICRO))}
+        plan = xlt.study(arms, [name], [0], steps=steps, languages=["qbe"], examples=COUNT)
+        results[name] = plan.run(store)
+    return results
+
+
+@pytest.fixture
+def parts(trained):
+    """A function that gives model, task, head, rows and tokenizer of a task."""
+
+    def of(name: str):
+        results = trained[name]
+        task = get(name)
+        folder = results.store.path(results.study.runs[0].stage.parent.key)
+        model = models.Model(str(folder), {name: task.type.head(task)})
+        models.load_heads(model, folder)
+        data = name.removesuffix("-small")
+        rows = {code: micro.rows(data, "test", LANGUAGES[code], COUNT) for code in ("en", "qbe")}
+        return model, task, name, rows, models.load_tokenizer(str(models.MICRO))
+
+    return of
+
+
+def values(scores, metric):
+    return scores.loc[scores["metric"] == metric, "value"].to_numpy()
+
+
+# Words
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_attack_is_deterministic_and_keeps_the_clean_scores(parts, name):
+    setup = parts(name)
+    table, scores = attacked(*setup, CodeMixing(strength=0.3, beam=2))
+    again, _ = attacked(*setup, CodeMixing(strength=0.3, beam=2))
+    assert table.equals(again)
+    clean, clean_scores = predict(*setup)
+    assert list(table["example_id"]) == list(clean["example_id"])
+    assert np.allclose(table["clean_score"], clean["score"].astype(float))
+    metric = setup[1].metric
+    assert np.allclose(values(scores, "clean"), values(clean_scores, metric))
+    assert (values(scores, metric) <= values(scores, "clean") + 1e-6).all()
+
+
+def test_the_order_and_the_company_of_the_rows_play_no_part(parts):
+    model, task, name, rows, tokenizer = parts("choice")
+    attack = CodeMixing(strength=0.3, beam=2)
+    reversed_half = {"qbe": rows["qbe"].select(range(7, -1, -1))}
+    whole, _ = attacked(model, task, name, {"qbe": rows["qbe"]}, tokenizer, attack)
+    part, _ = attacked(model, task, name, reversed_half, tokenizer, attack)
+    both = part.merge(whole, on="example_id", suffixes=("", "_whole"))
+    assert len(both) == 8
+    for column in ("pred", "input", "queries"):
+        assert (both[column] == both[f"{column}_whole"]).all()
+
+
+def test_a_beam_is_never_weaker_than_chance_at_the_same_places(parts):
+    model, task, name, rows, tokenizer = parts("pos")
+    victim = AttackedModel(model, task, name, tokenizer)
+    listed = rows["qbe"].to_list()
+    cases = [Case(row, clean) for row, clean in zip(listed, victim.predict(listed), strict=True)]
+    losses = {}
+    for beam in (0, 1, 3):
+        attack = Typos(strength=0.3, beam=beam)
+        results = attack_words(victim, cases, "qbe", frozenset({"one", "other"}), attack)
+        losses[beam] = np.mean([result.prediction.loss for result in results])
+        assert all(0 < result.changed <= 1 for result in results)
+    assert np.mean([case.clean.loss for case in cases]) < losses[0] < losses[1] <= losses[3]
+
+
+def test_more_tries_are_no_weaker_and_each_is_a_query(parts):
+    setup = parts("choice")
+    one, _ = attacked(*setup, Typos(strength=0.2))
+    five, scores = attacked(*setup, Typos(strength=0.2, tries=5))
+    assert (five["score"] <= one["score"]).all()
+    tried = five["clean_score"] > 0
+    assert set(one.loc[tried, "queries"]) == {1} and five.loc[tried, "queries"].max() == 5
+    queries = five[tried & (five["language"] == "en")]["queries"]
+    assert np.isclose(values(scores, "queries")[0], queries.mean())
+
+
+def test_queries_are_the_rows_that_the_model_reads(parts, monkeypatch):
+    setup = parts("qa-small")
+    read = []
+    real = AttackedModel.predict
+
+    def counted(self, rows):
+        read.append(len(rows))
+        return real(self, rows)
+
+    monkeypatch.setattr(AttackedModel, "predict", counted)
+    table, _ = attacked(*setup, Typos(strength=0.2, beam=2))
+    assert table["queries"].sum() == sum(read) - 2 * COUNT  # the clean rows, once each
+
+
+def test_places_of_a_weaker_attack_are_among_those_of_a_stronger(parts):
+    _, task, _, rows, _ = parts("nli")
+    for row in rows["en"].to_list()[:8]:
+        weak, strong = (
+            attack_places(task.type.texts, row, "en", frozenset(), Typos(strength=strength))
+            for strength in (0.2, 0.5)
+        )
+        assert weak and strong[: len(weak)] == weak
+    assert [word_limit(0.2, count) for count in (1, 5, 6, 10)] == [1, 1, 2, 2]
+
+
+def test_what_was_wrong_before_is_left_as_it_is(parts):
+    setup = parts("nli")
+    table, scores = attacked(*setup, Typos(strength=0.5, beam=1))
+    wrong = table[table["clean_score"] == 0]
+    assert len(wrong) and (wrong["queries"] == 0).all() and (wrong["changed"] == 0).all()
+    texts = {row["id"]: row["text_a"] for row in setup[3]["en"].to_list()}
+    for row in wrong[wrong["language"] == "en"].itertuples():
+        assert json.loads(row.input)["text_a"] == texts[row.example_id]
+    right = table[(table["clean_score"] > 0) & (table["language"] == "en")]
+    assert np.isclose(values(scores, "success")[0], 100 * (right["score"] == 0).mean())
+    assert np.isclose(values(scores, "changed")[0], 100 * right["changed"].mean())
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Typos(strength=0.4, beam=2),
+        CodeMixing(strength=0.4),
+        Distractor(tries=2, at="start"),
+        TokenFlip(strength=0.3),
+    ],
+    ids=lambda attack: attack.name,
+)
+def test_gold_answers_stay_in_every_attacked_context(parts, attack):
+    table, scores = attacked(*parts("qa-small"), attack)
+    assert table["valid"].all() and (values(scores, "valid") == 100).all()
+    for row in table.itertuples():
+        texts = json.loads(row.input)
+        context = texts.get("context") or " ".join(texts["read"])
+        assert any(answer in context for answer in json.loads(row.gold))
+    assert (values(scores, "success") > 0).any()
+
+
+def test_tasks_and_attacks_that_do_not_fit_are_named(parts):
+    model, task, name, rows, tokenizer = parts("choice")
+    with pytest.raises(ValueError, match="a distractor needs a context: kind span"):
+        attacked(model, task, name, rows, tokenizer, Distractor())
+    with pytest.raises(ValueError, match=r"can be attacked are .*classification.*span"):
+        attacked(model, get("retrieval"), "", {}, tokenizer, Typos())
+
+
+# Gradients
+
+
+def test_the_first_order_gain_of_a_linear_loss_is_the_true_change():
+    draw = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(9, 5, generator=draw)
+    slope = torch.randn(4, 5, generator=draw)
+    current = torch.tensor([0, 3, 3, 8])
+    gains, flips = first_order_gains(slope, current, embeddings)
+    for token in range(4):
+        changes = ((embeddings - embeddings[current[token]]) @ slope[token]).tolist()
+        changes[current[token]] = float("-inf")  # no flip
+        assert flips[token] == int(np.argmax(changes))
+        assert gains[token] == pytest.approx(max(changes), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["choice", "pos", "qa-small"])
+def test_flips_change_whole_words_of_the_encoded_rows_and_raise_the_loss(parts, name):
+    table, _ = attacked(*parts(name), TokenFlip(strength=0.2))
+    tried = table[table["clean_score"] > 0]
+    assert (tried["loss"] >= tried["clean_loss"]).all()
+    assert tried["loss"].mean() > tried["clean_loss"].mean() + 0.1
+    assert (tried["queries"] % 2 == 0).all() and tried["queries"].min() >= 2
+
+
+def test_a_premise_is_flipped_in_front_of_every_alternative(parts):
+    setup = parts("choice")
+    table, _ = attacked(*setup, TokenFlip(strength=0.3))
+    premises = {row["id"]: row["premise"].split() for row in setup[3]["en"].to_list()}
+    changed = 0
+    for row in table[(table["changed"] > 0) & (table["language"] == "en")].itertuples():
+        one, other = (text.split() for text in json.loads(row.input)["read"])
+        premise = premises[row.example_id][:-1]
+        assert one[: len(premise)] == other[: len(premise)]
+        changed += one[: len(premise)] != premise
+    assert changed
+
+
+def small_tokenizer(texts, kind):
+    """One that marks the starts of words (as XLM-R's does), or what goes on inside (mBERT's)."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import Unigram, WordPiece
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    words = sorted({word for text in texts for word in text.split()})
+    letters = sorted(set("".join(words)))
+    if kind == "metaspace":
+        scores = [(token, 0.0) for token in special.values()]
+        scores += [(f"▁{word}", -3.0) for word in words]
+        scores += [(letter, -9.0) for letter in ["▁", *letters]]
+        tokenizer = Tokenizer(Unigram(scores, unk_id=3))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+    else:
+        tokens = [*special.values(), *words[::2], *(f"##{letter}" for letter in letters), *letters]
+        vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+        tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names)
+
+
+@pytest.mark.parametrize("which", ["micro", "metaspace", "wordpiece"])
+def test_whole_words_are_found_whatever_marks_their_start(parts, which):
+    model, task, name, rows, tokenizer = parts("nli")
+    listed = rows["en"].to_list()
+    if which != "micro":
+        texts = [row[column] for row in listed for column in ("text_a", "text_b")]
+        tokenizer = small_tokenizer(texts, which)
+    ids = whole_words(tokenizer, "LATIN")
+    decoded = [tokenizer.decode([i]).strip() for i in ids]
+    assert len(ids) > 10 and all(text.isalpha() for text in decoded)
+    assert not set(ids) & set(tokenizer.all_special_ids)
+    examples = AttackedModel(model, task, name, tokenizer).encode(listed)
+    sites = find_sites(listed, examples, ids)
+    assert sum(map(len, sites)) > len(listed)
+    for row, row_sites in zip(listed, sites, strict=True):
+        words = (row["text_a"] + " " + row["text_b"]).split()
+        for site in row_sites:
+            assert decoded[site.word] in words
+            example, sequence, position = site.places[0]
+            assert examples[example].sequences[sequence][position] == ids[site.word]
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_shifts_of_the_embeddings_stay_in_the_ball_and_vanish_with_it(parts, norm, monkeypatch):
+    setup = parts("choice")
+    seen = []
+    real = gradient.read_perturbed
+
+    def recorded(model, batch, perturbation):
+        seen.append((batch, perturbation.detach()))
+        return real(model, batch, perturbation)
+
+    monkeypatch.setattr(gradient, "read_perturbed", recorded)
+    table, scores = attacked(*setup, EmbeddingPGD(radius=0.3, step=0.7, steps=3, norm=norm))
+    assert len(seen) % 4 == 0  # the start, and three steps
+    for batch, perturbation in seen:
+        ball = Ball(setup[0], batch.inputs, norm, 0.3)
+        size = perturbation.flatten(1).norm(dim=1) if norm == "l2" else perturbation.abs()
+        assert float(size.max()) <= ball.radius * (1 + 1e-5)
+        assert not perturbation[batch.inputs["attention_mask"] == 0].any()
+    tried = table[table["clean_score"] > 0]
+    assert tried["loss"].mean() > tried["clean_loss"].mean() + 0.1
+    assert tried["changed"].isna().all() and set(tried["queries"]) == {6}
+    still, scores = attacked(*setup, EmbeddingPGD(radius=1e-9, norm=norm))
+    assert (still["score"] == still["clean_score"]).all()
+    assert np.allclose(still["loss"], still["clean_loss"], atol=2e-5)
+    assert (values(scores, "success") == 0).all()
+
+
+# Reports
+
+
+def test_the_report_starts_at_the_clean_scores_and_draws(trained):
+    results = trained["choice"]
+    changes = {
+        "weak": {"attack": Typos(strength=0.1)},
+        "strong": {"attack": Typos(strength=0.4)},
+        "searched": {"attack": Typos(strength=0.1, beam=2)},
+        "fewer": {"attack": EmbeddingPGD(steps=2), "examples": 8},
+    }
+    table = attack_report(results, results.rescore(changes))
+    assert len(table) == 2 * (3 + 2 + 2)  # languages, and three attacks with their start
+    start = table[(table["strength"] == 0) & (table["attack"] == "typos")]
+    clean = results.main.set_index("language")["value"]
+    assert len(start) == 4 and np.allclose(start["value"], clean[start["language"]])
+    assert (start["drop"] == 0).all() and (start["queries"] == 0).all()
+    shifts = table[table["attack"] == "embeddings"]
+    assert set(shifts["n"]) == {8} and set(shifts["access"]) == {"white box"}
+    assert set(shifts["settings"]) == {"steps=2"} and set(shifts["strength"]) == {0.0, 0.1}
+    assert np.allclose(table["drop"], table["clean"] - table["value"])
+    figure = plots_attacks.curve(table)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["typos, random", "typos, beam 2", "embeddings"]
+    assert figure.axes[0].get_ylabel() == "choice: accuracy under attack (points)"
+    ax = plots_attacks.plane(table, attack="typos, random")
+    assert "words attacked (%): 40" in ax.get_title(loc="left")
+    plt.close("all")
+    with pytest.raises(ValueError, match="'plain' is of no attack"):
+        attack_report(results, {"plain": results})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +14,6 @@ Row = Mapping[str, Any]
 CHARACTER_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")
 JOINERS = "\u200c\u200d"  # zero-width; they shape the letters beside them (Persian, Indic scripts)
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
-EMPTY = "No text"  # how the reason begins why a row cannot be read
 
 
 class Word(NamedTuple):
@@ -213,82 +210,3 @@ def _letters(vocabulary: frozenset[str]) -> dict[tuple[str, str], str]:
             key = script(grapheme[0]), grapheme[1:]
             letters[key] = letters.get(key, "") + grapheme[0]
     return letters
-
-
-# Rows that a person edits: the attack playground
-
-
-def named(columns: Sequence[str], row: Row) -> dict[str, str]:
-    """The texts of a row, each under a name: ``choice_1`` is the first of ``choices``."""
-    if "tokens" in row:
-        return {"tokens": " ".join(row["tokens"])}
-    return {
-        f"{column.removesuffix('s')}_{part + 1}" if column == "choices" else column: text
-        for column, part, text in texts(columns, row)
-    }
-
-
-def rewritten(
-    columns: Sequence[str], row: Row, edits: Mapping[str, str]
-) -> tuple[dict[str, Any], str]:
-    """A row with other texts, and why there is nothing to compare with or to read, if so.
-
-    Answers move with the text around them; tags stay with their words if these are as many.
-    """
-    there = named(columns, row)
-    if unknown := [name for name in edits if name not in there]:
-        raise ValueError(f"There is no text {unknown} in this row; it has {', '.join(there)}.")
-    said, new, problem = there | dict(edits), dict(row), ""
-    if said == there:  # words with a space inside (of a tagging) stay one
-        return new, problem
-    if nothing := [name for name, text in said.items() if not text.strip()]:
-        problem = f"{EMPTY} stands in {', '.join(nothing)}."
-    if "tokens" in row:
-        new["tokens"] = said["tokens"].split()
-        if len(new["tokens"]) != len(row["tags"]):
-            new["tags"] = [0] * len(new["tokens"])
-            problem = problem or (
-                f"There are {len(new['tokens'])} words now, and right tags for {len(row['tags'])}."
-            )
-        return new, problem
-    new |= {column: said[column] for column in columns if column in said}
-    if "choices" in row:
-        new["choices"] = [said[f"choice_{i + 1}"] for i in range(len(row["choices"]))]
-    if "answers" in row:
-        pairs = zip(row["answers"], row["starts"], strict=True)
-        at = [(a, moved(row["context"], new["context"], s, s + len(a))) for a, s in pairs]
-        new["answers"] = [a for a, start in at if start is not None]
-        new["starts"] = [start for _, start in at if start is not None]
-        if not new["answers"]:
-            lost = " / ".join(dict.fromkeys(row["answers"]))
-            problem = problem or f"The edit removed the answer, {lost}, from the context."
-            # Something has to stand where a target is read; it is not compared with.
-            new["answers"], new["starts"] = [""], [0]
-    return new, problem
-
-
-def moved(old: str, new: str, start: int, end: int) -> int | None:
-    """Where characters of a text start after an edit; None if their words are no longer there."""
-    before, after = _units(old), _units(new)
-    first = max(i for i, (a, _) in enumerate(before) if a <= start)
-    last = min(i for i, (_, b) in enumerate(before) if b >= end)
-    written = [[text[a:b] for a, b in units] for text, units in ((old, before), (new, after))]
-    for i, j, size in SequenceMatcher(None, *written, autojunk=False).get_matching_blocks():
-        if i <= first and last < i + size:
-            return after[first - i + j][0] + start - before[first][0]
-    return None
-
-
-def _units(text: str) -> list[tuple[int, int]]:
-    """Words, and what stands between them."""
-    edges = sorted({0, len(text), *(edge for word in word_spans(text) for edge in word)})
-    return list(pairwise(edges))
-
-
-def fresh(old: str, new: str) -> list[tuple[int, int]]:
-    """The places of a text that an edit changed: runs of words."""
-    units = [_units(old), _units(new)]
-    written = [[t[a:b] for a, b in own] for t, own in zip((old, new), units, strict=True)]
-    steps = SequenceMatcher(None, *written, autojunk=False).get_opcodes()
-    return [(units[1][c][0], units[1][d - 1][1]) for step, _, _, c, d in steps
-            if step in ("replace", "insert")]  # fmt: skip

@@ -18,7 +18,7 @@ from IPython.display import HTML
 from xltkit.data.languages import language as find_language
 from xltkit.data.text import word_spans
 from xltkit.evaluation.attacked import run_attack
-from xltkit.evaluation.attacked_model import AttackedModel
+from xltkit.evaluation.attacked_model import AttackedModel, Case
 from xltkit.evaluation.attacks import Attack
 from xltkit.explore import html
 from xltkit.explore.errors import choices, occurrences, pick
@@ -214,8 +214,9 @@ class Playground:
             attack: one that changes words.
         """
         with self._model.model.rotated(self._rotation):
-            clean = self._model.predict([self._rows[example]]) * len(self._rows)
-            (result,) = run_attack(self._model, self._rows, clean, [example], self.language, attack)
+            row = self._rows[example]
+            case = Case(row, *self._model.predict([row]))
+            (result,) = run_attack(self._model, [case], self._rows, self.language, attack)
         return texts_by_name(self.task.type.texts, result.texts)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from xltkit.data import lexicons
-from xltkit.data.loading import load
 from xltkit.data.microworld import glosses
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.data.text import (
@@ -20,7 +19,7 @@ from xltkit.data.text import (
     word_spans,
     words,
 )
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 
 ROW = {
     "id": "1",

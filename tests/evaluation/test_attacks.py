@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xltkit.data.loading import load
 from xltkit.data.microworld import glosses
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.data.text import graphemes, is_valid, replace_words, script, word_spans, words
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 
 TEXTS = {
     "th": "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",

@@ -9,9 +9,8 @@ import pytest
 from datasets import Dataset
 
 from xltkit.data import lexicons
-from xltkit.data.loading import load
 from xltkit.data.text import is_valid, words
-from xltkit.tasks import get
+from xltkit.tasks import get, load
 from xltkit.training.synonyms import SynonymSmoothing
 
 

@@ -7,8 +7,8 @@ alone already makes answers agree: each measure stands beside what it would be b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,7 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
     Args:
         scores: shape (items, candidates), higher is better.
-
-    Raises:
-        ValueError: if it is no such matrix, or a score is NaN.
     """
-    scores = np.asarray(scores, dtype=float)
-    if scores.ndim != 2 or np.isnan(scores).any():
-        raise ValueError(f"scores of shape {scores.shape}: expected (items, candidates), no NaN.")
     order = np.argsort(-scores, axis=1, kind="stable")
     # The inverse of a permutation is what sorts it.
     return np.argsort(order, axis=1)
@@ -50,8 +44,7 @@ def rank_consistency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         second: ranks of the same items and candidates in another.
 
     Returns:
-        Shape (items,), 1 for equal rankings. For unrelated ones it is ``rank_floor`` on average,
-        not 0.
+        Shape (items,), 1 for equal rankings; for unrelated ones ``rank_floor`` on average, not 0.
     """
     count = first.shape[1]
     # A candidate is among the first j of both as soon as j exceeds the worse of its two ranks, and
@@ -62,12 +55,11 @@ def rank_consistency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def rank_floor(count: int) -> float:
-    """The mean RankC of two independent uniform rankings of so many candidates: E[P@j] = j / N."""
+    """The mean RankC of two independent uniform rankings of ``count`` candidates: E[P@j] = j/N."""
     return float(_place_weights(count) @ np.arange(1, count + 1)) / count
 
 
 def _place_weights(count: int) -> np.ndarray:
-    """The weight of the first 1, 2, .. ``count`` places, a softmax of count, count - 1, .. 1."""
     weights = np.exp(-np.arange(count, dtype=float))
     return weights / weights.sum()
 
@@ -98,8 +90,6 @@ def pairwise(
 ) -> pd.DataFrame:
     """How well any two languages agree, on the items that they have in common.
 
-    An item counts as right if its score is perfect.
-
     Args:
         results: of a study.
         tasks: which; empty means all that are parallel, and a warning names the others.
@@ -108,13 +98,9 @@ def pairwise(
     Returns:
         One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
         is never the ``other``). ``agreement``, ``expected`` and ``kappa`` are those of
-        ``agreement``, NaN for texts. ``right`` and ``other_right`` are the two accuracies p and q,
-        ``both_right`` the share of items right in both, ``covered`` the same of those right in at
-        least one (COverlap of Qi et al. 2023), ``covered_expected`` what that would be if errors
-        were independent: pq / (p + q - pq). ``rankc`` is the mean of ``rank_consistency``, and
+        ``agreement``, NaN for texts. ``rankc`` is the mean of ``rank_consistency`` (0 to 100), and
         ``rankc_corrected`` (RankC - floor) / (1 - floor), 0 for unrelated rankings; NaN where only
-        the best candidate was kept. All but kappa are 0 to 100 (``rankc_corrected`` can be below);
-        ``n`` counts items.
+        the best candidate was kept. ``n`` counts items.
 
     Raises:
         ValueError: for unknown names, tasks that were named and are not parallel, items predicted
@@ -122,7 +108,11 @@ def pairwise(
     """
     rows = []
     for answers in _all_answers(results, tasks, languages):
-        rows += answers.pairs()
+        for i, j in combinations(range(len(answers.languages)), 2):
+            common = answers.present[:, i] & answers.present[:, j]
+            if common.any():
+                row = {"language": answers.languages[i], "other": answers.languages[j]}
+                rows.append(answers.run | row | _pair(answers, i, j, common))
     if not rows:
         raise ValueError(f"No task has two of the languages {list(languages)} and common items.")
     return pd.DataFrame(rows)
@@ -135,24 +125,21 @@ def consistency(
 
     Args:
         results: of a study.
-        tasks: as in ``pairwise``.
-        languages: as in ``pairwise``.
+        tasks: as in ``pairwise``; so are ``languages``.
 
     Returns:
-        One row per arm and task. ``agreement``, ``kappa``, ``covered`` and ``rankc_corrected`` are
-        means over the pairs of languages, each counting once (one without the measure does not
-        count). ``all_right`` is the share of items right in every language, ``all_right_expected``
-        what it would be if errors were independent (the product of the accuracies), ``all_same``
-        the share with one prediction in every language. Means over ``seeds``, with their t
-        intervals ``<column>_low`` and ``<column>_high``. ``n`` counts the items that all
-        ``languages`` have.
+        One row per arm and task. ``agreement``, ``kappa`` and ``rankc_corrected`` are means over
+        the pairs of languages, each counting once. ``all_right`` is the share of items with a
+        perfect score in every language, ``all_right_expected`` what it would be if errors were
+        independent (the product of the accuracies). Means over ``seeds``, with their t intervals
+        ``<column>_low`` and ``<column>_high``. ``n`` counts the items that all ``languages`` have.
 
     Raises:
         ValueError: as ``pairwise``.
     """
-    measures = ["agreement", "kappa", "covered", "rankc_corrected", "all_right", "all_same"]
-    pair_means = pairwise(results, tasks, languages).groupby(RUN)[measures[:4]].mean()
-    runs = [answers.in_all_languages() for answers in _all_answers(results, tasks, languages)]
+    measures = ["agreement", "kappa", "rankc_corrected", "all_right"]
+    pair_means = pairwise(results, tasks, languages).groupby(RUN)[measures[:3]].mean()
+    runs = [_in_all_languages(answers) for answers in _all_answers(results, tasks, languages)]
     table = pd.DataFrame(runs).join(pair_means, on=RUN, how="inner")
     rows = []
     for (arm, task), part in table.groupby(["arm", "task"], sort=False):
@@ -166,145 +153,103 @@ def consistency(
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What an arm answered with one seed in one task, as arrays (items, languages).
+class _Answers(NamedTuple):
+    """What an arm answered with one seed in one task: arrays of shape (items, languages).
 
-    Attributes:
-        run: the arm, seed and task.
-        languages: the source language first.
-        is_there: which items each language has; the others hold nothing.
-        right: whether the score is perfect.
-        predictions: codes; None for task types whose predictions are texts.
-        ranks: shape (items, languages, candidates); None where not all candidates were scored.
+    ``predictions`` are codes, None for task types whose predictions are texts. ``ranks``, of shape
+    (items, languages, candidates), is None where not all candidates were scored.
     """
 
     run: dict[str, object]
     languages: list[str]
-    is_there: np.ndarray
+    present: np.ndarray
     right: np.ndarray
     predictions: np.ndarray | None
     ranks: np.ndarray | None
-
-    def pairs(self) -> list[dict]:
-        """The rows of ``pairwise``."""
-        rows = []
-        for i, j in combinations(range(len(self.languages)), 2):
-            common = self.is_there[:, i] & self.is_there[:, j]
-            if common.any():
-                pair = {"language": self.languages[i], "other": self.languages[j]}
-                rows.append(self.run | pair | self._pair(i, j, common) | {"n": int(common.sum())})
-        return rows
-
-    def _pair(self, i: int, j: int, common: np.ndarray) -> dict[str, float]:
-        """The measures of two languages on their common items."""
-        row = dict.fromkeys(("agreement", "expected", "kappa"), np.nan)
-        if self.predictions is not None:
-            row |= agreement(self.predictions[common, i], self.predictions[common, j])
-        first = self.right[common, i]
-        second = self.right[common, j]
-        p = first.mean()
-        q = second.mean()
-        both = (first & second).mean()
-        either = (first | second).mean()
-        row |= {
-            "right": 100 * p,
-            "other_right": 100 * q,
-            "both_right": 100 * both,
-            "covered": 100 * both / either if either else np.nan,
-            "covered_expected": 100 * p * q / (p + q - p * q) if either else np.nan,
-            "rankc": np.nan,
-            "rankc_corrected": np.nan,
-        }
-        if self.ranks is not None:
-            floor = rank_floor(self.ranks.shape[2])
-            rankc = rank_consistency(self.ranks[common, i], self.ranks[common, j]).mean()
-            row["rankc"] = 100 * rankc
-            row["rankc_corrected"] = 100 * (rankc - floor) / (1 - floor) if floor < 1 else np.nan
-        return row
-
-    def in_all_languages(self) -> dict:
-        """Over the items that all languages have: those right, and the same, in all of them."""
-        common = self.is_there.all(axis=1)
-        row = self.run | {"languages": len(self.languages), "n": int(common.sum())}
-        row |= dict.fromkeys(("all_right", "all_same", "all_right_expected"), np.nan)
-        if common.any():
-            right = self.right[common]
-            row["all_right"] = 100 * right.all(axis=1).mean()
-            row["all_right_expected"] = 100 * right.mean(axis=0).prod()
-            if self.predictions is not None:
-                predictions = self.predictions[common]
-                row["all_same"] = 100 * (predictions == predictions[:, :1]).all(axis=1).mean()
-        return row
 
 
 def _all_answers(
     results: Results, tasks: Sequence[str], languages: Sequence[str]
 ) -> Iterator[_Answers]:
-    """The answers of every run, in the languages asked for."""
+    """The answers of every run, in the languages asked for, the source language first."""
     tables = _parallel_tables(results, tasks)
-    scored = list(dict.fromkeys(code for table in tables.values() for code in table["language"]))
+    scored = list(dict.fromkeys(code for table in tables for code in table["language"]))
     if isinstance(languages, str) or not set(languages) <= set(scored):
         raise ValueError(f"languages is {languages!r}; expected a list of some of {scored}.")
-    for table in tables.values():
+    for table in tables:
         table = table[table["language"].isin(languages or scored)]
+        codes = sorted(table["language"].unique(), key=lambda code: code != results.study.source)
         for key, part in table.groupby(RUN, sort=False):
-            run = dict(zip(RUN, key, strict=True))
-            yield _answers(part, run, results.study.source)
+            yield _answers(part, dict(zip(RUN, key, strict=True)), codes)
 
 
-def _answers(table: pd.DataFrame, run: dict[str, object], source: str) -> _Answers:
-    languages = sorted(table["language"].unique(), key=lambda code: code != source)
+def _answers(table: pd.DataFrame, run: dict[str, object], languages: list[str]) -> _Answers:
     axes = {"item": table["item"].unique(), "language": languages}
     counts = grid(table, axes, np.ones(len(table), dtype=int))
     if counts.max() > 1:
-        raise ValueError(
-            f"{run['task']} has two predictions for one item: was a target given twice?"
-        )
+        raise ValueError(f"{run['task']} has two predictions for one item: was it a target twice?")
+    right = grid(table, axes, table["score"] >= 1)
     predictions = None
     if get(run["task"]).type.is_comparable:
         predictions = grid(table, axes, pd.factorize(table["prediction"])[0])
     candidate_ranks = None
     if "log_probs" in table and table["log_probs"].notna().all():
         candidate_ranks = grid(table, axes, ranks(np.stack(table["log_probs"].tolist())))
-    right = grid(table, axes, table["score"] >= 1)
     return _Answers(run, languages, counts > 0, right, predictions, candidate_ranks)
 
 
-def _parallel_tables(results: Results, tasks: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The items of each task that has the source language's items in every language.
+def _pair(answers: _Answers, i: int, j: int, common: np.ndarray) -> dict[str, float]:
+    """The measures of two languages on their common items."""
+    row = dict.fromkeys(("agreement", "expected", "kappa", "rankc", "rankc_corrected"), np.nan)
+    if answers.predictions is not None:
+        row |= agreement(answers.predictions[common, i], answers.predictions[common, j])
+    if answers.ranks is not None:
+        floor = rank_floor(answers.ranks.shape[2])
+        rankc = rank_consistency(answers.ranks[common, i], answers.ranks[common, j]).mean()
+        row["rankc"] = 100 * rankc
+        row["rankc_corrected"] = 100 * (rankc - floor) / (1 - floor) if floor < 1 else np.nan
+    return row | {"n": int(common.sum())}
 
-    A task that was named and is not parallel is an error; if none is named, it is left out with a
-    warning, and an error says if no task is left.
-    """
-    tables = {}
+
+def _in_all_languages(answers: _Answers) -> dict:
+    """The shares of the items that all languages have; NaN if there is none."""
+    common = answers.present.all(axis=1)
+    right = answers.right[common]
+    row = answers.run | {"languages": len(answers.languages), "n": int(common.sum())}
+    row |= {"all_right": np.nan, "all_right_expected": np.nan}
+    if len(right):
+        row["all_right"] = 100 * right.all(axis=1).mean()
+        row["all_right_expected"] = 100 * right.mean(axis=0).prod()
+    return row
+
+
+def _parallel_tables(results: Results, tasks: Sequence[str]) -> list[pd.DataFrame]:
+    """The items of each task that has the source language's items in every language."""
+    tables = []
     for name, table in item_table(results, tasks).groupby("task", sort=False):
-        reason = _why_not_parallel(table, name, results.study.source)
+        reason = _why_not_parallel(table, results.study.source)
         if not reason:
-            tables[name] = table
+            tables.append(table)
         elif tasks:
-            raise ValueError(reason)
+            raise ValueError(f"{name} {reason}. Leave it out with tasks=[...].")
         else:
-            warn_once(f"Left out: {reason}")
+            warn_once(f"Left out: {name} {reason}.")
     if not tables:
         names = list(results.predictions["task"].unique())
         raise ValueError(f"None of {names} is parallel with the source language.")
     return tables
 
 
-def _why_not_parallel(table: pd.DataFrame, task: str, source: str) -> str:
+def _why_not_parallel(table: pd.DataFrame, source: str) -> str:
     """Why a task's languages cannot be compared item by item; empty if they can."""
-    ids = {code: set(part) for code, part in table.groupby("language")["item"]}
+    ids = {code: set(names) for code, names in table.groupby("language")["item"]}
     if source not in ids or len(ids) < 2:
-        return (
-            f"{task} was scored in {sorted(ids)}: items can be compared with the source language "
-            f"{source!r} and another. Leave it out with tasks=[...]."
-        )
-    for code, items_of_language in ids.items():
-        if lacking := items_of_language - ids[source]:
+        return f"was scored in {sorted(ids)}, and needs the source language {source!r} and another"
+    for code, names in ids.items():
+        missing = names - ids[source]
+        if missing:
             return (
-                f"{task} is not parallel: {len(lacking)} of its {len(items_of_language)} items in "
-                f"{code!r} are not among the {len(ids[source])} in {source!r} (such as "
-                f"{min(lacking)!r}). Leave it out with tasks=[...]."
+                f"is not parallel: {len(missing)} of its {len(names)} items in {code!r} are not "
+                f"among the {len(ids[source])} in {source!r} (such as {min(missing)!r})"
             )
     return ""

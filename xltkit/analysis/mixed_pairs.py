@@ -15,7 +15,7 @@ from xltkit.analysis.intervals import LEVEL
 from xltkit.analysis.items import RESAMPLES, draw_batches, draw_weights, grid
 
 AXES = ["arm", "seed", "example_id", "language", "other"]
-STATISTICS = ("diagonal", "off_diagonal", "source_row", "source_column", "penalty")
+STATISTICS = ("diagonal", "off_diagonal", "penalty")
 
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def penalty(
-    predictions: pd.DataFrame, source: str = "en", baseline: str = "", resamples: int = RESAMPLES
+    predictions: pd.DataFrame, baseline: str = "", resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """What it costs that the two texts are in two languages.
 
@@ -45,28 +45,26 @@ def penalty(
 
     Args:
         predictions: as the module says, every arm, seed and cell of the same items.
-        source: the language the labels came from.
         baseline: an arm to subtract from the others.
         resamples: how many to draw.
 
     Returns:
         One row per arm and task, in points: ``diagonal`` and ``off_diagonal`` means of the cells,
-        those of the ``source_row`` (first text in the source language) and ``source_column``
-        (second text), both with the cell of the source alone, and ``penalty``, off-diagonal minus
-        diagonal (negative if mixing hurts). Each has its 95 % percentile interval in ``<name>_low``
-        and ``<name>_high``. With a baseline there are ``<name>_difference``, ``_difference_low``
-        and ``_difference_high``, NaN in its own row. ``n`` counts items.
+        and ``penalty``, off-diagonal minus diagonal (negative if mixing hurts). Each has its 95 %
+        percentile interval in ``<name>_low`` and ``<name>_high``. With a baseline there are
+        ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its own row.
+        ``n`` counts items.
 
     Raises:
-        ValueError: for an item that some cell, arm or seed lacks or has twice, an unknown source
-            or baseline, or fewer than two languages.
+        ValueError: for an item that some cell, arm or seed lacks or has twice, an unknown
+            baseline, or fewer than two languages.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False, observed=True):
         arms = list(table["arm"].unique())
         if baseline and baseline not in arms:
             raise ValueError(f"baseline is {baseline!r}; {task} was predicted by {arms}.")
-        values = _by_item(table, task, source)
+        values = _by_item(table, task)
         means = values.mean(axis=(1, 2))
         draws = _resampled(values, resamples)
         for i, arm in enumerate(arms):
@@ -91,16 +89,16 @@ def _intervals(means: np.ndarray, draws: np.ndarray, suffix: str) -> dict[str, f
     return row
 
 
-def _by_item(table: pd.DataFrame, task: str, source: str) -> np.ndarray:
+def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
     """What each statistic is on a single item, in points: (arms, seeds, items, statistics).
 
     Every statistic is a mean over items of these, so that cells need not be drawn one by one.
     """
     languages = list(table["language"].unique())
-    if set(table["other"]) != set(languages) or source not in languages or len(languages) < 2:
+    if set(table["other"]) != set(languages) or len(languages) < 2:
         raise ValueError(
             f"{task} has first texts in {sorted(languages)} and second ones in "
-            f"{sorted(set(table['other']))}; expected the same two or more, with {source!r}."
+            f"{sorted(set(table['other']))}; expected the same two or more."
         )
     axes = {name: table[name].unique() for name in AXES}
     axes["other"] = languages  # in the order of the first text, or there would be no diagonal
@@ -113,14 +111,10 @@ def _by_item(table: pd.DataFrame, task: str, source: str) -> np.ndarray:
         )
     cells = grid(table, axes, table["score"].astype(np.float32))
     size = len(languages)
-    index = languages.index(source)
     diagonal = np.diagonal(cells, axis1=3, axis2=4).mean(axis=-1, dtype=float)
     whole = cells.mean(axis=(3, 4), dtype=float)
     off_diagonal = (whole * size - diagonal) / (size - 1)
-    source_row = cells[..., index, :].mean(axis=-1, dtype=float)
-    source_column = cells[..., index].mean(axis=-1, dtype=float)
-    statistics = [diagonal, off_diagonal, source_row, source_column, off_diagonal - diagonal]
-    return 100 * np.stack(statistics, axis=-1)
+    return 100 * np.stack([diagonal, off_diagonal, off_diagonal - diagonal], axis=-1)
 
 
 def _resampled(values: np.ndarray, resamples: int) -> np.ndarray:

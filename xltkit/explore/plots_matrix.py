@@ -20,9 +20,6 @@ UNITS = {
     "agreement": "same prediction (% of items)",
     "expected": "same prediction by chance (% of items)",
     "kappa": "Cohen's kappa (-1 to 1)",
-    "both_right": "right in both (% of items)",
-    "covered": "right in both (% of those right in either)",
-    "covered_expected": "right in both if independent (% of those right in either)",
     "rankc": "RankC (points)",
     "rankc_corrected": "RankC above its floor (% of what is possible)",
 }

@@ -12,8 +12,8 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet, get, load
-from xltkit.tasks.base import TYPES, EncodedExample
-from xltkit.tasks.captions import check_paraphrases
+from xltkit.tasks.base import TYPES
+from xltkit.tasks.captions import check_paraphrases, ranks_table
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
@@ -40,12 +40,9 @@ def scored(scores, owners=None, same=None):
     """Recalls and predictions of a matrix of scores (captions, pictures)."""
     scores = np.asarray(scores, dtype=float)
     pictures = scores.shape[1]
-    owners = range(len(scores)) if owners is None else owners
+    owners = np.arange(len(scores)) if owners is None else np.asarray(owners)
     same = np.arange(pictures) if same is None else np.asarray(same)
-    rows = Dataset.from_dict({"id": [f"p{i}" for i in range(pictures)]})
-    features = [EncodedExample(owner, (np.zeros(1),)) for owner in owners]
-    # against pictures that are unit vectors, a caption's numbers are its scores
-    table = TYPES["captions"].ranks(rows, features, scores, np.eye(pictures), same)
+    table = ranks_table([f"p{i}" for i in range(pictures)], owners, scores, same)
     return TYPES["captions"].metrics(CAPTIONS, table, "en"), table
 
 
@@ -98,12 +95,9 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
     random = np.random.default_rng(0)
     vectors = random.normal(size=(500, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows = Dataset.from_dict({"id": list(map(str, range(500)))})
     found = {}
     for name, order in {"own": np.arange(500), "other": random.permutation(500)}.items():
-        features = [EncodedExample(i, (np.zeros(1),)) for i in range(500)]
-        table = TYPES["captions"].ranks(rows, features, vectors[order], vectors, np.arange(500))
-        found[name] = TYPES["captions"].metrics(CAPTIONS, table, "en")
+        found[name], _ = scored(vectors[order] @ vectors.T)
     assert found["own"]["r@1"] == 100
     # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so
     assert found["other"]["r@1"] <= 1 and 0.5 <= found["other"]["r@10"] <= 4.5

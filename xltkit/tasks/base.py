@@ -237,51 +237,36 @@ class Forward:
 
 
 class TaskType:
-    """What a task has to say of its rows, its training and its scores.
+    """What a task has to say of its rows, its training, its predictions and its scores.
 
     A subclass registers itself in ``TYPES`` under its ``name``. It keeps no state: all methods
     work on what they are given.
-
-    Attributes:
-        name: what ``Task.kind`` says.
-        columns: the canonical columns of a row. ``id`` is the kit's own key, unique within task,
-            split and language; parallel rows have the same id in every language.
-        texts: the columns with words, which are shown and may be edited.
-        gold: the column with what is to be predicted, if placeholders can be told from labels.
-        shuffled: the column that is permuted where labels are shuffled.
-        crossed_text: the first of two texts, which may be in another language than the second.
-        extra_split: the split that is read beside the tested one.
-        is_attackable: rows are predicted one by one: they can be edited, or read under noise.
-        has_one_answer: of which a part cannot be right while another is wrong.
-        is_comparable: a prediction means the same in every language.
-        is_untrained: nothing is trained for it.
-        reads_layers: scored on hidden layers, without a head.
-        needs_image_space: scored in the space of texts and pictures that a phase has trained.
-        needs_all_rows: a part of the rows would be another task.
-        has_plain_text: ``as_text`` reads its rows as text without labels.
-        masks_tokens: trained by predicting masked tokens.
-        in_batch_negatives: the loss compares the rows of a batch, which cannot be cut in parts.
-        unit_weight: the weight of one distribution in the loss.
     """
 
-    name = ""
+    name = ""  # what ``Task.kind`` says
+
+    # The canonical columns of a row. ``id`` is the kit's own key, unique within task, split and
+    # language; parallel rows have the same id in every language.
     columns: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    gold = ""
-    shuffled = "label"
-    crossed_text = ""
-    extra_split = ""
-    is_attackable = False
-    has_one_answer = True
-    is_comparable = False
-    is_untrained = False
-    reads_layers = False
-    needs_image_space = False
-    needs_all_rows = False
-    has_plain_text = False
-    masks_tokens = False
-    in_batch_negatives = False
-    unit_weight = 1.0
+    texts: tuple[str, ...] = ()  # columns with words, which are shown and may be edited
+    gold = ""  # column with what is to be predicted, if placeholders can be told from it
+    shuffled = "label"  # column that is permuted where labels are shuffled; "" if none has to be
+    crossed_text = ""  # the first of two texts, which may be in another language than the second
+    extra_split = ""  # read beside the tested split
+    has_plain_text = False  # ``as_text`` reads the rows as text without labels
+    needs_all_rows = False  # a part of the rows would be another task
+
+    masks_tokens = False  # trained by predicting masked tokens
+    in_batch_negatives = False  # the loss compares the rows of a batch, which cannot be cut
+    unit_weight = 1.0  # of one distribution in the loss
+
+    is_untrained = False  # nothing is trained for it
+    reads_layers = False  # scored on hidden layers, without a head
+    needs_image_space = False  # scored in the space of texts and pictures that a phase trained
+    is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
+    has_one_answer = True  # no part of a prediction is right while another is wrong
+    is_comparable = False  # a prediction means the same in every language
+    is_search = False  # any item can be found: chance depends on their number
 
     def __init_subclass__(cls) -> None:
         TYPES[cls.name] = cls()
@@ -316,20 +301,20 @@ class TaskType:
         return rows[self.gold][:]
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
-        """The same rows with their labels, queries or translations permuted at random.
+        """The same rows with labels, queries or translations permuted at random.
 
         Raises:
-            ValueError: if the rows have nothing to permute.
+            ValueError: if the rows have none.
         """
-        if self.shuffled not in rows.column_names:
+        column = self.shuffled
+        if not column:
+            return rows
+        if column not in rows.column_names:
             raise ValueError(
-                f"{task.name} has no {self.shuffled} to shuffle; shuffle a task with labels or "
-                "pairs."
+                f"{task.name} has no {column} to shuffle; shuffle a task with labels or pairs."
             )
-        values = self.permuted(rows[self.shuffled][:], random)
-        features = rows.features
-        rows = rows.remove_columns(self.shuffled).add_column(self.shuffled, values)
-        return rows.cast(features)
+        values = self.permuted(rows[column][:], random)
+        return rows.remove_columns(column).add_column(column, values).cast(rows.features)
 
     def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
         """The values of the shuffled column in random order."""
@@ -440,8 +425,8 @@ class TaskType:
         return [1.0] * len(examples)
 
     def chance(self, task: Task, n: Any) -> Any:
-        """The score (0 to 100) of a model that knows nothing, on ``n`` items (numbers)."""
-        return task.chance
+        """The score (0 to 100) of a model that knows nothing, on ``n`` items."""
+        return 100 / n if self.is_search else task.chance
 
 
 TYPES: dict[str, TaskType] = {}  # by name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,14 +39,12 @@ class Captions(TaskType):
 
     name = "captions"
     columns = ("id", "image", "texts")  # one row a picture, with one caption or several
-    is_untrained = True
-    needs_image_space = True
+    shuffled = ""  # pictures are permuted where their features are looked up
     has_plain_text = True
     in_batch_negatives = True
-
-    def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
-        """The rows as they are: their pictures are permuted where features are looked up."""
-        return rows
+    is_untrained = True
+    needs_image_space = True
+    is_search = True
 
     def head(self, task: Task) -> Head:
         """Raises ValueError: the width of the head is the image tower's, which a phase knows."""
@@ -71,50 +69,12 @@ class Captions(TaskType):
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """What every caption and every picture finds among those of its language."""
-        for (language, part), (examples, outputs) in zip(
-            rows.items(), forward(*rows.values()), strict=True
-        ):
+        pairs = forward(*rows.values())
+        for (language, part), (examples, outputs) in zip(rows.items(), pairs, strict=True):
             images, numbers = forward.images(part)
-            yield language, "", self.ranks(part, examples, np.stack(outputs), images, numbers)
-
-    def ranks(
-        self,
-        rows: Dataset,
-        examples: Examples,
-        texts: np.ndarray,
-        images: np.ndarray,
-        numbers: np.ndarray,
-    ) -> pd.DataFrame:
-        """What every caption and every picture finds, as a table of predictions.
-
-        Args:
-            rows: the pictures.
-            examples: the captions.
-            texts: their vectors (captions, width), of length 1.
-            images: the vectors of the pictures (pictures, width), of length 1.
-            numbers: a number for each picture; equal pictures, which nobody can tell apart, have
-                the same.
-
-        Returns:
-            ``predictions_table`` with ``direction`` and ``rank``: the place of the first right
-            one, from 1.
-        """
-        ids = np.array(rows["id"][:])
-        pictures = np.array([example.example for example in examples])
-        scores = texts @ images.T
-        right = numbers[pictures][:, None] == numbers[None, :]
-        text_rank, found_picture = _ranked(scores, right)
-        image_rank, found_caption = _ranked(scores.T, right.T)
-        # A caption is named by its picture and its number among the captions of that picture.
-        order = pd.Series(pictures).groupby(pictures).cumcount()
-        captions = [f"{ids[row]}/{k}" for row, k in zip(pictures, order, strict=True)]
-        to_image = predictions_table(
-            captions, ids[pictures], ids[found_picture], text_rank == 1
-        ).assign(direction=WAYS[0], rank=text_rank)
-        to_text = predictions_table(ids, ids, ids[pictures[found_caption]], image_rank == 1).assign(
-            direction=WAYS[1], rank=image_rank
-        )
-        return pd.concat([to_image, to_text], ignore_index=True)
+            pictures = np.array([example.example for example in examples])
+            scores = np.stack(outputs) @ images.T
+            yield language, "", ranks_table(part["id"][:], pictures, scores, numbers)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """Recall at 1, 5 and 10 in both directions, and ``r@k``, the mean of the two."""
@@ -138,9 +98,37 @@ class Captions(TaskType):
         """The number of pictures."""
         return int((predictions["direction"] == WAYS[1]).sum())
 
-    def chance(self, task: Task, n: Any) -> Any:
-        """A search can find any of the items."""
-        return 100 / n
+
+def ranks_table(
+    ids: Sequence[str], pictures: np.ndarray, scores: np.ndarray, numbers: np.ndarray
+) -> pd.DataFrame:
+    """What every caption and every picture finds, as a table of predictions.
+
+    Args:
+        ids: of the pictures.
+        pictures: the place of the picture of each caption.
+        scores: cosines (captions, pictures).
+        numbers: a number for each picture, the same for pictures that nobody can tell apart.
+
+    Returns:
+        ``predictions_table`` with ``direction`` and ``rank``: the place of the first right one,
+        from 1.
+    """
+    ids = np.array(ids)
+    right = numbers[pictures][:, None] == numbers[None, :]
+    text_rank, found_picture = _ranked(scores, right)
+    image_rank, found_caption = _ranked(scores.T, right.T)
+    # A caption is named by its picture and its number among the captions of that picture.
+    order = pd.Series(pictures).groupby(pictures).cumcount()
+    captions = [f"{picture}/{k}" for picture, k in zip(ids[pictures], order, strict=True)]
+    found = ids[pictures[found_caption]]
+    to_image = predictions_table(captions, ids[pictures], ids[found_picture], text_rank == 1)
+    to_text = predictions_table(ids, ids, found, image_rank == 1)
+    tables = [
+        to_image.assign(direction=WAYS[0], rank=text_rank),
+        to_text.assign(direction=WAYS[1], rank=image_rank),
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,13 +155,12 @@ class Paraphrases(Captions):
         groups: dict[int, list[EncodedExample]] = {}
         for caption in super().encode(rows, tokenizer, max_length, training):
             groups.setdefault(caption.example, []).append(caption)
-        return [
-            EncodedExample(
-                one.example, one.sequences + two.sequences, one.types + two.types, one.target
-            )
-            for captions in groups.values()
-            for one, two in zip(captions, [*captions[1:], captions[0]], strict=True)
-        ]
+        examples = []
+        for captions in groups.values():
+            for one, two in zip(captions, [*captions[1:], captions[0]], strict=True):
+                sequences = one.sequences + two.sequences
+                examples.append(replace(one, sequences=sequences, types=one.types + two.types))
+        return examples
 
 
 def check_paraphrases(rows: Dataset, task: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 import pandas as pd
 from datasets import Dataset
@@ -87,13 +86,11 @@ def _status(task: Task, split: str, source: Source, language: str) -> str:
 def _difference(task: Task, split: str, rows: Dataset) -> str:
     """How rows differ from what the table says; empty if they do not."""
     columns = task.type.split_columns(split)
-    if tuple(rows.column_names) != columns and task.kind != "text":
+    if tuple(rows.column_names) != columns and not task.type.masks_tokens:
         return f"MISMATCH: the reader makes {', '.join(rows.column_names)}, not {columns}"
-    if task.kind not in ("classification", "tagging", "choice"):
+    if task.type.gold not in ("label", "tags"):
         return ""
-    labels = rows["tags" if task.kind == "tagging" else "label"][:]
-    if task.kind == "tagging":
-        labels = list(chain.from_iterable(labels))
+    labels = task.type.gold_values(rows)
     size = len(task.labels) or max(map(len, rows["choices"][:]), default=0)
     wrong = sorted({label for label in labels if not 0 <= label < size})
     hidden = "; the labels are hidden" if -1 in wrong else ""

@@ -50,6 +50,7 @@ class Retrieval(TaskType):
     columns = ("id", "text", "english")
     is_untrained = True
     reads_layers = True
+    is_search = True
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Both sides one after the other; English sentences that repeat are encoded once."""
@@ -86,10 +87,6 @@ class Retrieval(TaskType):
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         return {"accuracy": accuracy(predictions["gold"].tolist(), predictions["pred"].tolist())}
-
-    def chance(self, task: Task, n: Any) -> Any:
-        """A search can find any of the items."""
-        return 100 / n
 
 
 class Mining(TaskType):

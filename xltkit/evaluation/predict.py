@@ -24,19 +24,25 @@ PROTOCOL_LAYER = {12: 8, 24: 14}
 
 
 def protocol_layer(depth: int) -> int:
-    """The layer that retrieval reads unless told otherwise."""
+    """The layer of an encoder that retrieval reads by default."""
     return PROTOCOL_LAYER.get(depth, max(1, round(depth * 2 / 3)))
 
 
 def outputs(
-    model: Model, kind: TaskType, head: str, features: Sequence[EncodedExample], tokenizer: Any,
-    layers: Sequence[int] = (), smoothing: RandomPerturbation | None = None, losses: bool = False,
-) -> list[Any]:  # fmt: skip
-    """What the model gives for each feature, in the order of the features.
+    model: Model,
+    task_type: TaskType,
+    head: str,
+    examples: Sequence[EncodedExample],
+    tokenizer: Any,
+    layers: Sequence[int] = (),
+    smoothing: RandomPerturbation | None = None,
+    losses: bool = False,
+) -> list[Any]:
+    """The outputs of a model for some examples, in their order.
 
-    With ``layers``, a float16 array (layers, poolings, width) of pooled hidden states; else
-    whatever the kind keeps of the head's scores, or of ``VOTES`` of them under noise. With
-    ``losses``, pairs of that and the loss of the feature's target.
+    An output is what ``TaskType.outputs`` keeps of the logits of the head; with ``smoothing`` the
+    majority of ``VOTES`` of them under noise; with ``layers`` a float16 array (layers, poolings,
+    width) of pooled hidden states. With ``losses``, it is a pair with the loss of the example.
     """
 
     def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
@@ -44,41 +50,46 @@ def outputs(
         if layers:
             return _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
         if smoothing:
-            return _voted(model, kind, head, tensors, batch, smoothing)
+            return _vote(model, task_type, head, tensors, batch, smoothing)
         logits = model(head, **tensors)
-        kept = kind.outputs(logits, batch)
+        values = task_type.outputs(logits, batch)
         if losses:
-            return list(zip(kept, kind.losses(logits, labels).tolist(), strict=True))
-        return kept
+            return list(zip(values, task_type.losses(logits, labels).tolist(), strict=True))
+        return values
 
-    collate = partial(kind.collate, tokenizer=tokenizer, training=losses)
-    return infer(model, features, collate, read)
+    collate = partial(task_type.collate, tokenizer=tokenizer, training=losses)
+    return infer(model, examples, collate, read)
 
 
-def _voted(
-    model: Model, kind: TaskType, head: str, tensors: dict[str, torch.Tensor],
-    chosen: Sequence[EncodedExample], smoothing: RandomPerturbation,
-) -> list[Any]:  # fmt: skip
-    """What the majority of predictions under noise says (Cohen et al. 2019, randomized smoothing).
+def _vote(
+    model: Model,
+    task_type: TaskType,
+    head: str,
+    tensors: dict[str, torch.Tensor],
+    batch: Sequence[EncodedExample],
+    smoothing: RandomPerturbation,
+) -> list[Any]:
+    """The majority of predictions under noise (Cohen et al. 2019, randomized smoothing).
 
-    The noise depends on the inputs alone, so that the same batch is always judged alike.
+    The noise depends on the inputs alone, so that the same batch always gets the same prediction.
     """
     ball = Ball(model, tensors)
     seed = derive("votes", int(tensors["input_ids"].sum()))
-    ballots = []
-    for vote in range(VOTES):
-        noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, vote))
+    votes = []
+    for number in range(VOTES):
+        noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, number))
         with perturbed(model, noise):
-            ballots.append(kind.outputs(model(head, **tensors), chosen))
-    return [kind.vote(ballot) for ballot in zip(*ballots, strict=True)]
+            votes.append(task_type.outputs(model(head, **tensors), batch))
+    return [task_type.vote(of_example) for of_example in zip(*votes, strict=True)]
 
 
 def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarray:
     """Hidden states of some layers as an array (sequences, layers, poolings, width)."""
-    pooled = [
-        torch.stack([mean_pool(h.float(), mask), h[:, 0].float()], dim=1) for h in hidden.values()
-    ]
-    return torch.stack(pooled, dim=1).to(torch.float16).cpu().numpy()
+    layers = []
+    for states in hidden.values():
+        poolings = [mean_pool(states.float(), mask), states[:, 0].float()]
+        layers.append(torch.stack(poolings, dim=1))
+    return torch.stack(layers, dim=1).to(torch.float16).cpu().numpy()
 
 
 def predict(

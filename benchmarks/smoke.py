@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from xltkit.batch.execute import held
-from xltkit.batch.run import run_batch
+from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import read_runs, select
 from xltkit.files import root
 from xltkit.studies.store import SIGNATURE

@@ -13,7 +13,7 @@ from papermill import inspect_notebook
 
 from xltkit.batch.execute import GIB
 from xltkit.batch.parameters import PARAMETERS
-from xltkit.batch.run import run_batch
+from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import plan, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]

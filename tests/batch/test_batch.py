@@ -17,10 +17,9 @@ import pytest
 
 import xltkit as xlt
 from xltkit import cli
-from xltkit.batch import execute, runs
-from xltkit.batch import run as batch
+from xltkit.batch import execute as batch
+from xltkit.batch import runs
 from xltkit.batch.runs import BatchError, damage, plan
-from xltkit.progress import Board
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -91,7 +90,7 @@ def no_kernel(monkeypatch):
     def refuse(*_):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(batch, "execute", refuse)
+    monkeypatch.setattr(batch.subprocess, "Popen", refuse)
 
 
 def test_a_good_run_ends_with_notebook_page_and_result(world):
@@ -194,18 +193,12 @@ def test_parameters_and_sources_belong_to_what_is_done(world):
     assert changed.todo == "not run yet" and changed.name.startswith("good-")
     # A default that is typed out is the same run.
     assert plan(["good"], root=root, overrides={"seeds": [0]})[0].todo == ""
-    assert plan(["good"], root=root, overwrite="always")[0].todo == "asked to overwrite"
 
 
 def test_an_edited_notebook_is_run_again(world, tmp_path):
     root = shutil.copytree(world[0], tmp_path / "root")
     write_notebook(root / "notebooks" / "good.ipynb", [FIGURE, FINISH, "2 + 2"])
     assert "the notebook or the kit" in plan(["good"], root=root)[0].todo
-    # Kept if that is what was asked for, as long as it is whole.
-    assert plan(["good"], root=root, overwrite="never")[0].todo == ""
-    assert plan(["raises"], root=root, overwrite="never")[0].todo == "failed before"
-    tear(root / "outputs" / "good")
-    assert "damaged" in plan(["good"], root=root, overwrite="never")[0].todo
 
 
 def test_another_version_of_an_objective_is_another_run(world, monkeypatch):
@@ -214,19 +207,12 @@ def test_another_version_of_an_objective_is_another_run(world, monkeypatch):
     assert "the notebook or the kit" in plan(["good"], root=world[0])[0].todo
 
 
-def test_only_failed_leaves_out_what_did_not_fail(world, no_kernel, capsys):
-    assert {run.name for run in plan(root=world[0], only_failed=True)} == set(BAD)
-    assert batch.run_batch(["good"], root=world[0], only_failed=True) == 0
-    assert "No run has failed" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"overwrite": "sometimes"}, "missing, never, always"),
-        ({"retries": -1}, "--retries 0"),
-        ({"timeout": -1.0}, "from 0 (no limit) on"),
-        ({"memory": float("nan")}, "from 0 (no limit) on"),
+        ({"jobs": 0}, "jobs is 0; type a number from 1 on"),
+        ({"retries": -1}, "from 0 on"),
+        ({"timeout": float("nan")}, "timeout is nan"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_starts(world, no_kernel, options, says):
@@ -235,42 +221,16 @@ def test_wrong_options_are_refused_before_anything_starts(world, no_kernel, opti
     assert says in str(error.value)
 
 
-def test_limits_are_those_of_the_block_unless_asked_for_others(tmp_path):
-    block = '[tight]\nnotebook = "good"\nquestion = "?"\ntimeout = 5\nmemory = 2.5\n'
-    root = make_root(tmp_path, {"good": []}, block)
-    limits = lambda **asked: [  # noqa: E731
-        (run.timeout, run.memory) for run in plan(["tight", "good"], root=root, limits=asked)
-    ]
-    assert limits() == [(5, 2.5), (0, 0)]
-    assert limits(timeout=7.0, memory=None) == [(7, 2.5), (7, 0)]
-    assert limits(timeout=0.0, memory=0.0) == [(0, 0), (0, 0)]
-
-
-def test_a_run_that_passes_a_limit_fails_and_the_others_go_on(tmp_path, monkeypatch):
-    fat = HANG.replace("import os", 'fat = b"x" * 2**30\nimport os').replace("pid", "fat")
-    root = make_root(tmp_path, {"good": [FINISH], "hangs": [HANG], "fat": [fat]})
-    passed = execute._passed
-
-    def passed_at_work(run, child, _):
-        """The time is up when the kernel is at work, however long it takes to start here."""
-        up = run.name == "hangs" and (root / "pid").exists()
-        return passed(run, child, 0 if up else float("inf"))
-
-    monkeypatch.setattr(execute, "_passed", passed_at_work)
+def test_a_cell_that_takes_too_long_fails(tmp_path):
+    root = make_root(tmp_path, {"hangs": [HANG]})
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        options = {"memory": 1.0, "timeout": 60.0, "jobs": 3}
-        assert batch.run_batch(["hangs", "fat", "good"], root=root, **options) == 1
-    said = printed.getvalue()
-    assert "hangs | FAILED: it took longer than 60 minutes, its --timeout" in said
-    assert re.search(r"fat \| FAILED: it held 1\.\d+ GiB of memory, more than its --mem", said)
-    assert "starts again" not in said
-    assert re.search(r"^good +done", said, re.MULTILINE)
-    for name, cell in {"hangs": "while not", "fat": "fat = "}.items():
-        assert cell in (root / "outputs" / f"{name}.failed.ipynb").read_text()
-        assert (root / "outputs" / f"{name}.failed.html").exists()
-    assert not alive(int((root / "pid").read_text()))
-    index = (root / "outputs" / "index.html").read_text()
-    assert "it took longer than 60 minutes" in index
+        assert batch.run_batch(root=root, timeout=0.05) == 1
+    assert "hangs | FAILED: CellTimeoutError" in printed.getvalue()
+    assert "starts again" not in printed.getvalue()
+    assert (root / "outputs" / "hangs.failed.html").exists()
+    assert "CellTimeoutError" in (root / "outputs" / "index.html").read_text()
+    pid = root / "pid"
+    assert not pid.exists() or wait_for(lambda: not alive(int(pid.read_text())))
 
 
 def test_only_a_dead_kernel_is_started_again(tmp_path):
@@ -296,40 +256,19 @@ def test_the_longest_run_starts_first(tmp_path, monkeypatch):
         text = text.replace(f'Is {name} <so>?"\nminutes = 1', f'?"\nminutes = {minutes}')
     (root / "notebooks" / "runs.toml").write_text(text)
     begun = []
-    done = lambda run, _: begun.append(run.name) or batch.Outcome(run, "done")  # noqa: E731
-    monkeypatch.setattr(batch, "_settle", done)
+
+    def done(self, run):
+        begun.append(run.name)
+        return batch.Outcome(run, "done")
+
+    monkeypatch.setattr(batch.Runner, "run_one", done)
     assert batch.run_batch(root=root) == 0
     assert begun == ["b", "a", "c"]
 
 
-def test_a_log_has_no_control_characters(capsys):
-    board = Board(2)
-    board.started("a", "starts")
-    board.line("a", "\x1b[31mred\x1b[0m and 10%\r\x1b[K20%\x07")
-    board.refresh()
-    board.ended("a", "the reason")
-    board.close()
-    assert capsys.readouterr().out == "a | starts\na | 20%\na | FAILED: the reason\n"
-
-
-def test_a_terminal_has_one_line_that_says_where_all_runs_are(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    board = Board(3, live=True)
-    board.started("a", "starts")
-    board.started("b", "starts")
-    board.line("a", "step 3")
-    board.line("b", "a long line " * 9)
-    capsys.readouterr()
-    board.refresh()
-    line = capsys.readouterr().out
-    assert "0 done, 2 running, 1 waiting, 0.0 min" in line
-    assert "a: step 3" in line and "b: a lo" in line
-    assert "\n" not in line and len(line.removeprefix("\r\x1b[2K")) < 60
-    board.ended("a", "the reason")
-    told = capsys.readouterr().out
-    # What went wrong stays, with the lines before it; the line below is drawn anew.
-    assert "a | step 3\n" in told and "a | FAILED: the reason\n" in told
-    assert "1 done, 1 running, 1 waiting" in told
+def test_a_log_has_no_control_characters(world, capsys):
+    batch._say(plan(["good"], root=world[0])[0], "10%\r\x1b[31mred\x1b[0m 20%\x07\n")
+    assert capsys.readouterr().out == "good | red 20%\n"
 
 
 def test_smoke_runs_lie_apart(world):
@@ -355,7 +294,7 @@ def test_a_missing_page_is_written_again(world, no_kernel):
     [
         ({"sedes": [0]}, "called 'sedes'. Did you mean 'seeds'"),
         ({"smoke": "false"}, "smoke is 'false'; it must be bool"),
-        ({"seeds": [0, "1"]}, "'1' in it is str"),
+        ({"seeds": [0, "1"]}, "'1' is str"),
         ({"seeds": []}, "must not be empty"),
         ({"encoder": "micro"}, "no parameter in good.ipynb called 'encoder'"),
     ],
@@ -369,10 +308,9 @@ def test_wrong_parameters_are_refused_before_anything_starts(world, no_kernel, o
 def test_a_long_run_waits_to_be_named(tmp_path):
     block = '[slow]\nnotebook = "good"\nquestion = "?"\nlong = true\n'
     root = make_root(tmp_path, {"good": []}, block)
-    names = lambda *asked, **options: {r.name for r in plan(asked, root=root, **options)}  # noqa: E731
-    assert names() == {"good"}
-    assert names("slow") == {"slow"}
-    assert names(smoke=True) == {"good", "slow"}
+    assert [run.name for run in plan(root=root)] == ["good"]
+    assert [run.name for run in plan(["sl*"], root=root)] == ["slow"]
+    assert {run.name for run in plan(root=root, smoke=True)} == {"good", "slow"}
 
 
 def test_all_problems_of_all_runs_are_reported_at_once(tmp_path, no_kernel):
@@ -387,19 +325,23 @@ question = "?"
 [odd]
 notebook = "odd"
 question = "?"
+[computed]
+notebook = "computed"
+question = "?"
 """
     root = make_root(tmp_path, {"good": []}, extra)
-    declare = 'seeds: list[str] = ["0"]\nsteps: int = 2 * 5\nlerning: int = 3'
+    declare = 'seeds: list[str] = ["0"]\nlerning: int = 3'
     write_notebook(root / "notebooks" / "odd.ipynb", [], declare)
+    write_notebook(root / "notebooks" / "computed.ipynb", [], "steps: int = 2 * 5")
     with pytest.raises(BatchError) as error:
         batch.run_batch(root=root)
     for says in (
         "[typo] There is no parameter in good.ipynb called 'sede'. Did you mean 'seeds'",
         "[typo] smoke is 'no'",
         "[lost] There is no notebook 'god'. Did you mean 'good'",
-        "[odd] odd.ipynb declares seeds as another type; type list[int]",
-        "[odd] odd.ipynb declares steps = 2 * 5; papermill cannot replace what is computed",
+        "[odd] seeds is ['0']; it must be list[int]",
         "[odd] There is no parameter 'lerning'",
+        "[computed] computed.ipynb has `steps: int = 2 * 5` among its parameters",
     ):
         assert says in str(error.value)
 
@@ -409,7 +351,7 @@ question = "?"
     [
         ("[a]\nnotebok = 'x'\nquestion = '?'", "Did you mean 'notebook'"),
         ("[a]\nnotebook = 'x'", "has no question"),
-        ("[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'", "minutes is 'two'"),
+        ("[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'", "minutes = 'two'"),
         ("[store]\nnotebook = 'x'\nquestion = '?'", "[store] cannot be a run"),
         ("a = 3", "[a] cannot be a run"),
         ("[a", "not valid TOML"),
@@ -437,7 +379,7 @@ def test_exit_codes_of_the_command_line(world, no_kernel, monkeypatch, capsys):
     assert cli.main(["run", "good", "-p", "seeds", "0"]) == 2
     assert cli.main(["run", "good", "--jobs", "0"]) == 2
     assert cli.main(["run", "good", "--retries", "-1"]) == 2
-    assert cli.main(["run", "good", "--only-failed", "--timeout", "5", "--memory", "4"]) == 0
+    assert cli.main(["run", "good", "--timeout", "5"]) == 0
     capsys.readouterr()
     assert cli.main(["run", "good", "-p", "seeds", "[0]"]) == 0
 
@@ -457,11 +399,11 @@ def environment() -> dict[str, str]:
     return dict(os.environ) | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
 
 
-def wait_for(condition, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
+def wait_for(condition) -> bool:
+    """True once the condition holds; pytest's own limit ends a test that waits in vain."""
+    while not condition():
         time.sleep(0.05)
-    return bool(condition())
+    return True
 
 
 def alive(pid: int) -> bool:
@@ -485,29 +427,17 @@ def start_batch(root: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_kernel_outlives_its_batch(tmp_path, how):
-    root = make_root(tmp_path, {"hangs": [HANG, FINISH]})
+    deaf = [DEAF] if how == signal.SIGTERM else []  # a kernel that listens to no signal
+    root = make_root(tmp_path, {"hangs": [*deaf, HANG, FINISH]})
     parent, pid = start_batch(root), root / "pid"
     assert wait_for(pid.exists)
     parent.send_signal(how)
-    parent.communicate(timeout=60)
+    parent.communicate()
     assert parent.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert wait_for(lambda: not alive(int(pid.read_text())))
     assert plan(root=root)[0].todo == "interrupted before its end"
     if how == signal.SIGINT:
         (root / "go").touch()
         assert batch.run_batch(root=root) == 0
-
-
-def test_a_second_interrupt_ends_the_batch_at_once(tmp_path):
-    root = make_root(tmp_path, {"deaf": [DEAF, HANG]})
-    parent, pid = start_batch(root), root / "pid"
-    assert wait_for(pid.exists)
-    parent.send_signal(signal.SIGINT)
-    assert any("end at once" in line for line in parent.stdout)
-    parent.send_signal(signal.SIGINT)
-    rest, _ = parent.communicate(timeout=60)
-    assert parent.returncode == 130
-    assert "minutes  where" not in rest  # it did not wait to sum up
-    assert wait_for(lambda: not alive(int(pid.read_text())))

@@ -1,209 +1,312 @@
-"""One notebook, executed in a process of its own: watched, limited, started again if it dies."""
+"""Notebooks run without a person: several at a time, then rendered and listed.
+
+Each runs in a process of its own under papermill. What is done is kept: a run that was killed or
+failed goes on from its finished stages when it is started again.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from xltkit.batch.runs import Planned
-from xltkit.progress import LAST_LINES, Board
+from xltkit.batch import pages, report
+from xltkit.batch.runs import BatchError, PlannedRun, damage, plan
+from xltkit.files import root as root_folder
+from xltkit.studies import cluster
 
-DEAD_KERNEL = 4  # exit code of the process when the kernel died under it
-GRACE = 10.0  # seconds to save a notebook in, before a process is killed
-PERIOD = 0.5  # seconds between two looks at a run
-GIB = 2**30
+DEAD_KERNEL = 4  # exit code of a notebook's process when the kernel died under it
+CONTROL = re.compile(r"\x1b\[[0-9;]*m|[^\t\x20-\x7e\xa0-\uffff]")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``done``, ``was done``, ``failed`` or ``stopped``."""
+
+    run: PlannedRun
+    status: str
+    seconds: float = 0.0
+
+
+def run_batch(
+    names: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    workers: int = 1,
+    scheduler: str = "",
+    retries: int = 1,
+    timeout: float = 0,
+    root: Path | None = None,
+    outputs: Path | None = None,
+) -> int:
+    """Run the named runs (all of them by default); the exit code.
+
+    Everything is checked before anything starts, and what is done is not done again.
+
+    Args:
+        names: of runs, or patterns; see ``runs.select``.
+        smoke: tiny runs, kept apart.
+        overrides: parameters set for all runs.
+        jobs: notebooks at a time.
+        workers: processes that all notebooks train in.
+        scheduler: address of a Dask scheduler, whose workers are used instead.
+        retries: new starts of a run whose kernel died.
+        timeout: minutes that a cell may take, 0 for any number.
+        root: the repository.
+        outputs: where results are kept.
+
+    Raises:
+        BatchError: every problem with what was asked for; nothing was started.
+    """
+    least = {"jobs": 1, "workers": 1, "retries": 0, "timeout": 0}
+    given = {"jobs": jobs, "workers": workers, "retries": retries, "timeout": timeout}
+    for name, number in given.items():
+        if not least[name] <= number < math.inf:
+            raise BatchError(f"{name} is {number}; type a number from {least[name]} on.")
+    root = (root or root_folder()).resolve()
+    outputs = outputs or root / "outputs"
+    planned = plan(names, smoke=smoke, overrides=overrides, root=root, outputs=outputs)
+    environment = _environment(outputs, jobs, workers)
+    # What is done needs no workers: they take seconds to start.
+    workers = workers if any(run.todo for run in planned) else 1
+    with cluster.serving(workers, scheduler, environment) as shared:
+        runner = Runner(root, shared, retries, timeout)
+        outcomes = runner.run_all(planned, jobs)
+    for base in {run.base for run in planned}:
+        report.write_index(base, root)
+    _summarize(outcomes)
+    if runner.stopping.is_set():
+        return 130
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
+    """What every notebook's process is given."""
+    environment = dict(os.environ)
+    # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
+    # must compute with as many threads as before to end with the same bits.
+    # With workers of their own the notebooks leave the work to them.
+    threads = cluster.threads(jobs if workers == 1 else workers)
+    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
+    environment.setdefault("XLTKIT_STORE", str(outputs / "store"))
+    for name in ("XLTKIT_STORE", "XLTKIT_HUB"):
+        if environment.get(name):
+            environment[name] = str(Path(environment[name]).resolve())  # kernels start elsewhere
+    package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
+    paths = filter(None, [package, environment.get("PYTHONPATH")])
+    return environment | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XLTKIT_BATCH": "1",
+        "XLTKIT_WORKERS": str(workers),
+        "TQDM_DISABLE": "1",  # bars of libraries would fill the executed notebook
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
 
 
 @dataclass
-class Crew:
-    """The processes that are at work, so that they can be stopped together."""
+class Runner:
+    """Brings runs to their ends, each in a process of its own; all can be stopped together."""
 
     root: Path
-    environment: dict[str, str]
-    board: Board
-    retries: int = 1  # of a run whose kernel died
+    environment: Mapping[str, str]
+    retries: int
+    timeout: float
     stopping: threading.Event = field(default_factory=threading.Event)
-    children: list[subprocess.Popen] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    processes: list[subprocess.Popen] = field(default_factory=list)
 
-    def start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen | None:
-        """Start a process; none once the crew is stopping."""
-        with self.lock:
+    def run_all(self, planned: Sequence[PlannedRun], jobs: int) -> list[Outcome]:
+        """Bring all runs to their ends, the longest first: a batch then ends together."""
+        longest_first = sorted(planned, key=lambda run: -run.minutes)
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(self.run_one, run) for run in longest_first]
+            try:
+                return [future.result() for future in futures]
+            except KeyboardInterrupt:
+                print("\nstopping: what is finished is kept", flush=True)
+                self.stopping.set()
+                for process in self.processes:
+                    _kill(process)
+                return [future.result() for future in futures]
+
+    def run_one(self, run: PlannedRun) -> Outcome:
+        """Bring one run to its end, whatever happens: the other runs go on."""
+        if self.stopping.is_set():
+            return Outcome(run, "stopped")
+        began = time.monotonic()
+        try:
+            if not run.todo:
+                _say(run, "done before, not run again")
+                if not run.file(".html").exists():
+                    pages.write_page(run.file(".ipynb"), run.file(".html"))
+                return Outcome(run, "was done")
+            _say(run, f"starts ({run.todo})")
+            problem = self._execute(run) or _unexecuted(run) or _unwritten(run)
             if self.stopping.is_set():
-                return None
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,  # its end tells the child that this process is gone
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                cwd=self.root,
-                env=self.environment | environment,
-                start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
-            )
-            self.children.append(child)
-            return child
+                return Outcome(run, "stopped", time.monotonic() - began)
+            _keep(run, problem)
+        except Exception as error:  # a full disk, a missing renderer: this run failed, and says why
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            _say(run, f"FAILED: {problem}")
+        return Outcome(run, "failed" if problem else "done", time.monotonic() - began)
 
-    def stop(self) -> None:
-        """Interrupt every child, which saves its notebook; end those that do not listen."""
-        with self.lock:
-            self.stopping.set()
-        for child in self._left():
-            os.killpg(child.pid, signal.SIGINT)
-        deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and self._left():
-            time.sleep(0.05)
-        self.kill()
+    def _execute(self, run: PlannedRun) -> str:
+        """Execute the notebook of a run; what went wrong, if anything.
 
-    def kill(self) -> None:
-        """End every child and all that it started, at once."""
-        for child in self._left():
-            kill(below(child.pid))
-            child.kill()
+        A run whose kernel died is started again, for something from outside ended it; one with a
+        cell that raised would raise again.
+        """
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / "result.json").unlink(missing_ok=True)  # a run that fails has no result
+        for attempt in range(self.retries + 1):
+            code, problem = self._attempt(run)
+            if code != DEAD_KERNEL or attempt == self.retries or self.stopping.is_set():
+                break
+            _say(run, f"{problem}; starts again ({attempt + 1} of {self.retries})")
+        return problem
 
-    def _left(self) -> list[subprocess.Popen]:
-        return [child for child in self.children if child.poll() is None]
-
-
-def below(pid: int) -> list[psutil.Process]:
-    """All processes that a process has started, those of its children too."""
-    with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def kill(processes: list[psutil.Process]) -> None:
-    """End processes at once; those that are gone already are fine."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def held(pid: int) -> float:
-    """GiB of memory that a process and all below it hold; what they share counts for each."""
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        for process in (psutil.Process(pid), *below(pid)):
-            with contextlib.suppress(psutil.Error):  # it ended in between
-                total += process.memory_info().rss
-    return total / GIB
-
-
-def execute(run: Planned, crew: Crew) -> str:
-    """Execute the notebook of a run; what went wrong, if anything.
-
-    A run whose kernel died is started again, for something from outside ended it; one with a cell
-    that raised would raise again. A time limit holds for all attempts together.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "result.json").unlink(missing_ok=True)  # a run that fails has no result
-    deadline = time.monotonic() + run.timeout * 60 if run.timeout else float("inf")
-    for attempt in range(crew.retries + 1):
-        problem, died = _attempt(run, crew, deadline)
-        if not died or attempt == crew.retries or crew.stopping.is_set():
-            break
-        crew.board.event(run.name, f"{problem}; starts again ({attempt + 1} of {crew.retries})")
-    return problem
-
-
-def _attempt(run: Planned, crew: Crew, deadline: float) -> tuple[str, bool]:
-    """One attempt: what went wrong, if anything, and whether a process died of itself."""
-    task = {"from": str(run.notebook), "to": str(run.file(".partial.ipynb"))}
-    task |= {"parameters": run.given}
-    own = {"XLTKIT_RUN": run.name, "XLTKIT_RUN_ID": run.run_id}
-    child = crew.start(
-        [sys.executable, "-m", "xltkit.batch.execute", json.dumps(task)],
-        own | {"XLTKIT_RUN_FOLDER": str(run.folder)},
-    )
-    if child is None:
-        return "stopped before it started", False
-    ended, reasons = threading.Event(), []
-    watch = threading.Thread(target=_watch, args=(run, child, deadline, ended, reasons))
-    watch.start()
-    for line in child.stdout:
-        crew.board.line(run.name, line.rstrip("\n"))
-    code = child.wait()
-    ended.set()
-    watch.join()
-    if reasons:
-        return reasons[0], False
-    if code == DEAD_KERNEL or code < 0:
-        return (
-            "the kernel died, most often because the memory was too small: try fewer --jobs",
-            True,
+    def _attempt(self, run: PlannedRun) -> tuple[int, str]:
+        """Execute a notebook once: the exit code of its process, and what went wrong."""
+        task = {
+            "input_path": str(run.notebook),
+            "output_path": str(run.file(".partial.ipynb")),
+            "parameters": run.injected,
+            "execution_timeout": math.ceil(self.timeout * 60) or None,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "xltkit.batch.execute", json.dumps(task)],
+            stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=self.root,
+            env={
+                **self.environment,
+                "XLTKIT_RUN_FOLDER": str(run.folder),
+                "XLTKIT_RUN_ID": run.run_id,
+            },
+            start_new_session=True,  # Ctrl-C reaches this process alone
         )
-    return f"the process ended with code {code}, see above" if code else "", False
+        self.processes.append(process)
+        if self.stopping.is_set():  # since it was asked before: nobody else would end this process
+            _kill(process)
+        last = ""
+        for line in process.stdout:
+            last = line.rstrip() or last
+            _say(run, line)
+        code = process.wait()
+        if code == DEAD_KERNEL or code < 0:
+            died = "the kernel died, most often because the memory was too small: try fewer --jobs"
+            return DEAD_KERNEL, died
+        return code, last if code else ""
 
 
-def _watch(
-    run: Planned,
-    child: subprocess.Popen,
-    deadline: float,
-    ended: threading.Event,
-    reasons: list[str],
-) -> None:
-    """Look at a run now and then until it has ended; end it when it passes a limit, and say why.
-
-    The kernel is killed, not the process above it, which then saves the notebook.
-    """
-    while not ended.wait(PERIOD):
-        if not reasons and (reason := _passed(run, child, deadline)):
-            reasons.append(reason)
-            last = time.monotonic() + GRACE
-        if reasons:
-            kill(below(child.pid))
-            if time.monotonic() > last:
-                child.kill()
+def _say(run: PlannedRun, text: str) -> None:
+    """Print a line about a run, without control characters; of a bar that moved, its last state."""
+    text = CONTROL.sub("", text.rstrip().rpartition("\r")[2])
+    print(f"{run.name} | {text}\n", end="", flush=True)
 
 
-def _passed(run: Planned, child: subprocess.Popen, deadline: float) -> str:
-    """Which limit a run has passed, in words; empty while there is none."""
-    resume = "finished stages are kept, and it goes on from them when it is started again"
-    if time.monotonic() > deadline:
-        return f"it took longer than {run.timeout:g} minutes, its --timeout; {resume}"
-    if run.memory and (gib := held(child.pid)) > run.memory:
-        return f"it held {gib:.2f} GiB of memory, more than its --memory {run.memory:g}; {resume}"
+def _kill(process: subprocess.Popen) -> None:
+    """End a process at once, and all that it has started."""
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    process.kill()
+    for each in below:
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _unexecuted(run: PlannedRun) -> str:
+    """Which cell never ran: after ``sys.exit(0)`` papermill reports no error."""
+    notebook = json.loads(run.file(".partial.ipynb").read_text(encoding="utf-8"))
+    for number, cell in enumerate(notebook["cells"], start=1):
+        is_empty = not "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and not is_empty and cell["execution_count"] is None:
+            return f"the notebook stopped before its cell {number}"
     return ""
 
 
-def _child(task: Mapping[str, Any]) -> int:
-    """Execute one notebook in this process; 0 when papermill met no error."""
-    from jupyter_client.manager import AsyncKernelManager
-    from papermill import execute_notebook
+def _unwritten(run: PlannedRun) -> str:
+    """What is wrong with the result that the notebook was to write."""
+    reason = damage(run)
+    return reason and f"{reason}; the notebook has to end with run.finish(tables, answer)"
 
-    notebook, partial = (task[key].replace("{", "{{").replace("}", "}}") for key in ("from", "to"))
-    with tempfile.TemporaryDirectory(prefix="xlt-") as folder:
 
-        class PrivateKernel(AsyncKernelManager):
-            # Files of its own, not network ports: no clash between kernels, nobody else reads it.
-            transport, ip = "ipc", os.path.join(folder, "kernel")
+def _keep(run: PlannedRun, problem: str) -> None:
+    """Give the executed notebook its name: the run's own, or that of a failure."""
+    partial = run.file(".partial.ipynb")
+    failed = run.file(".failed.ipynb")
+    if problem:
+        (run.folder / "result.json").unlink(missing_ok=True)
+        if not partial.exists():  # it ended before it began
+            shutil.copyfile(run.notebook, partial)
+        os.replace(partial, failed)
+        pages.mark_failed(failed, problem)
+        pages.write_page(failed, run.file(".failed.html"))
+        return
+    pages.write_page(partial, run.file(".html"))
+    failed.unlink(missing_ok=True)
+    run.file(".failed.html").unlink(missing_ok=True)
+    os.replace(partial, run.file(".ipynb"))  # last: from now on the run is done
 
-        # The kernel is told to be silent because it reports its own orderly end as an error.
-        options: dict[str, Any] = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
-        if len(folder) < 80:  # longer names of sockets are refused by the system: then ports
-            options["kernel_manager_class"] = PrivateKernel
-        live = {"progress_bar": False, "stdout_file": sys.stdout, "stderr_file": sys.stderr}
-        try:
-            execute_notebook(notebook, partial, task["parameters"], **live, **options)
-        except Exception as error:
-            text = re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {error}")
-            print("\n".join(text.strip().splitlines()[-LAST_LINES:]), flush=True)
-            return DEAD_KERNEL if type(error).__name__ == "DeadKernelError" else 1
+
+def _summarize(outcomes: Sequence[Outcome]) -> None:
+    """Print how each run ended, and where to read it."""
+    width = max((len(outcome.run.name) for outcome in outcomes), default=3)
+    print(f"\n{'run':<{width}}  {'status':<8}  minutes  where")
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.run.name):
+        page = outcome.run.file(".failed.html" if outcome.status == "failed" else ".html")
+        where = page if page.exists() and outcome.status != "stopped" else ""
+        minutes = outcome.seconds / 60
+        print(f"{outcome.run.name:<{width}}  {outcome.status:<8}  {minutes:7.1f}  {where}")
+
+
+def _execute_notebook(task: dict[str, Any]) -> int:
+    """Execute one notebook in this process; the exit code, after a line on what went wrong."""
+    from papermill import PapermillExecutionError, execute_notebook
+
+    for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
+        task[name] = task[name].replace("{", "{{").replace("}", "}}")
+    try:
+        execute_notebook(
+            **task,
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            # The kernel is silent because it would report its own orderly end as an error.
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
+    except PapermillExecutionError as error:
+        print(f"{error.ename}: {' '.join(error.evalue.split())}")
+        return 1
+    except RuntimeError as error:  # DeadKernelError, and a kernel that died before it answered
+        print(f"{type(error).__name__}: {error}")
+        return DEAD_KERNEL
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return 1
     return 0
 
 
@@ -215,7 +318,6 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        sys.exit(_child(json.loads(sys.argv[1])))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    exit_code = _execute_notebook(json.loads(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(exit_code)  # nothing may be printed after the line on what went wrong

@@ -1,25 +1,26 @@
-"""The index of a folder of runs: questions and answers, one table of all results, provenance."""
+"""The index of a folder of runs: questions and answers, tables of all results, provenance."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from xltkit.analysis.intervals import t_interval
 from xltkit.batch import pages
 from xltkit.batch.runs import read_runs
 from xltkit.files import write
-from xltkit.studies import saved as finished
-from xltkit.studies.saved import ResultError, Saved
+from xltkit.studies.saved import ResultError, Saved, read_apart
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-VARIANT = r"-[0-9a-f]{6}"  # after the name of a run, where parameters were set by hand
+GROUPS = ["arm", "task", "metric", "languages", "language"]  # of scores: one row each
+SCORES = ["run", *GROUPS, "family", "mean", "low", "high", "chance", "seeds", "n", "suite"]
+NEEDED = {"arm", "task", "metric", "language", "seed", "value", "n", "is_source", "main", "family"}
+MEASURED = ["difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples"]
+COMPARISONS = ["run", "table", "arm", "baseline", "where", *MEASURED, "suite"]
 
 
 @dataclass(frozen=True)
@@ -33,54 +34,8 @@ class Row:
     note: str = ""  # why it failed
     answer: str = ""
     minutes: str = ""
-    microworld: bool = False
-    details: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table that the reader can sort: ``digits`` makes it one of numbers."""
-
-    key: str
-    label: str
-    digits: int | None = None
-    filter: bool = False
-    first: str = ""  # what the filter is set to when the page is opened
-    graph: str = ""  # drawn as an interval: a share of 0 to 100, or a difference from 0
-
-
-SCORES = (
-    Column("run", "Run", filter=True),
-    Column("arm", "Arm", filter=True),
-    Column("task", "Task", filter=True),
-    Column("metric", "Metric", filter=True),
-    Column("languages", "Languages", filter=True, first="transfer mean"),
-    Column("language", "Language", filter=True),
-    Column("family", "Family", filter=True),
-    Column("mean", "Mean", 1),
-    Column("low", "Low", 1),
-    Column("high", "High", 1, graph="share"),
-    Column("chance", "Chance", 1),
-    Column("seeds", "Seeds", 0),
-    Column("n", "Items", 0),
-    Column("suite", "Suite", filter=True),
-)
-COMPARISONS = (
-    Column("run", "Run", filter=True),
-    Column("arm", "Arm", filter=True),
-    Column("against", "Against", filter=True),
-    Column("what", "Where"),
-    Column("languages", "Languages", filter=True),
-    Column("difference", "Difference", 1),
-    Column("low", "Low", 1),
-    Column("high", "High", 1, graph="difference"),
-    Column("p_holm", "Corrected p", 3),
-    Column("smallest_effect", "Smallest effect", 1),
-    Column("n_seeds", "Seeds", 0),
-    Column("n_examples", "Items", 0),
-    Column("table", "Table", filter=True),
-    Column("suite", "Suite", filter=True),
-)
+    is_microworld: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(outputs: Path, root: Path) -> list[Path]:
@@ -101,21 +56,27 @@ def write_index(base: Path, root: Path) -> Path:
     from jinja2 import Environment, PackageLoader
 
     base.mkdir(parents=True, exist_ok=True)
-    rows, runs = [], []
+    rows = []
+    runs = []
     for name, block in sorted(read_runs(root).items()):
+        names = [name]
+        if block["real"] and not (base / name).is_dir():
+            names = []  # of the many runs that a laptop cannot do, those that were done
+        # With parameters set by hand a run has a hash after its name.
         variants = [path.name for path in base.glob(f"{name}-*") if path.is_dir()]
-        # Of the many runs that a laptop cannot do, those that were done.
-        own = [] if block.get("real") and not (base / name).is_dir() else [name]
-        for each in own + sorted(v for v in variants if re.fullmatch(name + VARIANT, v)):
-            row, run = _row(base, each, block["question"])
+        names += sorted(each for each in variants if re.fullmatch(name + "-[0-9a-f]{6}", each))
+        for each in names:
+            row, saved = _row(base, each, block["question"])
             rows.append(row)
-            runs += [run] if run else []
+            if saved:
+                runs.append(saved)
     environment = Environment(loader=PackageLoader("xltkit.batch", "."), autoescape=True)
     html = environment.get_template("index.html.j2").render(
         rows=rows,
-        smoke=base.name == "smoke",
-        scores=_table(finished.scores(runs), SCORES),
-        comparisons=_table(finished.comparisons(runs), COMPARISONS),
+        is_smoke=base.name == "smoke",
+        scripts=_scripts(),
+        scores=_table(scores(runs), "scores"),
+        comparisons=_table(comparisons(runs), "comparisons"),
     )
     write(base / "index.html", html)
     return base / "index.html"
@@ -129,67 +90,124 @@ def _row(base: Path, name: str, question: str) -> tuple[Row, Saved | None]:
         link = (page if page.exists() else failed).name
         return Row(name, question, "failed", link, pages.failure(failed)), None
     try:
-        run = finished.read_apart(base / name)
+        saved = read_apart(base / name)
     except ResultError as error:
-        there = (base / name / "result.json").exists()
-        return Row(name, question, "failed" if there else "not run", note=str(error)), None
+        status = "failed" if (base / name / "result.json").exists() else "not run"
+        return Row(name, question, status, note=str(error)), None
+    record = saved.record
     page = base / f"{name}.html"
     row = Row(
         name,
         question,
         "done",
         link=page.name if page.exists() else "",
-        answer=str(run.record.get("answer", "")),
-        minutes=f"{run.record.get('seconds', 0) / 60:.1f}",
-        microworld=run.suite == "microworld",
-        details=_details(run.record),
+        answer=str(record.get("answer", "")),
+        minutes=f"{record.get('seconds', 0) / 60:.1f}",
+        is_microworld=saved.suite == "microworld",
+        provenance={
+            "finished (UTC)": record.get("created_utc", ""),
+            "device": record.get("device", ""),
+            "commit": record.get("commit", ""),
+            "versions": _listed(record.get("versions", {})),
+            "parameters": _listed(record["parameters"]),
+            "tables": _listed({t["file"]: t.get("rows") for t in record["tables"].values()}),
+        },
     )
-    return row, run
+    return row, saved
 
 
-def _details(record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Where a result comes from, in groups of names and texts."""
-    cost = {
-        "minutes": f"{record.get('seconds', 0) / 60:.1f}",
-        "device": record.get("device", ""),
-        "finished (UTC)": record.get("created_utc", ""),
-    }
-    stages = {"stages that score": len(record.get("stages", []))}
-    source = {"commit": record.get("commit", ""), **record.get("versions", {})}
-    tables = {k: f"{t.get('rows', '?')} rows, {t['file']}" for k, t in record["tables"].items()}
-    groups = {
-        "Cost": cost | stages,
-        "Versions": source,
-        "Parameters": {k: _text(v) for k, v in record["parameters"].items()},
-        "Tables": tables,
-    }
-    return {name: {k: str(v) for k, v in g.items() if v != ""} for name, g in groups.items()}
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "(empty)"
-    return json.dumps(value, ensure_ascii=False) if value in ("", True, False) else str(value)
+def scores(runs: Iterable[Saved]) -> pd.DataFrame:
+    """The scores of all runs: one row per run, arm, task, language and metric, in points.
+
+    ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``. ``languages`` is
+    ``source``, ``transfer`` or, for a row more per run, arm and task in the task's own metric,
+    ``transfer mean``: the mean over all languages but the source. Its interval is that over seeds
+    of this mean, its ``n`` the test items of all these languages.
+    """
+    joint = []
+    for run in runs:
+        tables = [table for table in run.tables.values() if NEEDED <= {*table.columns}]
+        if tables:
+            keys = ["arm", "seed", "task", "metric", "language"]
+            table = pd.concat(tables, ignore_index=True).drop_duplicates(keys)
+            joint.append(_over_seeds(table).assign(run=run.name, suite=run.suite))
+    if not joint:
+        return pd.DataFrame(columns=SCORES)
+    table = pd.concat(joint, ignore_index=True)
+    is_mean = table["languages"] == "transfer mean"
+    return pd.concat([table[is_mean], table[~is_mean]], ignore_index=True)[SCORES]
 
 
-def _table(table: pd.DataFrame, columns: Iterable[Column]) -> dict[str, Any]:
-    """A table as the page keeps it: texts by number, since most of them come many times."""
-    texts: dict[str, int] = {}
-    packed = []
-    for column in columns:
-        values = table[column.key].tolist()
-        if column.digits is None:
-            words = ["" if v is None or v != v else str(v) for v in values]
-            packed.append([texts.setdefault(word, len(texts)) for word in words])
-        else:
-            packed.append([_number(v, column.digits) for v in values])
-    main = [int(bool(v)) for v in table["main"]] if "main" in table else []
-    about = [asdict(column) for column in columns]
-    return {"about": about, "texts": list(texts), "cells": packed, "main": main}
+def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Means and intervals over seeds of one run's scores, and of its means over languages."""
+    table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
+    transfer = table[~table["is_source"] & table["main"]]
+    means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
+        value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean")
+    )
+    means = means.assign(language="", family="", languages="transfer mean")
+    groups = pd.concat([means, table]).groupby(GROUPS, sort=False, dropna=False)
+    joint = groups.agg(
+        family=("family", "first"),
+        mean=("value", "mean"),
+        chance=("chance", "first"),
+        seeds=("seed", "nunique"),
+        n=("n", "first"),
+    ).reset_index()
+    joint[["low", "high"]] = [t_interval(values) for _, values in groups["value"]]
+    return joint
 
 
-def _number(value: Any, digits: int) -> float | int | None:
-    """A number as short as it is shown; none if it is missing."""
-    if value is None or not math.isfinite(value):
-        return None
-    return round(float(value), digits) if digits else round(value)
+def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
+    """Every difference with an interval that a run has stored, in any of its tables.
+
+    ``where`` names the rest: task, family, setting, whatever that table is split by.
+    """
+    tables = []
+    for run in runs:
+        for name, table in run.tables.items():
+            table = table.reset_index([level for level in table.index.names if level])
+            table = table.rename(columns={"gain": "difference", "against": "baseline"})
+            if not {"difference", "low", "high"} <= {*table.columns}:
+                continue
+            texts = table.select_dtypes(exclude="number")
+            split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")
+            where = split.apply(lambda row: ", ".join(str(v) for v in row.dropna()), axis=1)
+            table = table.assign(run=run.name, suite=run.suite, table=name, where=where)
+            tables.append(table.reindex(columns=COMPARISONS))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISONS)
+
+
+def _scripts() -> str:
+    """The script and the styles of all tables of a page, which needs no network then."""
+    from itables.javascript import generate_init_offline_itables_html
+    from itables.utils import find_package_file
+
+    return generate_init_offline_itables_html(find_package_file("html/dt_bundle.js"))
+
+
+def _table(table: pd.DataFrame, name: str) -> str:
+    """A table that a reader can sort, search, filter by column and download as CSV."""
+    from itables import to_html_datatable
+
+    if table.empty:
+        return ""
+    digits = {column: 3 if column == "p_holm" else 1 for column in table.select_dtypes("float")}
+    return to_html_datatable(
+        table.round(digits),
+        table_id=f"table-of-{name}",
+        connected=False,  # the script is in the page
+        showIndex=False,
+        maxBytes=0,  # all rows
+        classes="display compact",
+        style="width:100%",
+        lengthMenu=[25, 100, 1000],
+        pageLength=25,
+        layout={"topStart": ["pageLength", {"buttons": ["csvHtml5"]}]},
+        columnControl=["order", ["searchList"]],
+        ordering={"indicators": False, "handler": True},
+    )

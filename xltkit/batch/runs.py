@@ -1,18 +1,14 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
-One block a run: ``notebook``, ``question``, ``minutes``, ``parameters``, ``long``, ``timeout``,
-``memory``. The block ``real`` stands for many runs, of every question with every encoder. A run is
-done when its own ``result.json`` is whole and belongs to this notebook, these parameters and this
-kit.
-What papermill writes into a notebook is never asked: after a dead kernel it says that every cell
-was completed.
+A run is done when its ``result.json`` is whole and belongs to this notebook, these parameters and
+these versions. What papermill writes into a notebook is never asked: after a dead kernel it says
+that every cell was completed.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,10 +19,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from xltkit.batch import parameters as rules
+from xltkit.batch.parameters import ParameterError, check
 from xltkit.files import root as root_folder
 from xltkit.files import versions
-from xltkit.keys import digest
+from xltkit.keys import digest, unknown
 from xltkit.studies.saved import ResultError, record
 
 FIELDS = {
@@ -35,15 +31,9 @@ FIELDS = {
     "minutes": (int, float),
     "parameters": dict,
     "long": bool,  # left out of a full run of everything unless it is named
-    "timeout": (int, float),  # minutes that it may take; 0: as many as it likes
-    "memory": (int, float),  # GiB that its processes may hold together; 0: as many as there are
     "real": bool,  # made of the block [real]; never started unless it is named
 }
-OVERWRITE = {
-    "missing": "run what is not done, or not with this notebook, these parameters and this kit",
-    "never": "keep every result that is there and whole, whatever has changed since",
-    "always": "run again what is done, too",
-}
+OPTIONAL = {"minutes": 0, "parameters": {}, "long": False, "real": False}
 RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
 
@@ -52,18 +42,16 @@ class BatchError(ValueError):
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run with everything settled; ``todo`` says why it has to run, empty when it is done."""
 
     name: str
     notebook: Path
     minutes: float
-    given: dict[str, Any]  # injected by papermill
-    values: dict[str, Any]  # all parameters, with the notebook's own defaults
-    run_id: str
+    injected: dict[str, Any]  # parameters that papermill sets
+    parameters: dict[str, Any]  # all of them, with the notebook's own defaults
     base: Path  # outputs, or outputs/smoke: results of the two kinds never mix
-    timeout: float = 0  # minutes; 0: none
-    memory: float = 0  # GiB; 0: no limit
+    run_id: str = ""
     todo: str = ""
 
     @property
@@ -77,11 +65,15 @@ class Planned:
 
 
 def read_runs(root: Path) -> dict[str, dict[str, Any]]:
-    """The blocks of ``notebooks/runs.toml``, checked."""
+    """The blocks of ``notebooks/runs.toml`` by name, those that ``[real]`` stands for at the end.
+
+    Raises:
+        BatchError: every problem of the file, a line each.
+    """
     path = root / "notebooks" / "runs.toml"
     try:
         runs = tomllib.loads(path.read_text(encoding="utf-8"))
-        runs |= _real(runs.pop("real", {}), runs)
+        runs |= _real_runs(runs.pop("real", {}), runs)
     except FileNotFoundError:
         raise BatchError(f"{path} is missing; run this inside the repository.") from None
     except tomllib.TOMLDecodeError as error:
@@ -91,52 +83,56 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
             f"{path}: [real] has encoders, parameters and questions, whose blocks are named like "
             f"runs and hold parameters by suite; here: {type(error).__name__} {error}."
         ) from error
-    problems = []
-    for name, block in runs.items():
-        if not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED or not isinstance(block, dict):
-            problems.append(
-                f"[{name}] cannot be a run: a run is a block named with letters, digits, _ and -, "
-                f"and not {', '.join(RESERVED)}."
-            )
-            continue
-        problems += [f"[{name}] {rules.unknown(k, FIELDS, 'field')}" for k in block.keys() - FIELDS]
-        for field in ("notebook", "question"):
-            if not block.get(field):
-                problems.append(f'[{name}] has no {field}. Type for example {field} = "...".')
-        for field in FIELDS.keys() & block.keys():
-            value = block[field]
-            if not isinstance(value, FIELDS[field]):
-                problems.append(f"[{name}] {field} is {value!r}, of the wrong type.")
-            elif FIELDS[field] == (int, float) and not 0 <= value < math.inf:
-                problems.append(f"[{name}] {field} is {value!r}; type a number from 0 on.")
+    problems = [f"[{name}] {problem}" for name in runs for problem in _problems(name, runs[name])]
     if problems:
         raise BatchError(f"{path}:\n" + "\n".join(problems))
-    return runs
+    return {name: OPTIONAL | block for name, block in runs.items()}
 
 
-def _real(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _problems(name: str, block: Any) -> list[str]:
+    """What is wrong with a block of ``runs.toml``."""
+    if not isinstance(block, dict) or not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED:
+        reserved = ", ".join(RESERVED)
+        return [f"cannot be a run: that is a block named in letters, digits, _, -, not {reserved}."]
+    block = OPTIONAL | block
+    problems = [unknown("field", field, FIELDS) for field in block if field not in FIELDS]
+    for field, allowed in FIELDS.items():
+        if field not in block:
+            problems.append(f'has no {field}. Type for example {field} = "...".')
+        elif not isinstance(block[field], allowed):
+            problems.append(f"has {field} = {block[field]!r}, which is of the wrong type.")
+    return problems
+
+
+def _real_runs(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The runs that ``[real]`` stands for: each question, with each encoder, on each suite."""
-    made = {}
+    blocks = {}
     for name, suites in block.get("questions", {}).items():
-        of = {key: runs[name][key] for key in ("notebook", "question")}
-        for (short, encoder), (suite, own) in product(block["encoders"].items(), suites.items()):
-            given = {"suite": suite, "encoder": encoder, **block["parameters"], **own}
-            made[f"{name}-{short}-{suite}"] = of | {"parameters": given, "real": True}
-    return made
+        base = {"notebook": runs[name]["notebook"], "question": runs[name]["question"]}
+        for (short, encoder), (suite, special) in product(
+            block["encoders"].items(), suites.items()
+        ):
+            parameters = {"suite": suite, "encoder": encoder, **block["parameters"], **special}
+            blocks[f"{name}-{short}-{suite}"] = {**base, "parameters": parameters, "real": True}
+    return blocks
 
 
 def select(names: Sequence[str], runs: Mapping[str, Any], smoke: bool = False) -> list[str]:
     """The runs with these names, each once; without a name all that are neither long nor real.
 
-    A name may be a pattern (``10_*-xtreme``); ``real`` stands for all real runs.
+    A name may be a pattern (``10_*-xtreme``); ``real`` stands for all real runs. A smoke run of
+    everything takes the long ones, too.
     """
-    real = [name for name, block in runs.items() if block.get("real")]
-    found = [real if n == "real" else [r for r in runs if fnmatchcase(r, n)] or [n] for n in names]
-    chosen = list(dict.fromkeys(name for each in found for name in each))
-    if problems := [rules.unknown(name, runs, "run") for name in chosen if name not in runs]:
-        raise BatchError("\n".join(problems))
-    every = [n for n, block in runs.items() if smoke or not block.get("long")]
-    return chosen or [name for name in every if name not in real]
+    real = [name for name, block in runs.items() if block["real"]]
+    if not names:
+        return [n for n, block in runs.items() if n not in real and (smoke or not block["long"])]
+    chosen: list[str] = []
+    for name in names:
+        matching = real if name == "real" else [run for run in runs if fnmatchcase(run, name)]
+        if not matching:
+            raise BatchError(unknown("run", name, runs))
+        chosen += matching
+    return list(dict.fromkeys(chosen))
 
 
 def plan(
@@ -144,110 +140,100 @@ def plan(
     *,
     smoke: bool = False,
     overrides: Mapping[str, Any] | None = None,
-    overwrite: str = "missing",
-    only_failed: bool = False,
-    limits: Mapping[str, float | None] | None = None,
     root: Path | None = None,
     outputs: Path | None = None,
-) -> list[Planned]:
+) -> list[PlannedRun]:
     """Check everything about the chosen runs, and say which have to run and why.
 
-    ``overwrite`` is a word of ``OVERWRITE``; with ``only_failed`` runs whose last attempt did not
-    fail are left out; ``limits`` (``timeout``, ``memory``) replace those of the blocks.
-
-    Raises one ``BatchError`` that lists every problem of every run.
+    Raises:
+        BatchError: every problem of every run, a line each.
     """
     root = root or root_folder()
+    outputs = (outputs or root / "outputs").resolve()
+    overrides = dict(overrides or {})
     runs = read_runs(root)
-    planned, problems = [], []
-    if overwrite not in OVERWRITE:
-        problems.append(rules.unknown(str(overwrite), OVERWRITE, "way to overwrite called"))
+    planned = []
+    problems = []
     for name in select(names, runs, smoke):
-        run, found = _planned(name, runs[name], dict(overrides or {}), smoke, root, outputs)
-        problems += [f"[{name}] {problem}" for problem in found]
-        if run and not problems:
-            todo = "asked to overwrite" if overwrite == "always" else ""
-            limit = {k: v for k, v in (limits or {}).items() if v is not None}
-            todo = todo or unfinished(run, keep=overwrite == "never")
-            planned.append(replace(run, todo=todo, **limit))
+        notebook = root / "notebooks" / f"{runs[name]['notebook']}.ipynb"
+        usual = runs[name]["parameters"]
+        injected = {**usual, **overrides, **({"smoke": True} if smoke else {})}
+        try:
+            parameters = _parameters(notebook, injected)
+        except ParameterError as error:
+            problems += [f"[{name}] {line}" for line in str(error).splitlines()]
+            continue
+        changed = {k: parameters[k] for k in overrides if k != "smoke"}
+        if changed:  # a default that is typed out is the same run
+            defaults = _parameters(notebook, usual)
+            changed = {k: value for k, value in changed.items() if value != defaults[k]}
+        # A run with parameters set by hand has a name of its own: it replaces no other result.
+        variant = f"{name}-{digest(changed, 6)}" if changed else name
+        base = outputs / "smoke" if parameters.get("smoke") else outputs
+        minutes = runs[name]["minutes"]
+        planned.append(PlannedRun(variant, notebook, minutes, injected, parameters, base))
     if problems:
         raise BatchError("Nothing was started.\n" + "\n".join(problems))
-    return [run for run in planned if run.file(".failed.ipynb").exists() or not only_failed]
+    settled = [replace(run, run_id=_identity(run)) for run in planned]
+    return [replace(run, todo=unfinished(run)) for run in settled]
 
 
-def _planned(
-    name: str,
-    block: Mapping[str, Any],
-    overrides: dict[str, Any],
-    smoke: bool,
-    root: Path,
-    outputs: Path | None,
-) -> tuple[Planned | None, list[str]]:
-    """One run of the list with everything settled but what is to do, and every problem with it."""
-    given = {**block.get("parameters", {}), **overrides, **({"smoke": True} if smoke else {})}
-    notebook = root / "notebooks" / f"{block['notebook']}.ipynb"
-    values, problems = _values(notebook, given)
-    if problems:
-        return None, problems
-    usual, _ = _values(notebook, block.get("parameters", {}))
-    base = (outputs or root / "outputs").resolve()
-    run = Planned(
-        name=_variant(name, {k: values[k] for k in overrides}, usual),
-        notebook=notebook,
-        minutes=block.get("minutes", 0),
-        given=given,
-        values=values,
-        run_id=digest([_cells(notebook), values, kit_identity()], 64),
-        base=base / "smoke" if values.get("smoke") else base,
-        timeout=block.get("timeout", 0),
-        memory=block.get("memory", 0),
-    )
-    return run, []
+def _parameters(notebook: Path, injected: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters of a notebook, with its defaults where nothing is injected.
 
-
-def _variant(name: str, asked: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """The name of a run with parameters set by hand: its result replaces no published one."""
-    changed = {k: v for k, v in asked.items() if k != "smoke" and v != usual.get(k)}
-    return f"{name}-{digest(changed, 6)}" if changed else name
-
-
-def _values(notebook: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """All parameters of a notebook with these values given, and every problem with them."""
-    from papermill import inspect_notebook
-
-    if not notebook.is_file():
-        there = sorted(path.stem for path in notebook.parent.glob("*.ipynb"))
-        return {}, [rules.unknown(notebook.stem, there, "notebook")]
-    try:  # papermill formats paths: braces have to be doubled
-        found = inspect_notebook(str(notebook).replace("{", "{{").replace("}", "}}"))
-    except Exception as error:  # whatever a broken file makes a reader raise
-        return {}, [f"{notebook.name} cannot be read: {error}"]
-    if not found:
-        return {}, [f"{notebook.name} has no cell with the tag 'parameters'; tag its first one."]
-    values, problems = {}, []
-    for name, about in found.items():
-        wanted = rules.PARAMETERS[name].type if name in rules.PARAMETERS else ""
-        if wanted and about["inferred_type_name"].replace(" ", "") != wanted:
-            problems.append(f"{notebook.name} declares {name} as another type; type {wanted}.")
-        try:
-            values[name] = ast.literal_eval(about["default"])
-        except (ValueError, SyntaxError):
-            problems.append(
-                f"{notebook.name} declares {name} = {about['default']}; papermill cannot replace "
-                "what is computed. Type a plain value, on one line."
-            )
-    undeclared = [name for name in given if name not in found]
+    Raises:
+        ParameterError: every problem with the notebook and with the values, a line each.
+    """
+    declared = _declared(notebook)
     what = f"parameter in {notebook.name} called"
-    problems += [rules.unknown(name, found, what) for name in undeclared]
-    values |= {name: value for name, value in given.items() if name in found}
-    problems += rules.check(values)
-    return values if problems else rules.normalise(values), problems
+    problems = [unknown(what, name, declared) for name in injected if name not in declared]
+    try:
+        values = check({name: injected.get(name, declared[name]) for name in declared})
+    except ParameterError as error:
+        problems.append(str(error))
+    if problems:
+        raise ParameterError("\n".join(problems))
+    return values
 
 
-def _cells(notebook: Path) -> list[tuple[str, str]]:
-    """What a person wrote into a notebook: kinds and sources of its cells."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+def _declared(notebook: Path) -> dict[str, Any]:
+    """The parameters that a notebook declares, with their defaults.
+
+    Raises:
+        ParameterError: if there is no such notebook, or its first cell is no list of parameters.
+    """
+    if not notebook.is_file():
+        names = sorted(path.stem for path in notebook.parent.glob("*.ipynb"))
+        raise ParameterError(unknown("notebook", notebook.stem, names))
+    try:
+        tagged = [c for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])]
+        statements = ast.parse("".join(tagged[0]["source"])).body
+    except IndexError:
+        problem = f"{notebook.name} has no cell with the tag 'parameters'; tag its first one."
+        raise ParameterError(problem) from None
+    except (ValueError, KeyError, TypeError, SyntaxError) as error:
+        problem = f"{notebook.name} cannot be read: {type(error).__name__}: {error}."
+        raise ParameterError(problem) from error
+    declared = {}
+    for statement in statements:
+        try:
+            declared[statement.target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError):
+            raise ParameterError(
+                f"{notebook.name} has `{ast.unparse(statement)}` among its parameters; papermill "
+                "replaces plain values alone, such as `seeds: list[int] = [0]`."
+            ) from None
+    return declared
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+
+def _identity(run: PlannedRun) -> str:
+    """A hash of what decides about the result of a run: cells, parameters and versions."""
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in _cells(run.notebook)]
+    return digest([sources, run.parameters, kit_identity()], 64)
 
 
 @cache
@@ -284,24 +270,22 @@ def _subclasses(base: type) -> list[type]:
     return below
 
 
-def damage(run: Planned, *, keep: bool = False) -> str:
-    """Why ``result.json`` is not the whole result of this very run; empty when it is.
-
-    With ``keep`` it may be the result of an earlier notebook or kit.
-    """
+def damage(run: PlannedRun) -> str:
+    """Why ``result.json`` is not the whole result of this very run; empty when it is."""
     try:
         result = record(run.folder)
     except ResultError as error:
         return str(error)
-    if result.get("run_id") == run.run_id or keep:
+    if result.get("run_id") == run.run_id:
         return ""
-    old, new = result["parameters"], run.values
-    names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-    return f"changed since: {', '.join(names) or 'the notebook or the kit'}"
+    old = result["parameters"]
+    names = old.keys() | run.parameters.keys()
+    changed = sorted(name for name in names if old.get(name) != run.parameters.get(name))
+    return f"changed since: {', '.join(changed) or 'the notebook or the kit'}"
 
 
-def unfinished(run: Planned, *, keep: bool = False) -> str:
-    """Why a run has to run, in words; empty when it is done (``keep``: see ``damage``)."""
+def unfinished(run: PlannedRun) -> str:
+    """Why a run has to run, in words; empty when it is done."""
     # A result is written before the last cells run; only after them is the notebook given its
     # name. A partial notebook that is still there was left by a batch that was killed.
     if run.file(".partial.ipynb").exists():
@@ -310,4 +294,4 @@ def unfinished(run: Planned, *, keep: bool = False) -> str:
         return "failed before"
     if not run.file(".ipynb").exists():
         return "not run yet"
-    return damage(run, keep=keep)
+    return damage(run)

@@ -8,7 +8,7 @@ a changed result is seen as a changed line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,13 +27,6 @@ KEPT = ("arm", "seed", "task", "language", "base_language", "is_source", "family
 KEPT += ("metric", "value", "n", "chance")
 DECIMALS = 4
 LARGEST = 1000  # rows of a published table; a larger one stays on the machine that made it
-
-TIDY = ("arm", "task", "language", "metric")  # one row of the joint table
-SCORES = (*TIDY, "value", "seed", "n", "chance", "is_source", "main", "family")
-OVER_SEEDS = ("seeds", "mean", "low", "high", "n", "chance", "main")
-JOINT = ("run", "suite", *TIDY, "languages", "family", *OVER_SEEDS)
-AGAINST = ("baseline", "against")  # what an arm is compared with
-COMPARED = ("difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples")
 
 
 class ResultError(ValueError):
@@ -217,91 +210,3 @@ def _keep(saved: Saved, folder: Path) -> Path:
     result = json.dumps({**saved.record, "tables": written}, indent=2, ensure_ascii=False)
     write(folder / "result.json", result + "\n")
     return folder
-
-
-def scores(runs: Iterable[Saved]) -> pd.DataFrame:
-    """The scores of all runs: one row per run, arm, task, language and metric.
-
-    ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``, in points, as ``chance``
-    is; ``n`` test items. ``languages`` is ``source``, ``transfer`` or, for a row more per run, arm
-    and task in the task's own metric, ``transfer mean``: the mean over all languages but the
-    source. Its interval is that over seeds of this mean, its ``n`` all their items.
-    """
-    import pandas as pd
-
-    found = []
-    for run in runs:
-        tables = [table for table in run.tables.values() if {*SCORES} <= {*table.columns}]
-        if tables:
-            table = pd.concat(tables, ignore_index=True).drop_duplicates([*TIDY, "seed"])
-            found.append(_over_seeds(table).assign(run=run.name, suite=run.suite))
-    if not found:
-        return pd.DataFrame(columns=list(JOINT))
-    return pd.concat(found, ignore_index=True)[list(JOINT)]
-
-
-def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Means and intervals over seeds of one run's scores, and of its means over languages."""
-    import pandas as pd
-
-    from xltkit.analysis.intervals import t_interval
-
-    table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
-    transfer = table[~table["is_source"] & table["main"]]
-    means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
-        value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean")
-    )
-    means = means.assign(language="", family="", languages="transfer mean", main=True)
-    table = pd.concat([means, table], ignore_index=True)
-    groups = table.groupby([*TIDY, "languages"], sort=False, dropna=False)
-    joint = groups.agg(
-        family=("family", "first"),
-        seeds=("seed", "nunique"),
-        mean=("value", "mean"),
-        n=("n", "first"),
-        chance=("chance", "first"),
-        main=("main", "first"),
-    ).reset_index()
-    joint[["low", "high"]] = [t_interval(values) for _, values in groups["value"]]
-    return joint
-
-
-def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
-    """Every difference with an interval that a run has stored, in any of its tables.
-
-    ``what`` names the rest: task, family, setting, whatever that table is split by.
-    """
-    import pandas as pd
-
-    found = []
-    for run in runs:
-        for name, table in run.tables.items():
-            named = [level for level in table.index.names if level]
-            table = table.reset_index(named) if named else table
-            if "difference" not in table.columns:
-                table = table.rename(columns={"gain": "difference"})
-            if {"difference", "low", "high"} <= {*table.columns} and len(table):
-                found.append(_compared(table).assign(run=run.name, suite=run.suite, table=name))
-    columns = ["run", "suite", "table", "arm", "against", "what", "languages", *COMPARED]
-    if not found:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(found, ignore_index=True).reindex(columns=columns)
-
-
-def _compared(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of differences in the columns that all of them share."""
-    words = [c for c in table.columns if not _numeric(table[c])]
-    against = next((c for c in AGAINST if c in words), "")
-    own = {"arm", "languages", "method", "suite", against}
-    rest = [c for c in words if c not in own]
-    out = table.reindex(columns=["arm", "languages", *COMPARED])
-    rows = table[rest].itertuples(index=False)
-    what = [", ".join(str(v) for v in row if v == v and v is not None) for row in rows]
-    return out.assign(what=what, against=table[against] if against else "")
-
-
-def _numeric(column: pd.Series) -> bool:
-    """Whether a column holds numbers."""
-    from pandas.api.types import is_numeric_dtype
-
-    return is_numeric_dtype(column)

@@ -1,6 +1,6 @@
 # Two things to do here:
 #   make run     the notebooks of notebooks/runs.toml, into outputs/   (make run ARGS="00_start_here --smoke")
-#   make test    style, clean notebooks, tests                          (make test ARGS="-k batch")
+#   make test    style, clean notebooks, quick tests      (make test ARGS="-m slow": the long ones)
 # Both install the kit into .venv first, once.
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	@$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS) || \
 		{ echo "These notebooks carry outputs. Type: make strip"; exit 1; })
-	$(BIN)/python -m pytest --timeout 900 $(ARGS)
+	$(BIN)/python -m pytest --timeout 900 -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 # Notebooks are committed without outputs.
 strip: $(STAMP)

@@ -3,7 +3,7 @@
     python benchmarks/smoke.py [NAME ...]
 
 Prints a table: wall and CPU seconds of all processes of a run, its stages, and the most memory that
-they held at once (what processes share counts for each, as with ``--memory``).
+they held at once (what processes share counts for each).
 """
 
 from __future__ import annotations
@@ -16,13 +16,26 @@ import tempfile
 import time
 from pathlib import Path
 
-from xltkit.batch.execute import held
+import psutil
+
 from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import read_runs, select
 from xltkit.files import root
 from xltkit.studies.store import SIGNATURE
 
 PERIOD = 0.1  # seconds between two looks at the memory
+
+
+def held(pid: int) -> float:
+    """GiB of memory that a process and all below it hold."""
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            total += each.memory_info().rss
+    except psutil.NoSuchProcess:  # it ended in between: the next look will tell
+        return 0.0
+    return total / 2**30
 
 
 def measure(name: str, folder: str) -> tuple[float, float, int, float]:

@@ -11,9 +11,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from papermill import inspect_notebook
 
-from xltkit.batch.execute import GIB
+from xltkit.batch.execute import GIB, run_batch
 from xltkit.batch.parameters import PARAMETERS
-from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import plan, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]

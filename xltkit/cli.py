@@ -55,17 +55,13 @@ def parser() -> ArgumentParser:
     data = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
     command = data.add_parser("check", help="load rows of tasks; exit code 1 if any are not right")
     command.set_defaults(func=check)
-    command.add_argument(
-        "names", nargs="*", metavar="TASK", help="none: all that are not generated"
-    )
+    command.add_argument("names", nargs="*", metavar="TASK", help="none: all not generated")
     command.add_argument("--first", action="store_true", help="one language of each split only")
 
     command = commands.add_parser("report", help="write all pages and the index of outputs/ anew")
     command.set_defaults(func=report)
 
-    command = commands.add_parser(
-        "publish", help="keep finished runs in outputs/published, for git"
-    )
+    command = commands.add_parser("publish", help="keep finished runs in outputs/published")
     command.set_defaults(func=publish)
     command.add_argument("names", nargs="*", metavar="NAME", help="none: all that are finished")
 
@@ -110,9 +106,9 @@ def run(given: Namespace) -> int:
 
 def tasks(given: Namespace) -> None:
     """Print the table of tasks, or some tasks whole."""
-    from xltkit.tasks.describe import describe, overview
+    from xltkit.tasks.check import describe
 
-    print("\n\n".join(map(describe, given.names)) if given.names else overview())
+    print(describe(given.names))
 
 
 def check(given: Namespace) -> int:
@@ -133,14 +129,14 @@ def report(given: Namespace) -> None:
 
 def publish(given: Namespace) -> None:
     """Keep the results of finished runs in git, and draw the figure of the claims anew."""
-    from xltkit.analysis import claims
+    from xltkit.analysis import claims_table
     from xltkit.explore import plots
     from xltkit.studies import saved
 
     folders = saved.publish(given.names)
     print(*folders, sep="\n")
     published = folders[0].parent
-    figure = plots.claims(claims.table(saved.read_all(published))).figure
+    figure = plots.claims(claims_table(saved.read_all(published))).figure
     # Without the version of matplotlib in it, the same claims are the same file.
     figure.savefig(
         published / "claims.png", dpi=110, bbox_inches="tight", metadata={"Software": None}

@@ -24,11 +24,11 @@ from typing import Any
 import psutil
 
 from xltkit.batch import pages, report
+from xltkit.batch.notebook import DEAD_KERNEL
 from xltkit.batch.runs import BatchError, PlannedRun, damage, plan
 from xltkit.files import root as root_folder
 from xltkit.studies import cluster
 
-DEAD_KERNEL = 4  # exit code of a notebook's process when the kernel died under it
 CONTROL = re.compile(r"\x1b\[[0-9;]*m|[^\t\x20-\x7e\xa0-\uffff]")
 
 
@@ -190,7 +190,7 @@ class Runner:
             "execution_timeout": math.ceil(self.timeout * 60) or None,
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "xltkit.batch.execute", json.dumps(task)],
+            [sys.executable, "-m", "xltkit.batch.notebook", json.dumps(task)],
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -281,43 +281,3 @@ def _summarize(outcomes: Sequence[Outcome]) -> None:
         where = page if page.exists() and outcome.status != "stopped" else ""
         minutes = outcome.seconds / 60
         print(f"{outcome.run.name:<{width}}  {outcome.status:<8}  {minutes:7.1f}  {where}")
-
-
-def _execute_notebook(task: dict[str, Any]) -> int:
-    """Execute one notebook in this process; the exit code, after a line on what went wrong."""
-    from papermill import PapermillExecutionError, execute_notebook
-
-    for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
-        task[name] = task[name].replace("{", "{{").replace("}", "}}")
-    try:
-        execute_notebook(
-            **task,
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            # The kernel is silent because it would report its own orderly end as an error.
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
-    except PapermillExecutionError as error:
-        print(f"{error.ename}: {' '.join(error.evalue.split())}")
-        return 1
-    except RuntimeError as error:  # DeadKernelError, and a kernel that died before it answered
-        print(f"{type(error).__name__}: {error}")
-        return DEAD_KERNEL
-    except Exception as error:
-        print(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-        return 1
-    return 0
-
-
-def _end_with_parent() -> None:
-    """End this process when the batch is gone, however it died; the kernel follows by itself."""
-    os.read(0, 1)
-    os._exit(3)
-
-
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    exit_code = _execute_notebook(json.loads(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(exit_code)  # nothing may be printed after the line on what went wrong

@@ -76,7 +76,7 @@ PARAMETERS: dict[str, Parameter] = {
     "tower": Parameter("str", "an image tower, empty: that of the suite", "pixels"),
     "teacher": Parameter("str", "a CLIP that teaches texts, empty: the suite's", "micro-clip"),
     "published": Parameter("str", "an encoder of one more arm, or none", "xlm-roberta-base"),
-    "evidence": Parameter("str", "folder of results for claims", "outputs", is_filled=True),
+    "results_folder": Parameter("str", "where claims look", "outputs/published", is_filled=True),
     "synonyms": Parameter("str", "a table of synonyms", "microworld-released", is_filled=True),
     "smoke": Parameter("bool", "tiny run that shows that it works, and measures nothing", False),
     "guess": Parameter("float", "your guess, shown beside the measured value", 0.5),

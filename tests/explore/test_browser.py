@@ -30,7 +30,6 @@ CELLS = {
     "tokens": "widgets.tokens(texts)",
     "ask": "widgets.ask(results, 'nli')",
     "sentences": "widgets.sentences(embeddings.checkpoints(results, 'more', 'qa'), texts)",
-    "recipe": "widgets.recipe('micro', ('pos', 'nli'))",
 }
 PATIENCE = 120_000  # milliseconds, on a machine that is busy with other things
 
@@ -167,7 +166,7 @@ def test_ask_by_mouse(cell):
     cell.get_by_label("attack").select_option("typing errors")
     becomes(cell, "moved")
     cell.get_by_label("arm", exact=True).select_option("more")
-    becomes(cell, "read by arm more")
+    becomes(cell, "predicted by arm more")
     cell.get_by_label("attack").select_option("none: type")
     assert cell.get_by_label("text_a").input_value() == before
 
@@ -182,15 +181,3 @@ def test_sentences_by_keyboard(lab, cell):
 def test_sentences_by_mouse(cell):
     cell.get_by_label("languages").select_option(["qto"])
     becomes(cell, "6 sentences in 2 languages")
-
-
-def test_recipe_by_keyboard(lab, cell):
-    becomes(cell, "in the store.")
-    cell.get_by_label("then").focus()
-    lab.keyboard.press("ArrowDown")
-    becomes(cell, "base.then( xlt.Intermediate")
-
-
-def test_recipe_by_mouse(cell):
-    cell.get_by_label("targets").select_option(["nli"])
-    becomes(cell, "['nli'], seeds=[0, 1, 2]")

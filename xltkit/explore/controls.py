@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from IPython.display import HTML, Javascript, display
+from IPython.display import HTML, Javascript, clear_output, display
 
 from xltkit.progress import interactive
 
@@ -63,45 +63,47 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
     import ipywidgets  # a batch needs no widgets
 
     boxes: dict[str, Any] = {}
+    output = ipywidgets.Output()
     following = False
 
     def values() -> dict[str, Any]:
         return {name: box.value for name, box in boxes.items()}
 
-    def follow(change: Any) -> None:
-        """Start the controls anew that follow the one that changed, and those that follow them."""
+    def redraw() -> None:
+        with output:
+            clear_output(wait=True)
+            try:
+                draw(**values())
+            except ValueError as error:
+                display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
+
+    def changed(change: Any) -> None:
+        """Start the controls anew that follow the one that changed, then draw once."""
         nonlocal following
         if following:
             return
-        changed = {name for name, box in boxes.items() if box is change["owner"]}
         following = True
         with output:  # for bars, and for what goes wrong
             try:
+                names = {name for name, box in boxes.items() if box is change["owner"]}
                 for name, control in controls.items():
-                    if changed & set(control.follows):
+                    if names & set(control.follows):
                         options, value = control.start(values())
                         if options and not isinstance(options, range):
                             boxes[name].options = options
                         boxes[name].value = value
-                        changed.add(name)
+                        names.add(name)
             finally:
                 following = False
-
-    def redraw(**chosen: Any) -> None:
-        if following:  # a control that follows another one starts anew without a figure
-            return
-        try:
-            draw(**chosen)
-        except ValueError as error:
-            display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
+        redraw()
 
     for name, control in controls.items():
         boxes[name] = _box(control, *control.start(values()))
-        boxes[name].observe(follow, "value")
-    output = ipywidgets.interactive_output(redraw, boxes)
+        boxes[name].observe(changed, "value")
     row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
     display(ipywidgets.VBox([ipywidgets.Box(list(boxes.values()), layout=row), output]))
     display(Javascript(KEYS))
+    redraw()  # after the output is there: a bar that is gone by then could not be displayed
 
 
 def _box(control: Control, options: Sequence[Any], value: Any) -> Any:

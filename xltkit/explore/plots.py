@@ -266,7 +266,7 @@ def dots(
         lines = {"linestyle": "-", "linewidth": 4}
         styles |= {f"{color}: {group}": lines | {"color": c} for group, c in colors.items()}
     if len(styles) > 1:
-        legend(ax, styles, right=1.09)
+        legend(ax, styles, right=1.28)
     return ax
 
 

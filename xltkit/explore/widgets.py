@@ -185,17 +185,18 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
     untrained = "untrained"
     names = [untrained, *encoders]
     source, *others = texts
-
-    @cache
-    def embed(name: str, layer: int) -> pd.DataFrame:
-        encoder = encoders.get(name, first)
-        return embeddings.embed(encoder, texts, layer=layer, untrained=name == untrained)
+    vectors: dict[tuple[str, int], pd.DataFrame] = {}
 
     def draw(shown: Sequence[str], languages: Sequence[str], layer: int, number: int) -> None:
+        missing = [name for name in shown if (name, layer) not in vectors]
+        # No bar where nothing is embedded: it would be gone before a browser could show it.
+        for name in track(missing, "embedding", "encoder", leave=False) if missing else ():
+            options = {"layer": layer, "untrained": name == untrained}
+            vectors[name, layer] = embeddings.embed(encoders.get(name, first), texts, **options)
         languages = [source, *languages]
         panels = {}
-        for name in track(shown, "embedding", "encoder", leave=False):
-            table = embed(name, layer)
+        for name in shown:
+            table = vectors[name, layer]
             panels[name] = table[table["language"].isin(languages)]
         figure = plots_pictures.sentences(panels, first=number)
         caption = (

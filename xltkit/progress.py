@@ -96,6 +96,8 @@ class track:
             initial=self.done,
             unit=self.unit,
             leave=self.leave,
+            # A bar that vanishes at once could not be found by the browser that shows it.
+            delay=0 if self.leave else 1,
         )
         return self
 

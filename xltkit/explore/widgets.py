@@ -189,8 +189,7 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
 
     def draw(shown: Sequence[str], languages: Sequence[str], layer: int, number: int) -> None:
         missing = [name for name in shown if (name, layer) not in vectors]
-        # No bar where nothing is embedded: it would be gone before a browser could show it.
-        for name in track(missing, "embedding", "encoder", leave=False) if missing else ():
+        for name in track(missing, "embedding", "encoder", leave=False):
             options = {"layer": layer, "untrained": name == untrained}
             vectors[name, layer] = embeddings.embed(encoders.get(name, first), texts, **options)
         languages = [source, *languages]

@@ -20,7 +20,7 @@ from xltkit.training.batches import Plan
 from xltkit.training.contrast import Contrast
 from xltkit.training.phases import Intermediate, Pretrain, Target
 from xltkit.training.phases_images import ImageText
-from xltkit.training.supervised import EncodedTrainingSet, encode
+from xltkit.training.supervised import EncodedTrainingSet
 
 CAPTIONS = get("captions")
 WAYS = ("text to image", "image to text")
@@ -138,7 +138,7 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
     training_set = TrainingSet("captions", "qas", 30)
     phase = Pretrain(text=(training_set,), steps=2, batch_size=8, max_length=64)
     (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
-    (encoded,) = encode(stage.phase, stage.encoder)
+    (encoded,) = stage.phase.encoded(stage.encoder)
     texts = as_text(training_rows(training_set))["text"][:]
     assert [list(f.sequences[0]) for f in encoded.examples] == tokenizer(texts)["input_ids"]
     folder = make(stage, store)

@@ -27,7 +27,6 @@ from xltkit.training.batches import Plan
 from xltkit.training.contrast import Memory, info_nce
 from xltkit.training.phases import Evaluate
 from xltkit.training.phases_images import Distil, ImageText
-from xltkit.training.supervised import encode
 
 FEW = TrainingSet("captions", "qas", 40)
 QUICK = {"steps": 3, "batch_size": 8}
@@ -35,7 +34,7 @@ QUICK = {"steps": 3, "batch_size": 8}
 
 def objective(phase, tiny, tokenizer, store, steps=6):
     """The objective of a phase as a stage puts it together."""
-    encoded = encode(replace(phase, max_length=96), tiny)
+    encoded = replace(phase, max_length=96).encoded(tiny)
     lengths = [[len(example) for example in e.examples] for e in encoded]
     shares = phase.weights([p.examples for p in phase.training_sets])
     plan = Plan(lengths, shares, steps, 8, seed=3)

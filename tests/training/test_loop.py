@@ -15,12 +15,12 @@ from xltkit.training import loop
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Diverged, Schedule, train
 from xltkit.training.phases import Intermediate
-from xltkit.training.supervised import Supervised, encode
+from xltkit.training.supervised import Supervised
 
 
 def objective(tiny, tokenizer, *names, steps=12, batch_size=8, robust=None):
     phase = Intermediate([TrainingSet(name, "en", 60) for name in names], max_length=96)
-    encoded = encode(phase, tiny)
+    encoded = phase.encoded(tiny)
     lengths = [[len(example) for example in e.examples] for e in encoded]
     plan = Plan(lengths, [1 / len(names)] * len(names), steps, batch_size, seed=3)
     return Supervised(encoded, plan, tokenizer, seed=3, robust=robust)

@@ -216,13 +216,14 @@ class Model(nn.Module):
 
         Layers above the last of these are not run. Raises ValueError for a number out of range.
         """
+        for number in numbers:
+            if not 1 <= number <= self.depth:
+                raise ValueError(f"There is no layer {number}; the encoder has 1 to {self.depth}.")
         parent, name = _block_list(self.encoder)
         blocks = getattr(parent, name)
         states: dict[int, Tensor] = {}
         hooks = []
         for number in numbers:
-            if not 1 <= number <= len(blocks):
-                raise ValueError(f"There is no layer {number}; the encoder has 1 to {len(blocks)}.")
 
             def keep(_module: nn.Module, _inputs: Any, output: Any, number: int = number) -> None:
                 states[number] = output[0] if isinstance(output, tuple) else output

@@ -37,7 +37,6 @@ from xltkit.training.batches import Plan
 from xltkit.training.contrast import joint_head
 from xltkit.training.loop import Schedule, train
 from xltkit.training.phases import Evaluate, signature
-from xltkit.training.supervised import encode
 
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
 # stage that another run is making.
@@ -130,7 +129,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     seed = derive(stage.seed, digest(signature(phase.base, with_names=False)))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     tokenizer = models.load_tokenizer(stage.encoder)
-    training_sets = encode(phase, stage.encoder)
+    training_sets = phase.encoded(stage.encoder)
     sizes = [len(training_rows(training_set)) for training_set in phase.training_sets]
     lengths = [[len(example) for example in encoded.examples] for encoded in training_sets]
     plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)

@@ -1,1 +1,5 @@
-"""What a phase is, and the one loop that trains it."""
+"""Phases and how they are trained: objectives, the order of examples, the loop."""
+
+from xltkit.training.phases import mixing
+
+__all__ = ["mixing"]

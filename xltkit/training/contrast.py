@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.loop import Batch
-from xltkit.training.phases_images import Distil, ImageText
 from xltkit.training.supervised import Supervised
+
+if TYPE_CHECKING:  # phases know their objectives, not the other way round
+    from xltkit.training.phases_images import Distil, ImageText
 
 
 def info_nce(

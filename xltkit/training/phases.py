@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xltkit.tasks import TrainingSet, get
-
-if TYPE_CHECKING:  # these load torch, which nobody needs to write a recipe down
-    from xltkit.training.align import Align
-    from xltkit.training.batches import Plan
-    from xltkit.training.robust import RandomPerturbation, Robust
-    from xltkit.training.supervised import EncodedTrainingSet, Supervised
+from xltkit.tasks.base import TYPES
+from xltkit.tasks.rows import fingerprint
+from xltkit.training.align import Align
+from xltkit.training.batches import Plan
+from xltkit.training.robust import RandomPerturbation, Robust
+from xltkit.training.supervised import EncodedTrainingSet, Supervised, encoded_rows
 
 Part = str | TrainingSet
 # Metadata of fields. A field that was added later plays no part in a key while it has its default:
@@ -90,6 +90,22 @@ class Phase:
         """Fingerprints of the files that the phase reads beside its rows, by name."""
         return {}
 
+    def encoded(self, encoder: str) -> list[EncodedTrainingSet]:
+        """The training rows, encoded by the tokenizer of an encoder."""
+        encoded = []
+        for training_set in self.training_sets:
+            kind = self.task_type(training_set)
+            robust = self.robust
+            if robust is not None and (not robust.augments or TYPES[kind].masks_tokens):
+                robust = None  # rows stay as they are; text that a phase mixes in always does
+            rows_fingerprint = fingerprint(training_set)
+            examples = encoded_rows(
+                training_set, rows_fingerprint, kind, self.max_length, encoder, robust
+            )
+            task = replace(get(training_set.task), kind=kind)
+            encoded.append(EncodedTrainingSet(task, examples))
+        return encoded
+
     def objective(
         self,
         training_sets: Sequence[EncodedTrainingSet],
@@ -108,8 +124,6 @@ class Phase:
             seed: of whatever the objective draws.
             store: the folder of the store, for what is computed once and kept.
         """
-        from xltkit.training.supervised import Supervised  # loads torch
-
         return Supervised(training_sets, plan, tokenizer, seed, self.mask_rate, self.robust)
 
     def resolved(self, sizes: Sequence[int]) -> Phase:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from xltkit.models import vision
 from xltkit.tasks import TrainingSet, get
+from xltkit.training.contrast import Contrast, Distillation
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase, training_sets_of
-
-if TYPE_CHECKING:  # these load torch, which nobody needs to write a recipe down
-    from xltkit.training.contrast import Contrast, Distillation
 
 AGAINST = ("image", "paraphrase")
 
@@ -85,19 +84,13 @@ class ImageText(Phase):
 
     def sources(self) -> dict[str, str]:
         """The fingerprint of the tower, which says how wide a paraphrase's space is, too."""
-        from xltkit.models import vision  # loads torch
-
         return {"tower": vision.tower_fingerprint(self.tower)}
 
     def image_tower(self, trained: Path) -> str:
         """The tower whose pictures the captions find, given the folder of the trained phase."""
-        from xltkit.models import vision  # loads torch
-
         return self.tower if self.locked else str(trained / vision.TOWER)
 
     def objective(self, *inputs: Any, store: Path) -> Contrast:
-        from xltkit.training.contrast import Contrast  # loads torch
-
         return Contrast(*inputs, phase=self, store=store)
 
 
@@ -153,17 +146,11 @@ class Distil(Phase):
 
     def sources(self) -> dict[str, str]:
         """The fingerprint of the teacher."""
-        from xltkit.models import vision  # loads torch
-
         return {"teacher": vision.fingerprint(self.teacher)}
 
     def image_tower(self, trained: Path) -> str:
         """The tower whose pictures the texts find: the teacher's."""
-        from xltkit.models import vision  # loads torch
-
         return vision.tower_of(self.teacher)
 
     def objective(self, *inputs: Any, store: Path) -> Distillation:
-        from xltkit.training.contrast import Distillation  # loads torch
-
         return Distillation(*inputs, phase=self, store=store)

@@ -15,10 +15,9 @@ from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head
-from xltkit.tasks.rows import fingerprint, training_rows
+from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
-from xltkit.training.phases import Phase
 from xltkit.training.robust import Robust
 
 
@@ -27,23 +26,6 @@ class EncodedTrainingSet(NamedTuple):
 
     task: Task
     examples: Sequence[EncodedExample]
-
-
-def encode(phase: Phase, encoder: str) -> list[EncodedTrainingSet]:
-    """The training rows of a phase, encoded by the tokenizer of an encoder."""
-    encoded = []
-    for training_set in phase.training_sets:
-        kind = phase.task_type(training_set)
-        robust = phase.robust
-        if robust is not None and (not robust.augments or TYPES[kind].masks_tokens):
-            robust = None  # these rows stay as they are; text that a phase mixes in always does
-        # What the rows are now is a part of the cache's key: files may change within a session.
-        examples = encoded_rows(
-            training_set, fingerprint(training_set), kind, phase.max_length, encoder, robust
-        )
-        task = replace(get(training_set.task), kind=kind)
-        encoded.append(EncodedTrainingSet(task, examples))
-    return encoded
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +37,16 @@ def encoded_rows(
     encoder: str,
     robust: Robust | None,
 ) -> list[EncodedExample]:
-    """The rows of a training set, encoded once for every stage of a process that trains on it."""
+    """The rows of a training set, encoded once for every stage of a process that trains on it.
+
+    Args:
+        training_set: which rows.
+        rows_fingerprint: what they are now; files may change within a session.
+        kind: the name of the task type that they are encoded as.
+        max_length: tokens of a sequence.
+        encoder: whose tokenizer is used.
+        robust: what augments the rows, if anything does.
+    """
     task = replace(get(training_set.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
     rows = training_rows(training_set)

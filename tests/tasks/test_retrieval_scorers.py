@@ -13,30 +13,29 @@ from xltkit.tasks.scorers import accuracy
 # Tatoeba
 
 
+def retrieval_accuracy(query, database):
+    return accuracy(range(len(query)), scorers.nearest(query, database).tolist())
+
+
 def test_nearest_by_hand():
     query = [[2.0, 0.1], [0.0, 3.0], [1.0, 1.0]]
     database = [[0.0, 1.0], [1.0, 1.1], [50.0, 0.0]]
     assert scorers.nearest(query, database).tolist() == [2, 0, 1]
-
-
-def test_retrieval_searches_the_database_for_each_query():
     # Both English rows lie nearest to the first foreign row; the other way round all is well.
     english, foreign = [[1.0, 0.0], [0.9, 0.1]], [[1.0, 0.0], [0.0, 1.0]]
     assert retrieval_accuracy(english, foreign) == 50
     assert retrieval_accuracy(foreign, english) == 100
 
 
-@pytest.mark.parametrize("block", [1, 7, 64, 1024])
+@pytest.mark.parametrize("block", [1, 7, 1024])
 def test_nearest_is_the_search_written_out(block):
     generator = np.random.default_rng(4)
     query, database = generator.standard_normal((50, 6)), generator.standard_normal((40, 6))
-    expected = [
-        max(range(40), key=lambda i: row @ database[i] / np.linalg.norm(database[i]))
-        for row in query
-    ]
-    found = scorers.nearest(query, database, block)
-    assert np.issubdtype(found.dtype, np.integer)
-    assert found.tolist() == expected
+    cosines = query @ (database / np.linalg.norm(database, axis=1, keepdims=True)).T
+    assert scorers.nearest(query, database, block).tolist() == cosines.argmax(1).tolist()
+    rescaled = query * generator.uniform(0.1, 10, (50, 1))
+    assert retrieval_accuracy(query, rescaled) == 100
+    assert retrieval_accuracy(np.roll(query, 1, axis=0), rescaled) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -46,48 +45,17 @@ def test_ties_go_to_the_lowest_index(dtype):
     generator = np.random.default_rng(5)
     database = generator.standard_normal((997, 384)).astype(dtype)
     database[generator.integers(0, 997, 500)] = database[generator.integers(0, 997, 500)]
-    seen = {}
-    first = [seen.setdefault(row.tobytes(), index) for index, row in enumerate(database)]
-    assert len(seen) < 997
+    places = {}
+    first = [places.setdefault(row.tobytes(), index) for index, row in enumerate(database)]
+    assert len(places) < 997
     assert scorers.nearest(database, database).tolist() == first
-
-
-def test_retrieval_of_a_rescaled_copy_is_perfect():
-    generator = np.random.default_rng(6)
-    rows = generator.standard_normal((100, 8))
-    rescaled = rows * generator.uniform(0.1, 10, (100, 1))
-    assert retrieval_accuracy(rows, rescaled) == 100
-    assert retrieval_accuracy(np.roll(rows, 1, axis=0), rescaled) == 0
-
-
-@pytest.mark.parametrize(
-    ("query", "database", "message"),
-    [
-        (np.ones((2, 3)), np.ones((2, 4)), "3 dimensions in query and 4 in database"),
-        (np.ones((0, 3)), np.ones((0, 3)), r"got query of shape \(0, 3\)"),
-        (np.ones((1, 3)), np.zeros((1, 3)), "zero or non-finite row in database"),
-        (np.full((1, 3), np.nan), np.ones((1, 3)), "zero or non-finite row in query"),
-        (np.ones(3), np.ones(3), r"got query of shape \(3,\)"),
-    ],
-)
-def test_retrieval_names_what_does_not_fit(query, database, message):
-    with pytest.raises(ValueError, match=message):
-        scorers.nearest(query, database)
 
 
 # The best k of a stream
 
 
-def retrieval_accuracy(query, database):
-    return accuracy(range(len(query)), scorers.nearest(query, database).tolist())
-
-
-def fully_sorted(scores, k):
-    return np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]
-
-
 @pytest.mark.parametrize("k", [1, 3, 20, 500])
-@pytest.mark.parametrize("block", [1, 2, 7, 50, 203, 1000])
+@pytest.mark.parametrize("block", [1, 7, 50, 203, 1000])
 def test_top_k_is_the_full_sort_however_the_candidates_are_cut(k, block):
     generator = np.random.default_rng(7)
     for levels in (2, 5, 10**6):  # from ties everywhere to none
@@ -97,8 +65,9 @@ def test_top_k_is_the_full_sort_however_the_candidates_are_cut(k, block):
         top = scorers.TopK(k)
         for start in range(0, 203, block):
             top.add(scores[:, start : start + block])
+            assert top.best()[0].shape == (11, min(k, top.count))
         best, indices = top.best()
-        expected = fully_sorted(scores, k)
+        expected = np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]
         assert indices.tolist() == expected.tolist()
         assert (best == np.take_along_axis(scores, expected, 1)).all()
 
@@ -111,32 +80,6 @@ def test_of_equal_scores_the_later_one_comes_first():
     top.add(np.array([[1.5, 7]]))  # of another type
     scores, indices = top.best()
     assert indices.tolist() == [[6, 1, 5]] and scores.tolist() == [[7.0, 2.0, 1.5]]
-
-
-def test_top_k_keeps_no_more_than_k_of_a_block():
-    top = scorers.TopK(5)
-    for _ in range(10):
-        top.add(np.zeros((2, 1000), np.float32))
-        assert all(kept.size == 10 for kept in top.best())
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        ([1.0, 2.0], r"shape \(2,\); expected \(2, candidates\)"),
-        ([[1.0], [2.0], [3.0]], r"shape \(3, 1\); expected \(2, candidates\)"),
-        ([[1.0], [np.nan]], "without NaN"),
-    ],
-)
-def test_top_k_names_what_does_not_fit(block, message):
-    top = scorers.TopK(2)
-    with pytest.raises(ValueError, match="call add"):
-        top.best()
-    top.add([[1.0], [2.0]])
-    with pytest.raises(ValueError, match=message):
-        top.add(block)
-    with pytest.raises(ValueError, match="got k=0; expected at least 1"):
-        scorers.TopK(0)
 
 
 # BUCC
@@ -175,10 +118,10 @@ def margins_written_out(x, y, k):
 
 
 @pytest.mark.parametrize("block", [1, 5, 1024])
-@pytest.mark.parametrize(("k", "rows"), [(4, (40, 30)), (1, (17, 60)), (4, (3, 50))])
+@pytest.mark.parametrize(("k", "rows"), [(4, (25, 20)), (1, (11, 30)), (4, (3, 30))])
 def test_margin_pairs_are_the_rule_written_out(k, rows, block):
     generator = np.random.default_rng(8)
-    for _ in range(5):
+    for _ in range(3):
         x, y = (generator.standard_normal((n, 5)) for n in rows)
         found, expected = scorers.margin_pairs(x, y, k, block), margins_written_out(x, y, k)
         assert list(found) == list(expected)
@@ -231,9 +174,8 @@ def test_the_best_threshold_gives_the_best_f1_there_is():
     for _ in range(200):
         scores = {(i, i): generator.random() for i in range(generator.randint(1, 12))}
         gold = {(i, i) for i in generator.sample(range(15), generator.randint(1, 9))}
-        reached = scorers.mining_f1(
-            gold, scorers.mined(scores, scorers.best_threshold(scores, gold))
-        )
+        best = scorers.best_threshold(scores, gold)
+        reached = scorers.mining_f1(gold, scorers.mined(scores, best))
         possible = [scorers.mining_f1(gold, scorers.mined(scores, s)) for s in scores.values()]
         assert reached["f1"] == max(p["f1"] for p in possible)
 
@@ -253,19 +195,6 @@ def test_mining_f1(gold, pred, f1, precision, recall):
     expected = {"f1": f1, "precision": precision, "recall": recall}
     assert scores == pytest.approx(expected, abs=1e-9)
     assert json.loads(json.dumps(scores)) == scores
-
-
-def test_mining_needs_gold_and_sides_that_fit():
-    for score in (scorers.mining_f1, lambda gold, pred: scorers.best_threshold({}, gold)):
-        with pytest.raises(ValueError, match="got 0 gold pairs; expected at least 1"):
-            score([], [])
-    with pytest.raises(ValueError, match="2 dimensions in x and 3 in y"):
-        scorers.margin_pairs(np.ones((4, 2)), np.ones((4, 3)))
-    with pytest.raises(ValueError, match="zero or non-finite row in y"):
-        scorers.margin_pairs(np.ones((4, 2)), np.zeros((4, 2)))
-    for name in ("k", "block"):
-        with pytest.raises(ValueError, match=f"got {name}=0; expected at least 1"):
-            scorers.margin_pairs(np.ones((4, 2)), np.ones((4, 2)), **{name: 0})
 
 
 # LAReQA and Mewsli-X
@@ -292,13 +221,6 @@ def test_average_precision(relevant, ranking, k, expected):
         assert found == pytest.approx(100 * expected, abs=1e-9)
 
 
-def test_average_precision_needs_something_relevant():
-    with pytest.raises(ValueError, match="got 0 relevant candidates; expected at least 1"):
-        scorers.average_precision(set(), [1, 2])
-    with pytest.raises(ValueError, match="got k=0; expected at least 1"):
-        scorers.average_precision({1}, [1, 2], 0)
-
-
 def test_with_one_relevant_candidate_average_precision_is_the_reciprocal_rank():
     generator = random.Random(11)
     for _ in range(300):
@@ -321,6 +243,36 @@ def test_a_query_without_a_ranking_counts_nothing():
     assert mean_reciprocal_rank(gold, rankings) == pytest.approx(50, abs=1e-9)
     rankings = {"a": ["Q1"] * 2, "b": ["Q0"] * 20 + ["Q2"]}
     assert mean_reciprocal_rank(gold, rankings) == 100 / 3
+
+
+# What does not fit is named
+
+PAIR, ONES = np.ones((2, 3)), np.ones((1, 3))
+ERRORS = [
+    (scorers.nearest, (PAIR, np.ones((2, 4))), "3 dimensions in query and 4 in database"),
+    (scorers.nearest, (np.ones((0, 3)), np.ones((0, 3))), r"got query of shape \(0, 3\)"),
+    (scorers.nearest, (ONES, np.zeros((1, 3))), "zero or non-finite row in database"),
+    (scorers.nearest, (np.full((1, 3), np.nan), ONES), "zero or non-finite row in query"),
+    (scorers.nearest, (np.ones(3), np.ones(3)), r"got query of shape \(3,\)"),
+    (scorers.margin_pairs, (np.ones((4, 2)), np.ones((4, 3))), "2 dimensions in x and 3 in y"),
+    (scorers.margin_pairs, (PAIR, np.zeros((4, 3))), "zero or non-finite row in y"),
+    (scorers.margin_pairs, (PAIR, PAIR, 0), "got k=0; expected at least 1"),
+    (scorers.margin_pairs, (PAIR, PAIR, 4, 0), "got block=0; expected at least 1"),
+    (scorers.mining_f1, ([], []), "got 0 gold pairs; expected at least 1"),
+    (scorers.best_threshold, ({}, []), "got 0 gold pairs; expected at least 1"),
+    (scorers.average_precision, (set(), [1]), "got 0 relevant candidates; expected at least 1"),
+    (scorers.average_precision, ({1}, [1, 2], 0), "got k=0; expected at least 1"),
+    (scorers.TopK, (0,), "got k=0; expected at least 1"),
+    (scorers.TopK(2).best, (), "call add"),
+    (scorers.TopK(2).add, ([1.0, 2.0],), r"shape \(2,\); expected \(2, candidates\)"),
+    (scorers.TopK(2).add, ([[1.0], [np.nan]],), "without NaN"),
+]
+
+
+@pytest.mark.parametrize(("function", "given", "message"), ERRORS)
+def test_what_does_not_fit_is_named(function, given, message):
+    with pytest.raises(ValueError, match=message):
+        function(*given)
 
 
 # The official scorers themselves, where there is a checkout of google-research/xtreme

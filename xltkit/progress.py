@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +12,7 @@ from typing import Any
 
 import tqdm.auto
 import tqdm.std
-from tqdm.utils import disp_trim
 
-CLEAR = "\r\x1b[2K"  # the line that the cursor is in
-LAST_LINES = 15  # of an error, on the console; the notebook has it all
 _watcher: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
 
 
@@ -141,72 +134,3 @@ class track:
             self.bar.close()
         elif _watcher.get() is None and self.done != self.printed and is_long:
             self._print()
-
-
-class Board:
-    """What a batch tells: to a log, one line an event; to a person at a terminal, the events and
-    below them one line, always new: runs done, running and waiting, and where each of them is.
-    """
-
-    def __init__(self, runs: int, *, live: bool | None = None) -> None:
-        """``live``: whether a terminal is written to; asked of the output unless given."""
-        terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        self.live = terminal if live is None else live
-        self.runs, self.done, self.began = runs, 0, time.monotonic()
-        self.lines: dict[str, deque[str]] = {}  # the last ones of every run at work
-        self.lock = threading.Lock()  # one thread a run writes here
-
-    def event(self, name: str, text: str) -> None:
-        """Tell what happened to a run, for good."""
-        with self.lock:
-            print(f"{CLEAR if self.live else ''}{name} | {_plain(text)}", flush=True)
-            self._draw()
-
-    def started(self, name: str, text: str) -> None:
-        """Tell that a run is at work from now on."""
-        self.event(name, text)
-        self.lines[name] = deque(["starting"], maxlen=LAST_LINES)
-
-    def line(self, name: str, text: str) -> None:
-        """Pass on what a run at work says."""
-        if not self.live:
-            self.event(name, text)
-        elif newest := _plain(text).rstrip():
-            self.lines[name].append(newest)
-
-    def ended(self, name: str, problem: str = "") -> None:
-        """Count a run as ended, and tell what went wrong with it, if anything."""
-        with self.lock:
-            self.done += 1
-            last = self.lines.pop(name, ())
-        last = last if self.live else ()  # a log has them already
-        for text in (*last, f"FAILED: {problem}") if problem else ():
-            self.event(name, text)
-
-    def refresh(self) -> None:
-        """Draw the line at the bottom anew; nothing in a log."""
-        with self.lock:
-            self._draw()
-
-    def close(self) -> None:
-        """Take the line at the bottom away."""
-        if self.live:
-            print(CLEAR, end="", flush=True)
-
-    def _draw(self) -> None:
-        if not self.live:
-            return
-        at_work = {name: lines[-1].strip() for name, lines in dict(self.lines).items()}
-        minutes = (time.monotonic() - self.began) / 60
-        waiting = self.runs - self.done - len(at_work)
-        head = f"{self.done} done, {len(at_work)} running, {waiting} waiting, {minutes:.1f} min"
-        width = shutil.get_terminal_size().columns - 1
-        each = max(10, (width - len(head)) // max(1, len(at_work)) - 3)
-        parts = [disp_trim(f"{name}: {text}", each) for name, text in at_work.items()]
-        print(CLEAR + disp_trim(" | ".join([head, *parts]), width), end="", flush=True)
-
-
-def _plain(text: str) -> str:
-    """A line without control characters: of what was overwritten in place, the last state."""
-    text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text.rstrip("\r\n"))
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text.rpartition("\r")[2])

@@ -154,7 +154,7 @@ def test_arms_and_seeds_stay_apart():
 @pytest.mark.parametrize(
     ("scores", "options", "message"),
     [
-        (rows("bucc", "f1", {"de": 1.0}), {"name": "xtrem"}, "Known: xtreme, xtreme-r"),
+        (rows("bucc", "f1", {"de": 1.0}), {"name": "xtrem"}, "Allowed: xtreme, xtreme-r"),
         (rows("nli", "accuracy", {"en": 1.0}), {}, "the table has nli"),
         (rows("bucc", "f1", {"de": 1.0}, split="validation"), {}, r"of \['validation'\]"),
         (rows("bucc", "f1", {"de": 1.0}).drop(columns="seed"), {}, r"No column \['seed'\]"),

@@ -209,7 +209,7 @@ def cell(task, **phase):
     [
         ({}, {"arm": "b"}, ValueError, r"arm 'b', seed 3; there are \[\('a', 3\)"),
         ({}, {"seed": 0}, ValueError, "seed 0"),
-        ({}, {"benchmark": "xtrem"}, ValueError, "Known: xtreme, xtreme-r"),
+        ({}, {"benchmark": "xtrem"}, ValueError, "Allowed: xtreme, xtreme-r"),
         ({"cells": (cell("xnli", examples=20),)}, {}, ValueError, "examples=0"),
         ({"cells": (cell("xnli", split="validation"),)}, {}, ValueError, "'validation'"),
         ({"rows": "nothing of xtreme"}, {}, ValueError, "the predictions are of nli"),

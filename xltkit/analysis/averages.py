@@ -107,7 +107,7 @@ def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
     for level, name, members in [*groups, ("benchmark", whole.name, whole.tasks)]:
         absent = "; ".join(f"{task}: {missing[task]}" for task in members if missing[task])
         rows.append(_row(level, name, "", _mean(tasks[task] for task in members), absent))
-    if whole.ours:
+    if whole.is_own_average:
         count = len(whole.tasks)
         rows[-1]["definition"] = (
             f"ours: the mean over its {count} tasks; the official script can compute none"

@@ -14,15 +14,17 @@ at all and count as 0. The classes say nothing about encoders pretrained on othe
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 
 import pandas as pd
 
 RIGHT_TO_LEFT = frozenset({"Arabic", "Hebrew"})
-CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # from so many GiB on
+CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # the least size in GiB
 
 
 @dataclass(frozen=True)
@@ -44,79 +46,25 @@ class Language:
     size: float = field(default=math.nan, compare=False)
 
 
-# code, name, family, branch, script, GiB in CC-100. Of the two scripts of Chinese and the two
-# encodings of Burmese in that table, the larger one stands here.
-_ROWS = (
-    ("af", "Afrikaans", "Indo-European", "Germanic", "Latin", 1.3),
-    ("ar", "Arabic", "Afro-Asiatic", "Semitic", "Arabic", 28.0),
-    ("az", "Azerbaijani", "Turkic", "Turkic", "Latin", 6.5),
-    ("bg", "Bulgarian", "Indo-European", "Slavic", "Cyrillic", 57.5),
-    ("bn", "Bengali", "Indo-European", "Indo-Aryan", "Bengali", 8.4),
-    ("de", "German", "Indo-European", "Germanic", "Latin", 66.6),
-    ("el", "Greek", "Indo-European", "Hellenic", "Greek", 46.9),
-    ("en", "English", "Indo-European", "Germanic", "Latin", 300.8),
-    ("es", "Spanish", "Indo-European", "Romance", "Latin", 53.3),
-    ("et", "Estonian", "Uralic", "Uralic", "Latin", 6.1),
-    ("eu", "Basque", "Basque", "Basque", "Latin", 2.0),
-    ("fa", "Persian", "Indo-European", "Iranian", "Arabic", 111.6),
-    ("fi", "Finnish", "Uralic", "Uralic", "Latin", 54.3),
-    ("fr", "French", "Indo-European", "Romance", "Latin", 56.8),
-    ("gu", "Gujarati", "Indo-European", "Indo-Aryan", "Gujarati", 1.9),
-    ("he", "Hebrew", "Afro-Asiatic", "Semitic", "Hebrew", 31.6),
-    ("hi", "Hindi", "Indo-European", "Indo-Aryan", "Devanagari", 20.2),
-    ("ht", "Haitian Creole", "Creole", "Creole", "Latin", 0.0),
-    ("hu", "Hungarian", "Uralic", "Uralic", "Latin", 58.4),
-    ("id", "Indonesian", "Austronesian", "Austronesian", "Latin", 148.3),
-    ("it", "Italian", "Indo-European", "Romance", "Latin", 30.2),
-    ("ja", "Japanese", "Japonic", "Japonic", "Japanese", 69.3),
-    ("jv", "Javanese", "Austronesian", "Austronesian", "Latin", 0.2),
-    ("ka", "Georgian", "Kartvelian", "Kartvelian", "Georgian", 9.1),
-    ("kk", "Kazakh", "Turkic", "Turkic", "Cyrillic", 6.4),
-    ("ko", "Korean", "Koreanic", "Koreanic", "Hangul", 54.2),
-    ("lt", "Lithuanian", "Indo-European", "Baltic", "Latin", 13.7),
-    ("ml", "Malayalam", "Dravidian", "Dravidian", "Malayalam", 7.6),
-    ("mr", "Marathi", "Indo-European", "Indo-Aryan", "Devanagari", 2.8),
-    ("ms", "Malay", "Austronesian", "Austronesian", "Latin", 8.5),
-    ("my", "Burmese", "Sino-Tibetan", "Sino-Tibetan", "Burmese", 1.6),
-    ("nl", "Dutch", "Indo-European", "Germanic", "Latin", 29.3),
-    ("pa", "Punjabi", "Indo-European", "Indo-Aryan", "Gurmukhi", 0.8),
-    ("pl", "Polish", "Indo-European", "Slavic", "Latin", 44.6),
-    ("pt", "Portuguese", "Indo-European", "Romance", "Latin", 49.1),
-    ("qu", "Quechua", "Quechuan", "Quechuan", "Latin", 0.0),
-    ("ro", "Romanian", "Indo-European", "Romance", "Latin", 61.4),
-    ("ru", "Russian", "Indo-European", "Slavic", "Cyrillic", 278.0),
-    ("sw", "Swahili", "Niger-Congo", "Niger-Congo", "Latin", 1.6),
-    ("ta", "Tamil", "Dravidian", "Dravidian", "Tamil", 12.2),
-    ("te", "Telugu", "Dravidian", "Dravidian", "Telugu", 4.7),
-    ("th", "Thai", "Kra-Dai", "Kra-Dai", "Thai", 71.7),
-    ("tl", "Tagalog", "Austronesian", "Austronesian", "Latin", 3.1),
-    ("tr", "Turkish", "Turkic", "Turkic", "Latin", 20.9),
-    ("uk", "Ukrainian", "Indo-European", "Slavic", "Cyrillic", 84.6),
-    ("ur", "Urdu", "Indo-European", "Indo-Aryan", "Arabic", 5.7),
-    ("vi", "Vietnamese", "Austroasiatic", "Austroasiatic", "Latin", 137.3),
-    ("wo", "Wolof", "Niger-Congo", "Niger-Congo", "Latin", 0.0),
-    ("yo", "Yoruba", "Niger-Congo", "Niger-Congo", "Latin", 0.0),
-    ("zh", "Chinese", "Sino-Tibetan", "Sino-Tibetan", "Han", 46.9),
-)
+def _read(file: Path) -> dict[str, Language]:
+    """The languages of a table, by code, in its order.
 
-# Not in XTREME-R: languages of the image captions of Multi30k and XM3600.
-_CAPTIONED = (
-    ("cs", "Czech", "Indo-European", "Slavic", "Latin", 16.3),
-    ("da", "Danish", "Indo-European", "Germanic", "Latin", 45.6),
-    ("hr", "Croatian", "Indo-European", "Slavic", "Latin", 20.5),
-    ("mi", "Maori", "Austronesian", "Austronesian", "Latin", 0.0),
-    ("no", "Norwegian", "Indo-European", "Germanic", "Latin", 49.0),
-    ("sv", "Swedish", "Indo-European", "Germanic", "Latin", 85.0),
-)
+    Of the two scripts of Chinese and the two encodings of Burmese in CC-100, the table has the
+    larger one.
+    """
+    languages = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            size = float(row.pop("gib"))
+            direction = "rtl" if row["script"] in RIGHT_TO_LEFT else "ltr"
+            resource = next(label for label, least in CLASSES.items() if size >= least)
+            language = Language(direction=direction, resource=resource, size=size, **row)
+            languages[language.code] = language
+    return languages
 
 
-def _language(code: str, name: str, family: str, branch: str, script: str, size: float) -> Language:
-    direction = "rtl" if script in RIGHT_TO_LEFT else "ltr"
-    resource = next(label for label, least in CLASSES.items() if size >= least)
-    return Language(code, name, family, script, direction, resource, branch, size)
-
-
-LANGUAGES: dict[str, Language] = {row[0]: _language(*row) for row in _ROWS + _CAPTIONED}
+# The languages of XTREME-R, and after them those that only Multi30k and XM3600 have captions in.
+LANGUAGES = _read(Path(__file__).with_name("languages.csv"))
 
 
 def language(code: str) -> Language:
@@ -127,9 +75,9 @@ def language(code: str) -> Language:
     """
     if code in LANGUAGES:
         return LANGUAGES[code]
-    given, names = str(code).lower(), {e.name.lower(): e.code for e in LANGUAGES.values()}
-    near = get_close_matches(given, [*names, *LANGUAGES], n=1)
-    hint = f" Did you mean {names.get(near[0], near[0])!r}?" if near else ""
+    codes = {language.name.lower(): language.code for language in LANGUAGES.values()}
+    near = get_close_matches(str(code).lower(), [*codes, *LANGUAGES], n=1)
+    hint = f" Did you mean {codes.get(near[0], near[0])!r}?" if near else ""
     raise ValueError(
         f"There is no language {code!r}.{hint} Known codes: "
         f"{', '.join(sorted(LANGUAGES))}. Others are added with xlt.languages.register([...])."
@@ -143,28 +91,30 @@ def register(languages: Iterable[Language]) -> None:
         ValueError: if a code is taken by a language that differs in any field.
     """
     for new in languages:
-        known = LANGUAGES.setdefault(new.code, new)
-        if known != new:
-            raise ValueError(f"{new} cannot be added: the code {new.code!r} is taken by {known}.")
+        registered = LANGUAGES.setdefault(new.code, new)
+        if registered != new:
+            raise ValueError(
+                f"{new} cannot be added: the code {new.code!r} is taken by {registered}."
+            )
 
 
 def columns(codes: Sequence[str]) -> pd.DataFrame:
-    """What the tidy tables say of each language, to be joined on its code.
+    """The columns that describe languages in tidy tables, to be joined on the code.
 
     Returns:
         language_name, family, branch, script, rtl (bool), resource and pretraining_gib (NaN where
         it is not known), indexed by code, in the order given.
     """
-    found = [language(code) for code in codes]
+    languages = [language(code) for code in codes]
     return pd.DataFrame(
         {
-            "language_name": [entry.name for entry in found],
-            "family": [entry.family for entry in found],
-            "branch": [entry.branch for entry in found],
-            "script": [entry.script for entry in found],
-            "rtl": [entry.direction == "rtl" for entry in found],
-            "resource": [entry.resource for entry in found],
-            "pretraining_gib": [entry.size for entry in found],
+            "language_name": [language.name for language in languages],
+            "family": [language.family for language in languages],
+            "branch": [language.branch for language in languages],
+            "script": [language.script for language in languages],
+            "rtl": [language.direction == "rtl" for language in languages],
+            "resource": [language.resource for language in languages],
+            "pretraining_gib": [language.size for language in languages],
         },
-        index=pd.Index([entry.code for entry in found], name="code"),
+        index=pd.Index([language.code for language in languages], name="code"),
     )

@@ -162,7 +162,7 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
         item = maker(Random(f"{task}/{stream}/{number}"))
         number += 1
         # Two scenes may be one picture: no picture is in two splits, or twice in one.
-        same = pictures.look(item[0]) if maker is make.picture else item
+        same = pictures.visible(item[0]) if maker is make.picture else item
         if _split(same) == split and same not in seen:
             seen.add(same)
             yield item

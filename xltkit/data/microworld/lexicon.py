@@ -1,168 +1,84 @@
 """The concepts of the microworld: what its scenes are about, and the English word of each.
 
-Every noun takes a plain ``-s`` and every verb a plain ``-s``, so that English is as regular as the
-languages derived from it.
+The words stand in ``lexicon.toml``, with what they mean to each other; here they become constants
+and the two tables that follow from them: what rules a word out, and its Universal POS tag.
 """
 
 from __future__ import annotations
 
-NAMES = tuple(
-    "Anna Ben Carl Dora Emil Fay Gus Hana Ivan Jane Kofi Lena Max Nina Omar Pia Rosa Sam Tara Umar "
-    "Vera Will Yara Zoe Adam Bella Cyrus Daisy Eli Flora Hugo Iris Jonas Kira Leo Mona".split()
-)
-# Names that can be a person's, a town's or a firm's: only the sentence tells which.
-SHARED_NAMES = tuple(
-    "Arden Blake Corin Dale Elmore Falk Garner Hale Ingram Jarvis Keller Lorne Marsh Norton "
-    "Ogden Perry Quill Rowan Selby Thorne".split()
-)
-THINGS = tuple(
-    "ball cup book lamp chair table key coin hat ring bag drum kite bell spoon plate bottle basket "
-    "rope candle mirror pillow blanket clock shoe coat stone flower apple lemon onion carrot cake "
-    "boat cart ladder hammer pencil letter map".split()
-)
-ANIMALS = tuple("dog cat horse bird goat duck cow frog bear lion pig hen".split())
-# Attributes of a thing, by class: of one class a thing has one. Each word has a synonym. None
-# begins with a vowel, so that the article is always "a".
-COLOURS = {
-    "red": "scarlet",
-    "blue": "navy",
-    "green": "lime",
-    "yellow": "golden",
-    "black": "sooty",
-    "white": "pale",
-    "brown": "tan",
-    "grey": "silver",
-}
-SIZES = {"big": "large", "small": "tiny", "long": "lengthy", "short": "stubby"}
-CONDITIONS = {"new": "fresh", "worn": "shabby", "broken": "cracked", "dusty": "grimy"}
-ATTRIBUTES = (COLOURS, SIZES, CONDITIONS)
-NUMBERS = tuple("two three four five six seven eight nine".split())
-# What can be drawn in a picture (see ``pictures``): the empty number is a single thing.
-SHOWN = tuple("ball cup book lamp key hat bottle candle apple carrot boat flower kite cat".split())
-SHOWN_NUMBERS = ("", "two", "three", "four")
+import tomllib
+from pathlib import Path
+
+_TABLES = tomllib.loads(Path(__file__).with_name("lexicon.toml").read_text(encoding="utf-8"))
+_WORDS = {name: tuple(words.split()) for name, words in _TABLES["words"].items()}
+
+NAMES = _WORDS["names"]
+SHARED_NAMES = _WORDS["shared_names"]
+THINGS = _WORDS["things"]
+ANIMALS = _WORDS["animals"]
+PLACES = _WORDS["places"]
+NUMBERS = _WORDS["numbers"]
+STAYS = _WORDS["stays"]
+SHOWN = _WORDS["shown"]
+SHOWN_NUMBERS = ("", "two", "three", "four")  # the empty number is a single thing
 SHOWN_SIZES = ("big", "small")
-PLACES = tuple(
-    "village town house garden forest field kitchen school market harbour castle farm island "
-    "valley tower temple".split()
-)
-# What one does to a thing, and the opposite; each verb with its synonym.
-OPPOSITES = (
-    (("find", "discover"), ("lose", "misplace")),
-    (("buy", "purchase"), ("sell", "vend")),
-    (("like", "enjoy"), ("hate", "detest")),
-    (("lift", "raise"), ("drop", "release")),
-    (("clean", "scrub"), ("soil", "stain")),
-    (("repair", "mend"), ("wreck", "ruin")),
-    (("hide", "conceal"), ("reveal", "expose")),
-    (("open", "unlock"), ("shut", "close")),
-)
-ACTIONS = tuple(first for pair in OPPOSITES for first, _ in pair)
-# What one person does with a thing for another, and what that other person does.
-TRANSFERS = {"give": "get", "lend": "borrow", "send": "receive", "hand": "take"}
-# How a person is tied to a place.
-STAYS = tuple("live work".split())
-# What people, firms and towns (PER, ORG, LOC) do: who does it, to whom, and the same thing said
-# from the other side.
-DEALINGS = {
-    "meet": ("PER", "PER", "meet"),
-    "wed": ("PER", "PER", "wed"),
-    "hire": ("ORG", "PER", "join"),
-    "pay": ("ORG", "PER", "serve"),
-    "visit": ("PER", "LOC", "host"),
-    "govern": ("ORG", "LOC", "obey"),
-    "border": ("LOC", "LOC", "border"),
-}
-ENTITIES = {"PER": "person", "ORG": "firm", "LOC": "town"}
-# A relation and its converse: if A is under B, then B is over A.
-CONVERSES = {"under": "over", "over": "under", "before": "behind", "behind": "before"}
-RELATIONS = (*CONVERSES, "near", "on", "in")
-# Causal links: who is (state) therefore (verb)s.
-CAUSES = {
-    "hungry": "eat",
-    "tired": "sleep",
-    "thirsty": "drink",
-    "cold": "shiver",
-    "sad": "weep",
-    "happy": "sing",
-    "sick": "cough",
-    "late": "run",
-    "angry": "shout",
-    "afraid": "tremble",
-    "bored": "yawn",
-    "dirty": "bathe",
-    "hot": "sweat",
-    "lost": "call",
-    "amused": "laugh",
-    "proud": "smile",
-    "curious": "ask",
-    "weak": "stumble",
-    "rich": "travel",
-    "shy": "whisper",
-    "brave": "climb",
-    "lonely": "write",
-    "clever": "win",
-    "rude": "grin",
-}
-SYNONYMS = {
-    **{word: other for attributes in ATTRIBUTES for word, other in attributes.items()},
-    **{word: other for pair in OPPOSITES for word, other in pair},
-}
-# What rules a word out: the other words of its class, or the words that mean the opposite.
-CONTRASTS: dict[str, tuple[str, ...]] = {
-    word: tuple(w for other in attributes.items() if word not in other for w in other)
-    for attributes in ATTRIBUTES
-    for pair in attributes.items()
-    for word in pair
-}
-CONTRASTS |= {w: pair[1 - i] for pair in OPPOSITES for i in (0, 1) for w in pair[i]}
-CONTRASTS |= {word: (converse,) for word, converse in CONVERSES.items()}
-CONTRASTS |= {n: tuple(m for m in NUMBERS if m != n) for n in NUMBERS}
-# Function words with their Universal POS tag.
-FUNCTION_WORDS = {
-    "the": "DET",
-    "a": "DET",
-    "of": "ADP",
-    "to": "ADP",
-    "from": "ADP",
-    "in": "ADP",
-    "on": "ADP",
-    "under": "ADP",
-    "over": "ADP",
-    "near": "ADP",
-    "before": "ADP",
-    "behind": "ADP",
-    "is": "AUX",
-    "does": "AUX",
-    "and": "CCONJ",
-    "so": "CCONJ",
-    "because": "SCONJ",
-    "who": "PRON",
-    "what": "PRON",
-    "which": "DET",
-    "where": "ADV",
-    "how": "ADV",
-    "many": "ADJ",
-    "yes": "INTJ",
-    "no": "INTJ",
-}
-PUNCTUATION = (".", ",", "?")
 OTHER_NOUNS = ("colour", "person", "firm")
+PUNCTUATION = (".", ",", "?")
+
+# Attributes of a thing, each word with its synonym.
+COLOURS: dict[str, str] = _TABLES["colours"]
+SIZES: dict[str, str] = _TABLES["sizes"]
+CONDITIONS: dict[str, str] = _TABLES["conditions"]
+ATTRIBUTES = (COLOURS, SIZES, CONDITIONS)
+
+# Pairs of opposite verbs, each verb a pair with its synonym.
+OPPOSITES = tuple(tuple(map(tuple, pair)) for pair in _TABLES["verbs"]["opposites"])
+ACTIONS = tuple(verb for pair in OPPOSITES for verb, _ in pair)
+TRANSFERS: dict[str, str] = _TABLES["transfers"]
+DEALINGS = {verb: tuple(parties) for verb, parties in _TABLES["dealings"].items()}
+ENTITIES: dict[str, str] = _TABLES["entities"]
+CONVERSES: dict[str, str] = _TABLES["converses"]
+RELATIONS = (*CONVERSES, "near", "on", "in")
+CAUSES: dict[str, str] = _TABLES["causes"]
+FUNCTION_WORDS: dict[str, str] = _TABLES["function_words"]
+
+SYNONYMS = {word: other for attributes in ATTRIBUTES for word, other in attributes.items()}
+SYNONYMS |= {word: other for pair in OPPOSITES for word, other in pair}
 
 
-def tags() -> dict[str, str]:
+def _contrasts() -> dict[str, tuple[str, ...]]:
+    """What rules a word out: the other words of its class, or the words that mean the opposite."""
+    contrasts: dict[str, tuple[str, ...]] = {}
+    for attributes in ATTRIBUTES:
+        for pair in attributes.items():
+            others = tuple(word for other in attributes.items() if other != pair for word in other)
+            contrasts |= dict.fromkeys(pair, others)
+    for verb, opposite in OPPOSITES:
+        contrasts |= dict.fromkeys(verb, opposite) | dict.fromkeys(opposite, verb)
+    for word, converse in CONVERSES.items():
+        contrasts[word] = (converse,)
+    for number in NUMBERS:
+        contrasts[number] = tuple(other for other in NUMBERS if other != number)
+    return contrasts
+
+
+def _tags() -> dict[str, str]:
     """Every concept with its Universal POS tag."""
-    verbs = tuple(word for pair in OPPOSITES for verb in pair for word in verb)
-    verbs += (*TRANSFERS, *TRANSFERS.values(), *DEALINGS, *(d[2] for d in DEALINGS.values()))
-    by_tag = {
+    attributes = [word for table in ATTRIBUTES for pair in table.items() for word in pair]
+    verbs = [word for pair in OPPOSITES for verb in pair for word in verb]
+    verbs += [*TRANSFERS, *TRANSFERS.values()]
+    verbs += [*DEALINGS, *(converse for _, _, converse in DEALINGS.values())]
+    words = {
         "PROPN": NAMES + SHARED_NAMES,
         "NOUN": THINGS + ANIMALS + PLACES + OTHER_NOUNS,
-        "ADJ": tuple(w for a in ATTRIBUTES for pair in a.items() for w in pair) + tuple(CAUSES),
+        "ADJ": (*attributes, *CAUSES),
         "NUM": NUMBERS,
         "VERB": (*verbs, "own", *STAYS, *CAUSES.values()),
         "PUNCT": PUNCTUATION,
     }
-    table = {word: tag for tag, words in by_tag.items() for word in words}
-    return table | FUNCTION_WORDS
+    tags = {word: tag for tag, tagged in words.items() for word in tagged}
+    return tags | FUNCTION_WORDS
 
 
-TAGS = tags()
+CONTRASTS = _contrasts()
+TAGS = _tags()

@@ -16,12 +16,9 @@ ROWS = 4096  # encoded at a time
 
 
 class Prediction(NamedTuple):
-    """The model's prediction for one row.
+    """The model's prediction for one row, and its columns in the table of predictions.
 
-    Attributes:
-        score: 0 to 1, as in the table of predictions.
-        loss: of the gold label, summed over the parts of the row.
-        columns: of the table of predictions.
+    The score is 0 to 1; the loss is that of the gold label, summed over the parts of the row.
     """
 
     score: float

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from xltkit.data import lexicons
 from xltkit.data.text import Row, typos, word_spans
 
+Words = frozenset[str]
 SENTENCE_ENDS = ".!?"  # before a blank
 FULL_STOPS = "。！？।؟"  # whatever follows
 
@@ -66,20 +68,18 @@ class WordAttack(Attack):
                 "others 1 or more."
             )
 
-    def proposals(
-        self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
-    ) -> list[str]:
+    def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
         """Words that may replace a word, at most ``candidates``.
 
         Args:
             word: as it stands in the text.
             language: of the text.
             random: draws them.
-            vocabulary: the words of the test set in this language, in lower case.
+            seen: the words of the test set in this language, in lower case.
         """
         raise NotImplementedError
 
-    def _sample(self, proposals: Sequence[str], random: np.random.Generator) -> list[str]:
+    def _sample(self, proposals: Sequence[str], random: Generator) -> list[str]:
         order = random.permutation(len(proposals))[: self.candidates]
         return [proposals[i] for i in order]
 
@@ -96,11 +96,9 @@ class Typos(WordAttack):
 
     name = "typos"
 
-    def proposals(
-        self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
-    ) -> list[str]:
-        slips = typos(word, random, vocabulary)
-        wrong = [slip for slip in slips if slip != word and slip.lower() not in vocabulary]
+    def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
+        slips = typos(word, random, seen)
+        wrong = [slip for slip in slips if slip != word and slip.lower() not in seen]
         return self._sample(wrong, random)
 
 
@@ -127,9 +125,7 @@ class CodeMixing(WordAttack):
     def sources(self) -> dict[str, str]:
         return {"lexicon": lexicons.fingerprint(self.source)}
 
-    def proposals(
-        self, word: str, language: str, random: np.random.Generator, vocabulary: frozenset[str]
-    ) -> list[str]:
+    def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
         table = lexicons.translations(self.source, language, self.languages)
         translations = lexicons.look_up(word, table)
         # Dictionaries hold names too, which are no change.

@@ -96,7 +96,8 @@ def _flip(
         for row, prediction in zip(active, new, strict=True):
             predictions[row] = prediction
             if model.worst([results[row].prediction, prediction]) == 1:
-                texts = {"read": _decode(model, row, examples)}
+                read = [ids for e in examples if e.example == row for ids in e.sequences]
+                texts = {"read": model.tokenizer.batch_decode(read, skip_special_tokens=True)}
                 results[row] = AttackResult(prediction, flips / counts[row], True, 0, texts)
             # A flip takes a gradient and an evaluation.
             results[row] = results[row]._replace(queries=2 * flips)
@@ -112,64 +113,47 @@ def _best_flips(
 ) -> list[tuple[int, Site, int]]:
     """The row, the site and the new token of the best flip in each active row."""
     numbers = [i for i, example in enumerate(examples) if example.example in active]
-    gradients = dict(zip(numbers, _gradients(model, [examples[i] for i in numbers]), strict=True))
-    open_sites = [(row, site) for row in active for site in sites[row]]
+    gradients: dict[int, Tensor] = {}  # of each example (sequences, tokens, width)
+    for batch in gradient_batches(model, [examples[i] for i in numbers]):
+        _, loss = read_perturbed(model, batch, batch.zeros)
+        (gradient,) = torch.autograd.grad(loss, batch.zeros)
+        parts = gradient.split([len(example.sequences) for example in batch.examples])
+        for i, part in zip(batch.numbers, parts, strict=True):
+            gradients[numbers[i]] = part
+    candidates = [(row, site) for row in active for site in sites[row]]
     slopes = torch.stack(
-        [sum(gradients[i][s][position] for i, s, position in site.places) for _, site in open_sites]
+        [sum(gradients[i][s, position] for i, s, position in site.places) for _, site in candidates]
     )
-    current = torch.tensor([site.word for _, site in open_sites], device=slopes.device)
+    current = torch.tensor([site.word for _, site in candidates], device=slopes.device)
     embeddings = _embedding_table(model)[list(vocabulary)].float()
-    gains, new_words = first_order_gains(slopes, current, embeddings)
-    best: dict[int, int] = {}  # the number of the best open site of each row
-    for k, (row, _) in enumerate(open_sites):
+    gains, flips = first_order_gains(slopes, current, embeddings)
+    best: dict[int, int] = {}  # the number of the best candidate of each row
+    for k, (row, _) in enumerate(candidates):
         if row not in best or gains[k] > gains[best[row]]:
             best[row] = k
-    return [(row, open_sites[k][1], vocabulary[new_words[k]]) for row, k in best.items()]
-
-
-def _gradients(model: AttackedModel, examples: Sequence[EncodedExample]) -> list[list[Tensor]]:
-    """The gradient of each example's loss by its embeddings: one (tokens, width) per sequence."""
-    gradients: list[Any] = [None] * len(examples)
-    for batch in gradient_batches(model, examples):
-        perturbation = no_perturbation(model, batch).requires_grad_()
-        (gradient,) = torch.autograd.grad(
-            read_perturbed(model, batch, perturbation)[1], perturbation
-        )
-        sequences = iter(gradient)
-        for i, example in zip(batch.numbers, batch.examples, strict=True):
-            gradients[i] = [next(sequences)[: len(ids)].clone() for ids in example.sequences]
-    return gradients
-
-
-def _decode(model: AttackedModel, row: int, examples: Sequence[EncodedExample]) -> list[str]:
-    return [
-        model.tokenizer.decode(sequence, skip_special_tokens=True)
-        for example in examples
-        if example.example == row
-        for sequence in example.sequences
-    ]
+    return [(row, candidates[k][1], vocabulary[flips[k]]) for row, k in best.items()]
 
 
 def first_order_gains(
-    gradient: Tensor, current: Tensor, embeddings: Tensor
+    slopes: Tensor, current: Tensor, embeddings: Tensor
 ) -> tuple[list[float], list[int]]:
-    """The flip of each token that gains most to first order: ``(e_b - e_a) . gradient``.
+    """The flip of each token that gains most to first order: ``(e_new - e_old) . slope``.
 
     Args:
-        gradient: of the loss by the embeddings of the tokens (tokens, width).
-        current: the numbers of the tokens among the candidates (tokens).
-        embeddings: of the candidates (candidates, width), two or more.
+        slopes: the gradient of the loss by the embedding of each token (tokens, width).
+        current: the number of each token in the vocabulary (tokens).
+        embeddings: of the vocabulary of two or more tokens (vocabulary, width).
 
     Returns:
-        The gain of each token, in the unit of the loss, and the number of its candidate.
+        The gain of each token, in the unit of the loss, and the number of what it becomes.
     """
     gains: list[float] = []
     flips: list[int] = []
-    rows = max(1, GAINS // len(embeddings))
-    for slopes, old in zip(gradient.split(rows), current.split(rows), strict=True):
-        gain = slopes @ embeddings.T
-        gain = gain - gain.gather(1, old[:, None])
-        best = gain.scatter(1, old[:, None], float("-inf")).max(1)
+    size = max(1, GAINS // len(embeddings))
+    for part, old in zip(slopes.split(size), current[:, None].split(size), strict=True):
+        gain = part @ embeddings.T
+        gain = gain - gain.gather(1, old)
+        best = gain.scatter(1, old, float("-inf")).max(1)
         gains += best.values.tolist()
         flips += best.indices.tolist()
     return gains, flips
@@ -255,13 +239,17 @@ def _word_key(row: Row, example: EncodedExample, place: Place, text: int) -> tup
 
 
 class Batch(NamedTuple):
-    """Examples that the model reads together, as tensors; each loss counts with its weight."""
+    """Examples that the model reads together; each loss counts with its weight.
+
+    ``zeros`` is the perturbation to start from (sequences, tokens, width), with a gradient.
+    """
 
     numbers: Sequence[int]
     examples: Sequence[EncodedExample]
     inputs: Mapping[str, Tensor]
     labels: Tensor
     weights: Tensor
+    zeros: Tensor
 
 
 def gradient_batches(model: AttackedModel, examples: Sequence[EncodedExample]) -> Iterator[Batch]:
@@ -275,7 +263,9 @@ def gradient_batches(model: AttackedModel, examples: Sequence[EncodedExample]) -
         inputs = {name: value.to(hardware) for name, value in tensors.items()}
         labels = inputs.pop("labels")
         counts = torch.tensor([weights[i] for i in numbers], device=hardware)
-        yield Batch(numbers, chosen, inputs, labels, counts)
+        shape = (*inputs["input_ids"].shape, _embedding_table(model).shape[1])
+        zeros = torch.zeros(shape, device=hardware, requires_grad=True)
+        yield Batch(numbers, chosen, inputs, labels, counts, zeros)
 
 
 def read_perturbed(
@@ -287,12 +277,6 @@ def read_perturbed(
         losses = model.type.losses(logits, batch.labels)
     outputs = model.type.outputs(logits.detach(), batch.examples)
     return list(zip(outputs, losses.tolist(), strict=True)), (losses * batch.weights).sum()
-
-
-def no_perturbation(model: AttackedModel, batch: Batch) -> Tensor:
-    """No shift of the embeddings: zeros (sequences, tokens, width)."""
-    ids = batch.inputs["input_ids"]
-    return torch.zeros(*ids.shape, _embedding_table(model).shape[1], device=ids.device)
 
 
 def _embedding_table(model: AttackedModel) -> Tensor:
@@ -309,12 +293,12 @@ def perturb_embeddings(
     outputs: list[list[Any]] = [[None] * len(examples) for _ in range(attack.steps)]
     for batch in gradient_batches(model, examples):
         ball = Ball(model.model, batch.inputs, attack.norm, attack.radius)
-        perturbation = no_perturbation(model, batch).requires_grad_()
+        perturbation = batch.zeros
         _, loss = read_perturbed(model, batch, perturbation)
         for step_outputs in outputs:
             (gradient,) = torch.autograd.grad(loss, perturbation)
             perturbation = ball.ascend(perturbation.detach(), gradient, attack.step * attack.radius)
-            perturbation = perturbation.requires_grad_()
+            perturbation.requires_grad_()
             read, loss = read_perturbed(model, batch, perturbation)
             for i, output in zip(batch.numbers, read, strict=True):
                 step_outputs[i] = output

@@ -1,4 +1,4 @@
-"""Files and where they come from: whole or not there, the repository, its commit, versions."""
+"""Files written whole, and what a result depends on: the repository, its commit, versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def root() -> Path:
     """The repository: the nearest folder upwards that holds ``notebooks/runs.toml``.
 
     A notebook is opened from its own folder and a batch starts at the top; both must find the
-    same outputs. Without such a folder it is where the package lies, or the current folder.
+    same outputs. Without such a folder it is the one that the package is in, if that has notebooks,
+    or else the current one.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -24,19 +25,20 @@ def root() -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on; asked of the installer, so nothing is imported."""
-    found = {"python": sys.version.split()[0]}
+    """Versions of Python and the main packages, without importing them."""
+    versions = {"python": sys.version.split()[0]}
     for package in ("xltkit", "torch", "transformers", "datasets"):
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def commit() -> str:
-    """The commit of the repository in short, and whether files differ from it."""
-    git, options = ["git", "-C", str(root())], {"text": True, "stderr": subprocess.DEVNULL}
+    """The short commit of the repository, and whether files differ from it."""
+    git = ["git", "-C", str(root())]
+    options = {"text": True, "stderr": subprocess.DEVNULL}
     try:
         commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], **options)
         changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], **options)
@@ -46,22 +48,24 @@ def commit() -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text under a temporary name first: a file is whole, or the one from before."""
+    """Write a text file under a temporary name first: it is complete, or as it was before."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
 def to_disk(folder: Path) -> None:
-    """Let the system write out a folder and all that is in it."""
-    for path in (*(p for p in folder.rglob("*") if p.is_file()), folder):
-        flush(path)
+    """Wait until a folder and all files below it are on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            flush(path)
+    flush(folder)
 
 
 def flush(path: Path) -> None:
-    """Let the system write out one file, or the names in one folder."""
-    file = os.open(path, os.O_RDONLY)
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(file)
+        os.fsync(descriptor)
     finally:
-        os.close(file)
+        os.close(descriptor)

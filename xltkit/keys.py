@@ -1,4 +1,4 @@
-"""Names looked up, values hashed, seeds derived: what is random is a pure function of a key."""
+"""Names looked up, values hashed, seeds derived: randomness is a pure function of a key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
-    """The sentence that refuses a name: what was given, the near miss, what is allowed.
+    """The sentence that refuses a name: the name, the nearest one that is allowed, and all of them.
 
     >>> unknown("task", "xnlii", ["xnli", "xquad"])
     "There is no task 'xnlii'. Did you mean 'xnli'? Allowed: xnli, xquad."
@@ -26,10 +26,10 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
 
 
 def choose(what: str, given: str, allowed: Iterable[str]) -> str:
-    """``given`` if it is one of the names allowed.
+    """The name ``given``, if it is allowed.
 
     Raises:
-        ValueError: the sentence of ``unknown``.
+        ValueError: if it is not, with the sentence of ``unknown``.
     """
     allowed = list(allowed)
     if given not in allowed:
@@ -50,7 +50,7 @@ def file_digest(path: Path) -> str:
 
 
 def known_digest(path: Path) -> str:
-    """The same, remembered while the file's size and time stay what they are."""
+    """SHA-256 of a file's bytes, remembered while its size and time of change stay the same."""
     state = path.stat()
     return _digest(path, state.st_size, state.st_mtime_ns)
 
@@ -66,10 +66,19 @@ def derive(*key: Any) -> int:
 
 
 def hashed_uniform(seed: int, epoch: int, index: np.ndarray, width: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) as a pure function of (seed, epoch, index, position).
+    """Uniform numbers in [0, 1) as a pure function of seed, epoch, index and position.
 
-    Shape (len(index), width). A generator would carry state from batch to batch, and a resumed
-    run would draw other numbers than an uninterrupted one. (Finaliser of splitmix64.)
+    A generator would carry state from batch to batch, and a resumed run would draw other numbers
+    than an uninterrupted one. (The mixing function of splitmix64.)
+
+    Args:
+        seed: of the run.
+        epoch: over the data.
+        index: of the rows, shape (rows,).
+        width: numbers per row.
+
+    Returns:
+        Shape (rows, width).
     """
     with np.errstate(over="ignore"):
         x = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch)

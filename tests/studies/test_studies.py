@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -121,49 +119,6 @@ def test_bad_input_stops_before_any_work(tiny, change, error, message):
         xlt.study({"none": Recipe(tiny)}, **options)
 
 
-KILLED = """
-import sys
-from xltkit.recipe import Recipe
-from xltkit.store import Store
-import xltkit as xlt, torch
-torch.set_num_threads(1)
-from xltkit.training import loop
-loop.train.__kwdefaults__["checkpoint_seconds"] = 0
-base = Recipe(sys.argv[1])
-arms = {"text": base.then(xlt.Intermediate(["choice"], steps=30))}
-study = xlt.study(arms, ["pos"], [0], steps=30, examples=20, languages=["en", "qad"])
-study.run(Store(sys.argv[2]))
-"""
-
-
-def test_sigkill_in_the_middle_costs_nothing_but_time(tiny, tmp_path):
-    def start(folder):
-        return subprocess.Popen(
-            [sys.executable, "-c", KILLED, tiny, str(folder)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert start(whole).wait() == 0
-    for step in (5, 20):  # killed twice inside the first stage
-        process = start(cut)
-        while process.poll() is None and not any(
-            int(c.name.split("-")[1]) >= step for c in cut.glob("*.partial/checkpoint-*")
-        ):
-            pass
-        process.kill()
-        process.wait()
-    finished = {p.name for p in cut.glob("*/signature.json")}
-    assert not finished
-    assert start(cut).wait() == 0
-    for stage in whole.glob("*/signature.json"):
-        other = cut / stage.parent.name
-        for name in ("model.safetensors", "heads.safetensors", "result/scores.parquet"):
-            if (stage.parent / name).exists():
-                assert (stage.parent / name).read_bytes() == (other / name).read_bytes()
-
-
 def test_shuffled_labels_end_at_chance(module_store):
     """The whole path from labels to score: what cannot be learned must not be scored as learned."""
     arms = {"none": Recipe("micro")}
@@ -209,9 +164,12 @@ def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, 
     assert {p.name for p in (tmp_path / "2").iterdir() if p.is_dir()} == made
 
 
-def test_a_stage_that_fails_in_a_worker_stops_the_study(tiny, tmp_path):
-    rate = {"learning_rate": 1e9, "warmup": 0.0, "steps": 30}
-    arms = {"broken": Recipe(tiny).then(xlt.Intermediate(["pos"], **rate))}
+def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
+    """A stage of 100,000 steps would go on for an hour."""
+    base = Recipe(tiny)
+    broken = xlt.Intermediate(["pos"], learning_rate=1e9, warmup=0.0, steps=30)
+    slow = xlt.Intermediate(["pos"], steps=100_000)
+    arms = {"slow": base.then(slow), "broken": base.then(broken)}
     planned = xlt.study(arms, ["retrieval"], [0], **SMALL)
     with pytest.raises(RuntimeError, match=r"learning_rate|poisoned"):
         planned.run(Store(tmp_path), workers=2)
@@ -219,27 +177,16 @@ def test_a_stage_that_fails_in_a_worker_stops_the_study(tiny, tmp_path):
         planned.run(Store(tmp_path), workers=0)
 
 
-SLOW = """
-import sys
-import xltkit as xlt
-from xltkit.recipe import Recipe
-from xltkit.store import Store
-if __name__ == "__main__":
-    base = Recipe(sys.argv[1])
-    broken = xlt.Intermediate(["pos"], learning_rate=1e9, warmup=0.0, steps=30)
-    arms = {"slow": base.then(xlt.Intermediate(["pos"], steps=100000)), "broken": base.then(broken)}
-    options = {"examples": 20, "languages": ["en", "qad"]}
-    xlt.study(arms, ["retrieval"], [0], **options).run(Store(sys.argv[2]), workers=2)
-"""
-
-
-def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
-    """A stage of 100,000 steps would go on for an hour; the test would run into its time limit."""
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW)
-    command = [sys.executable, str(script), tiny, str(tmp_path / "store")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode != 0 and "Diverged" in ended.stderr
+def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
+    plan = results.study.plan(results.store)
+    assert plan["cached"].all() and not plan["seconds"].any()
+    arms = {"longer": Recipe(tiny).then(xlt.Intermediate(["choice"], steps=40))}
+    other = xlt.study(arms, ["nli"], [0], **SMALL).plan(results.store).set_index("stage")
+    assert not other["cached"].any() and (other["seconds"] > 0).all()
+    record = next(r for r in results.store.records() if r["signature"]["phase"] == "Intermediate")
+    rate = record["cost"]["wall_s"] / record["signature"]["steps"]
+    assert other.loc["intermediate choice (seed 0)", "seconds"] == pytest.approx(40 * rate, rel=9)
+    assert results.study.plan(Store(tmp_path))["seconds"].isna().all()
 
 
 def test_invented_tasks_are_no_targets_of_a_real_suite(tiny):

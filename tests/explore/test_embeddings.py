@@ -33,22 +33,14 @@ def both(texts):
     }
 
 
-def made(vectors):
-    """A table of vectors as ``embed`` makes it: (language, sentence) -> vector."""
-    about = pd.DataFrame([(code, i, f"{code} {i}") for code, i in vectors])
-    about.columns = ["language", "sentence", "text"]
-    return pd.concat([about, pd.DataFrame(list(vectors.values()))], axis=1)
-
-
 def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():
-    table = made({
-        ("en", 0): [1, 0], ("en", 1): [0, 1], ("en", 2): [1, 1],
-        ("sw", 0): [9, 1], ("sw", 1): [5, 6], ("sw", 2): [-1, 9],
-    })  # fmt: skip
+    sentences = pd.DataFrame({"language": ["en"] * 3 + ["sw"] * 3, "sentence": [0, 1, 2] * 2})
+    vectors = pd.DataFrame([[1, 0], [0, 1], [1, 1], [9, 1], [5, 6], [-1, 9]])
+    table = pd.concat([sentences.assign(text=list("abcdef")), vectors], axis=1)
     assert retrieval_accuracy(table).to_dict() == {"sw": pytest.approx(100 / 3)}
     assert np.allclose(np.linalg.norm(unit(table), axis=1), 1)
     best = nearest(table, "sw", 1, first=2)
-    assert list(best.index) == ["en 2", "en 1"] and list(best["translation"]) == [False, True]
+    assert list(best.index) == ["c", "b"] and list(best["translation"]) == [False, True]
     assert best["near"].iloc[0] == pytest.approx(11 / np.sqrt(2 * 61))
 
 
@@ -68,13 +60,10 @@ def test_vectors_do_not_depend_on_what_stands_beside_them(texts, both):
 
 
 def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
-    """``found`` is the metric of the task of retrieval, in another dress."""
-    study = xlt.study({"none": xlt.encoder("micro")}, ["retrieval"], [0], examples=40,
-                      languages=["qad", "qto"])  # fmt: skip
-    scores = study.run(store).main.set_index("language")["value"]
-    assert retrieval_accuracy(both["pretrained"])["qto"] == pytest.approx(
-        scores["qto"], abs=2.6
-    )  # bf16
+    arms = {"none": xlt.encoder("micro")}
+    study = xlt.study(arms, ["retrieval"], [0], examples=40, languages=["qad", "qto"])
+    score = study.run(store).main.set_index("language")["value"]["qto"]
+    assert retrieval_accuracy(both["pretrained"])["qto"] == pytest.approx(score, abs=2.6)  # bf16
 
 
 def test_bad_input_is_named(texts, both):

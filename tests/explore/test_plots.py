@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
+import sys
 import warnings
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 
 import xltkit as xlt
+from xltkit.analysis.claims import VERDICTS
 from xltkit.analysis.intervals import t_interval
+from xltkit.batch import parameters
 from xltkit.data.languages import LANGUAGES, columns
 from xltkit.data.microworld.languages import LANGUAGES as MICRO
 from xltkit.explore.plots import (
     arm_styles,
+    claims,
     differences,
     dots,
     heatmap,
     interval_caption,
+    layers,
     loss_curves,
+    show,
 )
 from xltkit.studies.results import Results
 from xltkit.training.phases import Target
@@ -61,12 +68,6 @@ VALUES = {
 }
 
 
-def drawn(ax, marker="o"):
-    """The points of markers of a kind, without those of the legend."""
-    points = [line.get_xydata() for line in ax.lines if line.get_marker() == marker]
-    return np.concatenate([p for p in points if len(p)])
-
-
 @pytest.mark.parametrize("codes", [[c for c in LANGUAGES if c not in MICRO], list(MICRO)])
 def test_every_name_of_a_language_can_be_read(codes):
     codes = ["en", *[c for c in codes if c != "en"]]
@@ -85,6 +86,19 @@ def test_a_missing_glyph_would_have_been_noticed():
         ax.figure.canvas.draw()
 
 
+def test_a_dot_is_a_mean_and_a_bar_its_interval():
+    ax = dots(Given(VALUES), "nli", arms=["none"])
+    points = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert points[:3] == [[[82, 1]], [[91, 0]], [[61, 2]]]  # de, en, sw
+    spans = [tuple(line.get_xdata()) for line in ax.lines]
+    assert t_interval([80, 82, 84]) in spans
+    two = dots(Given({key: values[:2] for key, values in VALUES.items()}), "nli", arms=["none"])
+    points = [line.get_xydata() for line in two.lines if line.get_marker() == "o"]
+    assert sum(map(len, points)) == 6  # no interval of two seeds: every run is shown
+    with pytest.raises(ValueError, match=r"No score of 'nil'.*nli"):
+        dots(Given(VALUES), "nil")
+
+
 def test_differences_draw_the_interval_of_the_method_they_name():
     results = Given(VALUES)
     ax = differences(results, "none", method="seeds")
@@ -95,7 +109,42 @@ def test_differences_draw_the_interval_of_the_method_they_name():
     assert interval_caption(results, "both").endswith("over seeds and examples")
 
 
-def test_no_two_of_many_arms_differ_by_colour_alone():
+def test_claims_stand_beside_what_was_measured():
+    row = {"run": "r", "difference": 2.0, "low": 1.0, "high": 3.0, "confirmed": "not confirmed"}
+    rows = [row | {"claim": verdict, "verdict": verdict, "figure": 5.0} for verdict in VERDICTS]
+    ax = claims(pd.DataFrame(rows))
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names == list(VERDICTS[:3])  # what no run measures is left out
+    hollow = next(line for line in ax.lines if line.get_label() == "not confirmed")
+    assert hollow.get_fillstyle() == "none" and hollow.get_xdata().tolist() == [5, 5, 5]
+
+
+def test_layers_have_a_line_for_each_arm_and_pooling():
+    rows = itertools.product(["none", "text"], ["mean", "first"], [1, 2, 3])
+    table = pd.DataFrame(rows, columns=["arm", "pooling", "layer"])
+    ax = layers(table.assign(task="retrieval", value=50.0))
+    assert len([line for line in ax.lines if len(line.get_xdata()) == 3]) == 4
+    assert ax.get_ylabel() == "retrieval: accuracy (points)"
+
+
+def test_figures_leave_the_defaults_of_the_session_alone():
+    code = "from matplotlib import rcParams; before = dict(rcParams); import xltkit.explore.widgets"
+    check = "assert dict(rcParams) == before"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", f"{code}; {check}"], check=True)
+    before = dict(plt.rcParams)
+    ax = dots(Given(VALUES), "nli")
+    assert dict(plt.rcParams) == before
+    assert ax.xaxis.get_gridlines()[0].get_visible() and not before["axes.grid"]
+
+
+def test_a_smoke_run_is_marked(monkeypatch):
+    monkeypatch.setattr(parameters, "smoke", True)
+    figure = dots(Given(VALUES), "nli").figure
+    show(figure, caption="caption", alt="alt")
+    assert [text.get_text() for text in figure.texts] == ["SMOKE"]
+
+
+def test_no_two_of_many_arms_differ_by_color_alone():
     arms = list("abcdef")
     style = arm_styles(arms, "a")
     assert len({style[arm]["marker"] for arm in arms}) == len(arms)

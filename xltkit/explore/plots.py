@@ -372,7 +372,9 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
 
 @style()
 def layers(table: pd.DataFrame, task: str = "", *, ax: Axes | None = None) -> Axes:
-    """Retrieval by layer, one color an arm; the dotted line is the layer that is read by default.
+    """Retrieval by layer, one color an arm, dashed where the first token is read.
+
+    The dotted line is the layer that is read by default.
 
     Args:
         table: one row per ``task``, ``arm``, ``layer`` and ``pooling``, with ``value`` in points.
@@ -385,7 +387,8 @@ def layers(table: pd.DataFrame, task: str = "", *, ax: Axes | None = None) -> Ax
     colors = {arm: look["color"] for arm, look in arm_styles(arms, arms[0]).items()}
     ax = new_axes(ax, 7, 3.6)
     columns = {"x": "layer", "y": "value", "hue": "arm", "style": "pooling"}
-    sns.lineplot(table, palette=colors, markers=True, errorbar=None, ax=ax, **columns)
+    lines = {"style_order": ["mean", "first"], "markers": True, "errorbar": None}
+    sns.lineplot(table, palette=colors, ax=ax, **columns, **lines)
     default = protocol_layer(table["layer"].max())
     ax.axvline(default, color=BASELINE_COLOR, linestyle=":", linewidth=1.2)
     ax.set_xticks(sorted(table["layer"].unique()))

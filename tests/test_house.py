@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -85,17 +84,6 @@ def test_the_citation_file_has_the_papers_that_are_cited_and_no_other():
     assert len(cited) > 20 and cited <= listed
     kit = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (file["version"], file["license"]) == (kit["version"], kit["license"])
-
-
-def test_the_hooks_do_what_make_does_in_the_versions_that_are_installed():
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
-    hooks = {hook["id"]: hook for repository in config["repos"] for hook in repository["hooks"]}
-    pins = re.findall(r"^[\w-]+==[\w.]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    for hook in hooks.values():
-        assert set(hook["additional_dependencies"]) <= set(pins)
-    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
-    (strip,) = re.findall(r"^STRIP := \$\(BIN\)/nbstripout (.*)$", makefile, re.MULTILINE)
-    assert hooks["nbstripout"]["args"] == shlex.split(strip)
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])

@@ -86,42 +86,6 @@ def test_every_notebook_has_the_form(path):
     ] == []
 
 
-def good_notebook():
-    new = nbformat.v4
-    declare = "seeds: list[int] = [0, 1]  # one run a seed\nsmoke: bool = False  # tiny run"
-    cells = [
-        new.new_markdown_cell("# Does it hold?"),
-        new.new_code_cell(declare, metadata={"tags": ["parameters"]}),
-        new.new_code_cell(f"import xltkit as xlt\n\n{GUARD}"),
-        new.new_markdown_cell("\n\n".join(f"## {words}\n\nWords." for words in ARC)),
-        new.new_code_cell("run.seeds"),
-    ]
-    return new.new_notebook(cells=cells)
-
-
-@pytest.mark.parametrize(
-    ("cell", "source", "says"),
-    [
-        (0, "# Does it hold?", ""),
-        (0, "# A statement", "asks a question"),
-        (1, "seeds: list[str] = ['a']  # seeds", "no parameter of the kit with its type"),
-        (1, "sedes: list[int] = [0]  # seeds", "no parameter of the kit with its type"),
-        (1, "seeds: list[int] = [0]", "a comment"),
-        (2, "import xltkit as xlt", "must end with"),
-        (3, "## Method\n\n## Question", "in this order"),
-        (4, "class A:\n    pass", "belongs into the package"),
-        (4, "def f():\n    a\n    b\n    c\n    d\n    e", "too long"),
-        (4, "open('/data/x')", "absolute path"),
-        (4, "from xltkit.data.loading import load", "deeper than a room"),
-    ],
-)
-def test_the_checks_catch(cell, source, says):
-    notebook = good_notebook()
-    notebook.cells[cell].source = source
-    found = problems(notebook)
-    assert says in "\n".join(found) and bool(found) == bool(says)
-
-
 @pytest.mark.parametrize("smoke", [False, True])
 def test_the_runs_are_all_possible(tmp_path, smoke):
     planned = plan(list(read_runs(ROOT)), root=ROOT, outputs=tmp_path, smoke=smoke)

@@ -19,7 +19,7 @@ import xltkit as xlt
 from xltkit import cli
 from xltkit.batch import execute as batch
 from xltkit.batch import runs
-from xltkit.batch.runs import BatchError, damage, plan
+from xltkit.batch.runs import BatchError, plan
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -162,8 +162,6 @@ def tear(folder, ending=b""):
     ("harm", "says"),
     [
         (tear, "damaged"),
-        (lambda folder: (folder / "result.json").write_text("[]"), "damaged"),
-        (lambda folder: (folder / "result.json").write_text(""), "damaged"),
         (lambda folder: (folder / "result.json").unlink(), "no result"),
         (lambda folder: (folder / "scores.parquet").unlink(), "damaged"),
         (lambda folder: (folder / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet"),
@@ -177,13 +175,6 @@ def test_a_result_that_is_not_whole_is_not_done(world, tmp_path, harm, says):
     assert plan(["good"], **options)[0].todo == ""
     harm(outputs / "good")
     assert says in plan(["good"], **options)[0].todo
-
-
-def test_a_torn_result_is_made_again(world, tmp_path):
-    outputs = shutil.copytree(world[0] / "outputs", tmp_path / "outputs")
-    tear(outputs / "good")
-    assert batch.run_batch(["good"], root=world[0], outputs=outputs) == 0
-    assert damage(plan(["good"], root=world[0], outputs=outputs)[0]) == ""
 
 
 def test_parameters_and_sources_belong_to_what_is_done(world):
@@ -205,20 +196,6 @@ def test_another_version_of_an_objective_is_another_run(world, monkeypatch):
     monkeypatch.setattr(xlt.Target, "version", 99)
     monkeypatch.setattr(runs, "kit_identity", runs.kit_identity.__wrapped__)
     assert "the notebook or the kit" in plan(["good"], root=world[0])[0].todo
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"jobs": 0}, "jobs is 0; type a number from 1 on"),
-        ({"retries": -1}, "from 0 on"),
-        ({"timeout": float("nan")}, "timeout is nan"),
-    ],
-)
-def test_wrong_options_are_refused_before_anything_starts(world, no_kernel, options, says):
-    with pytest.raises(BatchError) as error:
-        batch.run_batch(root=world[0], **options)
-    assert says in str(error.value)
 
 
 def test_a_cell_that_takes_too_long_fails(tmp_path):
@@ -249,28 +226,6 @@ def test_only_a_dead_kernel_is_started_again(tmp_path):
     assert plan(["once"], root=root)[0].todo == ""
 
 
-def test_the_longest_run_starts_first(tmp_path, monkeypatch):
-    root = make_root(tmp_path, {"a": [], "b": [], "c": []})
-    text = (root / "notebooks" / "runs.toml").read_text()
-    for name, minutes in {"a": 2, "b": 30}.items():
-        text = text.replace(f'Is {name} <so>?"\nminutes = 1', f'?"\nminutes = {minutes}')
-    (root / "notebooks" / "runs.toml").write_text(text)
-    begun = []
-
-    def done(self, run):
-        begun.append(run.name)
-        return batch.Outcome(run, "done")
-
-    monkeypatch.setattr(batch.Runner, "run_one", done)
-    assert batch.run_batch(root=root) == 0
-    assert begun == ["b", "a", "c"]
-
-
-def test_a_log_has_no_control_characters(world, capsys):
-    batch._say(plan(["good"], root=world[0])[0], "10%\r\x1b[31mred\x1b[0m 20%\x07\n")
-    assert capsys.readouterr().out == "good | red 20%\n"
-
-
 def test_smoke_runs_lie_apart(world):
     root = world[0]
     before = (root / "outputs" / "good" / "result.json").read_bytes()
@@ -282,20 +237,11 @@ def test_smoke_runs_lie_apart(world):
     assert plan(["good"], root=root, overrides={"smoke": True})[0].base.name == "smoke"
 
 
-def test_a_missing_page_is_written_again(world, no_kernel):
-    page = world[0] / "outputs" / "good.html"
-    page.unlink()
-    assert batch.run_batch(["good"], root=world[0]) == 0
-    assert page.exists()
-
-
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
         ({"sedes": [0]}, "called 'sedes'. Did you mean 'seeds'"),
         ({"smoke": "false"}, "smoke is 'false'; it must be bool"),
-        ({"seeds": [0, "1"]}, "'1' is str"),
-        ({"seeds": []}, "must not be empty"),
         ({"encoder": "micro"}, "no parameter in good.ipynb called 'encoder'"),
     ],
 )

@@ -59,25 +59,24 @@ def run_batch(
     Everything is checked before anything starts, and what is done is not done again.
 
     Args:
-        names: of runs, or patterns; see ``runs.select``.
-        smoke: tiny runs, kept apart.
-        overrides: parameters set for all runs.
+        names: of runs, or patterns (see ``runs.select``), with ``overrides`` of their parameters.
         jobs: notebooks at a time.
-        workers: processes that all notebooks train in.
-        scheduler: address of a Dask scheduler, whose workers are used instead.
+        workers: processes that all notebooks train in; or those of a Dask ``scheduler``.
         retries: new starts of a run whose kernel died.
         timeout: minutes that a cell may take, 0 for any number.
-        root: the repository.
-        outputs: where results are kept.
+        outputs: where results are kept; ``outputs`` of the repository ``root`` unless given.
 
     Raises:
         BatchError: every problem with what was asked for; nothing was started.
     """
-    least = {"jobs": 1, "workers": 1, "retries": 0, "timeout": 0}
-    given = {"jobs": jobs, "workers": workers, "retries": retries, "timeout": timeout}
-    for name, number in given.items():
-        if not least[name] <= number < math.inf:
-            raise BatchError(f"{name} is {number}; type a number from {least[name]} on.")
+    for name, number, least in (
+        ("jobs", jobs, 1),
+        ("workers", workers, 1),
+        ("retries", retries, 0),
+        ("timeout", timeout, 0),
+    ):
+        if not least <= number < math.inf:
+            raise BatchError(f"{name} is {number}; type a number from {least} on.")
     root = (root or root_folder()).resolve()
     outputs = outputs or root / "outputs"
     planned = plan(names, smoke=smoke, overrides=overrides, root=root, outputs=outputs)

@@ -11,11 +11,11 @@ import json
 import math
 import os
 import re
-import shlex
 import sys
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,16 +47,6 @@ class Parameter:
     allowed: tuple[str, ...] = ()
     is_filled: bool = False  # an empty text or list is refused
     least: int | None = None
-
-    @property
-    def is_list(self) -> bool:
-        """Whether a value is a list."""
-        return self.type.startswith("list[")
-
-    @property
-    def element(self) -> type:
-        """The type of a value, or of the elements of a list."""
-        return TYPES[self.type.removeprefix("list[").removesuffix("]")]
 
 
 PARAMETERS: dict[str, Parameter] = {
@@ -103,11 +93,10 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         parameter = PARAMETERS[name]
         if problem := _problem(parameter, value):
-            problems.append(f"{name} is {value!r}; {problem}. {_remedy(name)}")
-        elif parameter.is_list:
-            checked[name] = list(value)
+            example = f"{name}: {parameter.type} = {parameter.example!r}"
+            problems.append(f"{name} is {value!r}; {problem}. Type for example {example}")
         else:
-            checked[name] = parameter.element(value)
+            checked[name] = float(value) if parameter.type == "float" else copy(value)
     if problems:
         raise ParameterError("\n".join(problems))
     return checked
@@ -115,15 +104,16 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problem(parameter: Parameter, value: Any) -> str:
     """What is wrong with a value; empty when nothing is."""
-    if parameter.is_list and type(value) is not list:
+    is_list = parameter.type.startswith("list[")
+    if is_list and type(value) is not list:
         return f"it must be {parameter.type}, not {type(value).__name__}"
-    elements = value if parameter.is_list else [value]
-    for element in elements:
+    allowed_type = TYPES[parameter.type.removeprefix("list[").removesuffix("]")]
+    for element in value if is_list else [value]:
         # Exact types: True is an int to Python, and 'false' is true.
-        is_whole_float = parameter.element is float and type(element) is int
-        if type(element) is not parameter.element and not is_whole_float:
+        is_whole_float = allowed_type is float and type(element) is int
+        if type(element) is not allowed_type and not is_whole_float:
             return f"it must be {parameter.type}, and {element!r} is {type(element).__name__}"
-        if parameter.element is float and not math.isfinite(element):
+        if allowed_type is float and not math.isfinite(element):
             return "it must be a finite number"
         if parameter.least is not None and element < parameter.least:
             return f"the smallest number allowed is {parameter.least}"
@@ -131,21 +121,10 @@ def _problem(parameter: Parameter, value: Any) -> str:
             return f"allowed are {', '.join(map(repr, parameter.allowed))}"
     if parameter.is_filled and not value:
         return "it must not be empty"
-    if parameter.is_list and len(set(value)) < len(value):
+    if is_list and len(set(value)) < len(value):
         # Two equal seeds are one seed counted twice: intervals would be too narrow.
         return "each value may be in it once"
     return ""
-
-
-def _remedy(name: str) -> str:
-    """What to type, in the three places where a parameter can be given."""
-    parameter = PARAMETERS[name]
-    toml = json.dumps(parameter.example)  # for these types JSON and TOML are the same
-    shell = shlex.quote(parameter.example if parameter.type == "str" else toml)
-    return (
-        f"Type for example `{name}: {parameter.type} = {parameter.example!r}` in the notebook, "
-        f"`{name} = {toml}` in runs.toml, or `-p {name} {shell}` on the command line."
-    )
 
 
 def parse(typed: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -189,10 +168,7 @@ class Run:
         declared = self.__dict__.get("parameters", {})
         if name in declared:
             return declared[name]
-        problem = unknown("parameter in this notebook called", name, declared)
-        if name in PARAMETERS:
-            problem += f" {_remedy(name)}"
-        raise AttributeError(problem)
+        raise AttributeError(unknown("parameter in this notebook called", name, declared))
 
     def finish(self, tables: Mapping[str, pandas.DataFrame], answer: str) -> None:
         """Write the tables and, last of all, ``result.json``: from then on the run is done.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,6 @@ SCORES = ["run", *GROUPS, "family", "mean", "low", "high", "chance", "seeds", "n
 NEEDED = {"arm", "task", "metric", "language", "seed", "value", "n", "is_source", "main", "family"}
 MEASURED = ["difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples"]
 COMPARISONS = ["run", "table", "arm", "baseline", "where", *MEASURED, "suite"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run in the index; ``status`` is ``done``, ``failed`` or ``not run``."""
-
-    name: str
-    question: str
-    status: str
-    link: str = ""  # the page to read, seen from the index
-    note: str = ""  # why it failed
-    answer: str = ""
-    minutes: str = ""
-    is_microworld: bool = False
-    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(outputs: Path, root: Path) -> list[Path]:
@@ -82,29 +66,27 @@ def write_index(base: Path, root: Path) -> Path:
     return base / "index.html"
 
 
-def _row(base: Path, name: str, question: str) -> tuple[Row, Saved | None]:
+def _row(base: Path, name: str, question: str) -> tuple[dict[str, Any], Saved | None]:
     """What the index says of a run, and the run itself if it is done."""
+    row: dict[str, Any] = {"name": name, "question": question}
     failed = base / f"{name}.failed.ipynb"
     if failed.exists():
         page = failed.with_suffix(".html")
         link = (page if page.exists() else failed).name
-        return Row(name, question, "failed", link, pages.failure(failed)), None
+        return row | {"status": "failed", "link": link, "note": pages.failure(failed)}, None
     try:
         saved = read_apart(base / name)
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
-        return Row(name, question, status, note=str(error)), None
+        return row | {"status": status, "note": str(error)}, None
     record = saved.record
-    page = base / f"{name}.html"
-    row = Row(
-        name,
-        question,
-        "done",
-        link=page.name if page.exists() else "",
-        answer=str(record.get("answer", "")),
-        minutes=f"{record.get('seconds', 0) / 60:.1f}",
-        is_microworld=saved.suite == "microworld",
-        provenance={
+    row |= {
+        "status": "done",
+        "link": f"{name}.html" if (base / f"{name}.html").exists() else "",
+        "answer": record.get("answer", ""),
+        "minutes": f"{record.get('seconds', 0) / 60:.1f}",
+        "is_microworld": saved.suite == "microworld",
+        "provenance": {
             "finished (UTC)": record.get("created_utc", ""),
             "device": record.get("device", ""),
             "commit": record.get("commit", ""),
@@ -112,7 +94,7 @@ def _row(base: Path, name: str, question: str) -> tuple[Row, Saved | None]:
             "parameters": _listed(record["parameters"]),
             "tables": _listed({t["file"]: t.get("rows") for t in record["tables"].values()}),
         },
-    )
+    }
     return row, saved
 
 

@@ -54,18 +54,6 @@ def test_scores_and_hidden_states_equal_the_librarys(tmp_path, architecture):
         model.layers([4], **INPUTS)
 
 
-def test_layers_above_the_last_one_read_are_not_run(tmp_path):
-    checkpoint(tmp_path)
-    model = Model(str(tmp_path), {}).eval()
-    ran = []
-    for number, block in enumerate(model.encoder.encoder.layer, 1):
-        block.register_forward_hook(lambda *_, number=number: ran.append(number))
-    model.layers([2], **INPUTS)
-    assert ran == [1, 2]
-    model.hidden(**INPUTS)
-    assert ran == [1, 2, 1, 2, 3]
-
-
 def test_padding_changes_no_pooled_score(tmp_path):
     checkpoint(tmp_path)
     model = Model(str(tmp_path), {"nli": CLASSES}).eval()

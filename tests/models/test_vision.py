@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -135,21 +134,6 @@ def test_a_vision_model_without_text_gives_the_mean_of_its_patches(rows, tmp_pat
     with torch.inference_mode():
         hidden = tower.network(pixel_values=pixels).last_hidden_state
         assert hidden.ndim == 3 and torch.equal(tower(pixels), hidden.mean(1))
-
-
-def test_a_fingerprint_is_that_of_the_weights_and_of_what_is_done_to_pictures(tmp_path):
-    shutil.copytree(vision.MICRO_CLIP / "tower", tmp_path / "copy")
-    shipped = vision.fingerprint("micro-vision")
-    assert vision.fingerprint(str(tmp_path / "copy")) == shipped != vision.fingerprint("micro-clip")
-    processor = tmp_path / "copy" / "preprocessor_config.json"
-    processor.write_text(processor.read_text().replace("0.5", "0.4"))
-    assert vision.fingerprint(str(tmp_path / "copy")) != shipped
-
-
-@pytest.mark.parametrize("call", [vision.fingerprint, vision.Tower])
-def test_an_unknown_tower_is_named_with_those_that_ship(call):
-    with pytest.raises(ValueError, match=r"'micro-visoin' is no image tower.*'micro-vision'"):
-        call("micro-visoin")
 
 
 # --- teachers ------------------------------------------------------------------------------------

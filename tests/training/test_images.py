@@ -323,7 +323,7 @@ def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
     [
         (ImageText, (["nli"],), r"ImageText is given \['nli'\]; it trains on one task"),
         (ImageText, (["captions", "emoji"],), "one task of pictures with captions"),
-        (ImageText, {"against": "words"}, "'words'; it can be image or paraphrase"),
+        (ImageText, {"against": "words"}, r"'words'.*Allowed: image, paraphrase"),
         (ImageText, {"accumulation": 2}, "leave accumulation 1"),
         (ImageText, {"tower": "pixels", "locked": False}, "nothing to train"),
         (ImageText, {"queue": -1}, "queue is -1"),

@@ -158,8 +158,8 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, tokenizer, tmp_path, 
 @pytest.mark.parametrize(
     ("method", "setting", "named"),
     [
-        (Adversarial, {"norm": "l1"}, "l2 or linf"),
-        (RandomPerturbation, {"distribution": "cauchy"}, "gaussian"),
+        (Adversarial, {"norm": "l1"}, r"'l1'.*Allowed: l2, linf"),
+        (RandomPerturbation, {"distribution": "cauchy"}, "Allowed: gaussian, ball"),
     ],
 )
 def test_bad_settings_are_named(method, setting, named):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
-from xltkit.keys import derive
+from xltkit.keys import choose, derive
 from xltkit.models.encoder import Model, infer, unwrapped
 from xltkit.models.heads import mean_pool
 from xltkit.tasks import TrainingSet
@@ -62,11 +62,9 @@ class Align:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", tuple(self.pairs))
-        if self.method not in METHODS or not self.pairs:
-            raise ValueError(
-                f"method is {self.method!r} and pairs {self.pairs}: method can be "
-                f"{' or '.join(METHODS)}, and pairs names some, as (TrainingSet('pairs', 'qbe'),)."
-            )
+        choose("method of alignment", self.method, METHODS)
+        if not self.pairs:
+            raise ValueError("pairs is empty; name some, as (TrainingSet('pairs', 'qbe'),).")
         codes = [p.language for p in self.pairs]
         if len(set(codes)) < len(codes):
             raise ValueError(f"pairs are in {codes}; give each language once.")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.base import TYPES
 from xltkit.tasks.rows import fingerprint
@@ -61,8 +62,7 @@ class Phase:
     has_image_space = False
 
     def __post_init__(self) -> None:
-        if self.pooling not in ("mean", "first"):
-            raise ValueError(f"pooling is {self.pooling!r}; it can be 'mean' or 'first'.")
+        choose("pooling", self.pooling, ("mean", "first"))
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
@@ -172,10 +172,9 @@ def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1
         ValueError: for an unknown rule.
     """
     powers = {"proportional": 1.0, "temperature": 1.0 / temperature, "uniform": 0.0}
-    if rule not in powers:
-        raise ValueError(f"mix is {rule!r}; it can be {', '.join(powers)}.")
+    power = powers[choose("mix", rule, powers)]
     sizes = [min(n, cap) if cap else n for n in sizes]
-    weights = [n ** powers[rule] for n in sizes]
+    weights = [n**power for n in sizes]
     return [w / sum(weights) for w in weights]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xltkit.keys import choose
 from xltkit.models import vision
 from xltkit.tasks import TrainingSet, get
 from xltkit.training.contrast import Contrast, Distillation
@@ -53,8 +54,7 @@ class ImageText(Phase):
                 f"ImageText is given {tasks}; it trains on one task of "
                 "pictures with captions, as in ImageText(['captions'])."
             )
-        if self.against not in AGAINST:
-            raise ValueError(f"against is {self.against!r}; it can be {' or '.join(AGAINST)}.")
+        choose("value of against", self.against, AGAINST)
         if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
             object.__setattr__(self, "tower", "micro-vision")
         if self.accumulation > 1:

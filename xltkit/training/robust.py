@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
-from xltkit.keys import derive
+from xltkit.keys import choose, derive
 from xltkit.models.encoder import unwrapped
 from xltkit.tasks import Task
 from xltkit.training.loop import Batch
@@ -158,11 +158,11 @@ class Adversarial(Robust):
     accumulate: bool = True
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS or self.steps < 1 or min(self.radius, self.start) < 0:
+        choose("norm", self.norm, NORMS)
+        if self.steps < 1 or min(self.radius, self.start) < 0:
             raise ValueError(
-                f"norm is {self.norm!r}, steps {self.steps}, radius {self.radius}, start "
-                f"{self.start}: norm can be {' or '.join(NORMS)}, steps 1 or more, the others 0 "
-                "or more."
+                f"steps is {self.steps}, radius {self.radius}, start {self.start}: steps can be 1 "
+                "or more, the others 0 or more."
             )
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
@@ -205,11 +205,9 @@ class RandomPerturbation(Robust):
     distribution: str = "gaussian"
 
     def __post_init__(self) -> None:
-        if self.distribution not in ("gaussian", "ball") or self.radius < 0:
-            raise ValueError(
-                f"distribution is {self.distribution!r} and radius {self.radius}: it can be "
-                "'gaussian' or 'ball', with a radius of 0 or more."
-            )
+        choose("distribution", self.distribution, ("gaussian", "ball"))
+        if self.radius < 0:
+            raise ValueError(f"radius is {self.radius}; it can be 0 or more.")
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")

@@ -175,7 +175,7 @@ def test_rows_have_the_kind_and_the_metric_of_captions():
 @pytest.mark.parametrize("name", [name for name, made in SUITES.items() if made.images])
 def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
     images = SUITES[name].images
-    trained, tested = get(images.captions), get(images.tested)
+    trained, tested = get(images.captions), get(images.test_captions)
     assert trained.kind == tested.kind == "captions"
     assert trained.train is not None and "en" in trained.train
     assert tested.test is not None and len(tested.test.languages) > 10

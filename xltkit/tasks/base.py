@@ -82,12 +82,12 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageTextSuite:
     """What the image-text arms of a suite are made of, and what they are compared with.
 
     Attributes:
         captions: the task with pictures, in the source language.
-        tested: the task with pictures and captions in many languages.
+        test_captions: the task with pictures and captions in many languages.
         tower: the image tower that is locked.
         teacher: the CLIP whose text tower is distilled.
         text: the supervised tasks of the arm without pictures.
@@ -95,7 +95,7 @@ class Images:
     """
 
     captions: str
-    tested: str
+    test_captions: str
     tower: str
     teacher: str
     text: tuple[str, ...]
@@ -125,7 +125,7 @@ class Suite:
     multilingual: tuple[TrainingSet, ...] = ()
     text: tuple[TrainingSet, ...] = ()
     intermediate_training: TrainingArguments = field(default_factory=TrainingArguments)
-    images: Images | None = None
+    images: ImageTextSuite | None = None
     is_microworld: bool = False
 
 

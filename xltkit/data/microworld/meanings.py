@@ -169,9 +169,15 @@ def continuation(random: Random) -> Item:
 
 # What words have in common: the classes of ``odd_one_out``.
 CLASSES = (
-    lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES), lex.ACTIONS, lex.THINGS,
-    lex.NAMES, lex.NUMBERS,
-)  # fmt: skip
+    lex.ANIMALS,
+    lex.PLACES,
+    tuple(lex.COLOURS),
+    tuple(lex.CAUSES),
+    lex.ACTIONS,
+    lex.THINGS,
+    lex.NAMES,
+    lex.NUMBERS,
+)
 
 
 def odd_one_out(random: Random) -> Item:

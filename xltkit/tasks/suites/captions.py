@@ -37,10 +37,13 @@ _EMOJI = Task(
     "genders of one are together; a test for the mechanics: icons, and names that a pretrained "
     "encoder of pictures may have seen",
     **sources(
-        "local/emoji-captions", dict.fromkeys(EMOJI, "default"), caption_readers.emoji,
-        "image codepoint captions", **ALL,
+        "local/emoji-captions",
+        dict.fromkeys(EMOJI, "default"),
+        caption_readers.emoji,
+        "image codepoint captions",
+        **ALL,
     ),
-)  # fmt: skip
+)
 _MULTI30K = Task(
     name="multi30k",
     kind="captions",
@@ -54,10 +57,13 @@ _MULTI30K = Task(
     "too. Not loaded by us: columns and commit are those in mteb's code, which says MIT of this "
     "copy; that its test split is test_2016_flickr is a guess by its size; ids are its rows",
     **sources(
-        "romrawinjp/multi30k", dict.fromkeys(["en", "de", "fr", "cs"], "default"),
-        caption_readers.multi30k, "en de fr cs image", **ALL,
+        "romrawinjp/multi30k",
+        dict.fromkeys(["en", "de", "fr", "cs"], "default"),
+        caption_readers.multi30k,
+        "en de fr cs image",
+        **ALL,
     ),
-)  # fmt: skip
+)
 _FLICKR8K = Task(
     name="flickr8k",
     kind="captions",
@@ -70,10 +76,13 @@ _FLICKR8K = Task(
     "its authors; nobody here counted the pictures in both), so Multi30k is not scored after it. "
     "Not loaded by us: columns and splits are from notes on the Hub; ids are rows of the copy",
     **sources(
-        "jxie/flickr8k", {"en": "default"}, caption_readers.flickr8k,
-        "image caption_0 caption_1 caption_2 caption_3 caption_4", **ALL,
+        "jxie/flickr8k",
+        {"en": "default"},
+        caption_readers.flickr8k,
+        "image caption_0 caption_1 caption_2 caption_3 caption_4",
+        **ALL,
     ),
-)  # fmt: skip
+)
 _FLICKR30K = Task(
     name="flickr30k",
     kind="captions",
@@ -87,10 +96,13 @@ _FLICKR30K = Task(
     "pictures of Multi30k and, by its authors, of Flickr8k, so neither is scored after it. Not "
     "loaded by us: its columns are from notes on the Hub; ids are rows of the copy",
     **sources(
-        "lmms-lab/flickr30k", {"en": "default"}, caption_readers.flickr30k, "image caption",
+        "lmms-lab/flickr30k",
+        {"en": "default"},
+        caption_readers.flickr30k,
+        "image caption",
         train="test",
     ),
-)  # fmt: skip
+)
 
 
 def _apart(task: Task, *others: Task) -> Task:
@@ -102,9 +114,12 @@ def _apart(task: Task, *others: Task) -> Task:
 def _xm3600() -> Task:
     """XM3600: a split by language, under the code that it has there."""
     test = sources(
-        "floschne/xm3600", dict.fromkeys(XM3600, "default"), caption_readers.xm3600,
-        "image_id captions image", test="{language}",
-    )["test"]  # fmt: skip
+        "floschne/xm3600",
+        dict.fromkeys(XM3600, "default"),
+        caption_readers.xm3600,
+        "image_id captions image",
+        test="{language}",
+    )["test"]
     renamed = (
         replace(test, split=name, configs={code: "default"}) for code, name in XM3600_NAMES.items()
     )

@@ -26,10 +26,8 @@ SPANS = TrainingArguments(
 XTREME_R = sorted({code for codes in BENCHMARKS["xtreme-r"].tasks.values() for code in codes})
 _TRAIN = {"train": "train"}
 _LABELLED = {"train": "train", "validation": "validation"}  # the test labels are hidden
-_NLI_COLUMNS, _COPA_COLUMNS = (
-    "premise hypothesis label",
-    "premise choice1 choice2 question idx label",
-)
+_NLI_COLUMNS = "premise hypothesis label"
+_COPA_COLUMNS = "premise choice1 choice2 question idx label"
 COPA = sources("aps/super_glue", {"en": "copa"}, choice_readers.copa, _COPA_COLUMNS, **ALL)
 
 _MNLI = Task(
@@ -43,10 +41,14 @@ _MNLI = Task(
     citation="Williams et al. 2018",
     note="English training set of XNLI, 392,702 rows; validation is the matched one",
     **sources(
-        "nyu-mll/glue", {"en": "mnli"}, readers.nli, _NLI_COLUMNS,
-        train="train", validation="validation_matched",
+        "nyu-mll/glue",
+        {"en": "mnli"},
+        readers.nli,
+        _NLI_COLUMNS,
+        train="train",
+        validation="validation_matched",
     ),
-)  # fmt: skip
+)
 _SNLI = replace(
     _MNLI,
     name="snli",
@@ -62,12 +64,15 @@ _ANLI = replace(
     citation="Nie et al. 2020",
     note="the three rounds together: 16,946, 45,460 and 100,459 rows to train on",
     **sources(
-        "facebook/anli", {"en": "plain_text"}, readers.nli, _NLI_COLUMNS,
+        "facebook/anli",
+        {"en": "plain_text"},
+        readers.nli,
+        _NLI_COLUMNS,
         train="train_r1+train_r2+train_r3",
         validation="dev_r1+dev_r2+dev_r3",
         test="test_r1+test_r2+test_r3",
     ),
-)  # fmt: skip
+)
 _ANLI_PLUS = replace(
     _ANLI,
     name="anli+",
@@ -105,10 +110,13 @@ _SQUAD = Task(
     citation="Rajpurkar et al. 2016",
     note="SQuAD 1.1, 87,599 rows; its validation split holds XQuAD's questions in English",
     **sources(
-        "rajpurkar/squad", {"en": "plain_text"}, readers.span, "id context question answers",
+        "rajpurkar/squad",
+        {"en": "plain_text"},
+        readers.span,
+        "id context question answers",
         **_TRAIN,
     ),
-)  # fmt: skip
+)
 _SQUAD2 = replace(
     _SQUAD,
     name="squad2",
@@ -116,10 +124,13 @@ _SQUAD2 = replace(
     note="SQuAD 2.0, 130,319 rows; a question without an answer is trained to the first token; "
     "for training only, since the kit scores no abstention",
     **sources(
-        "rajpurkar/squad_v2", {"en": "squad_v2"}, readers.span, "id context question answers",
+        "rajpurkar/squad_v2",
+        {"en": "squad_v2"},
+        readers.span,
+        "id context question answers",
         **_TRAIN,
     ),
-)  # fmt: skip
+)
 _COPA = Task(
     name="copa",
     kind="choice",
@@ -155,10 +166,13 @@ _SIQA = replace(
     citation="Sap et al. 2019",
     note="Social IQa, 33,410 rows; the reference of XCOPA trains on it before COPA",
     **sources(
-        "lighteval/siqa", {"en": "default"}, choice_readers.siqa,
-        "context question answerA answerB answerC label", **_LABELLED,
+        "lighteval/siqa",
+        {"en": "default"},
+        choice_readers.siqa,
+        "context question answerA answerB answerC label",
+        **_LABELLED,
     ),
-)  # fmt: skip
+)
 _COSMOS = replace(
     _COPA,
     name="cosmosqa",
@@ -167,10 +181,13 @@ _COSMOS = replace(
     citation="Huang et al. 2019",
     note="25,262 rows; 'None of the above choices .' is an answer like any other",
     **sources(
-        "Samsoup/cosmos_qa", {"en": "default"}, choice_readers.cosmosqa,
-        "id context question answer0 answer1 answer2 answer3 label", **_LABELLED,
+        "Samsoup/cosmos_qa",
+        {"en": "default"},
+        choice_readers.cosmosqa,
+        "id context question answer0 answer1 answer2 answer3 label",
+        **_LABELLED,
     ),
-)  # fmt: skip
+)
 _CSQA = replace(
     _COPA,
     name="csqa",
@@ -179,10 +196,13 @@ _CSQA = replace(
     citation="Talmor et al. 2019",
     note="CommonsenseQA, 9,741 rows, five answers",
     **sources(
-        "tau/commonsense_qa", {"en": "default"}, choice_readers.csqa,
-        "id question choices answerKey", **_LABELLED,
+        "tau/commonsense_qa",
+        {"en": "default"},
+        choice_readers.csqa,
+        "id question choices answerKey",
+        **_LABELLED,
     ),
-)  # fmt: skip
+)
 _HELLASWAG = replace(
     _COPA,
     name="hellaswag",
@@ -192,10 +212,13 @@ _HELLASWAG = replace(
     note="39,905 rows; premise: ctx, the context with the words that begin the ending; jiant sets "
     "those words (ctx_b) before each ending instead",
     **sources(
-        "Rowan/hellaswag", {"en": "default"}, choice_readers.hellaswag, "ctx endings label",
+        "Rowan/hellaswag",
+        {"en": "default"},
+        choice_readers.hellaswag,
+        "ctx endings label",
         **_LABELLED,
     ),
-)  # fmt: skip
+)
 _CCG = Task(
     name="ccg",
     kind="tagging",
@@ -223,13 +246,30 @@ _WIKIPEDIA = Task(
     note="plain text for masked language modelling: the paragraphs of articles; a language is "
     "downloaded and read whole, so prefer small ones",
     **sources(
-        "wikimedia/wikipedia", {code: f"20231101.{code}" for code in XTREME_R}, readers.paragraphs,
-        "id text", **_TRAIN,
+        "wikimedia/wikipedia",
+        {code: f"20231101.{code}" for code in XTREME_R},
+        readers.paragraphs,
+        "id text",
+        **_TRAIN,
     ),
-)  # fmt: skip
+)
 
 _ROWS = (
-    _MNLI, _SNLI, _ANLI, _ANLI_PLUS, _QQP, _SICK, _SQUAD, _SQUAD2, _COPA, _BALANCED_COPA, _SIQA,
-    _COSMOS, _CSQA, _HELLASWAG, _CCG, _WIKIPEDIA,
-)  # fmt: skip
+    _MNLI,
+    _SNLI,
+    _ANLI,
+    _ANLI_PLUS,
+    _QQP,
+    _SICK,
+    _SQUAD,
+    _SQUAD2,
+    _COPA,
+    _BALANCED_COPA,
+    _SIQA,
+    _COSMOS,
+    _CSQA,
+    _HELLASWAG,
+    _CCG,
+    _WIKIPEDIA,
+)
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}

@@ -11,16 +11,17 @@ from xltkit.tasks.base import Task, TrainingArguments
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.hub import sources
 
-_XTREME, _XTREME_R = (BENCHMARKS[name].tasks for name in ("xtreme", "xtreme-r"))
+_XTREME = BENCHMARKS["xtreme"].tasks
+_XTREME_R = BENCHMARKS["xtreme-r"].tasks
 # Tatoeba names languages by ISO 639-3, and Persian and Chinese by the variety.
-TATOEBA = {
-    "af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "es": "spa",
-    "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin",
-    "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn", "jv": "jav", "ka": "kat", "kk": "kaz",
-    "ko": "kor", "ml": "mal", "mr": "mar", "nl": "nld", "pt": "por", "ru": "rus", "sw": "swh",
-    "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl", "tr": "tur", "ur": "urd", "vi": "vie",
-    "zh": "cmn",
-}  # fmt: skip
+TATOEBA = dict(
+    pair.split("=")
+    for pair in """
+af=afr ar=ara bg=bul bn=ben de=deu el=ell es=spa et=est eu=eus fa=pes fi=fin fr=fra he=heb
+hi=hin hu=hun id=ind it=ita ja=jpn jv=jav ka=kat kk=kaz ko=kor ml=mal mr=mar nl=nld pt=por
+ru=rus sw=swh ta=tam te=tel th=tha tl=tgl tr=tur ur=urd vi=vie zh=cmn
+""".split()
+)
 TATOEBA_R = {"az": "aze-eng", "lt": "lit-eng", "pl": "pol-eng", "ro": "ron-eng", "uk": "ukr-eng"}
 
 
@@ -28,7 +29,7 @@ def _tatoeba() -> Task:
     """Tatoeba of XTREME, and the languages that XTREME-R adds from another repository."""
     configs = {code: f"tatoeba.{name}" for code, name in TATOEBA.items()}
     columns = "source_sentence target_sentence"
-    made = sources("google/xtreme", configs, readers.tatoeba, columns, test="validation")["test"]
+    source = sources("google/xtreme", configs, readers.tatoeba, columns, test="validation")["test"]
     hub = "mteb/tatoeba-bitext-mining"
     added = sources(hub, TATOEBA_R, readers.tatoeba_r, "sentence1 sentence2", test="test")["test"]
     return Task(
@@ -41,7 +42,7 @@ def _tatoeba() -> Task:
         citation="Artetxe and Schwenk 2019",
         note="nothing is trained; English looks for the other language; 205 to 1,000 pairs, so "
         "chance is 0.1 to 0.5",
-        test=replace(made, others=(added,)),
+        test=replace(source, others=(added,)),
     )
 
 
@@ -58,17 +59,23 @@ _BUCC = Task(
     "split; hidden states averaged over tokens, as the published figures need; ids are places in "
     "the Hub's lists, not the owners'",
     **sources(
-        "mteb/BUCC", {code: f"{code}-en" for code in _XTREME["bucc"]}, search_readers.bucc,
-        "sentence1 sentence2 gold", test="test",
+        "mteb/BUCC",
+        {code: f"{code}-en" for code in _XTREME["bucc"]},
+        search_readers.bucc,
+        "sentence1 sentence2 gold",
+        test="test",
     ),
     **sources(
-        "raw/bucc2018", {code: f"{code}-en.dev.*" for code in _XTREME["bucc"]},
-        search_readers.bucc_files, "id sentence", validation="dev",
+        "raw/bucc2018",
+        {code: f"{code}-en.dev.*" for code in _XTREME["bucc"]},
+        search_readers.bucc_files,
+        "id sentence",
+        validation="dev",
     ),
-)  # fmt: skip
+)
 
 
-def _lareqa(name: str, trained: dict[str, Source], note: str, licence: str) -> Task:
+def _lareqa(name: str, training: dict[str, Source], note: str, licence: str) -> Task:
     """LAReQA, or the same training on other questions."""
     return Task(
         name=name,
@@ -80,7 +87,7 @@ def _lareqa(name: str, trained: dict[str, Source], note: str, licence: str) -> T
         licence=licence,
         note=note,
         citation="Roy et al. 2020",
-        **trained,
+        **training,
     )
 
 
@@ -90,8 +97,11 @@ _LAREQA = replace(
     _lareqa(
         "lareqa",
         sources(
-            "rajpurkar/squad", {"en": "plain_text"}, search_readers.answer_sentences,
-            "id context question answers", train="train",
+            "rajpurkar/squad",
+            {"en": "plain_text"},
+            search_readers.answer_sentences,
+            "id context question answers",
+            train="train",
         ),
         note="XQuAD-R: questions in a language against the sentences of all eleven, each with its "
         "paragraph; trains on SQuAD; candidates are read as pairs, as in training, where the "
@@ -103,19 +113,21 @@ _LAREQA = replace(
         "raw/lareqa", _XQUAD_R, search_readers.lareqa_questions, _LAREQA_COLUMNS, test="test"
     ),
     **sources(
-        "raw/lareqa", _XQUAD_R, search_readers.lareqa_candidates, _LAREQA_COLUMNS,
-        candidates="test",
+        "raw/lareqa", _XQUAD_R, search_readers.lareqa_candidates, _LAREQA_COLUMNS, candidates="test"
     ),
-)  # fmt: skip
+)
 _TYDI_SENTENCES = _lareqa(
     "tydiqa-sentences",
     sources(
-        "google-research-datasets/tydiqa", {"en": "secondary_task"},
-        search_readers.tydiqa_sentences, "id context question answers", train="train",
+        "google-research-datasets/tydiqa",
+        {"en": "secondary_task"},
+        search_readers.tydiqa_sentences,
+        "id context question answers",
+        train="train",
     ),
     note="3,696 questions of TyDiQA-GoldP in English; stands in for SQuAD where that is missing",
     licence="Apache-2.0",
-)  # fmt: skip
+)
 _MEWSLI = Task(
     name="mewsli-x",
     kind="ranking",
@@ -128,22 +140,34 @@ _MEWSLI = Task(
     note="mentions in eleven languages against a million entities described in fifty; one is "
     "right, so what XTREME-R calls mAP@20 is MRR@20; test labels are hidden: score validation",
     **sources(
-        "raw/mewsli-x", {"en": "wikipedia_pairs-train.jsonl"}, search_readers.mewsli_pairs,
-        "contextual_mention entity", train="train",
+        "raw/mewsli-x",
+        {"en": "wikipedia_pairs-train.jsonl"},
+        search_readers.mewsli_pairs,
+        "contextual_mention entity",
+        train="train",
     ),
     **sources(
-        "raw/mewsli-x", dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-dev.jsonl"),
-        search_readers.mewsli_mentions, "context mentions", validation="dev",
+        "raw/mewsli-x",
+        dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-dev.jsonl"),
+        search_readers.mewsli_mentions,
+        "context mentions",
+        validation="dev",
     ),
     **sources(
-        "raw/mewsli-x", dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-test.jsonl"),
-        search_readers.mewsli_mentions, "context mentions", test="test",
+        "raw/mewsli-x",
+        dict.fromkeys(_XTREME_R["mewsli-x"], "wikinews_mentions-test.jsonl"),
+        search_readers.mewsli_mentions,
+        "context mentions",
+        test="test",
     ),
     **sources(
-        "raw/mewsli-x", {"en": "candidate_set_entities.jsonl"}, search_readers.mewsli_entities,
-        "entity_id description sentence_spans", candidates="all",
+        "raw/mewsli-x",
+        {"en": "candidate_set_entities.jsonl"},
+        search_readers.mewsli_entities,
+        "entity_id description sentence_spans",
+        candidates="all",
     ),
-)  # fmt: skip
+)
 
 _ROWS = (_tatoeba(), _BUCC, _LAREQA, _TYDI_SENTENCES, _MEWSLI)
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}

@@ -12,30 +12,17 @@ from dataclasses import replace
 from xltkit.data import readers
 from xltkit.data import readers_choice as choice_readers
 from xltkit.data import readers_tags as tag_readers
-from xltkit.tasks.base import Images, Suite, Task, TrainingArguments, TrainingSet
+from xltkit.data.languages import language
+from xltkit.tasks.base import ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.tasks.suites.english import COPA, PAIRS, SPANS
 from xltkit.tasks.suites.hub import ALL, sources
 
-_XTREME, _XTREME_R = (BENCHMARKS[name].tasks for name in ("xtreme", "xtreme-r"))
-XNLI, PAWS_X = _XTREME["xnli"], _XTREME["paws-x"]
-XQUAD, MLQA, TYDIQA, XCOPA, PANX = (
-    _XTREME_R[name] for name in ("xquad", "mlqa", "tydiqa", "xcopa", "panx")
-)
+_XTREME = BENCHMARKS["xtreme"].tasks
+_XTREME_R = BENCHMARKS["xtreme-r"].tasks
 WIKINEURAL = "de en es fr it nl pl pt ru".split()
-UDPOS = {
-    "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek",
-    "en": "English", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian",
-    "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
-    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "kk": "Kazakh", "ko": "Korean",
-    "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "ta": "Tamil",
-    "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "ur": "Urdu",
-    "vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese",
-}  # fmt: skip
 # Languages that XTREME-R adds: one treebank each, of the sort that its script would merge.
-TREEBANKS = {
-    "lt": "lt_alksnis", "pl": "pl_pdb", "ro": "ro_rrt", "uk": "uk_iu", "wo": "wo_wtb",
-}  # fmt: skip
+TREEBANKS = {"lt": "lt_alksnis", "pl": "pl_pdb", "ro": "ro_rrt", "uk": "uk_iu", "wo": "wo_wtb"}
 _TAGS = TrainingArguments(epochs=10, warmup=0.0)
 _QA_COLUMNS = "id context question answers"
 
@@ -50,7 +37,7 @@ _NLI = Task(
     licence="CC BY-NC 4.0 (non-commercial)",
     citation="Conneau et al. 2018",
     note="trains on MNLI; the train rows in other languages are machine translations of it",
-    **sources("facebook/xnli", XNLI, readers.nli, "premise hypothesis label", **ALL),
+    **sources("facebook/xnli", _XTREME["xnli"], readers.nli, "premise hypothesis label", **ALL),
 )
 _PAWS = Task(
     name="paws-x",
@@ -64,10 +51,13 @@ _PAWS = Task(
     note="not in XTREME-R; labels differ between languages in up to 32 rows; the train rows in "
     "other languages are machine translations",
     **sources(
-        "google-research-datasets/paws-x", PAWS_X, readers.paws_x, "id sentence1 sentence2 label",
+        "google-research-datasets/paws-x",
+        _XTREME["paws-x"],
+        readers.paws_x,
+        "id sentence1 sentence2 label",
         **ALL,
     ),
-)  # fmt: skip
+)
 _QA = Task(
     name="xquad",
     kind="span",
@@ -79,10 +69,13 @@ _QA = Task(
     citation="Artetxe et al. 2020",
     note="scored on its only split; parallel by id; SQuAD's English rule normalises all languages",
     **sources(
-        "google/xquad", {c: f"xquad.{c}" for c in XQUAD}, readers.span, _QA_COLUMNS,
+        "google/xquad",
+        {c: f"xquad.{c}" for c in _XTREME_R["xquad"]},
+        readers.span,
+        _QA_COLUMNS,
         test="validation",
     ),
-)  # fmt: skip
+)
 _TYDI = replace(
     _QA,
     name="tydiqa",
@@ -94,7 +87,7 @@ _TYDI = replace(
     note="TyDiQA-GoldP; trains on its own English part; scored on the published validation split",
     **sources(
         "google-research-datasets/tydiqa",
-        dict.fromkeys(TYDIQA, "secondary_task"),
+        dict.fromkeys(_XTREME_R["tydiqa"], "secondary_task"),
         readers.tydiqa,
         _QA_COLUMNS,
         train="train",
@@ -115,7 +108,7 @@ def _mlqa(question: str = "") -> Task:
     """MLQA: context and question in the same language, or all questions in one language."""
     same = "question and context in the same language; a question exists in some languages only"
     mixed = f"the question in {question!r} and the context in the language of the row (G-XLT)"
-    configs = {code: f"MLQA.{code}.{question or code}" for code in MLQA}
+    configs = {code: f"MLQA.{code}.{question or code}" for code in _XTREME_R["mlqa"]}
     return replace(
         _QA,
         name=f"mlqa-q-{question}" if question else "mlqa",
@@ -123,18 +116,26 @@ def _mlqa(question: str = "") -> Task:
         citation="Lewis et al. 2020",
         note=f"{mixed if question else same}; normalised by rules of its own for each language",
         **sources(
-            "google/xtreme", configs, readers.span, _QA_COLUMNS,
-            validation="validation", test="test",
+            "google/xtreme",
+            configs,
+            readers.span,
+            _QA_COLUMNS,
+            validation="validation",
+            test="test",
         ),
-    )  # fmt: skip
+    )
 
 
 def _xcopa() -> Task:
     """XCOPA, whose questions are repaired from English COPA's in the same split."""
     splits = sources(
-        "cambridgeltl/xcopa", XCOPA, choice_readers.xcopa,
-        "premise choice1 choice2 question idx label", validation="validation", test="test",
-    )  # fmt: skip
+        "cambridgeltl/xcopa",
+        _XTREME_R["xcopa"],
+        choice_readers.xcopa,
+        "premise choice1 choice2 question idx label",
+        validation="validation",
+        test="test",
+    )
     return Task(
         name="xcopa",
         kind="choice",
@@ -153,18 +154,22 @@ def _xcopa() -> Task:
 def _udpos() -> Task:
     """UDPOS of XTREME, and the languages that XTREME-R adds from another repository."""
     # A single sort of treebank has test rows only, and Kazakh too few for a validation split.
-    lacking = {"train": ("th", "tl", "yo"), "validation": ("kk", "th", "tl", "yo"), "test": ()}
+    missing = {"train": ("th", "tl", "yo"), "validation": ("kk", "th", "tl", "yo"), "test": ()}
     added = sources(
-        "universal-dependencies/universal_dependencies", TREEBANKS, tag_readers.upos,
-        "tokens upos head", **ALL,
-    )  # fmt: skip
+        "universal-dependencies/universal_dependencies",
+        TREEBANKS,
+        tag_readers.upos,
+        "tokens upos head",
+        **ALL,
+    )
     splits = {}
-    for name, without in lacking.items():
-        configs = {code: f"udpos.{of}" for code, of in UDPOS.items() if code not in without}
-        made = sources(
+    for name, without in missing.items():
+        codes = [code for code in _XTREME["udpos"] if code not in without]
+        configs = {code: f"udpos.{language(code).name}" for code in codes}
+        source = sources(
             "google/xtreme", configs, tag_readers.udpos, "tokens pos_tags", **{name: name}
-        )
-        splits[name] = replace(made[name], others=(added[name],))
+        )[name]
+        splits[name] = replace(source, others=(added[name],))
     return Task(
         name="udpos",
         kind="tagging",
@@ -190,7 +195,7 @@ _NER = Task(
     licence="ODC-BY; texts of Wikipedia, CC BY-SA",
     citation="Pan et al. 2017; Rahimi et al. 2019",
     note="WikiANN in the splits of Rahimi et al.; entity F1; 100 to 10,000 test rows",
-    **sources("unimelb-nlp/wikiann", PANX, tag_readers.panx, "tokens ner_tags", **ALL),
+    **sources("unimelb-nlp/wikiann", _XTREME_R["panx"], tag_readers.panx, "tokens ner_tags", **ALL),
 )
 _WIKINEURAL = replace(
     _NER,
@@ -220,36 +225,51 @@ _WIKINEURAL_SMALL = replace(
 
 
 _ROWS = (
-    _NLI, _PAWS, _QA, _TYDI, _TYDI_PARTS, _mlqa(), *map(_mlqa, MLQA), _xcopa(), _udpos(), _NER,
-    _WIKINEURAL, _WIKINEURAL_SMALL,
-)  # fmt: skip
+    _NLI,
+    _PAWS,
+    _QA,
+    _TYDI,
+    _TYDI_PARTS,
+    _mlqa(),
+    *map(_mlqa, _XTREME_R["mlqa"]),
+    _xcopa(),
+    _udpos(),
+    _NER,
+    _WIKINEURAL,
+    _WIKINEURAL_SMALL,
+)
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
-_CONTRASTS = {
-    "size": (TrainingSet("mnli"), TrainingSet("copa")),
-    "language": (TrainingSet("tydiqa", "en"), TrainingSet("tydiqa", "sw")),
-}
+_CLIP = "openai/clip-vit-base-patch32"
+# Ours: no paper has trained on pictures between pretraining and these targets.
+_IMAGES = ImageTextSuite(
+    captions="flickr8k",
+    test_captions="xm3600",
+    tower=_CLIP,
+    teacher=_CLIP,
+    text=("mnli", "squad"),
+    training=TrainingArguments(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
+)
 # The nine tasks that the intermediate-training paper is taken to use. Its translated data, its text
 # and its steps are not known to us: XNLI's training set in four languages, text of six languages in
 # six scripts, and as many steps as fit.
-_STILTS = {
-    "intermediate_tasks": (
-        "anli+", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "csqa",
-    ),
+_SHARED = {
+    "encoder": "xlm-roberta-base",
+    "order_pairs": {
+        "size": (TrainingSet("mnli"), TrainingSet("copa")),
+        "language": (TrainingSet("tydiqa", "en"), TrainingSet("tydiqa", "sw")),
+    },
+    "intermediate_tasks": tuple("anli+ mnli qqp squad2 squad hellaswag ccg cosmosqa csqa".split()),
     "translated": tuple(TrainingSet("xnli", code) for code in ("en", "de", "ru", "sw")),
-    "multilingual": tuple(TrainingSet("tydiqa", c) for c in "en ar bn fi id ko ru sw te".split()),
+    "multilingual": tuple(
+        TrainingSet("tydiqa", code) for code in "en ar bn fi id ko ru sw te".split()
+    ),
     "text": tuple(TrainingSet("wikipedia", code, 20000) for code in "bg el sw ta th ur".split()),
     "intermediate_training": TrainingArguments(
         steps=5000, batch_size=16, learning_rate=1e-5, max_length=256
     ),
-    # Ours: no paper has trained on pictures between pretraining and these targets.
-    "images": Images(
-        captions="flickr8k", tested="xm3600", tower="openai/clip-vit-base-patch32",
-        teacher="openai/clip-vit-base-patch32", text=("mnli", "squad"),
-        training=TrainingArguments(steps=2000, batch_size=128, learning_rate=2e-5, max_length=128),
-    ),
-}  # fmt: skip
-_SHARED = {"order_pairs": _CONTRASTS, "encoder": "xlm-roberta-base"} | _STILTS
+    "images": _IMAGES,
+}
 SUITES: dict[str, Suite] = {
     "xtreme-r": Suite(
         name="xtreme-r",

@@ -31,6 +31,7 @@ CELLS = {
     "ask": "widgets.ask(results, 'nli')",
     "sentences": "widgets.sentences(embeddings.checkpoints(results, 'more', 'qa'), texts)",
 }
+pytestmark = pytest.mark.slow
 PATIENCE = 120_000  # milliseconds, on a machine that is busy with other things
 
 
@@ -41,15 +42,15 @@ def server(tmp_path_factory):
     new = nbformat.v4
     cells = [new.new_code_cell(source) for source in (START, *CELLS.values())]
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    nbformat.write(new.new_notebook(cells=cells, metadata={"kernelspec": kernel}),
-                   folder / "all.ipynb")  # fmt: skip
+    notebook = new.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "all.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--no-browser", "--allow-root", "--IdentityProvider.token=", f"--port={port}"]
     options += ["--LabApp.news_url=None", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
     # A person's notebook: progress bars and widgets; settings of whoever runs this play no part.
-    given = {k: v for k, v in os.environ.items() if k not in ("XLTKIT_BATCH", "XLTKIT_SMOKE")}
+    given = {k: v for k, v in os.environ.items() if k != "XLTKIT_BATCH"}
     given |= {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")}
     given |= {"IPYTHONDIR": str(folder / "ipython"), "XLTKIT_STORE": str(folder / "store")}
     with (folder / "log").open("w") as log:

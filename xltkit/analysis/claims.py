@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +16,15 @@ import pandas as pd
 
 from xltkit.analysis.compare import per_seed
 from xltkit.analysis.intervals import difference, holm
-from xltkit.keys import choose
 from xltkit.studies.saved import Saved
 from xltkit.tasks import get
 
 VERDICTS = ("agrees", "disagrees", "cannot tell at this size", "not measured")
 UNCONFIRMED = "not confirmed"
 NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
+
+_FILE = Path(__file__).with_name("claims.toml")
+CLAIMS: list[dict[str, Any]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))["claims"]
 
 
 class Measured(NamedTuple):
@@ -36,35 +37,6 @@ class Measured(NamedTuple):
     p: float = np.nan
     smallest_effect: float = np.nan
     n_seeds: int = 0
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim.
-
-    Attributes:
-        claim: in words.
-        by: who claims it.
-        confirmed: what is known of the figure.
-        notebook: whose runs measure it.
-        measure: a key of ``MEASURES``.
-        options: of the measure.
-        figure: in points, as it is claimed; NaN for a claim without one.
-        is_null: whether the claim is that there is no gain.
-    """
-
-    claim: str
-    by: str
-    confirmed: str
-    notebook: str
-    measure: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    figure: float = np.nan
-    is_null: bool = False
-
-    def measured(self, saved: Saved) -> Measured | None:
-        """What a run says of the claim; None if it lacks the arms, tasks or table."""
-        return MEASURES[choose("measure", self.measure, MEASURES)](saved, **self.options)
 
 
 def gain(
@@ -114,19 +86,7 @@ def table_row(
     return Measured(arms, *interval, n_seeds=saved.main["seed"].nunique())
 
 
-MEASURES = {f.__name__: f for f in (gain, retrieval_above_rest, table_row)}
-
-
-def read_claims(path: Path) -> list[Claim]:
-    """The claims in a TOML file; what is no field of ``Claim`` is an option of its measure."""
-    claims = []
-    for row in tomllib.loads(path.read_text(encoding="utf-8"))["claims"]:
-        fields = {name: row.pop(name) for name in list(row) if name in Claim.__annotations__}
-        claims.append(Claim(**fields, options=row))
-    return claims
-
-
-CLAIMS = read_claims(Path(__file__).with_name("claims.toml"))
+MEASURES = {function.__name__: function for function in (gain, retrieval_above_rest, table_row)}
 
 
 def verdict(measured: Measured, is_null: bool = False) -> str:
@@ -169,31 +129,34 @@ def permute_arms(saved: Saved, seed: int) -> Saved:
     return Saved(saved.name, saved.record, {"scores": pd.concat(parts)})
 
 
-def claims_table(runs: Mapping[str, Saved], claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
+def claims_table(
+    runs: Mapping[str, Saved], claims: Sequence[Mapping[str, Any]] = CLAIMS
+) -> pd.DataFrame:
     """Every claim beside every run that measures it; a claim that none measures has one row, too.
 
     Returns:
-        One row per claim and run: ``claim``, ``by``, ``figure``, ``confirmed``, ``is_null``,
-        ``run``, ``suite``, the fields of ``Measured``, ``measured`` (the difference and its
-        interval as a text), ``verdict`` (``not measured`` if no run has what it takes) and
-        ``p_holm`` (over the rows that have a p value).
+        One row per claim and run: ``claim``, ``by``, ``figure``, ``confirmed`` and ``is_null`` as
+        in ``claims.toml``, ``run``, ``suite``, the fields of ``Measured``, ``measured`` (the
+        difference and its interval as a text), ``verdict`` (``not measured`` if no run has what it
+        takes) and ``p_holm`` (over the rows that have a p value).
     """
     rows = []
     for claim in claims:
-        row = {"claim": claim.claim, "by": claim.by, "figure": claim.figure}
-        row |= {"confirmed": claim.confirmed, "is_null": claim.is_null}
-        measured = {}
+        is_null = claim.get("is_null", False)
+        about = {"claim": claim["claim"], "by": claim["by"], "figure": claim.get("figure", np.nan)}
+        about |= {"confirmed": claim["confirmed"], "is_null": is_null}
+        about["verdict"] = VERDICTS[-1]
+        measured_rows = []
         for name, saved in runs.items():
-            if name.startswith(claim.notebook):
-                measured[name] = claim.measured(saved)
-        measured = {name: value for name, value in measured.items() if value}
-        for name, value in measured.items():
-            text = f"{value.difference:+.1f} [{value.low:+.1f}, {value.high:+.1f}]"
-            about = {"run": name, "suite": runs[name].suite} | value._asdict()
-            about |= {"measured": text, "verdict": verdict(value, claim.is_null)}
-            rows.append(row | about)
-        if not measured:
-            rows.append(row | {"verdict": VERDICTS[-1]})
+            if not name.startswith(claim["notebook"]):
+                continue
+            measured = MEASURES[claim["measure"]](saved, **claim["options"])
+            if measured:
+                row = about | {"run": name, "suite": saved.suite} | measured._asdict()
+                row["measured"] = "{1:+.1f} [{2:+.1f}, {3:+.1f}]".format(*measured)
+                row["verdict"] = verdict(measured, is_null)
+                measured_rows.append(row)
+        rows += measured_rows or [about]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"]))
 

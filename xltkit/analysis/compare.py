@@ -155,32 +155,31 @@ def interaction(
     _columns(results, by)
     arms = list(results.study.arms)
     table = results.main[~results.main["is_source"]]
-    sides = {"here": table[table[by].isin(here)], "there": table[table[by].isin(there)]}
-    for side in sides.values():
-        if baseline not in arms or side.empty:
-            raise ValueError(
-                f"baseline is {baseline!r}, here is {here} and there is {there}: arms are {arms}, "
-                f"and {by} of the transfer languages can be {sorted(table[by].unique())}."
-            )
+    names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
+    table = table.assign(side=table[by].map(names))
+    if baseline not in arms or table["side"].nunique() < 2:
+        raise ValueError(
+            f"baseline is {baseline!r}, here is {here} and there is {there}: arms are {arms}, and "
+            f"{by} of the transfer languages can be {sorted(table[by].unique())}."
+        )
     # A task that only one of the two groups has would be taken for a difference of the groups.
-    tasks = set(sides["here"]["task"]) & set(sides["there"]["task"])
-    gains = {}
-    weights = {}
-    for name, side in sides.items():
-        side = side[side["task"].isin(tasks)]
-        means = side.groupby(["seed", "task", "arm"])["value"].mean().unstack("arm")
-        gains[name] = means.sub(means[baseline], axis=0).groupby("seed").mean()
-        weights[name] = _weights(side.drop_duplicates(["task", "base_language"]))
-    contrast = weights["here"] | {column: -weight for column, weight in weights["there"].items()}
+    table = table[table.groupby("task")["side"].transform("nunique") == 2]
+    means = table.groupby(["side", "seed", "task", "arm"])["value"].mean().unstack("arm")
+    gains = means.sub(means[baseline], axis=0).groupby(["side", "seed"]).mean()
+    columns = table.drop_duplicates(["task", "base_language"])
+    weights = _weights(columns[columns["side"] == "here"])
+    for column, weight in _weights(columns[columns["side"] == "there"]).items():
+        weights[column] = -weight
     rows = []
     for arm in arms:
         if arm == baseline:
             continue
-        differences = (gains["here"] - gains["there"])[arm].to_numpy()
+        by_side = gains[arm].unstack("side")
+        differences = (by_side["here"] - by_side["there"]).to_numpy()
         row = {"arm": arm, "by": by}
-        row |= {f"gain_{name}": gain[arm].mean() for name, gain in gains.items()}
-        row |= _test(results, (arm, baseline), contrast, differences, method)
-        row["degenerate"] = _degenerate(results, (arm, baseline), tasks)
+        row |= {f"gain_{side}": by_side[side].mean() for side in ("here", "there")}
+        row |= _test(results, (arm, baseline), weights, differences, method)
+        row["degenerate"] = _degenerate(results, (arm, baseline), table["task"])
         rows.append(row)
     return _corrected(pd.DataFrame(rows), baseline)
 

@@ -87,7 +87,7 @@ def words(columns: Sequence[str], row: Row) -> list[Word]:
         columns: those that hold text.
         row: in canonical columns; ``answers`` and their ``starts`` lie in its ``context``.
     """
-    found = []
+    row_words = []
     answers = [(start, start + len(answer)) for answer, start in _answers(row)]
     for column, part, text in texts(columns, row):
         spans = word_spans(text)
@@ -95,8 +95,8 @@ def words(columns: Sequence[str], row: Row) -> list[Word]:
             spans = ((0, len(text)),) if spans else ()
         for start, end in spans:
             fixed = column == "context" and any(a < end and start < b for a, b in answers)
-            found.append(Word(column, part, start, end, text[start:end], fixed))
-    return found
+            row_words.append(Word(column, part, start, end, text[start:end], fixed))
+    return row_words
 
 
 def _answers(row: Row) -> list[tuple[str, int]]:

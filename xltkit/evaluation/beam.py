@@ -68,11 +68,11 @@ def attack_words(
         places = attack_places(columns, case.row, language, vocabulary, attack)
         plans.append(Plan(case, len(words(columns, case.row)), places))
     if attack.beam:
-        found = _beam_search(model, plans, attack.beam)
+        worst = _beam_search(model, plans, attack.beam)
     else:
-        found = _random_search(model, plans, language, attack)
+        worst = _random_search(model, plans, language, attack)
     results = []
-    for plan, (variant, queries) in zip(plans, found, strict=True):
+    for plan, (variant, queries) in zip(plans, worst, strict=True):
         new = replace_words(columns, plan.case.row, variant.edits)
         share = len(variant.edits) / plan.word_count if variant.edits else 0.0
         valid = is_valid(columns, new)
@@ -124,11 +124,11 @@ def _random_search(
             if draw and draw not in draws:
                 draws.append(draw)
         edits.append(draws)
-    found = []
+    results = []
     for plan, variants in zip(plans, _read(model, plans, edits), strict=True):
-        worst, *_ = _ranked(model, variants or [Variant({}, plan.case.clean)])
-        found.append((worst, len(variants)))
-    return found
+        worst = _ranked(model, variants or [Variant({}, plan.case.clean)])[0]
+        results.append((worst, len(variants)))
+    return results
 
 
 def _beam_search(

@@ -230,11 +230,11 @@ def _word_key(row: Row, example: EncodedExample, place: Place, text: int) -> tup
         return 1, number, sequence, position
     start, end = map(int, example.meta.offsets[position])
     for answer in filter(None, row["answers"]):
-        found = row["context"].find(answer)
-        while found >= 0:
-            if start < found + len(answer) and end > found:
+        answer_start = row["context"].find(answer)
+        while answer_start >= 0:
+            if start < answer_start + len(answer) and end > answer_start:
                 return None
-            found = row["context"].find(answer, found + 1)
+            answer_start = row["context"].find(answer, answer_start + 1)
     return 1, start, end
 
 

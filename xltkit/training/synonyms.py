@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from xltkit.data import lexicons
+from xltkit.data.lexicons import Lexicon
 from xltkit.data.text import Row, replace_words, texts, word_spans, words
 from xltkit.keys import derive
 from xltkit.tasks.base import Task
@@ -60,11 +62,11 @@ class SynonymSmoothing(Robust):
         copies = []
         for row in rows:
             for number in range(1, self.copies + 1):
-                copy = self._copy(task, row, table, random)
+                copy = self._copy(task.type.texts, row, table, random)
                 copies.append(copy | {"id": f"{row['id']}/{number}"})
         return Dataset.from_list(copies, features=rows.features)
 
-    def table(self, task: Task, rows: Dataset) -> lexicons.Lexicon:
+    def table(self, task: Task, rows: Dataset) -> Lexicon:
         """The synonyms that are used for some rows."""
         if self.empty:
             return {}
@@ -81,24 +83,19 @@ class SynonymSmoothing(Robust):
         that is not mere punctuation, so that ``movie.`` has no synonym.
         """
         table = self.table(task, rows)
-        found = [word for row in rows for word in self._words(task, row)]
-        return 100 * float(np.mean([word in table for word in found])) if found else 0.0
-
-    def _words(self, task: Task, row: Row) -> list[str]:
         columns = task.type.texts
-        if "text_a" in row:
-            parts = [part for _, _, text in texts(columns, row) for part in text.split(" ")]
-            return [part for part in parts if word_spans(part)]
-        return [word.text for word in words(columns, row)]
+        seen: list[str] = []
+        for row in rows:
+            if "text_a" in row:
+                parts = [part for _, _, text in texts(columns, row) for part in text.split(" ")]
+                seen += [part for part in parts if word_spans(part)]
+            else:
+                seen += [word.text for word in words(columns, row)]
+        return 100 * float(np.mean([word in table for word in seen])) if seen else 0.0
 
     def _copy(
-        self,
-        task: Task,
-        row: Row,
-        table: lexicons.Lexicon,
-        random: np.random.Generator,
+        self, columns: Sequence[str], row: Row, table: Lexicon, random: np.random.Generator
     ) -> dict[str, Any]:
-        columns = task.type.texts
         if "text_a" in row:  # a sentence pair, as in the release
             copy = dict(row)
             for column, _, text in texts(columns, row):
@@ -111,7 +108,7 @@ class SynonymSmoothing(Robust):
         }
         return replace_words(columns, row, edits)
 
-    def _draw(self, word: str, table: lexicons.Lexicon, random: np.random.Generator) -> str:
+    def _draw(self, word: str, table: Lexicon, random: np.random.Generator) -> str:
         """A word or one of its synonyms."""
         others = table.get(word, ())
         if not others:

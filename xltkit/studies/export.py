@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -126,24 +125,18 @@ def _card(chain: Sequence[Record], scores: pd.DataFrame, every: pd.DataFrame) ->
     """
     first = chain[0]["signature"]
     base, _, revision = first["parent"].partition("@")  # of a folder it is a digest alone
-    encoder = _without_folders(first["encoder"])
+    encoder = PurePath(first["encoder"]).name if revision == "" else first["encoder"]
     title = " > ".join([encoder, *(_phase_name(record["signature"]) for record in chain)])
     data = _data(chain)
-    settings = [{"key": r["key"], **r["signature"], "cost": r["cost"]} for r in chain]
-    text = json.dumps(_without_folders(settings), indent=1, ensure_ascii=False)
     is_microworld = encoder == "micro" or "microworld" in set(data["data"])
     languages = {code.partition("-x-")[0] for code in (*data["language"], *scores["language"])}
-    # All of it is the kit's own only if encoder, data and image towers are.
-    towers = {r["signature"].get(name, "pixels") for r in chain for name in ("tower", "teacher")}
-    is_ours = encoder == "micro" and set(data["data"]) == {"microworld"}
-    is_ours = is_ours and towers <= {"pixels", "micro-vision", "micro-clip"}
     head = ModelCardData(
         model_name=title,
         language=sorted(languages - {""}),
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=base if revision else None,
-        license=metadata.metadata("xltkit")["License-Expression"].lower() if is_ours else "other",
+        license="other",  # of the encoder and all data; the table names them
         tags=["xltkit", "cross-lingual-transfer", "zero-shot"],
     )
     return ModelCard.from_template(
@@ -155,12 +148,10 @@ def _card(chain: Sequence[Record], scores: pd.DataFrame, every: pd.DataFrame) ->
         start=f"`{encoder}` ({f'commit {revision}' if revision else f'digest {base}'})",
         phases=_markdown(_phases(chain)),
         data=_markdown(data),
-        settings=text,
         scores=_markdown(_scores(scores, every)),
         pooling=chain[-1]["signature"]["pooling"],
         is_microworld=is_microworld,
-        is_ours=is_ours,
-        is_shuffled='"shuffled": true' in text,
+        is_shuffled='"shuffled": true' in json.dumps([r["signature"] for r in chain]),
     )
 
 
@@ -223,29 +214,10 @@ def _scores(scores: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
     means = every.groupby(keys)["value"].agg(["mean", "count"]).reset_index()
     main = scores[scores["main"]].merge(means, on=keys, how="left")
     main["languages"] = main["is_source"].map({True: "source", False: "transfer"})
-    names = {
-        "task": "task",
-        "metric": "metric",
-        "language": "language",
-        "languages": "languages",
-        "value": "score",
-        "mean": "mean over seeds",
-        "count": "seeds",
-        "chance": "chance",
-        "n": "items",
-    }
     ordered = main.sort_values(["task", "is_source"], ascending=[True, False], kind="stable")
-    return ordered[list(names)].rename(columns=names)
-
-
-def _without_folders(value: Any) -> Any:
-    """A value of a signature without the folders of the machine that it was made on."""
-    if isinstance(value, dict):
-        return {key: _without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(item) for item in value]
-    is_path = isinstance(value, str) and (value.startswith(("/", "~", ".")) or "\\" in value)
-    return PurePath(value.replace("\\", "/")).name if is_path else value
+    names = {"value": "score", "mean": "mean over seeds", "count": "seeds", "n": "items"}
+    shown = ["task", "metric", "language", "languages", *names, "chance"]
+    return ordered[shown].rename(columns=names)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -191,15 +191,15 @@ def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
 def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
     recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(trained)])])
     with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains on"):
-        stages._assert_unseen(Evaluate(tested, ("en",)), get(tested).test, recipe)
+        stages._check_unseen(Evaluate(tested, ("en",)), get(tested).test, recipe)
     for allowed in ("xm3600", "emoji"):
-        stages._assert_unseen(Evaluate(allowed, ("en",)), get(allowed).test, recipe)
+        stages._check_unseen(Evaluate(allowed, ("en",)), get(allowed).test, recipe)
 
 
 def test_tasks_may_be_trained_on_their_own_split():
     for name in ("emoji", "flickr8k", "multi30k"):
         recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(name)])])
-        stages._assert_unseen(Evaluate(name, ("en",)), get(name).test, recipe)
+        stages._check_unseen(Evaluate(name, ("en",)), get(name).test, recipe)
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ import pytest
 from xltkit.data import languages as registry
 from xltkit.data.microworld import contact_sheet, gloss, lexicon, pictures
 from xltkit.data.microworld import generate as tasks
-from xltkit.data.microworld.grammar import Clause, Phrase, Said, say
+from xltkit.data.microworld.grammar import Clause, Phrase, Sentence, verbalize
 from xltkit.data.microworld.languages import ENGLISH, KNOBS, LANGUAGES, MicroLanguage, language
-from xltkit.data.microworld.scenes import Fact, name, tell, the
+from xltkit.data.microworld.scenes import Fact, name, the, wordings
 
-GIVE = Said(Clause(name("Anna"), "give", the("ball", "red"), ("to", name("Ben"))))
+GIVE = Sentence(Clause(name("Anna"), "give", the("ball", "red"), ("to", name("Ben"))))
 
 
 PROPER = (*lexicon.NAMES, *lexicon.SHARED_NAMES, *lexicon.PUNCTUATION)
 
 
 def english(clause):
-    return say((Said(clause),), ENGLISH)
+    return verbalize((Sentence(clause),), ENGLISH)
 
 
 def test_english_is_english():
-    assert say((GIVE,), ENGLISH) == "Anna gives the red ball to Ben ."
+    assert verbalize((GIVE,), ENGLISH) == "Anna gives the red ball to Ben ."
     asked = Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how")
     assert english(asked) == "how many cups does Anna find ?"
     owned = Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which")
@@ -36,12 +36,12 @@ def test_english_is_english():
 
 def test_both_sides_of_a_fact():
     give = Fact("transfer", ("Anna", "give", "ball", "Ben"))
-    assert [english(c) for c in tell(give)] == [
+    assert [english(c) for c in wordings(give)] == [
         "Anna gives the ball to Ben .",
         "Ben gets the ball from Anna .",
     ]
     under = Fact("relation", ("cup", "under", "hat"))
-    assert [english(c) for c in tell(under)] == [
+    assert [english(c) for c in wordings(under)] == [
         "the cup is under the hat .",
         "the hat is over the cup .",
     ]
@@ -53,7 +53,7 @@ def test_order_and_case_follow_the_table():
     )
     concepts = [t.concept for t in GIVE.tokens(final)]
     assert concepts == ["Anna", "Ben", "to", "the", "ball", "red", "give", "."]
-    assert say((GIVE,), final) == "Anna Ben'esh to the ballot red givei ."
+    assert verbalize((GIVE,), final) == "Anna Ben'esh to the ballot red givei ."
 
 
 def test_cognates_are_nested():

@@ -245,9 +245,9 @@ def test_what_a_joined_source_trains_on_is_not_tested(monkeypatch):
     phase = Evaluate("own", ("en",), "test")
     recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet("anli+")])])
     with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
-        stages._assert_unseen(phase, tested.test, recipe)
+        stages._check_unseen(phase, tested.test, recipe)
     recipe.phases[0].training_sets = [TrainingSet("mnli")]
-    stages._assert_unseen(phase, tested.test, recipe)
+    stages._check_unseen(phase, tested.test, recipe)
 
 
 def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
@@ -265,9 +265,9 @@ def test_what_is_trained_on_is_not_tested_on(monkeypatch):
         recipe = Recipe("micro").then(Target(trained))
         phase = Evaluate(tested, ("en",), "validation")
         with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
-            stages._assert_unseen(phase, get(tested).validation, recipe)
+            stages._check_unseen(phase, get(tested).validation, recipe)
     allowed = Evaluate("xcopa", ("et",), "test")
-    stages._assert_unseen(allowed, get("xcopa").test, Recipe("micro").then(Target("balanced-copa")))
+    stages._check_unseen(allowed, get("xcopa").test, Recipe("micro").then(Target("balanced-copa")))
     with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
         stages.evaluation_stage(Recipe("micro"), 0, None, Evaluate("bucc", ("de",), "validation"))
 
@@ -276,7 +276,7 @@ def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path)
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     phase = Evaluate("mewsli-x", (), "validation")
     with pytest.raises(MissingData, match="No candidates rows of mewsli-x"):
-        stages._also_read(get("mewsli-x"), phase)
+        stages._extra_fingerprints(get("mewsli-x"), phase)
 
 
 def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
-"""Readers: from the columns of a Hub data set to the canonical columns of a kind of task.
+"""Readers: from the columns of a Hub data set to the canonical columns of a task type.
 
-Those of multiple choice, tagging and captions are in ``choice_readers.py``, ``tag_readers.py`` and
-``caption_readers.py``.
+Sentence pairs, spans and plain text are read here; multiple choice, tags, retrieval and captions
+in the files beside this one.
 
 A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
 language, and returns a new data set that lies in memory: nothing is written to a cache that could
@@ -47,10 +47,10 @@ FEATURES = {
 
 
 def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
-    """A data set in the canonical columns of a kind; repeated ids are made distinct.
+    """A data set in the canonical columns of a task type; repeated ids are made distinct.
 
     Raises:
-        ValueError: if the columns are not those of the kind.
+        ValueError: if the columns are not those of the type.
     """
     if columns.keys() != FEATURES[kind].keys():
         raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
@@ -66,11 +66,11 @@ def distinct(ids: Iterable[object]) -> list[str]:
     prediction among many questions.
     """
     seen: Counter[str] = Counter()
-    made = []
+    unique = []
     for key in map(str, ids):
         seen[key] += 1
-        made.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
-    return made
+        unique.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+    return unique
 
 
 def lines(texts: Iterable[str]) -> list[str]:
@@ -84,12 +84,13 @@ def lines(texts: Iterable[str]) -> list[str]:
 
 def _numbers(rows: Dataset, column: str, classes: Mapping[str, int]) -> list[int]:
     """The label column by the names of its classes: their order differs between data sets."""
-    feature, values = rows.features[column], rows[column][:]
+    feature = rows.features[column]
+    values = rows[column][:]
     names = getattr(feature, "names", None)
     if names is None and not all(isinstance(value, str) for value in values):
         raise ValueError(f"The column {column!r} holds {feature} without names; expected names.")
-    given = {str(name).strip().lower() for name in names or values}
-    if unknown := sorted(given - set(classes)):
+    unknown = sorted({str(name).strip().lower() for name in names or values} - set(classes))
+    if unknown:
         raise ValueError(
             f"The column {column!r} holds the classes {unknown}; expected only "
             f"{', '.join(classes)}."
@@ -114,14 +115,16 @@ def _pairs(
 
     ``labelled`` leaves out what has no gold label; the other rows keep their ids.
     """
-    made = canonical(
+    pairs = canonical(
         "classification",
         rows[key][:] if key else range(len(rows)),
         text_a=lines(rows[first][:]),
         text_b=lines(rows[second][:]),
         label=_numbers(rows, "label", classes),
     )
-    return made.select([i for i, n in enumerate(made["label"][:]) if n >= 0]) if labelled else made
+    if not labelled:
+        return pairs
+    return pairs.select([i for i, label in enumerate(pairs["label"][:]) if label >= 0])
 
 
 nli: Reader = partial(_pairs, first="premise", second="hypothesis", classes=_NLI_CLASSES)
@@ -143,12 +146,16 @@ def nearest_start(context: str, answer: str, start: int) -> int:
     """
     if context[start : start + len(answer)] == answer:
         return start
-    places = context.rfind(answer, 0, start + len(answer)), context.find(answer, start)
-    return min((p for p in places if p >= 0), key=lambda p: abs(p - start), default=-1)
+    before = context.rfind(answer, 0, start + len(answer))
+    after = context.find(answer, start)
+    places = [place for place in (before, after) if place >= 0]
+    return min(places, key=lambda place: abs(place - start), default=-1)
 
 
 def span(rows: Dataset, language: str) -> Dataset:
-    """The SQuAD family. Offsets are repaired; ids stay, so XQuAD and MLQA pair across languages.
+    """Questions, contexts and answers of the SQuAD family, with repaired offsets.
+
+    Ids stay as they are, so XQuAD and MLQA pair across languages.
 
     Raises:
         ValueError: naming the row, if an answer does not occur in its context.
@@ -156,17 +163,17 @@ def span(rows: Dataset, language: str) -> Dataset:
     table = rows[:]
     starts = []
     for key, context, answers in zip(table["id"], table["context"], table["answers"], strict=True):
-        found = [
+        repaired = [
             nearest_start(context, text, start)
             for text, start in zip(answers["text"], answers["answer_start"], strict=True)
         ]
-        if -1 in found:
-            answer = answers["text"][found.index(-1)]
+        if -1 in repaired:
+            answer = answers["text"][repaired.index(-1)]
             raise ValueError(
                 f"Row {key!r} ({language}): the answer {answer!r} does not occur in its context "
                 f"{context[:60]!r}...; the file is damaged or has other columns than SQuAD's."
             )
-        starts.append(found)
+        starts.append(repaired)
     return canonical(
         "span",
         table["id"],
@@ -178,7 +185,7 @@ def span(rows: Dataset, language: str) -> Dataset:
 
 
 def tydiqa(rows: Dataset, language: str) -> Dataset:
-    """TyDiQA-GoldP: one file for all languages."""
+    """The rows of TyDiQA-GoldP in a language, out of one file for all languages."""
     return span(of_language(rows, language), language)
 
 

@@ -24,14 +24,14 @@ def captioned(
         ids: one a row; repeated ones are made distinct.
         texts: the captions of each row; what is None or blank is left out.
     """
-    kept = [lines(text for text in some if text and not text.isspace()) for some in texts]
+    kept = [lines(text for text in row if text and not text.isspace()) for row in texts]
     names = Dataset.from_dict({"id": distinct(ids)}, Features({"id": Value("string")}))
     captions = Dataset.from_dict({"texts": kept}, Features({"texts": List(Value("string"))}))
     images = rows.select_columns("image").cast_column("image", Image())
     # Selected last: setting columns beside a selection would write its pictures out once more.
-    made = concatenate_datasets([names, images, captions], axis=1)
-    present = [i for i, some in enumerate(kept) if some]
-    return made if len(present) == len(made) else made.select(present)
+    table = concatenate_datasets([names, images, captions], axis=1)
+    present = [i for i, row in enumerate(kept) if row]
+    return table if len(present) == len(table) else table.select(present)
 
 
 def emoji(rows: Dataset, language: str) -> Dataset:

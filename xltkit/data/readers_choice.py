@@ -16,13 +16,13 @@ def copa(rows: Dataset, language: str, questions: Mapping[int, str] | None = Non
     ``questions`` (cause or effect, by ``idx``) take the place of the rows' own.
     """
     table = rows[:]
-    asked = [
+    effective = [
         (questions or {}).get(index, question)
         for index, question in zip(table["idx"], table["question"], strict=True)
     ]
-    if unknown := sorted(set(asked) - {"cause", "effect"}):
+    if unknown := sorted(set(effective) - {"cause", "effect"}):
         raise ValueError(f"The column 'question' holds {unknown}; expected cause or effect.")
-    premises = zip(lines(table["premise"]), asked, strict=True)
+    premises = zip(lines(table["premise"]), effective, strict=True)
     return canonical(
         "choice",
         table["idx"],

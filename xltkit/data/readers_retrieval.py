@@ -54,20 +54,20 @@ def answer_sentences(rows: Dataset, language: str) -> Dataset:
 
     A question whose answer does not begin in a sentence is left out, as in the reference.
     """
-    made = []
+    pairs = []
     for row in rows:
         answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
         context = row["context"]
         start = nearest_start(context, answer, start)
         for first, last in sentence_breaks(context):
             if first <= start < last:
-                made.append((row["id"], row["question"], row["id"], context[first:last], context))
+                pairs.append((row["id"], row["question"], row["id"], context[first:last], context))
                 break
-    return _rows(_PAIRS, made)
+    return _rows(_PAIRS, pairs)
 
 
 def tydiqa_sentences(rows: Dataset, language: str) -> Dataset:
-    """The same of TyDiQA, whose rows lie in one file for all languages."""
+    """Questions of TyDiQA in a language with the sentence that holds the answer."""
     return answer_sentences(of_language(rows, language), language)
 
 
@@ -76,7 +76,7 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from article["paragraphs"]
 
 
-def _asked(paragraph: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+def _answered(paragraph: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Each question of a paragraph with the sentence that its answer begins in."""
     context = paragraph["context"]
     for question in paragraph["qas"]:
@@ -89,8 +89,11 @@ def _asked(paragraph: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], st
 
 def lareqa_questions(path: Path, language: str) -> Dataset:
     """The questions of LAReQA in a language; parallel by id, which is also the key."""
-    asked = [q for paragraph in _paragraphs(path) for q, _ in _asked(paragraph)]
-    return _rows(_QUERIES, [(q["id"], q["question"], q["id"]) for q in asked])
+    queries = []
+    for paragraph in _paragraphs(path):
+        for question, _ in _answered(paragraph):
+            queries.append((question["id"], question["question"], question["id"]))
+    return _rows(_QUERIES, queries)
 
 
 def lareqa_candidates(path: Path, language: str) -> Dataset:
@@ -99,16 +102,18 @@ def lareqa_candidates(path: Path, language: str) -> Dataset:
     A sentence is right for a question if it has the words of the one that the answer begins in
     (XTREME third_party/utils_lareqa.py).
     """
-    made = []
+    candidates = []
     for p, paragraph in enumerate(_paragraphs(path), start=1):
-        asked = list(_asked(paragraph))
+        answered = list(_answered(paragraph))
+        if not answered:
+            continue
         context = paragraph["context"]
-        for s, (first, last) in enumerate(paragraph["sentence_breaks"] if asked else []):
+        for s, (first, last) in enumerate(paragraph["sentence_breaks"]):
             sentence = context[first:last]
-            keys = [question["id"] for question, right in asked if right == sentence]
+            keys = [question["id"] for question, answer in answered if answer == sentence]
             texts = (text.replace("\n", "") for text in (sentence, context))
-            made.append((f"{language}_{p}_{s}", *texts, keys))
-    return _rows(_CANDIDATES, made)
+            candidates.append((f"{language}_{p}_{s}", *texts, keys))
+    return _rows(_CANDIDATES, candidates)
 
 
 def _one_line(text: str) -> str:
@@ -142,33 +147,32 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def mewsli_pairs(path: Path, language: str) -> Dataset:
     """Mentions in English Wikipedia with the description of their entity, to train on."""
-    made = []
+    pairs = []
     for row in _json_lines(path):
-        told, entity = row["contextual_mention"], row["entity"]
-        mention = told["mention"]
-        query = _mention(told["context"], mention["mention_span"])
-        key = entity["entity_id"]
-        made.append((mention["example_id"], query, key, _description(entity), ""))
-    return _rows(_PAIRS, made)
+        mention = row["contextual_mention"]["mention"]
+        query = _mention(row["contextual_mention"]["context"], mention["mention_span"])
+        key = row["entity"]["entity_id"]
+        pairs.append((mention["example_id"], query, key, _description(row["entity"]), ""))
+    return _rows(_PAIRS, pairs)
 
 
 def mewsli_mentions(path: Path, language: str) -> Dataset:
     """The mentions in WikiNews articles of a language; the key is the entity, empty if hidden."""
-    made = [
-        (m["example_id"], _mention(row["context"], m["mention_span"]), m.get("entity_id") or "")
-        for row in _json_lines(path)
-        if row["context"]["language"] == language
-        for m in row["mentions"]
-    ]
-    return _rows(_QUERIES, made)
+    queries = []
+    for row in _json_lines(path):
+        if row["context"]["language"] == language:
+            for mention in row["mentions"]:
+                query = _mention(row["context"], mention["mention_span"])
+                queries.append((mention["example_id"], query, mention.get("entity_id") or ""))
+    return _rows(_QUERIES, queries)
 
 
 def mewsli_entities(path: Path, language: str) -> Dataset:
     """The candidate entities, each described in one of fifty languages."""
-    made = []
+    candidates = []
     for row in _json_lines(path):
-        made.append((row["entity_id"], _description(row), "", [row["entity_id"]]))
-    return _rows(_CANDIDATES, made)
+        candidates.append((row["entity_id"], _description(row), "", [row["entity_id"]]))
+    return _rows(_CANDIDATES, candidates)
 
 
 def _sides(
@@ -177,19 +181,21 @@ def _sides(
     partners: dict[str, list[str]] = {}
     for one, other in gold:
         partners.setdefault(one, []).append(other)
-    made = [(key, "text", text, partners.get(key, [])) for key, text in foreign.items()]
-    made += [(key, "english", text, []) for key, text in english.items()]
-    return _rows(_SENTENCES, made)
+    sentences = [(key, "text", text, partners.get(key, [])) for key, text in foreign.items()]
+    sentences += [(key, "english", text, []) for key, text in english.items()]
+    return _rows(_SENTENCES, sentences)
 
 
 def bucc(rows: Dataset, language: str) -> Dataset:
     """BUCC on the Hub: one row with both collections and pairs of their places, counted from 1."""
-    made: tuple[dict[str, str], dict[str, str], list] = ({}, {}, [])
+    foreign: dict[str, str] = {}
+    english: dict[str, str] = {}
+    gold: list[tuple[str, str]] = []
     for row in rows:
-        for name, texts, side in ((language, row["sentence1"], 0), ("en", row["sentence2"], 1)):
-            made[side].update({f"{name}-{i}": text for i, text in enumerate(texts, start=1)})
-        made[2].extend((f"{language}-{one}", f"en-{other}") for one, other in row["gold"])
-    return _sides(*made)
+        foreign |= {f"{language}-{i}": text for i, text in enumerate(row["sentence1"], start=1)}
+        english |= {f"en-{i}": text for i, text in enumerate(row["sentence2"], start=1)}
+        gold += [(f"{language}-{one}", f"en-{other}") for one, other in row["gold"]]
+    return _sides(foreign, english, gold)
 
 
 def bucc_files(paths: Sequence[Path], language: str) -> Dataset:

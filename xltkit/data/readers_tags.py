@@ -40,8 +40,9 @@ def _tagged(
 ) -> Dataset:
     """Words and tags. ``names`` is the order of the tags where the file does not say it."""
     order = _order(column, getattr(rows.features[column].feature, "names", None) or names, tags)
-    given = rows[column][:]
-    return _sentences(language, rows["tokens"][:], [[order[tag] for tag in s] for s in given])
+    sentences = rows[column][:]
+    tags = [[order[tag] for tag in sentence] for sentence in sentences]
+    return _sentences(language, rows["tokens"][:], tags)
 
 
 udpos: Reader = partial(_tagged, column="pos_tags", tags=UPOS)
@@ -58,14 +59,15 @@ def upos(rows: Dataset, language: str) -> Dataset:
     neither has a head, and both are left out.
     """
     names = rows.features["upos"].feature.names
-    known = [name for name in names if name != "_"]
-    order = dict(zip(known, _order("upos", known, UPOS), strict=True))
+    classes = [name for name in names if name != "_"]
+    order = dict(zip(classes, _order("upos", classes, UPOS), strict=True))
     table = rows[:]
-    tokens, tags = [], []
-    for words, given, heads in zip(table["tokens"], table["upos"], table["head"], strict=True):
-        kept = [i for i, head in enumerate(heads) if head != "None" and names[given[i]] != "_"]
+    tokens = []
+    tags = []
+    for words, upos_tags, heads in zip(table["tokens"], table["upos"], table["head"], strict=True):
+        kept = [i for i, head in enumerate(heads) if head != "None" and names[upos_tags[i]] != "_"]
         tokens.append([words[i] for i in kept])
-        tags.append([order[names[given[i]]] for i in kept])
+        tags.append([order[names[upos_tags[i]]] for i in kept])
     return _sentences(language, tokens, tags)
 
 

@@ -23,10 +23,10 @@ from datasets import Dataset
 from xltkit.data.loading import Source
 from xltkit.data.microworld import meanings as make
 from xltkit.data.microworld import pictures
-from xltkit.data.microworld.grammar import Said, Token, forms, say
+from xltkit.data.microworld.grammar import Sentence, Token, forms, verbalize
 from xltkit.data.microworld.languages import ENGLISH, MicroLanguage, language
 from xltkit.data.microworld.meanings import Item, Maker
-from xltkit.data.microworld.scenes import tell
+from xltkit.data.microworld.scenes import wordings
 from xltkit.keys import digest
 
 SIZES = {"train": 4000, "validation": 500, "test": 500}
@@ -39,24 +39,26 @@ Writer = Callable[[Item, MicroLanguage], dict[str, Any]]
 
 def _two_texts(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     first, second, label = item
-    return {"text_a": say(first, lang), "text_b": say(second, lang), "label": label}
+    return {"text_a": verbalize(first, lang), "text_b": verbalize(second, lang), "label": label}
 
 
 def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    context, question, at, answer = item
-    parts = [(part.tokens(lang), i == at) for i, part in enumerate(context)]
-    words, spans = [], []
+    context, question, asked, answer = item
+    words = []
+    spans = []  # of the words of the answer, in characters of the context
     position = 0
-    for tokens, asked in parts:
+    for number, sentence in enumerate(context):
+        tokens = sentence.tokens(lang)
         for token, form in zip(tokens, forms(tokens, lang), strict=True):
-            if asked and token.concept in answer:
+            if number == asked and token.concept in answer:
                 spans.append((position, position + len(form)))
             words.append(form)
             position += len(form) + 1
     whole = " ".join(words)
-    start, end = spans[0][0], spans[-1][1]
+    start = spans[0][0]
+    end = spans[-1][1]
     return {
-        "question": say((question,), lang),
+        "question": verbalize((question,), lang),
         "context": whole,
         "answers": [whole[start:end]],
         "starts": [start],
@@ -65,12 +67,12 @@ def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
 
 def _choices(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     """The question of cause or effect is put by the connective: "Anna is hungry , so"."""
-    told, choices, link, label = item
-    premise = say(told, lang)
+    sentences, choices, link, label = item
+    premise = verbalize(sentences, lang)
     if link:
         words = [Token(link)] if link == "because" else [Token(","), Token(link)]
         premise = f"{premise.removesuffix(' .')} {' '.join(forms(words, lang))}"
-    return {"premise": premise, "choices": [say((c,), lang) for c in choices], "label": label}
+    return {"premise": premise, "choices": [verbalize((c,), lang) for c in choices], "label": label}
 
 
 def _words(item: Item, lang: MicroLanguage) -> dict[str, Any]:
@@ -85,44 +87,45 @@ def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, A
 
 
 def _translation(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": say(item, lang), "english": say(item, ENGLISH)}
+    return {"text": verbalize(item, lang), "english": verbalize(item, ENGLISH)}
 
 
 def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     """The descriptions are English in every language; the right one is the key."""
     mention, described, wrong = item
-    text = say(described, ENGLISH)
+    text = verbalize(described, ENGLISH)
     return {
-        "query": say(mention, lang),
+        "query": verbalize(mention, lang),
         "key": text,
         "text": text,
         "context": "",
-        "negative": say(wrong, ENGLISH),
+        "negative": verbalize(wrong, ENGLISH),
     }
 
 
 def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": say(item, lang)}
+    return {"text": verbalize(item, lang)}
 
 
 def _pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": say(item, lang), "translation": say(item, ENGLISH)}
+    return {"text": verbalize(item, lang), "translation": verbalize(item, ENGLISH)}
 
 
 def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    """Both ways of telling the picture; which comes first is the same in every language."""
-    return {"image": pictures.render(item[0]), "texts": [say((s,), lang) for s in _told(item)]}
+    """Both wordings of what the picture shows, in the same order in every language."""
+    captions = [verbalize((caption,), lang) for caption in _captions(item)]
+    return {"image": pictures.render(item[0]), "texts": captions}
 
 
-def _told(item: Item) -> list[Said]:
+def _captions(item: Item) -> list[Sentence]:
     (scene,) = item
-    ways = [Said(clause) for clause in tell(scene)]
+    ways = [Sentence(clause) for clause in wordings(scene)]
     return ways[::-1] if int(digest(scene.about)[:8], 16) % 2 else ways
 
 
 def _caption_pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    said = (_told(item)[0],)
-    return {"text": say(said, lang), "translation": say(said, ENGLISH)}
+    caption = (_captions(item)[0],)
+    return {"text": verbalize(caption, lang), "translation": verbalize(caption, ENGLISH)}
 
 
 GENERATORS: dict[str, tuple[Maker, Writer]] = {
@@ -149,8 +152,10 @@ _IMAGE = datasets.Image()
 
 def _split(item: Item) -> str:
     # json writes nested tuples much faster than repr does.
-    where = hashlib.sha256(json.dumps(item).encode()).digest()[0] / 256
-    return "test" if where < 0.2 else "validation" if where < 0.4 else "train"
+    share = hashlib.sha256(json.dumps(item).encode()).digest()[0] / 256
+    if share < 0.2:
+        return "test"
+    return "validation" if share < 0.4 else "train"
 
 
 def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
@@ -162,16 +167,17 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
         item = maker(Random(f"{task}/{stream}/{number}"))
         number += 1
         # Two scenes may be one picture: no picture is in two splits, or twice in one.
-        same = pictures.visible(item[0]) if maker is make.picture else item
-        if _split(same) == split and same not in seen:
-            seen.add(same)
+        identity = pictures.visible(item[0]) if maker is make.picture else item
+        if _split(identity) == split and identity not in seen:
+            seen.add(identity)
             yield item
 
 
 @cache
 def _translated() -> frozenset[Item]:
     """The sentences of all the pairs that anything is trained on, as items of one sentence."""
-    return frozenset((said,) for two in items("pairs", "train", MOST_PAIRS) for said in two)
+    pairs = items("pairs", "train", MOST_PAIRS)
+    return frozenset((sentence,) for pair in pairs for sentence in pair)
 
 
 @lru_cache(maxsize=64)
@@ -193,12 +199,12 @@ def rows(task: str, split: str, lang: MicroLanguage, count: int = 0) -> Dataset:
     _, write = GENERATORS[task]
     count = count or SIZES[split]
     if task == "text":  # says something else in every language; all other tasks are parallel by id
-        said = islice(generate(task, split, lang.code.partition("-x-")[0]), count)
+        chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), count)
     else:
-        said = items(task, split, count)
-    made = [{"id": f"{split}-{i}"} | write(s, lang) for i, s in enumerate(said)]
-    made_of = Dataset.from_list(made)
-    return made_of.cast_column("image", _IMAGE) if task == "captions" else made_of
+        chosen = items(task, split, count)
+    written = [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
+    table = Dataset.from_list(written)
+    return table.cast_column("image", _IMAGE) if task == "captions" else table
 
 
 @cache

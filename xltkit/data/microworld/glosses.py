@@ -10,7 +10,7 @@ from random import Random
 from IPython.display import HTML
 
 from xltkit.data.microworld import meanings as makers
-from xltkit.data.microworld.grammar import Said
+from xltkit.data.microworld.grammar import Sentence
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage, language
 from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
@@ -23,7 +23,7 @@ _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 
 
 def gloss(
-    sentence: Said | int, languages: Sequence[str | MicroLanguage] = tuple(LANGUAGES)
+    sentence: Sentence | int, languages: Sequence[str | MicroLanguage] = tuple(LANGUAGES)
 ) -> HTML:
     """A sentence in some languages, each word above its meaning, as an HTML table.
 
@@ -41,7 +41,7 @@ def label(concept: str, endings: Sequence[str]) -> str:
     return "-".join((concept, *(LABELS[e] for e in endings)))
 
 
-def _row(said: Said, lang: MicroLanguage) -> str:
+def _row(said: Sentence, lang: MicroLanguage) -> str:
     # Every script of the table is written from left to right; dir says so to a screen reader.
     tag = f'lang="{lang.code}" dir="ltr"'
     cells = "".join(

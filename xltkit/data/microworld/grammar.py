@@ -91,7 +91,7 @@ def _question_phrase(clause: Clause, language: MicroLanguage) -> list[Token]:
 
 
 def words(clause: Clause, language: MicroLanguage) -> list[Token]:
-    """The clause as a list of tokens in the order of the language, without the full stop."""
+    """A clause as tokens in the word order of a language, without the full stop."""
     final = language.order == "sov"
     is_copula = clause.verb == "is"
     subject = _phrase(clause.subject, language)
@@ -121,7 +121,7 @@ def words(clause: Clause, language: MicroLanguage) -> list[Token]:
     return [*subject, *verb, *predicate, *object_, *place]
 
 
-class Said(NamedTuple):
+class Sentence(NamedTuple):
     """A clause, or two joined by a link (``and``, ``so``, ``because``): a sentence to be said.
 
     With an ``answer`` it is asked, and answered in one word: *Anna owns a red ball ? no .*
@@ -148,6 +148,6 @@ def forms(tokens: list[Token], language: MicroLanguage) -> list[str]:
     return [language.form(t.concept, t.endings) for t in tokens]
 
 
-def say(parts: tuple[Said, ...], language: MicroLanguage) -> str:
-    """Several sentences as one string, words and punctuation set apart by single spaces."""
+def verbalize(parts: tuple[Sentence, ...], language: MicroLanguage) -> str:
+    """Sentences as one string in a language, words and punctuation set apart by single spaces."""
     return " ".join(" ".join(forms(part.tokens(language), language)) for part in parts)

@@ -105,7 +105,7 @@ class MicroLanguage:
         return self._forms[key]
 
     def but(self, *knobs: str) -> MicroLanguage:
-        """The same language with some knobs turned, and a code that says so.
+        """This language with some knobs turned, and a code that says which.
 
         ``LANGUAGES["qbe"].but("sov", "noanchor")`` has the code ``qbe-x-sov-noanchor``, which is
         a valid private-use tag (RFC 5646, section 2.2.7), and ``language`` understands it.
@@ -239,9 +239,9 @@ def language(code: str) -> MicroLanguage:
         )
     if not knobs:
         return LANGUAGES[base]
-    made = LANGUAGES[base].but(*knobs.split("-"))
-    registry.register([_row(made)])
-    return made
+    variant = LANGUAGES[base].but(*knobs.split("-"))
+    registry.register([_row(variant)])
+    return variant
 
 
 def _row(lang: MicroLanguage) -> registry.Language:

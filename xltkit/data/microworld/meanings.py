@@ -1,7 +1,7 @@
 """The items of the tasks as meaning, in no language yet: a random generator in, an item out.
 
 In every maker the words are drawn before the label matters, so that no half of an item, no bag
-of its words and no length tells the label; ``tests/test_microworld_gates.py`` measures it.
+of its words and no length tells the label; ``tests/data/test_microworld_gates.py`` measures it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from xltkit.data.microworld import lexicon as lex
 from xltkit.data.microworld import scenes
-from xltkit.data.microworld.grammar import Clause, Phrase, Said
-from xltkit.data.microworld.scenes import Fact, ask, facts, name, tell, the, varied
+from xltkit.data.microworld.grammar import Clause, Phrase, Sentence
+from xltkit.data.microworld.scenes import Fact, facts, name, questions, the, varied, wordings
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 PARAPHRASE_LABELS = ("different", "paraphrase")
@@ -32,7 +32,8 @@ def nli(random: Random, distract: bool = False) -> Item:
     somebody else, too.
     """
     label = random.choice(NLI_LABELS)
-    people, things = random.sample(lex.NAMES, 2), random.sample(scenes.OBJECTS, 2)
+    people = random.sample(lex.NAMES, 2)
+    things = random.sample(scenes.OBJECTS, 2)
     words = _words_of_attribute if random.random() < 0.5 else _words_of_action
     old, new = words(label, random)
     premise = [_about(people[0], things[0], old, random)]
@@ -40,14 +41,14 @@ def nli(random: Random, distract: bool = False) -> Item:
     if distract:
         premise.append(_about(people[1], things[1], words(label, random)[0], random))
         random.shuffle(premise)
-    return tuple(map(Said, premise)), (Said(hypothesis),), NLI_LABELS.index(label)
+    return tuple(map(Sentence, premise)), (Sentence(hypothesis),), NLI_LABELS.index(label)
 
 
 def _about(person: str, thing: str, word: str, random: Random) -> Clause:
     if lex.TAGS[word] == "VERB":
         return Clause(name(person), word, Phrase(thing, "the"))
     # Either wording, for either half: the ball of Anna is red; Anna owns a red ball.
-    return random.choice(tell(Fact("colour", (person, thing, word))))
+    return random.choice(wordings(Fact("colour", (person, thing, word))))
 
 
 def _one_of(pair: tuple[str, str], random: Random) -> tuple[str, str]:
@@ -82,18 +83,21 @@ def paraphrase(random: Random) -> Item:
     The second sentence takes the other side's word (over for under, gets for gives) or keeps the
     word, and has the two parties in the same places or swapped: only both together tell.
     """
-    same_word, swapped = random.random() < 0.5, random.random() < 0.5
+    same_word = random.random() < 0.5
+    swapped = random.random() < 0.5
     fact = facts(random.choice(("relation", "transfer")), 1, random)[0]
     while fact.about[1] in lex.RELATIONS and fact.about[1] not in lex.CONVERSES:
         fact = facts("relation", 1, random)[0]
-    a = list(fact.about)
-    a[-1], a[0] = (a[0], a[-1]) if swapped else (a[-1], a[0])
-    other = Fact(fact.kind, tuple(a))
+    about = list(fact.about)
+    if swapped:
+        about[0], about[-1] = about[-1], about[0]
+    other = Fact(fact.kind, tuple(about))
     way = random.randrange(2)
-    first, second = tell(fact)[way], tell(other)[way if same_word else 1 - way]
+    first = wordings(fact)[way]
+    second = wordings(other)[way if same_word else 1 - way]
     # Each party is told by an attribute, and the second time by its synonym: no two are alike.
     first, second = _dressed(first, second, fact, random)
-    return (Said(first),), (Said(second),), int(not swapped)
+    return (Sentence(first),), (Sentence(second),), int(not swapped)
 
 
 def _dressed(first: Clause, second: Clause, fact: Fact, random: Random) -> tuple[Clause, Clause]:
@@ -107,17 +111,15 @@ def _dressed(first: Clause, second: Clause, fact: Fact, random: Random) -> tuple
             return phrase
         return phrase._replace(adjectives=(pairs[things.index(phrase.noun)][side],))
 
-    out = []
-    for side, clause in enumerate((first, second)):
+    def dressed(clause: Clause, side: int) -> Clause:
         adposition, place = clause.place
-        out.append(
-            clause._replace(
-                subject=dress(clause.subject, side),
-                object=dress(clause.object, side),
-                place=(adposition, dress(place, side)),
-            )
+        return clause._replace(
+            subject=dress(clause.subject, side),
+            object=dress(clause.object, side),
+            place=(adposition, dress(place, side)),
         )
-    return out[0], out[1]
+
+    return dressed(first, 0), dressed(second, 1)
 
 
 # Where things are is told from either side too often to be asked in so short a text.
@@ -127,13 +129,15 @@ QA_KINDS = ("colour", "stay", "count", "transfer", "action")
 def qa(random: Random, more: int = 0) -> Item:
     """A question about one of some facts; another fact of the same kind is there to mislead."""
     kinds = random.sample(QA_KINDS, 1 + more)
-    told = facts(kinds[0], 2, random) + [f for k in kinds[1:] for f in facts(k, 1, random)]
-    question, answer = random.choice(ask(told[0]))
-    # Every way of telling a fact names all that can be asked about it.
-    sentences = [(random.choice(tell(fact)), i == 0) for i, fact in enumerate(told)]
-    random.shuffle(sentences)
-    at = next(i for i, (_, asked) in enumerate(sentences) if asked)
-    return tuple(Said(c) for c, _ in sentences), Said(question), at, answer
+    context = facts(kinds[0], 2, random)
+    for kind in kinds[1:]:
+        context += facts(kind, 1, random)
+    question, answer = random.choice(questions(context[0]))
+    # Every wording of a fact names all that can be asked about it.
+    clauses = [(random.choice(wordings(fact)), i == 0) for i, fact in enumerate(context)]
+    random.shuffle(clauses)
+    asked = [is_asked for _, is_asked in clauses].index(True)
+    return tuple(Sentence(clause) for clause, _ in clauses), Sentence(question), asked, answer
 
 
 def choice(random: Random) -> Item:
@@ -147,24 +151,26 @@ def choice(random: Random) -> Item:
     given, choices = (states, events) if forward else (events, states)
     label = random.randrange(2)
     ordered = choices if label == 0 else choices[::-1]
-    extra = Said(Clause(person, random.choice(lex.STAYS), place=place))
-    return (extra, Said(given[0])), tuple(map(Said, ordered)), "so" if forward else "because", label
+    extra = Sentence(Clause(person, random.choice(lex.STAYS), place=place))
+    premise = (extra, Sentence(given[0]))
+    return premise, tuple(map(Sentence, ordered)), "so" if forward else "because", label
 
 
 def continuation(random: Random) -> Item:
     """Two people are in two states: what comes next? Whose effect it is, or which, decides."""
     people = [name(n) for n in random.sample(lex.NAMES, 2)]
     states = random.sample(tuple(lex.CAUSES), 2)
-    told = [Said(Clause(p, "is", predicate=s)) for p, s in zip(people, states, strict=True)]
-    mine = random.randrange(2)
-    right = Clause(people[mine], lex.CAUSES[states[mine]])
+    premise = [Clause(p, "is", predicate=state) for p, state in zip(people, states, strict=True)]
+    chosen = random.randrange(2)
+    other = 1 - chosen
+    right = Clause(people[chosen], lex.CAUSES[states[chosen]])
     if random.random() < 0.5:
-        wrong = right._replace(subject=people[1 - mine])
+        wrong = right._replace(subject=people[other])
     else:
-        wrong = right._replace(verb=lex.CAUSES[states[1 - mine]])
+        wrong = right._replace(verb=lex.CAUSES[states[other]])
     label = random.randrange(2)
     choices = (right, wrong) if label == 0 else (wrong, right)
-    return tuple(told), tuple(map(Said, choices)), "", label
+    return tuple(map(Sentence, premise)), tuple(map(Sentence, choices)), "", label
 
 
 # What words have in common: the classes of ``odd_one_out``.
@@ -191,11 +197,11 @@ def odd_one_out(random: Random) -> Item:
 
 def dealing(random: Random) -> Item:
     """A sentence about people, firms and towns, maybe beside another: whose names are whose?"""
-    parts = [random.choice(tell(facts("dealing", 1, random)[0]))]
+    parts = [random.choice(wordings(facts("dealing", 1, random)[0]))]
     if random.random() < 0.5:
-        parts.append(random.choice(tell(scenes.anything(random))))
+        parts.append(random.choice(wordings(scenes.anything(random))))
         random.shuffle(parts)
-    return (Said(parts[0], "and" if parts[1:] else "", *parts[1:]),)
+    return (Sentence(parts[0], "and" if parts[1:] else "", *parts[1:]),)
 
 
 def linking(random: Random) -> Item:
@@ -208,12 +214,13 @@ def linking(random: Random) -> Item:
     fact = facts("dealing", 1, random)[0]
     while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
         fact = facts("dealing", 1, random)[0]
-    mention = random.choice(ways := tell(fact))
+    clauses = wordings(fact)
+    mention = random.choice(clauses)
     entity = random.choice((mention.subject, mention.object))
-    kind = Said(Clause(entity, "is", Phrase(lex.ENTITIES[entity.entity], "a")))
-    told = ways[1] if mention is ways[0] else ways[0]
-    wrong = told._replace(subject=told.object, object=told.subject)
-    return (Said(mention),), (kind, Said(told)), (kind, Said(wrong))
+    kind = Sentence(Clause(entity, "is", Phrase(lex.ENTITIES[entity.entity], "a")))
+    description = clauses[1] if mention is clauses[0] else clauses[0]
+    wrong = description._replace(subject=description.object, object=description.subject)
+    return (Sentence(mention),), (kind, Sentence(description)), (kind, Sentence(wrong))
 
 
 def picture(random: Random) -> Item:
@@ -226,22 +233,24 @@ def sentence(random: Random) -> Item:
     return (_sentence(random),)
 
 
-def _sentence(random: Random) -> Said:
+def _sentence(random: Random) -> Sentence:
     fact = varied(scenes.anything(random), random)
     draw = random.random()
     if draw < 0.25 and fact.kind in scenes.ASKABLE:
-        return Said(random.choice(ask(fact))[0])
+        return Sentence(random.choice(questions(fact))[0])
     if draw < 0.9 and fact.kind == "state":
         return _caused(fact, random)
-    clause = random.choice(tell(fact))
+    clause = random.choice(wordings(fact))
     if draw < 0.55:
-        return Said(clause, "and", random.choice(tell(scenes.anything(random))))
-    return Said(clause)
+        return Sentence(clause, "and", random.choice(wordings(scenes.anything(random))))
+    return Sentence(clause)
 
 
-def _caused(fact: Fact, random: Random) -> Said:
-    cause, effect = tell(fact)
-    return Said(cause, "so", effect) if random.random() < 0.5 else Said(effect, "because", cause)
+def _caused(fact: Fact, random: Random) -> Sentence:
+    cause, effect = wordings(fact)
+    if random.random() < 0.5:
+        return Sentence(cause, "so", effect)
+    return Sentence(effect, "because", cause)
 
 
 def document(random: Random) -> Item:
@@ -251,27 +260,29 @@ def document(random: Random) -> Item:
     says the same: that is what an encoder has to learn from it.
     """
     kind, other = random.sample(scenes.TYPES, 2)
-    told = facts(kind, 2, random) + (facts(other, 1, random) if random.random() < 0.5 else [])
-    first = [_mention(varied(fact, random), random) for fact in told]
-    again: list[Said] = []
-    for fact, rival in zip(told, (told[1], told[0], None), strict=False):
+    content = facts(kind, 2, random)
+    if random.random() < 0.5:
+        content += facts(other, 1, random)
+    first = [_mention(varied(fact, random), random) for fact in content]
+    again: list[Sentence] = []
+    for fact, rival in zip(content, (content[1], content[0], None), strict=False):
         again += _again(varied(fact, random), rival, random)
     random.shuffle(first)
     return (*first, *again) if random.random() < 0.5 else (*again, *first)
 
 
-def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Said]:
+def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Sentence]:
     """A fact told again, or asked and then told or answered, or doubted."""
     draw = random.random()
     if draw < 0.25 and rival is not None:
         if random.random() < 0.5:
-            return [Said(random.choice(tell(fact)), answer="yes")]
-        return [Said(random.choice(tell(_false(fact, rival, random))), answer="no")]
+            return [Sentence(random.choice(wordings(fact)), answer="yes")]
+        return [Sentence(random.choice(wordings(_false(fact, rival, random))), answer="no")]
     if draw < 0.65 and fact.kind in scenes.ASKABLE:
-        question, answer = random.choice(ask(fact))
+        question, answer = random.choice(questions(fact))
         if draw < 0.45 and len(answer) == 1:
-            return [Said(question, answer=answer[0])]
-        return [Said(question), _mention(fact, random)]
+            return [Sentence(question, answer=answer[0])]
+        return [Sentence(question), _mention(fact, random)]
     return [_mention(fact, random)]
 
 
@@ -291,11 +302,11 @@ def _false(fact: Fact, rival: Fact, random: Random) -> Fact:
     return Fact(fact.kind, tuple(about))
 
 
-def _mention(fact: Fact, random: Random) -> Said:
+def _mention(fact: Fact, random: Random) -> Sentence:
     """A fact in some wording; of a state, mostly with what comes of it."""
     if fact.kind == "state" and random.random() < 0.7:
         return _caused(fact, random)
-    return Said(random.choice(tell(fact)))
+    return Sentence(random.choice(wordings(fact)))
 
 
 def pair(random: Random) -> Item:

@@ -78,8 +78,8 @@ def _both_ways(fact: Fact) -> list[Clause]:
     return [Clause(a[0], a[1], a[2]), Clause(a[2], converse, a[0])]
 
 
-def tell(fact: Fact) -> list[Clause]:
-    """The ways to say a fact, as clauses; every one of them says all of it."""
+def wordings(fact: Fact) -> list[Clause]:
+    """The ways to word a fact, as clauses; each of them says all of it."""
     a = fact.about
     if fact.kind in ("relation", "transfer", "view", "dealing"):
         return _both_ways(fact)
@@ -111,9 +111,9 @@ _QUESTIONS: dict[str, tuple[tuple[int, str, tuple[int, ...]], ...]] = {
 ASKABLE = tuple(_QUESTIONS)
 
 
-def ask(fact: Fact) -> list[tuple[Clause, tuple[str, ...]]]:
+def questions(fact: Fact) -> list[tuple[Clause, tuple[str, ...]]]:
     """Questions about a fact, each with the concepts of its answer."""
-    ways = tell(fact)
+    ways = wordings(fact)
     return [
         (ways[way]._replace(asked=asked), tuple(fact.about[i] for i in answer))
         for way, asked, answer in _QUESTIONS[fact.kind]
@@ -126,27 +126,28 @@ def entity(kind: str, random: Random, taken: Iterable[str] = ()) -> Phrase:
     first, second = random.sample(free, 2)
     draw = random.random()
     if kind == "PER" and draw < 0.6:
-        given = random.choice(lex.NAMES)
-        return Phrase(given, entity=kind, more=(first,) if draw < 0.3 else ())
+        first_name = random.choice(lex.NAMES)
+        return Phrase(first_name, entity=kind, more=(first,) if draw < 0.3 else ())
     if kind == "ORG" and draw < 0.5:
         return Phrase(first, entity=kind, more=("and", second))
     return Phrase(first, entity=kind)
 
 
 def _dealings(some: Callable[..., list[Any]], random: Random, count: int) -> list[tuple]:
-    made = []
+    dealings = []
     for verb in some(tuple(lex.DEALINGS), count):
         who, whom, _ = lex.DEALINGS[verb]
         subject = entity(who, random)
-        made.append((subject, verb, entity(whom, random, (subject.noun, *subject.more))))
-    return made
+        dealings.append((subject, verb, entity(whom, random, (subject.noun, *subject.more))))
+    return dealings
 
 
 def _views(some: Callable[..., list[Any]], random: Random, count: int) -> list[tuple]:
-    shown, colours = some(lex.SHOWN, 2 * count), some(tuple(lex.COLOURS), 2 * count)
+    things = some(lex.SHOWN, 2 * count)
+    colours = some(tuple(lex.COLOURS), 2 * count)
     groups = [
         (random.choice(lex.SHOWN_NUMBERS), random.choice(lex.SHOWN_SIZES), colour, thing)
-        for colour, thing in zip(colours, shown, strict=True)
+        for colour, thing in zip(colours, things, strict=True)
     ]
     relations = random.choices(tuple(lex.CONVERSES), k=count)
     return list(zip(groups[:count], relations, groups[count:], strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,9 +16,7 @@ import pytest
 from xltkit.analysis import submission
 from xltkit.analysis.averages import averages
 from xltkit.analysis.submission import FORMATS, write_submission
-from xltkit.tasks import TASKS, scorers
-from xltkit.tasks import retrieval_scorers as search_scorers
-from xltkit.tasks.base import TYPES
+from xltkit.tasks import get
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
 
@@ -85,26 +82,12 @@ def miniature(name="xtreme", cells=()):
 def scored(predictions):
     """The scores that the kit's own scorers give, as the tidy table."""
     rows = []
-    for (task, language), table in predictions.groupby(["task", "language"], sort=False):
-        if task == "bucc":
-            pairs = [{(k, v) for k, v in zip(table["example_id"], table[c], strict=True) if v}
-                     for c in ("gold", "pred")]  # fmt: skip
-            found = search_scorers.mining_f1(*pairs)
-        elif task == "mewsli-x":
-            gold, pred = (dict(zip(table["example_id"], table[c], strict=True))
-                          for c in ("gold", "pred"))  # fmt: skip
-            rankings = {key: json.loads(ranking) for key, ranking in pred.items()}
-            gold = {key: json.loads(entities)[0] for key, entities in gold.items()}
-            ranks = [search_scorers.reciprocal_rank(gold[key], rankings[key]) for key in gold]
-            found = {"mrr@20": sum(ranks) / len(ranks)}
-        elif task == "lareqa":
-            found = {"map@20": 50.0}
-        elif task == "panx":
-            found = scorers.chunk_f1(*([t.split() for t in table[c]] for c in ("gold", "pred")))
-        else:
-            kind = TYPES[TASKS[task].kind]
-            found = kind.metrics(TASKS[task], table, language)
-        rows += [(task, language, metric, value) for metric, value in found.items()]
+    for (name, language), table in predictions.groupby(["task", "language"], sort=False):
+        task = get(name)
+        metrics = {"map@20": 50.0}
+        if name != "lareqa":
+            metrics = task.type.metrics(task, table, language)
+        rows += [(name, language, metric, value) for metric, value in metrics.items()]
     table = pd.DataFrame(rows, columns=["task", "language", "metric", "value"])
     return table.assign(arm="a", seed=3)
 
@@ -112,15 +95,12 @@ def scored(predictions):
 @pytest.fixture
 def english(monkeypatch):
     """The test sets of Tatoeba, as far as a submission needs them: ids and English sentences."""
-    sentences = {}
 
     def load(task, split, language):
         assert (task.name, split) == ("tatoeba", "test")
-        english = sentences.get(language, ENGLISH)
-        return {"id": [f"{language}-{i}" for i in range(len(english))], "english": english}
+        return {"id": [f"{language}-{i}" for i in range(4)], "english": ENGLISH}
 
     monkeypatch.setattr(submission, "load", load)
-    return sentences
 
 
 def test_the_miniature_scores_what_was_computed_by_hand():
@@ -240,41 +220,6 @@ def test_a_folder_with_older_files_is_refused(english, tmp_path):
 # The official scorer itself, where there is a checkout of google-research/xtreme
 
 
-def random_pairs(task, generator):
-    tags = (
-        "O B-PER I-PER B-LOC I-LOC".split() if task == "panx" else "NOUN CCONJ SCONJ SYM X".split()
-    )
-    words = "the a der el ال 北京 大学 cat, dog. —".split()
-
-    def text():
-        return " ".join(generator.choices(words, k=generator.randint(0, 4)))
-
-    def sentence(length):
-        return " ".join(generator.choices(tags, k=length))
-
-    def pair():
-        match task:
-            case "xnli" | "paws-x" | "xcopa":
-                return generator.choices(TASKS[task].labels or ("0", "1"), k=2)
-            case "udpos" | "panx":
-                length = generator.randint(1, 6)
-                return sentence(length), sentence(length)
-            case "xquad" | "mlqa" | "tydiqa":
-                return [text() for _ in range(generator.randint(1, 3))], text()
-            case "bucc":
-                return generator.choices(["", "en-1", "en-2", "en-3"], k=2)
-            case "mewsli-x":
-                ranking = generator.choices(["Q1", "Q2", "Q3", "Q4"], k=generator.randint(0, 25))
-                return generator.choice(["Q1", "Q2"]), ranking
-        return None
-
-    count = generator.randint(4, 9)
-    if task == "tatoeba":
-        return [(i, generator.choice([i, 0])) for i in range(count)]
-    fixed = {"bucc": [("en-1", "en-1")], "lareqa": [("right", "right")]}.get(task, [])
-    return fixed + [pair() for _ in range(count) if task != "lareqa"]
-
-
 def official(home, folder, name):
     """What evaluate.py writes about the files in a folder."""
     report = folder / "report.json"
@@ -290,19 +235,8 @@ def official(home, folder, name):
 @pytest.mark.skipif("XTREME_HOME" not in os.environ, reason="XTREME_HOME names no checkout")
 @pytest.mark.skipif(not find_spec("seqeval"), reason="the official scorer needs seqeval==0.0.12")
 @pytest.mark.parametrize("name", ["xtreme", "xtreme-r"])
-@pytest.mark.parametrize("seed", [None, 0, 1])
-def test_the_official_scorer_agrees_with_the_averages(english, tmp_path, name, seed):
+def test_the_official_scorer_agrees_with_the_averages(english, tmp_path, name):
     results = miniature(name)
-    if seed is not None:
-        generator = random.Random(seed)
-        tables = []
-        for task, languages in BENCHMARKS[name].tasks.items():
-            for code in languages:
-                tables.append(predicted(task, code, random_pairs(task, generator)))
-                if task == "tatoeba":
-                    words = generator.choices(["a", "b ", "Cat", "é"], k=len(tables[-1]))
-                    english[code] = words
-        results.predictions = pd.concat(tables, ignore_index=True)
     write_submission(results, tmp_path, arm="a", seed=3, benchmark=name, labels=True)
     report = official(Path(os.environ["XTREME_HOME"]), tmp_path, name)
     table = averages(scored(results.predictions), name)

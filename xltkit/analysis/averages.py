@@ -96,22 +96,21 @@ def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
         metrics = METRICS[task]
         index = pd.MultiIndex.from_product([[task], metrics, languages])
         scores = values.reindex(index).droplevel(0).unstack(0)[list(metrics)].astype(float)
-        averages_by_metric = {name: _numbers(scores[name]) for name in metrics}
+        by_metric = scores.apply(_numbers)
         if len(metrics) > 1:
-            for name, numbers in averages_by_metric.items():
-                rows.append(_row("metric", task, name, numbers, _missing(scores[[name]])))
-        tasks[task] = _mean(averages_by_metric.values())
+            for name in metrics:
+                rows.append(_row("metric", task, name, by_metric[name], _missing(scores[[name]])))
+        tasks[task] = by_metric.mean(axis=1, skipna=False)
         missing[task] = _missing(scores)
         rows.append(_row("task", task, " and ".join(metrics), tasks[task], missing[task]))
     groups = [("group", name, members) for name, members in whole.groups.items()]
     for level, name, members in [*groups, ("benchmark", whole.name, whole.tasks)]:
-        absent = "; ".join(f"{task}: {missing[task]}" for task in members if missing[task])
-        rows.append(_row(level, name, "", _mean(tasks[task] for task in members), absent))
+        numbers = pd.DataFrame(tasks)[list(members)].mean(axis=1, skipna=False)
+        gaps = [f"{task}: {missing[task]}" for task in members if missing[task]]
+        rows.append(_row(level, name, "", numbers, "; ".join(gaps)))
     if whole.is_own_average:
-        count = len(whole.tasks)
-        rows[-1]["definition"] = (
-            f"ours: the mean over its {count} tasks; the official script can compute none"
-        )
+        mean = f"the mean over its {len(whole.tasks)} tasks"
+        rows[-1]["definition"] = f"ours: {mean}; the official script can compute none"
     table = pd.DataFrame(rows)
     table.insert(0, "benchmark", whole.name)
     return table
@@ -126,19 +125,8 @@ def _numbers(scores: pd.Series) -> pd.Series:
     """The averages of the scores of one metric by language, NaN where one is missing."""
     english = scores.get("en", np.nan)
     others = scores.drop("en", errors="ignore").mean(skipna=False)
-    average = scores.mean(skipna=False)
-    return pd.Series(
-        {
-            "average": average,
-            "without_english": others,
-            "english": english,
-            "gap": english - others,
-        }
-    )
-
-
-def _mean(parts: Sequence[pd.Series]) -> pd.Series:
-    return pd.concat(list(parts), axis=1).mean(axis=1, skipna=False)
+    numbers = {"average": scores.mean(skipna=False), "without_english": others}
+    return pd.Series(numbers | {"english": english, "gap": english - others})
 
 
 def _missing(scores: pd.DataFrame) -> str:

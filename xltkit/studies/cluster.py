@@ -103,7 +103,7 @@ def make_all(
         else:
             left.append(stage)
     if len(left) == 1 and not scheduler:
-        make(left[0], store)  # a process of its own would take longer to start
+        make(left[0], store)  # another process would take longer to start
         done(left[0])
     elif left:
         with _client(min(workers, len(left)), scheduler) as client:

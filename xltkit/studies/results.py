@@ -236,7 +236,9 @@ def _make(
     workers: int | None,
     scheduler: str | None,
 ) -> None:
-    """Say what there is to do, then make every stage that the store does not have."""
+    """Print the plan, then make every stage that the store does not have."""
+    if not stages:
+        return
     print(_plan_text(plan(stages, store), unshared), flush=True)
     with track(len(stages), "study", unit="stage") as bar:
         make_all(stages, store, lambda stage: bar.update(stage=stage.title), workers, scheduler)
@@ -290,12 +292,12 @@ def _seconds_per_unit(store: Store) -> dict[str, float]:
 def _likeness(signature: Mapping[str, Any]) -> tuple[str, int]:
     """What stages that take equally long per unit have in common, and the number of units."""
     names = ["phase", "encoder", "task", "max_length"]
-    if signature["phase"] == "Evaluate":
+    if signature.get("phase") == "Evaluate":
         names += ["examples", "attack", "mixed", "smoothing"]
-        units = len(signature["languages"])
+        units = len(signature.get("languages", ()))
     else:
         names += ["batch_size", "robust", "align"]
-        units = signature["steps"]
+        units = signature.get("steps", 0)
     return digest([signature.get(name) for name in names]), max(units, 1)
 
 

@@ -115,9 +115,9 @@ def read(folder: Path) -> Saved:
 
 
 def read_apart(folder: Path) -> Saved:
-    """The results in a run's folder, which has to lie among runs of its own kind.
+    """The results in a run's folder, which has to lie among runs of the same kind.
 
-    Smoke runs measure nothing: they lie in a folder of their own, ``smoke``, and stay there.
+    Smoke runs measure nothing: they lie in the folder ``smoke``, and stay there.
 
     Raises:
         ResultError: if there are none, they are damaged, or of the other kind.

@@ -297,7 +297,10 @@ question = "?"
     [
         ("[a]\nnotebok = 'x'\nquestion = '?'", "Did you mean 'notebook'"),
         ("[a]\nnotebook = 'x'", "has no question"),
-        ("[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'", "minutes = 'two'"),
+        (
+            "[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'",
+            "no minutes, or one of",
+        ),
         ("[store]\nnotebook = 'x'\nquestion = '?'", "[store] cannot be a run"),
         ("a = 3", "[a] cannot be a run"),
         ("[a", "not valid TOML"),

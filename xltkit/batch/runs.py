@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ FIELDS = {
     "real": bool,  # made of the block [real]; never started unless it is named
 }
 OPTIONAL = {"minutes": 0, "parameters": {}, "long": False, "real": False}
+NAME = re.compile(r"\w[\w-]*")  # of a run
 RESERVED = ("index", "interactive", "published", "smoke", "store")  # other things in outputs/
 
 
@@ -83,25 +83,20 @@ def read_runs(root: Path) -> dict[str, dict[str, Any]]:
             f"{path}: [real] has encoders, parameters and questions, whose blocks are named like "
             f"runs and hold parameters by suite; here: {type(error).__name__} {error}."
         ) from error
-    problems = [f"[{name}] {problem}" for name in runs for problem in _problems(name, runs[name])]
+    problems = []
+    for name, block in runs.items():
+        if not isinstance(block, dict) or not NAME.fullmatch(name) or name in RESERVED:
+            problems.append(f"[{name}] cannot be a run; no run is called {', '.join(RESERVED)}.")
+            continue
+        runs[name] = block = OPTIONAL | block
+        for field in FIELDS.keys() | block.keys():
+            if field not in FIELDS:
+                problems.append(f"[{name}] {unknown('field', field, FIELDS)}")
+            elif not isinstance(block.get(field), FIELDS[field]):
+                problems.append(f"[{name}] has no {field}, or one of the wrong type.")
     if problems:
-        raise BatchError(f"{path}:\n" + "\n".join(problems))
-    return {name: OPTIONAL | block for name, block in runs.items()}
-
-
-def _problems(name: str, block: Any) -> list[str]:
-    """What is wrong with a block of ``runs.toml``."""
-    if not isinstance(block, dict) or not re.fullmatch(r"\w[\w-]*", name) or name in RESERVED:
-        reserved = ", ".join(RESERVED)
-        return [f"cannot be a run: that is a block named in letters, digits, _, -, not {reserved}."]
-    block = OPTIONAL | block
-    problems = [unknown("field", field, FIELDS) for field in block if field not in FIELDS]
-    for field, allowed in FIELDS.items():
-        if field not in block:
-            problems.append(f'has no {field}. Type for example {field} = "...".')
-        elif not isinstance(block[field], allowed):
-            problems.append(f"has {field} = {block[field]!r}, which is of the wrong type.")
-    return problems
+        raise BatchError(f"{path}:\n" + "\n".join(sorted(problems)))
+    return runs
 
 
 def _real_runs(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,11 +104,10 @@ def _real_runs(block: Mapping[str, Any], runs: Mapping[str, Any]) -> dict[str, d
     blocks = {}
     for name, suites in block.get("questions", {}).items():
         base = {"notebook": runs[name]["notebook"], "question": runs[name]["question"]}
-        for (short, encoder), (suite, special) in product(
-            block["encoders"].items(), suites.items()
-        ):
-            parameters = {"suite": suite, "encoder": encoder, **block["parameters"], **special}
-            blocks[f"{name}-{short}-{suite}"] = {**base, "parameters": parameters, "real": True}
+        for short, encoder in block["encoders"].items():
+            for suite, special in suites.items():
+                parameters = {"suite": suite, "encoder": encoder, **block["parameters"], **special}
+                blocks[f"{name}-{short}-{suite}"] = {**base, "parameters": parameters, "real": True}
     return blocks
 
 
@@ -208,12 +202,11 @@ def _declared(notebook: Path) -> dict[str, Any]:
     try:
         tagged = [c for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])]
         statements = ast.parse("".join(tagged[0]["source"])).body
-    except IndexError:
-        problem = f"{notebook.name} has no cell with the tag 'parameters'; tag its first one."
-        raise ParameterError(problem) from None
-    except (ValueError, KeyError, TypeError, SyntaxError) as error:
-        problem = f"{notebook.name} cannot be read: {type(error).__name__}: {error}."
-        raise ParameterError(problem) from error
+    except (ValueError, LookupError, TypeError, SyntaxError) as error:
+        raise ParameterError(
+            f"{notebook.name} has no cell with the tag 'parameters' that can be read "
+            f"({type(error).__name__}: {error}); tag its first one."
+        ) from error
     declared = {}
     for statement in statements:
         try:

@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileExistsError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> ArgumentParser:

@@ -124,6 +124,7 @@ def test_a_query_without_a_right_candidate_is_named(linking):
         predict(model, task, "linking", rows, tokenizer, extra=short)
 
 
+@pytest.mark.slow
 def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store):
     arms = {"micro": Recipe(str(models.MICRO))}
     options = {"steps": 60, "languages": ["qad"], "examples": 200}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -221,15 +221,16 @@ class Forward:
     extra: Mapping[str, Dataset] = field(default_factory=dict)
     images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None
 
-    def __call__(self, *parts: Rows) -> list[tuple[Examples, list[Any]]]:
-        """Examples and outputs of each part; all parts pass the model in one stream of batches."""
-        encoded = [self.encode(part) for part in parts]
-        outputs = iter(self.run(list(chain.from_iterable(encoded))))
-        return [(examples, [next(outputs) for _ in examples]) for examples in encoded]
+    def __call__(self, rows: Mapping[str, Rows]) -> Iterator[tuple[str, Rows, Examples, list[Any]]]:
+        """Language, rows, examples and outputs; all languages pass the model in one stream."""
+        encoded = {language: self.encode(part) for language, part in rows.items()}
+        outputs = iter(self.run(list(chain.from_iterable(encoded.values()))))
+        for language, examples in encoded.items():
+            yield language, rows[language], examples, list(islice(outputs, len(examples)))
 
     def vectors(self, rows: Dataset) -> np.ndarray:
         """The outputs for some rows as one matrix (examples, width); of hidden states, means."""
-        ((_, outputs),) = self(rows)
+        outputs = self.run(self.encode(rows))
         if self.layers:
             place = self.layers.index(self.layer)
             outputs = [pooled[place, 0].astype(np.float32) for pooled in outputs]
@@ -386,8 +387,8 @@ class TaskType:
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The predictions of the test rows of each language."""
-        for (language, part), pair in zip(rows.items(), forward(*rows.values()), strict=True):
-            yield language, "", self.predictions(task, part, *pair)
+        for language, part, examples, outputs in forward(rows):
+            yield language, "", self.predictions(task, part, examples, outputs)
 
     def predictions(
         self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]

@@ -69,8 +69,7 @@ class Captions(TaskType):
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """What every caption and every picture finds among those of its language."""
-        pairs = forward(*rows.values())
-        for (language, part), (examples, outputs) in zip(rows.items(), pairs, strict=True):
+        for language, part, examples, outputs in forward(rows):
             images, numbers = forward.images(part)
             pictures = np.array([example.example for example in examples])
             scores = np.stack(outputs) @ images.T

@@ -59,9 +59,8 @@ class Retrieval(TaskType):
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """By the mean of one hidden layer; if there are more, by every layer and pooling, too."""
-        pairs = forward(*rows.values())
-        for (language, part), (examples, outputs) in zip(rows.items(), pairs, strict=True):
-            chosen = forward.layers.index(forward.layer)
+        chosen = forward.layers.index(forward.layer)
+        for language, part, examples, outputs in forward(rows):
             vectors = [pooled[chosen, 0] for pooled in outputs]
             yield language, "", self.predictions(task, part, examples, vectors)
             if len(forward.layers) == 1:

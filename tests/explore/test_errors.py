@@ -132,20 +132,13 @@ def test_whatever_stands_in_a_text_is_escaped(looked_at, monkeypatch):
     assert 'lang="ar" dir="rtl"' in html.text("القاهرة", "ar")
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"task": "mnli"}, r"no task 'mnli'.* Allowed: nli, choice"),
-        ({"arms": ["none", "text"]}, "no arm 'text'.* Allowed: none, turned"),
-        ({"arms": ["none", "none"]}, "one or two different"),
-        ({"language": "qbe"}, "no language 'qbe'.* Allowed: qad, qto, en"),
-        ({"seed": 7}, "no seed 7. Allowed: 0, 1"),
-        ({"outcome": "right"}, "Allowed: all, both right, only arm none right"),
-    ],
-)
-def test_a_name_that_does_not_exist_is_refused(looked_at, asked, message):
-    with pytest.raises(ValueError, match=message):
-        errors(looked_at, **asked)
+def test_a_name_that_does_not_exist_is_refused(looked_at):
+    with pytest.raises(ValueError, match=r"no arm 'text'.* Allowed: none, turned"):
+        errors(looked_at, arms=["none", "text"])
+    with pytest.raises(ValueError, match="one or two different"):
+        errors(looked_at, arms=["none", "none"])
+    with pytest.raises(ValueError, match=r"no seed 7. Allowed: 0, 1"):
+        errors(looked_at, seed=7)
 
 
 def test_what_cannot_be_shown_is_refused(looked_at):

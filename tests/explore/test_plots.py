@@ -20,7 +20,6 @@ from xltkit.batch import parameters
 from xltkit.data.languages import LANGUAGES, columns
 from xltkit.data.microworld.languages import LANGUAGES as MICRO
 from xltkit.explore.plots import (
-    arm_styles,
     claims,
     differences,
     dots,
@@ -144,40 +143,24 @@ def test_a_smoke_run_is_marked(monkeypatch):
     assert [text.get_text() for text in figure.texts] == ["SMOKE"]
 
 
-def test_no_two_of_many_arms_differ_by_color_alone():
-    arms = list("abcdef")
-    style = arm_styles(arms, "a")
-    assert len({style[arm]["marker"] for arm in arms}) == len(arms)
-    assert style["a"]["color"] == "#333333"
-
-
-@pytest.fixture
-def logged(tmp_path):
-    """Results of three seeds of two arms, with the losses that their stages wrote."""
+def test_learning_curves_are_means_with_a_band(tmp_path):
     results = Given(VALUES)
-    cells = []
+    runs = []
     for arm, shift in (("none", 0.0), ("text", 0.5)):
         for seed in range(3):
-            name = f"{arm}{seed}"
-            (tmp_path / name).mkdir()
+            key = f"{arm}{seed}"
             lines = [{"step": s, "loss": 2.0 + shift + seed - s / 40} for s in (20, 40)]
-            (tmp_path / name / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
-            stage = SimpleNamespace(phase=Target("nli"), key=name)
-            last = SimpleNamespace(chain=[None, stage])
-            cells.append(SimpleNamespace(arm=arm, seed=seed, task="nli", stage=last))
-    results.study.runs = tuple(cells)
+            (tmp_path / key).mkdir()
+            (tmp_path / key / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+            last = SimpleNamespace(chain=[None, SimpleNamespace(phase=Target("nli"), key=key)])
+            runs.append(SimpleNamespace(arm=arm, seed=seed, task="nli", stage=last))
+    results.study.runs = tuple(runs)
     results.store = SimpleNamespace(path=lambda key: tmp_path / key)
-    return results
-
-
-def test_learning_curves_are_means_with_a_band(logged):
-    ax = loss_curves(logged)
+    ax = loss_curves(results)
     lines = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata())]
     assert lines == [[[20, 2.5], [40, 2.0]], [[20, 3.0], [40, 2.5]]]
-    band = ax.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx(
-        (t_interval([1, 2, 3])[0], t_interval([1.5, 2.5, 3.5])[1])
-    )
-    assert len(loss_curves(logged, arms=["text"]).collections) == 1
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    low, high = t_interval([1, 2, 3])[0], t_interval([1.5, 2.5, 3.5])[1]
+    assert (band.min(), band.max()) == pytest.approx((low, high))
     with pytest.raises(ValueError, match=r"intermediate.*target"):
-        loss_curves(logged, phase="intermediate")
+        loss_curves(results, phase="intermediate")

@@ -85,7 +85,9 @@ class Playground:
         name = (self.task.name, self.arm, self.seed)
         stage = next(run.stage for run in runs if (run.task, run.arm, run.seed) == name)
         if stage.phase.smoothing:
-            raise ValueError(f"{task} was scored under noise; give the study's own results.")
+            raise ValueError(
+                f"{self.task.name} was scored under noise; give the study's own results."
+            )
         folder = results.store.path(stage.parent.key)
         if not results.store.has(stage.parent.key):
             raise FileNotFoundError(
@@ -194,7 +196,8 @@ class Playground:
 
     def _answer(self, row: Row, column: pd.Series) -> str:
         """What was predicted, and whether it is right."""
-        answer, score = column["answer"], column["score"]
+        answer = column["answer"]
+        score = column["score"]
         if not isinstance(answer, str):
             return "–"
         shown = escape(answer)

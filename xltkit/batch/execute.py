@@ -6,6 +6,7 @@ failed goes on from its finished stages when it is started again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -29,7 +30,7 @@ from xltkit.batch.runs import BatchError, PlannedRun, damage, plan
 from xltkit.files import root as root_folder
 from xltkit.studies import cluster
 
-CONTROL = re.compile(r"\x1b\[[0-9;]*m|[^\t\x20-\x7e\xa0-\uffff]")
+CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # colors, and the rest
 
 
 @dataclass(frozen=True)
@@ -225,16 +226,13 @@ def _say(run: PlannedRun, text: str) -> None:
 
 def _kill(process: subprocess.Popen) -> None:
     """End a process at once, and all that it has started."""
-    try:
-        below = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
+    if process.poll() is not None:
+        return  # its number may be another's by now
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     process.kill()
-    for each in below:
-        try:
-            each.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 def _unexecuted(run: PlannedRun) -> str:

@@ -118,8 +118,8 @@ def test_distractors_of_a_whole_test_set(code):
     [
         (Typos, {"strength": 0}, "strength is 0"),
         (Typos, {"beam": -1}, "beam -1"),
-        (Distractor, {"at": "middle"}, "'end' or 'start'"),
-        (EmbeddingPGD, {"norm": "l1"}, "'l2' or 'linf'"),
+        (Distractor, {"at": "middle"}, "Allowed: end, start"),
+        (EmbeddingPGD, {"norm": "l1"}, "Allowed: l2, linf"),
     ],
 )
 def test_bad_settings_are_named(attack, settings, message):

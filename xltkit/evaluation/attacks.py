@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from xltkit.data import lexicons
 from xltkit.data.text import Row, typos, word_spans
+from xltkit.keys import choose
 
 Words = frozenset[str]
 SENTENCE_ENDS = ".!?"  # before a blank
@@ -151,8 +152,7 @@ class Distractor(WordAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.at not in ("end", "start"):
-            raise ValueError(f"at is {self.at!r}; it can be 'end' or 'start'.")
+        choose("value of at", self.at, ("end", "start"))
 
     def variants(self, rows: Sequence[Row], corpus: Sequence[Row]) -> list[list[dict[str, Any]]]:
         """For every row, the row with each of ``tries`` sentences of the contexts of a corpus."""
@@ -238,10 +238,11 @@ class EmbeddingPGD(Attack):
     name = "embeddings"
 
     def __post_init__(self) -> None:
-        if self.norm not in ("l2", "linf") or self.steps < 1 or self.radius <= 0:
+        choose("norm", self.norm, ("l2", "linf"))
+        if self.steps < 1 or self.radius <= 0:
             raise ValueError(
-                f"norm is {self.norm!r}, steps {self.steps}, radius {self.radius}: norm can be "
-                "'l2' or 'linf', steps 1 or more, the radius above 0."
+                f"steps is {self.steps} and radius {self.radius}: steps can be 1 or more, the "
+                "radius above 0."
             )
 
     @property

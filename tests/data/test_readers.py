@@ -1,36 +1,195 @@
-"""Readers of the training sets, on rows with the Hub's own columns and quirks."""
+"""Readers of pairs, spans, choices and tags, on rows with the Hub's own columns and quirks."""
 
-import datasets
-import numpy as np
+import warnings
+
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 
-from xltkit.data import readers
-from xltkit.data import readers_choice as choice_readers
-from xltkit.data import readers_tags as tag_readers
+from xltkit.data import readers, readers_choice, readers_tags
 from xltkit.data.loading import MissingData, Source
-from xltkit.tasks import get, load
-from xltkit.tasks.base import TYPES, Task
+from xltkit.tasks import TYPES, get, load
+from xltkit.tasks.base import Task
 
-NLI = ["entailment", "neutral", "contradiction"]
 TEXT = Value("string")
 
 
-def pairs(labels, first="premise", second="hypothesis", names=NLI, split=None):
-    features = Features({first: TEXT, second: TEXT, "label": ClassLabel(names=names)})
-    texts = [f"{i}\r\n" for i in range(len(labels))]
-    rows = {first: texts, second: texts, "label": labels}
-    return Dataset.from_dict(rows, features=features, split=split and NamedSplit(split))
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ("entailment neutral contradiction", [0, 1, 2]),
+        ("contradiction entailment neutral", [1, 2, 0]),
+        ("ENTAILMENT NEUTRAL CONTRADICTION", [0, 1, 2]),
+    ],
+)
+def test_nli_labels_are_mapped_by_name(pairs, names, labels):
+    assert readers.nli(pairs(labels, names=names.split()), "en")["label"][:] == [0, 1, 2]
 
 
-def test_snli_pairs_without_a_gold_label_are_left_out():
+def test_nli_labels_as_strings_and_without_gold(pairs):
+    rows = pairs([0, 0]).remove_columns("label").add_column("label", ["contradictory", "neutral"])
+    assert readers.nli(rows, "en")["label"][:] == [2, 1]
+    assert readers.nli(pairs([-1, 1]), "en")["label"][:] == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["yes", "no", "maybe"], "maybe.*expected only entailment"), (None, "without names")],
+)
+def test_nli_refuses_labels_it_cannot_name(pairs, names, message):
+    with pytest.raises(ValueError, match=message):
+        readers.nli(pairs([0, 1, 2], names=names), "en")
+
+
+def test_line_ends_go_and_separators_inside_stay():
+    text = "\u1100 one\u001ctwo\u0085 \u2028three"
+    assert readers.lines([f"{text}\r\n"]) == [text]
+    rows = Dataset.from_dict(
+        {"source_sentence": ["a\n", "b\u001c\n"], "target_sentence": ["A", "B\r\n"]}
+    )
+    read = readers.tatoeba(rows, "sw")
+    assert read["text"][:] == ["a", "b\u001c"]
+    assert read["english"][:] == ["A", "B"]
+    assert read["id"][:] == ["sw-0", "sw-1"]
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "start", "expected"),
+    [
+        ("a cat, a dog", "a", 7, 7),  # right as it is
+        ("the cat", "cat", 6, 4),  # moved by stripped white space
+        ("the cat", "cat", 2, 4),
+        ("ab xx ab xx ab", "ab", 7, 6),  # the nearest of three
+        ("ab xx ab xx ab", "ab", 99, 12),  # beyond the end
+        ("猫が好き。猫", "猫", 4, 5),
+        ("the cat", "dog", 4, -1),
+    ],
+)
+def test_nearest_start(context, answer, start, expected):
+    assert readers.nearest_start(context, answer, start) == expected
+
+
+def squad(*rows, ids=None):
+    texts, starts = [r[1] for r in rows], [r[2] for r in rows]
+    return Dataset.from_dict(
+        {
+            "id": ids or [f"q{i}" for i in range(len(rows))],
+            "question": ["?"] * len(rows),
+            "context": [r[0] for r in rows],
+            "answers": [
+                {"text": [t], "answer_start": [s]} for t, s in zip(texts, starts, strict=True)
+            ],
+        }
+    )
+
+
+def test_span_repairs_offsets_and_keeps_ids():
+    read = readers.span(squad(("the cat", "cat", 6), ("the dog", "the", 0)), "en")
+    assert read.column_names == list(TYPES["span"].columns)
+    assert read["starts"][:] == [[4], [0]]
+    assert read["id"][:] == ["q0", "q1"]
+
+
+def test_span_names_the_row_whose_answer_is_nowhere():
+    with pytest.raises(ValueError, match=r"Row 'q1' \(sw\): the answer 'cat' does not occur"):
+        readers.span(squad(("the cat", "cat", 4), ("the dog", "cat", 4)), "sw")
+
+
+def test_tydiqa_filters_by_language_and_repeated_ids_become_distinct():
+    ids = ["english-7", "swahili-7", "english-7", "english-8"]
+    read = readers.tydiqa(squad(*[("a b", "b", 2)] * 4, ids=ids), "en")
+    assert read["id"][:] == ["english-7", "english-7#2", "english-8"]
+    assert len(readers.tydiqa(squad(*[("a b", "b", 2)] * 4, ids=ids), "sw")) == 1
+
+
+def test_tydiqa_heldout_never_trains_on_what_it_scores():
+    rows = squad(*[(f"context {i} b", "b", 10) for i in range(300)])
+    rows = rows.remove_columns("id").add_column("id", [f"english-{i}" for i in range(300)])
+    train = readers.tydiqa_kept(rows, "en")["context"][:]
+    test = readers.tydiqa_held_out(rows, "en")["context"][:]
+    assert not set(train) & set(test)
+    assert len(train) + len(test) == 300
+    assert 10 < len(test) < 60
+
+
+def copa_rows(questions):
+    return Dataset.from_dict(
+        {
+            "premise": ["The man fell.\r\n", "It rained."],
+            "choice1": ["a", "b"],
+            "choice2": ["c", "d"],
+            "question": questions,
+            "idx": [5, 9],
+            "label": [0, 1],
+        }
+    )
+
+
+def test_copa_asks_the_question_of_xtreme_r():
+    read = readers_choice.copa(copa_rows(["cause", "effect"]), "en")
+    assert read["premise"][:] == [
+        "The man fell. What was the cause?",
+        "It rained. What was the effect?",
+    ]
+    assert read["choices"][:] == [["a", "c"], ["b", "d"]]
+    assert read["id"][:] == ["5", "9"]
+    with pytest.raises(ValueError, match=r"'why'.*expected cause or effect"):
+        readers_choice.copa(copa_rows(["cause", "why"]), "en")
+
+
+def test_xcopa_takes_the_questions_of_english_copa():
+    english = copa_rows(["cause", "cause"])
+    read = readers_choice.xcopa(copa_rows(["effect", "effect"]), "it", english)
+    assert all(text.endswith("What was the cause?") for text in read["premise"][:])
+
+
+def test_xcopa_warns_once_when_english_copa_is_missing(monkeypatch):
+    monkeypatch.delenv("XLTKIT_HUB", raising=False)
+    source = get("xcopa").validation
+    with pytest.warns(UserWarning, match="wrong questions.*aps/super_glue"):
+        rows = source.converted(copa_rows(["effect", "effect"]), "it")
+    assert rows["premise"][0].endswith("effect?")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source.converted(copa_rows(["effect", "effect"]), "it")
+        source.converted(copa_rows(["effect", "effect"]), "zh")  # never wrong in Chinese
+
+
+def test_siqa_letters_become_numbers():
+    rows = Dataset.from_dict(
+        {
+            "context": ["She left."],
+            "question": ["Why?"],
+            "answerA": ["x"],
+            "answerB": ["y"],
+            "answerC": ["z"],
+            "label": ["3"],
+        }
+    )
+    read = readers_choice.siqa(rows, "en")[0]
+    assert read == {"id": "0", "premise": "She left. Why?", "choices": ["x", "y", "z"], "label": 2}
+
+
+def test_tags_are_mapped_by_name_and_numbers_by_the_table():
+    features = Features(
+        {"tokens": List(Value("string")), "pos_tags": List(ClassLabel(names=["VERB", "NOUN"]))}
+    )
+    rows = Dataset.from_dict({"tokens": [["go", "sun"]], "pos_tags": [[0, 1]]}, features=features)
+    read = readers_tags.udpos(rows, "en")
+    assert [readers_tags.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "NOUN"]
+    rows = Dataset.from_dict({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]})
+    read = readers_tags.wikineural(rows, "de")
+    assert [readers_tags.WIKINEURAL_TAGS[tag] for tag in read["tags"][0]] == ["B-PER", "I-PER"]
+    assert read["id"][:] == ["de-0"]
+
+
+def test_snli_pairs_without_a_gold_label_are_left_out(pairs):
     read = readers.snli(pairs([2, -1, 0]), "en")
     assert read["label"][:] == [2, 0]
     assert read["id"][:] == ["0", "2"]
     assert read["text_a"][:] == ["0", "2"]
 
 
-def test_qqp_labels_are_those_of_paws_x():
+def test_qqp_labels_are_those_of_paws_x(pairs):
     rows = pairs([0, 1], "question1", "question2", ["not_duplicate", "duplicate"])
     read = readers.qqp(rows, "en")
     labels = get("qqp").labels
@@ -38,51 +197,36 @@ def test_qqp_labels_are_those_of_paws_x():
     assert labels == get("paws-x").labels
 
 
-def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(tmp_path, monkeypatch):
-    hub = tmp_path / "hub"
-    sizes = {"train_r1": 2, "train_r2": 1, "train_r3": 3}
-    for split, size in sizes.items():
-        put(hub, "facebook/anli", "plain_text", split, pairs([0] * size))
-    put(hub, "nyu-mll/glue", "mnli", "train", pairs([1, 2]))
-    put(hub, "stanfordnlp/snli", "plain_text", "train", pairs([-1, 0, 1]))
-    monkeypatch.setenv("XLTKIT_HUB", str(hub))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(put, pairs):
+    files = {
+        f"train_r{number}": put(pairs([0] * size), f"facebook/anli/plain_text/train_r{number}")
+        for number, size in ((1, 2), (2, 1), (3, 3))
+    }
+    put(pairs([1, 2]), "nyu-mll/glue/mnli/train")
+    snli = put(pairs([-1, 0, 1]), "stanfordnlp/snli/plain_text/train")
     assert len(load(get("anli"), "train", "en")) == 6
     rows = load(get("anli+"), "train", "en")
     assert rows["label"][:] == [0] * 6 + [1, 2] + [0, 1]
     assert len(set(rows["id"][:])) == 10
-    before = get("anli+").train.fingerprint("en")
+    source = get("anli+").train
+    before = source.fingerprint("en")
     assert before.count("sha256:") == 3
-    put(hub, "stanfordnlp/snli", "plain_text", "train", pairs([2]))
-    assert get("anli+").train.fingerprint("en") != before
-    (hub / "facebook/anli/plain_text/train_r2.parquet").unlink()
+    put(pairs([2]), "stanfordnlp/snli/plain_text/train")
+    assert source.fingerprint("en") != before
+    files["train_r2"].unlink()
     assert not get("anli").train.location("en").files  # two rounds are not ANLI
-    (hub / "stanfordnlp/snli/plain_text/train.parquet").unlink()
-    pinned = [part.partition("@")[0] for part in get("anli+").train.fingerprint("en").split("+")]
-    assert [part.partition(":")[0] for part in pinned] == ["hub", "sha256", "hub"]
+    snli.unlink()
+    kinds = [
+        part.replace("@", ":").partition(":")[0] for part in source.fingerprint("en").split("+")
+    ]
+    assert kinds == ["hub", "sha256", "hub"]
 
 
-def put(hub, name, config, split, rows):
-    folder = hub / name
-    (folder / config).mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(folder / config / f"{split}.parquet")
-    there = sorted(folder.glob("*/*.parquet"))
-    lines = ["---", "configs:"]
-    for sub in sorted({file.parent.name for file in there}):
-        lines += [f"- config_name: {sub}", "  data_files:"]
-        for file in there:
-            if file.parent.name == sub:
-                lines += [f"  - split: {file.stem}", f"    path: {sub}/{file.name}"]
-    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
-
-
-def test_a_joined_source_that_is_missing_is_missing_data(tmp_path, monkeypatch):
-    put(tmp_path, "demo/own", "en", "train", pairs([0]))
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    other = Source("demo/other", "train", {"en": "en"}, readers.nli, "0" * 40)
-    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(other,))
-    pinned = source.fingerprint("en")
-    assert pinned.endswith(f"+hub@{'0' * 40}")
+def test_a_joined_source_that_is_missing_is_missing_data(put, pairs):
+    put(pairs([0]), "demo/own/en/train")
+    pinned = Source("demo/other", "train", {"en": "en"}, readers.nli, "0" * 40)
+    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(pinned,))
+    assert source.fingerprint("en").endswith(f"+hub@{'0' * 40}")
     unknown = Source("local/other", "train", {"en": "en"}, readers.nli)
     source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(unknown,))
     with pytest.raises(MissingData, match="local/other"):
@@ -102,42 +246,20 @@ def squad2_rows():
     )
 
 
-def test_a_question_without_an_answer_is_trained_to_the_first_token():
+def test_a_question_without_an_answer_is_trained_to_the_first_token(tokenizer):
     rows = readers.span(squad2_rows(), "en")
     assert rows["answers"][:] == [["Anna"], []]
     assert rows["starts"][:] == [[0], []]
-    features = TYPES["span"].encode(rows, words(), 32, training=True)
-    assert [f.target for f in features] == [(4, 4), (0, 0)]
-
-
-def words():
-    """A tokenizer of words, with one special token before, between and after."""
-
-    class Encoding(dict):
-        def sequence_ids(self, i):
-            return self["sides"][i]
-
-    def encode(questions, contexts, **_):
-        made = Encoding(input_ids=[], offset_mapping=[], sides=[], overflow_to_sample_mapping=[])
-        for n, (question, context) in enumerate(zip(questions, contexts, strict=True)):
-            marked = context.replace(".", " .").split()
-            offsets = [(context.find(w), context.find(w) + len(w)) for w in marked]
-            asked = question.split()
-            sides = [None, *[0] * len(asked), None, *[1] * len(marked), None]
-            made["sides"].append(sides)
-            made["input_ids"].append(list(range(len(sides))))
-            made["offset_mapping"].append([(0, 0)] * (len(asked) + 2) + [*offsets, (0, 0)])
-            made["overflow_to_sample_mapping"].append(n)
-        return made
-
-    return encode
+    examples = TYPES["span"].encode(rows, tokenizer, 32, training=True)
+    first, second = TYPES["span"].labels(examples, 32).tolist()
+    assert 0 < first[0] <= first[1] and second == [0, 0]
 
 
 def test_hellaswag_labels_are_strings():
     rows = Dataset.from_dict(
         {"ctx": ["A man sits. He", "x"], "endings": [list("abcd")] * 2, "label": ["3", ""]}
     )
-    read = choice_readers.hellaswag(rows, "en")
+    read = readers_choice.hellaswag(rows, "en")
     assert read[0] == {"id": "0", "premise": "A man sits. He", "choices": list("abcd"), "label": 3}
     with pytest.raises(ValueError, match=r"cannot be scored.*-1"):
         TYPES["choice"].check_rows(get("hellaswag"), read, "validation")
@@ -153,7 +275,7 @@ def test_csqa_answers_are_found_by_their_letter():
             "answerKey": ["B", "E"],
         }
     )
-    read = choice_readers.csqa(rows, "en")
+    read = readers_choice.csqa(rows, "en")
     assert read["label"][:] == [1, 0]
     assert read["choices"][0] == choices["text"]
 
@@ -162,7 +284,7 @@ def test_cosmosqa_keeps_none_of_the_above():
     row = {"id": "k", "context": "It rained .\r\n", "question": "Why ?", "label": 3}
     answers = ["a", "b", "c", "None of the above choices ."]
     row |= {f"answer{i}": text for i, text in enumerate(answers)}
-    read = choice_readers.cosmosqa(Dataset.from_list([row]), "en")[0]
+    read = readers_choice.cosmosqa(Dataset.from_list([row]), "en")[0]
     assert read == {"id": "k", "premise": "It rained . Why ?", "choices": answers, "label": 3}
 
 
@@ -170,12 +292,12 @@ def test_panx_tags_are_mapped_by_name():
     names = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER", "B-ORG", "I-ORG"]
     features = Features({"tokens": List(TEXT), "ner_tags": List(ClassLabel(names=names))})
     rows = Dataset.from_dict({"tokens": [["Rio", "!"]], "ner_tags": [[1, 0]]}, features=features)
-    read = tag_readers.panx(rows, "pt")
+    read = readers_tags.panx(rows, "pt")
     assert [get("panx").labels[tag] for tag in read["tags"][0]] == ["B-LOC", "O"]
     wrong = features | {"ner_tags": List(ClassLabel(names=["O", "B-MISC"]))}
     rows = Dataset.from_dict({"tokens": [["x"]], "ner_tags": [[1]]}, features=Features(wrong))
     with pytest.raises(ValueError, match=r"B-MISC.*expected only O, B-PER"):
-        tag_readers.panx(rows, "pt")
+        readers_tags.panx(rows, "pt")
 
 
 def test_ranges_and_empty_nodes_of_universal_dependencies_are_no_words():
@@ -189,9 +311,9 @@ def test_ranges_and_empty_nodes_of_universal_dependencies_are_no_words():
         },
         features=features,
     )
-    read = tag_readers.upos(rows, "pl")
+    read = readers_tags.upos(rows, "pl")
     assert read["tokens"][:] == [["zrobił", "em", "praca"]]
-    assert [tag_readers.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "AUX", "NOUN"]
+    assert [readers_tags.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "AUX", "NOUN"]
     assert read["id"][:] == ["pl-0"]
 
 
@@ -268,8 +390,3 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypa
     monkeypatch.delenv("XLTKIT_HUB")
     with pytest.raises(MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
         task.test.file("en")
-
-
-def test_labels_of_a_batch_hold_no_answer_as_position_zero():
-    features = TYPES["span"].encode(readers.span(squad2_rows(), "en"), words(), 32, training=True)
-    assert np.array_equal(TYPES["span"].labels(features, 32), [[4, 4], [0, 0]])

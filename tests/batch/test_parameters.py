@@ -109,13 +109,10 @@ def test_the_command_line_is_read_as_the_declared_type(name, text, value):
     assert type(parsed[name]) is type(value)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("smoke", "False"), ("steps", "1e3"), ("languages", "en"), ("sedes", "[0]"), ("seeds", "[]")],
-)
-def test_the_command_line_refuses_the_rest(name, text):
-    with pytest.raises(ParameterError, match=r"Type for|Did you mean"):
-        parse([(name, text)])
+def test_the_command_line_refuses_the_rest():
+    with pytest.raises(ParameterError) as error:
+        parse([("smoke", "False"), ("steps", "1e3"), ("languages", "en"), ("sedes", "[0]")])
+    assert len(str(error.value).splitlines()) == 4
 
 
 def test_a_smoke_run_is_cut_down_and_others_are_not():

@@ -49,8 +49,8 @@ def level_scores(numbers, name, **columns):
 
 
 def one(table, level, name, metric=None):
-    found = table[(table["level"] == level) & (table["name"] == name)]
-    return (found if metric is None else found[found["metric"] == metric]).squeeze(axis=0)
+    result = table[(table["level"] == level) & (table["name"] == name)]
+    return (result if metric is None else result[result["metric"] == metric]).squeeze(axis=0)
 
 
 def test_the_average_of_xlm_r_large_on_xtreme():
@@ -77,19 +77,19 @@ def test_the_average_of_xlm_r_large_on_xtreme():
     ],
 )
 def test_published_gaps(level, task, metric, by_language, gap):
-    found = one(averages(rows(task, metric, by_language)), level, task, metric)
-    assert found["gap"] == pytest.approx(gap, abs=0.005)
-    assert found["english"] == by_language["en"]
-    assert found["english"] - found["without_english"] == pytest.approx(found["gap"], abs=1e-9)
+    result = one(averages(rows(task, metric, by_language)), level, task, metric)
+    assert result["gap"] == pytest.approx(gap, abs=0.005)
+    assert result["english"] == by_language["en"]
+    assert result["english"] - result["without_english"] == pytest.approx(result["gap"], abs=1e-9)
 
 
 def test_a_question_task_is_the_mean_of_its_two_metrics_over_its_own_languages():
     scores = pd.concat([rows("xquad", metric, by) for metric, by in XQUAD_MBERT.items()])
-    found = one(averages(scores), "task", "xquad")  # XTREME has no Romanian
-    assert found["average"] == pytest.approx((709.8 / 11 + 543.9 / 11) / 2, abs=1e-9)
-    assert found["gap"] == pytest.approx((25.03 + 20.87) / 2, abs=1e-9)
-    found = one(averages(scores, "xtreme-r"), "task", "xquad")
-    assert found["average"] == pytest.approx((782.5 / 12 + 603.8 / 12) / 2, abs=1e-9)
+    result = one(averages(scores), "task", "xquad")  # XTREME has no Romanian
+    assert result["average"] == pytest.approx((709.8 / 11 + 543.9 / 11) / 2, abs=1e-9)
+    assert result["gap"] == pytest.approx((25.03 + 20.87) / 2, abs=1e-9)
+    result = one(averages(scores, "xtreme-r"), "task", "xquad")
+    assert result["average"] == pytest.approx((782.5 / 12 + 603.8 / 12) / 2, abs=1e-9)
 
 
 def test_what_is_missing_is_named_and_nothing_is_averaged_over_the_rest():
@@ -114,16 +114,16 @@ def test_what_is_missing_is_named_and_nothing_is_averaged_over_the_rest():
 
 def test_a_score_that_is_no_number_is_missing():
     scores = rows("bucc", "f1", {"de": 50.0, "fr": float("nan"), "ru": 50.0, "zh": 50.0})
-    found = one(averages(scores), "task", "bucc")
-    assert pd.isna(found["average"]) and found["missing"] == "fr"
+    result = one(averages(scores), "task", "bucc")
+    assert pd.isna(result["average"]) and result["missing"] == "fr"
 
 
 def test_tasks_without_english_have_no_gap_and_count_whole():
     table = averages(level_scores(XLM_R_LARGE, "xtreme"))
     for level, name in (("task", "tatoeba"), ("group", "retrieval"), ("benchmark", "xtreme")):
-        found = one(table, level, name)
-        assert pd.isna(found["english"]) and pd.isna(found["gap"])
-        assert found["without_english"] == pytest.approx(found["average"], abs=1e-9)
+        result = one(table, level, name)
+        assert pd.isna(result["english"]) and pd.isna(result["gap"])
+        assert result["without_english"] == pytest.approx(result["average"], abs=1e-9)
 
 
 def test_the_average_of_xtreme_r_is_ours_and_says_so():
@@ -146,9 +146,9 @@ def test_arms_and_seeds_stay_apart():
     scores = [level_scores({"bucc": {"f1": 10.0 * s}}, "xtreme", seed=s, arm=a)
               for s in (1, 2) for a in ("one", "two")]  # fmt: skip
     table = averages(pd.concat(scores))
-    found = table[(table["level"] == "task") & (table["name"] == "bucc")]
-    assert found["average"].tolist() == [10, 10, 20, 20]
-    assert found["arm"].tolist() == ["one", "two"] * 2
+    result = table[(table["level"] == "task") & (table["name"] == "bucc")]
+    assert result["average"].tolist() == [10, 10, 20, 20]
+    assert result["arm"].tolist() == ["one", "two"] * 2
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(items, "RESAMPLES", 400)
 
 
-def calibrated(found: dict[str, float]) -> bool:
-    return 93 <= found["coverage"] <= 97 and abs(found["size"] - 5) <= LUCK
+def calibrated(result: dict[str, float]) -> bool:
+    return 93 <= result["coverage"] <= 97 and abs(result["size"] - 5) <= LUCK
 
 
 def slow(*values):
@@ -52,15 +52,15 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_intervals_over_seeds_and_items_cover_with_three_seeds(calibration, name):
-    found = calibration.judged(calibration.simulated(name, 3, STUDIES, items=100), "both")
-    assert calibrated(found), found
+    result = calibration.judged(calibration.simulated(name, 3, STUDIES, items=100), "both")
+    assert calibrated(result), result
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["both alike", "neither (chance)", "corpus F1"])
 def test_intervals_over_seeds_and_items_cover_with_five_seeds(calibration, name):
-    found = calibration.judged(calibration.simulated(name, 5, STUDIES, items=100), "both")
-    assert calibrated(found), found
+    result = calibration.judged(calibration.simulated(name, 5, STUDIES, items=100), "both")
+    assert calibrated(result), result
 
 
 def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibration):
@@ -83,7 +83,7 @@ def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task
     )
     luck = 3 * 100 * np.sqrt(0.05 * 0.95 / 600)
     for method in ("seeds", "both"):
-        found = calibration.judged(cut, method)
-        assert abs(found["size"] - 5) <= luck, (method, found)
+        result = calibration.judged(cut, method)
+        assert abs(result["size"] - 5) <= luck, (method, result)
     # Two runs of one recipe are two models: over items alone they differ far more often.
     assert calibration.judged(cut, "examples")["size"] > 5 + luck

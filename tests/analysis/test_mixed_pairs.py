@@ -40,10 +40,10 @@ def test_a_matrix_of_two_items_by_hand():
     cells = np.zeros((1, 2, 2, 3, 3))
     cells[0, :, 0] = np.eye(3)  # the first item is right where nothing is mixed
     cells[0, 1, 1, 0, :] = 1  # the second one, with the second seed, if the first text is English
-    found = score_matrix(table(cells)).set_index(["language", "other"])
+    result = score_matrix(table(cells)).set_index(["language", "other"])
     expected = {("en", "en"): 75, ("en", "de"): 25, ("de", "de"): 50, ("de", "en"): 0}
-    assert found.loc[list(expected), "value"].to_dict() == expected
-    assert len(found) == 9 and found["n"].eq(2).all() and found["seeds"].eq(2).all()
+    assert result.loc[list(expected), "value"].to_dict() == expected
+    assert len(result) == 9 and result["n"].eq(2).all() and result["seeds"].eq(2).all()
     row = penalty(table(cells), resamples=50).iloc[0]
     means = {"diagonal": 175 / 3, "off_diagonal": 50 / 6, "penalty": 50 / 6 - 175 / 3}
     assert row[list(means)].to_dict() == pytest.approx(means)
@@ -63,9 +63,9 @@ def test_the_bootstrap_of_two_items_has_three_outcomes():
 def test_a_planted_penalty_is_covered():
     hits = 0
     for trial in range(40):
-        found = penalty(table(planted(60, seed=trial)), resamples=300).iloc[0]
-        hits += found["penalty_low"] <= -20 <= found["penalty_high"]
-        assert found["penalty_high"] < 0
+        result = penalty(table(planted(60, seed=trial)), resamples=300).iloc[0]
+        hits += result["penalty_low"] <= -20 <= result["penalty_high"]
+        assert result["penalty_high"] < 0
     assert hits >= 34  # 38 of 40 on average
 
 
@@ -107,9 +107,9 @@ def test_arms_are_compared_on_the_same_items_and_seeds():
         base[..., np.eye(3, dtype=bool)].mean(-1, keepdims=True), 6, axis=-1
     )  # an arm that mixing costs nothing
     both = np.concatenate([base, better])
-    found = penalty(table(both, ("none", "robust")), resamples=500, baseline="none")
-    none, robust = (row for _, row in found.iterrows())
-    assert none[[c for c in found if "difference" in c]].isna().all()
+    result = penalty(table(both, ("none", "robust")), resamples=500, baseline="none")
+    none, robust = (row for _, row in result.iterrows())
+    assert none[[c for c in result if "difference" in c]].isna().all()
     assert robust["penalty"] == pytest.approx(0, abs=1e-4)
     assert robust["penalty_difference"] == pytest.approx(-none["penalty"], abs=1e-4)
     # the arms have the diagonal in common, so that nothing of it varies between them

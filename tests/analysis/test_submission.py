@@ -35,7 +35,7 @@ MINIATURE = {
     "mlqa": ([(["北京大学"], "北京")], None),
     "tydiqa": ([(["der Hund"], "Hund")], None),
     "bucc": ([("en-1", "en-1"), ("en-2", "en-4"), ("", "en-3"), ("", "")], None),
-    # The English sentences below say which is found where; three of four are right.
+    # The English sentences below say which is result where; three of four are right.
     "tatoeba": ([(0, 0), (1, 1), (2, 2), (3, 0)], None),
     "lareqa": ([("right", "right")], None),
     "mewsli-x": ([("Q1", ["Q9", "Q1"]), ("Q2", ["Q2"]), ("Q3", [])], None),
@@ -50,7 +50,7 @@ EXPECTED = {
     "xquad": ((200 / 3 + 100) / 2 + 50) / 2,
     "mlqa": (200 / 3 / 7 + 0) / 2,  # tokens are characters in Chinese alone
     "tydiqa": (200 / 3 + 0) / 2,
-    "bucc": 40,  # three pairs found, two gold, one right
+    "bucc": 40,  # three pairs result, two gold, one right
     "tatoeba": 75,
 }
 
@@ -105,8 +105,8 @@ def english(monkeypatch):
 
 def test_the_miniature_scores_what_was_computed_by_hand():
     table = averages(scored(miniature().predictions))
-    found = table[table["level"] == "task"].set_index("name")["average"].to_dict()
-    assert found == pytest.approx(EXPECTED, abs=1e-9)
+    result = table[table["level"] == "task"].set_index("name")["average"].to_dict()
+    assert result == pytest.approx(EXPECTED, abs=1e-9)
     whole = table[table["level"] == "benchmark"].squeeze(axis=0)
     assert whole["average"] == pytest.approx(sum(EXPECTED.values()) / 9, abs=1e-9)
 
@@ -143,8 +143,8 @@ def test_xtreme_r_has_formats_of_its_own(english, tmp_path):
     assert (tmp_path / "predictions/xcopa/test-qu.jsonl").read_text() == (
         '{"label": 1}\n{"label": 1}\n{"label": 0}\n'
     )
-    found = json.loads((tmp_path / "predictions/mewslix/test-fa.json").read_text())
-    assert found == {"fa-0": ["Q9", "Q1"], "fa-1": ["Q2"], "fa-2": []}
+    result = json.loads((tmp_path / "predictions/mewslix/test-fa.json").read_text())
+    assert result == {"fa-0": ["Q9", "Q1"], "fa-1": ["Q2"], "fa-2": []}
     gold = json.loads((tmp_path / "labels/mewslix/test-fa.json").read_text())
     assert gold == {"fa-0": ["Q1"], "fa-1": ["Q2"], "fa-2": ["Q3"]}
     missing = table.set_index("task")["missing"]

@@ -149,9 +149,6 @@ def test_repeated_ids_are_made_distinct_before_pictures_are_left_out():
     assert caption_readers.xm3600(rows, "de")["id"][:] == ["a", "a#3"]
 
 
-# --- the rows of the table -----------------------------------------------------------------------
-
-
 def test_rows_have_the_kind_and_the_metric_of_captions():
     assert set(TASKS) == {"emoji", "flickr8k", "flickr30k", "multi30k", "xm3600"}
     assert {(task.kind, task.metric) for task in TASKS.values()} == {("captions", "r@1")}
@@ -209,9 +206,6 @@ def test_every_language_of_xm3600_has_a_split(crossmodal):
     assert task.test.location("tl").split == "fil" and task.test.location("zh").split == "zh"
     with pytest.raises(MissingData, match=r"split='uk', revision='8d3e5665"):
         load(task, "test", "uk")
-
-
-# --- the mirror ----------------------------------------------------------------------------------
 
 
 @pytest.mark.real

@@ -2,7 +2,7 @@
 
 ``gloss`` shows a sentence word by word, ``contact_sheet`` pictures with their captions,
 ``language`` is any language, with knobs turned if wanted (``qbe-x-sov``); ``items`` are the items
-of a task as meaning, ``rows`` the same said in a language.
+of a task as meaning, ``rows`` these items worded in a language.
 """
 
 from xltkit.data.microworld.generate import items, rows

@@ -1,6 +1,6 @@
-"""The data sets of the microworld: items of ``makers.py`` said in a language, in canonical columns.
+"""The data sets of the microworld: items of ``meanings.py`` in a language, in canonical columns.
 
-An item is first made as meaning and then said in any language, so test sets are parallel by id.
+An item is first made as meaning and then worded in any language, so test sets are parallel by id.
 Whether an item belongs to train, validation or test is decided by a hash of its meaning: the
 three never share an item of a task, however many are generated. Translation pairs are the one kind
 of training data that gives a test away, so ``retrieval`` leaves out every sentence of them.

@@ -1,4 +1,4 @@
-"""The Hub repositories that the table draws on, the commits they are pinned to, and rows' parts.
+"""The Hub repositories that the suites draw on, and the commits they are pinned to.
 
 A commit stands here only if it was seen at work in public code (lighteval, mteb and others that
 load it without a script). Nothing here has been loaded from the Hub by the authors of this table:

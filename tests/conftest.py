@@ -93,7 +93,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def looked_at(tiny, tmp_path_factory):
-    """Results of two arms on a task of every kind that is looked at; the second turns ``qad``."""
+    """Results of two arms on a task of every kind that is looked at; the second aligns ``qad``."""
     from accelerate.state import AcceleratorState
 
     import xltkit as xlt
@@ -101,11 +101,11 @@ def looked_at(tiny, tmp_path_factory):
     from xltkit.studies.recipe import Recipe
     from xltkit.studies.store import Store
 
-    turned = xlt.Align(pairs=(xlt.TrainingSet("pairs", "qad", 20),), method="rotation")
+    aligned = xlt.Align(pairs=(xlt.TrainingSet("pairs", "qad", 20),))
     base = Recipe(tiny)
     arms = {
         "none": base.then(xlt.Target(examples=60)),
-        "turned": base.then(xlt.Target(examples=60, align=turned)),
+        "aligned": base.then(xlt.Target(examples=60, align=aligned)),
     }
     targets = ["nli", "choice", "pos", "qa", "retrieval"]
     options = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import xltkit as xlt
 from xltkit.analysis.attacks import attack_report
@@ -58,7 +59,7 @@ def parts(trained):
         task = get(name)
         folder = results.store.path(results.study.runs[0].stage.parent.key)
         model = models.Model(str(folder), {name: task.type.head(task)})
-        models.load_heads(model, folder)
+        model.heads.load_state_dict(load_file(folder / models.HEADS))
         data = name.removesuffix("-small")
         rows = {code: micro.rows(data, "test", LANGUAGES[code], COUNT) for code in ("en", "qbe")}
         return model, task, name, rows, models.load_tokenizer(str(models.MICRO))

@@ -15,7 +15,7 @@ from xltkit.explore.errors import choices, errors, occurrences
 from xltkit.studies.results import Results
 
 SCRIPT = "<script>alert('x')</script>"
-OUTCOMES = ["both right", "only arm none right", "only arm turned right", "both wrong"]
+OUTCOMES = ["both right", "only arm none right", "only arm aligned right", "both wrong"]
 
 
 def soup(shown) -> BeautifulSoup:
@@ -36,11 +36,11 @@ def predictions(results, task, arm, language, seed=0):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_counts_agree_with_the_predictions(looked_at, seed):
-    none, turned = (
+    none, aligned = (
         predictions(looked_at, "nli", arm, "qad", seed).eval("gold == pred")
-        for arm in ("none", "turned")
+        for arm in ("none", "aligned")
     )
-    masks = [none & turned, none & ~turned, ~none & turned, ~none & ~turned]
+    masks = [none & aligned, none & ~aligned, ~none & aligned, ~none & ~aligned]
     summary = soup(errors(looked_at, "nli", language="qad", seed=seed)).p.get_text()
     assert f"seed {seed}: 20 test examples in all" in summary
     for outcome, mask in zip(OUTCOMES, masks, strict=True):
@@ -69,7 +69,7 @@ def test_every_kind_shows_its_input_its_gold_and_both_answers(looked_at, task, l
     shown = errors(looked_at, task, language=language, first=20)
     assert {th["scope"] for th in soup(shown).find_all("th")} == {"col", "row"}
     assert soup(shown).caption.get_text() == "Examples 1 to 20 of 20: all"
-    tables = [predictions(looked_at, task, arm, language) for arm in ("none", "turned")]
+    tables = [predictions(looked_at, task, arm, language) for arm in ("none", "aligned")]
     for key, (texts, gold, *answers) in examples(shown).items():
         assert {element["lang"] for element in texts.select("[lang]")} <= {language, "en"}
         assert gold.get_text()
@@ -83,7 +83,7 @@ def test_every_kind_shows_its_input_its_gold_and_both_answers(looked_at, task, l
 
 def test_answers_are_marked_at_their_characters(looked_at):
     shown = examples(errors(looked_at, "qa", language="en", first=20))
-    answers = {arm: predictions(looked_at, "qa", arm, "en")["pred"] for arm in ("none", "turned")}
+    answers = {arm: predictions(looked_at, "qa", arm, "en")["pred"] for arm in ("none", "aligned")}
     rows = microworld.rows("qa", "test", microworld.language("en"), 20)
     for row in rows:
         context = shown[row["id"]][0].select("[lang]")[1]
@@ -133,7 +133,7 @@ def test_whatever_stands_in_a_text_is_escaped(looked_at, monkeypatch):
 
 
 def test_a_name_that_does_not_exist_is_refused(looked_at):
-    with pytest.raises(ValueError, match=r"no arm 'text'.* Allowed: none, turned"):
+    with pytest.raises(ValueError, match=r"no arm 'text'.* Allowed: none, aligned"):
         errors(looked_at, arms=["none", "text"])
     with pytest.raises(ValueError, match="one or two different"):
         errors(looked_at, arms=["none", "none"])

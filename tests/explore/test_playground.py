@@ -27,7 +27,7 @@ def qa(looked_at):
     return Playground(looked_at, "qa", "none", language="qad")
 
 
-@pytest.mark.parametrize("arm", ["none", "turned"])
+@pytest.mark.parametrize("arm", ["none", "aligned"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
     play = Playground(looked_at, task, arm, language="qad", seed=1)
@@ -98,7 +98,7 @@ def test_a_row_that_cannot_be_predicted_says_why(looked_at, qa):
 
 
 def test_an_attack_gives_texts_to_ask(looked_at, qa):
-    for play in (qa, Playground(looked_at, "choice", "turned", language="qad")):
+    for play in (qa, Playground(looked_at, "choice", "aligned", language="qad")):
         for attack in (Typos(strength=0.5), CodeMixing(strength=1, languages=("qto",))):
             attacked = [play.attacked(i, attack) for i in range(3)]
             assert attacked != [play.texts(i) for i in range(3)]

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from xltkit.models import encoder
@@ -74,11 +75,11 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01)
-    encoder.save_encoder(model, tokenizer, tmp_path)
+    model.save(tokenizer, tmp_path)
     inputs = tokenizer(["Anna eats ."], return_tensors="pt")
     library = AutoModel.from_pretrained(tmp_path).eval()
     restored = Model(str(tmp_path), {"nli": CLASSES}).eval()
-    encoder.load_heads(restored, tmp_path)
+    restored.heads.load_state_dict(load_file(tmp_path / encoder.HEADS))
     with torch.no_grad():
         hidden = library(**inputs).last_hidden_state
         assert torch.allclose(model.hidden(**inputs), hidden, atol=1e-6)
@@ -116,7 +117,7 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
     for folder, length in ((tmp_path / "a", 5), (tmp_path / "b", 7)):
         first(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
         folder.mkdir()
-        encoder.save_encoder(model, first, folder)
+        model.save(first, folder)
         saved.add((folder / "tokenizer.json").read_bytes())
     assert len(saved) == 1
     shutil.copyfile(encoder.MICRO / "tokenizer.json", tmp_path / "copy" / "tokenizer.json")
@@ -126,5 +127,5 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
 @pytest.mark.parametrize("name", ["no-such-encoder", "./nowhere", "organisation/unknown-model"])
 def test_an_unknown_encoder_is_refused_with_the_remedy(name):
     with pytest.raises(ValueError, match=r"folder") as caught:
-        encoder.check_encoder(name)
+        encoder.configuration(name)
     assert name in str(caught.value)

@@ -56,7 +56,6 @@ def arms() -> dict[str, tuple]:
         "rp": (xlt.Target(examples=64, robust=xlt.RandomPerturbation()),),
         "da": (xlt.Target(examples=64, robust=xlt.SynonymSmoothing()),),
         "joint": (xlt.Target(examples=64, align=xlt.Align(pairs=pairs)),),
-        "rot": (xlt.Target(examples=64, align=xlt.Align(pairs=pairs, method="rotation")),),
         "queue": (xlt.ImageText(captions, queue=8, **SHORT),),
         "unlocked": (xlt.ImageText(captions, locked=False, **SHORT),),
         "shuffled": (xlt.ImageText([PART("captions", "en", 64, True)], tower="pixels", **SHORT),),
@@ -67,7 +66,7 @@ def studies() -> dict[str, Study]:
     base = xlt.encoder("micro")
     recipes = {name: base.then(*phases) for name, phases in arms().items()}
     images = {name: recipes.pop(name) for name in ("queue", "unlocked", "shuffled")}
-    others = {name: recipes.pop(name) for name in ("para", "rot")}
+    others = {"para": recipes.pop("para")}
     plain = {"none": recipes["none"]}
     types = ["nli", "paraphrase", "choice", "pos", "ner", "qa", "retrieval", "linking"]
     return {

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoConfig
 
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.models.device import device
-from xltkit.models.encoder import Model, explained, load_tokenizer, locate, pin
+from xltkit.models.encoder import Model, configuration, load_tokenizer
 from xltkit.models.heads import mean_pool
 from xltkit.studies.results import Results
 
@@ -31,7 +30,7 @@ def checkpoints(results: Results, arm: str, task: str, seed: int | None = None) 
         encoder itself comes first, under its name.
 
     Raises:
-        ValueError: if the study has no such run, or a phase that vectors are rotated after.
+        ValueError: if the study has no such run.
     """
     runs = [run for run in results.study.runs if (run.arm, run.task) == (arm, task)]
     runs = [run for run in runs if seed in (None, run.seed)]
@@ -41,9 +40,6 @@ def checkpoints(results: Results, arm: str, task: str, seed: int | None = None) 
     encoder = runs[0].stage.encoder
     folders = {Path(encoder).name: encoder}  # its folder is nobody else's business
     for stage in reversed(runs[0].stage.chain[1:]):  # without the evaluation, first to last
-        align = stage.phase.align
-        if align and align.method == "rotation":
-            raise ValueError(f"{arm!r} is aligned by rotation, which is in no checkpoint.")
         name = stage.title.rpartition(" (")[0]
         folders[f"after {name}"] = str(results.store.path(stage.key))
     return folders
@@ -51,9 +47,7 @@ def checkpoints(results: Results, arm: str, task: str, seed: int | None = None) 
 
 def depth(encoder: str) -> int:
     """The number of layers of an encoder, from its configuration."""
-    where, revision = locate(encoder)
-    with explained(encoder):
-        return AutoConfig.from_pretrained(where, **pin(revision)).num_hidden_layers
+    return configuration(encoder).num_hidden_layers
 
 
 @torch.inference_mode()
@@ -89,7 +83,7 @@ def embed(
         inputs = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
         ids = inputs["input_ids"].to(device())
         mask = inputs["attention_mask"].to(device())
-        states = model.layers([layer], ids, mask)[layer]
+        states = model.layers([layer], input_ids=ids, attention_mask=mask)[layer]
         vectors = pd.DataFrame(mean_pool(states.float(), mask).cpu().numpy())
         rows = pd.DataFrame({"language": code, "sentence": range(len(texts)), "text": list(texts)})
         tables.append(pd.concat([rows, vectors], axis=1))

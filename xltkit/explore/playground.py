@@ -29,7 +29,6 @@ from xltkit.studies.results import Results
 from xltkit.studies.stages import Stage
 from xltkit.tasks import get
 from xltkit.tasks.base import types_with
-from xltkit.training import align
 
 MODELS = 2  # kept in memory
 NAN = float("nan")
@@ -38,11 +37,11 @@ Row = Mapping[str, Any]
 
 
 @lru_cache(maxsize=MODELS)
-def _load(stage: Stage, folder: Path) -> tuple[AttackedModel, Mapping[str, Any]]:
-    """The trained model that an evaluation reads, and its rotations by language; loaded once."""
+def _load(stage: Stage, folder: Path) -> AttackedModel:
+    """The trained model that an evaluation reads; loaded once."""
     task, head, model, tokenizer = reader(stage, str(folder))
     model.eval()
-    return AttackedModel(model, task, head, tokenizer), align.load(folder)
+    return AttackedModel(model, task, head, tokenizer)
 
 
 class Playground:
@@ -95,8 +94,7 @@ class Playground:
                 f"({folder}); results.study.run() trains it again."
             )
         self.rows = test_rows(self.task, stage.phase, self.language)
-        self._model, rotations = _load(stage, folder)
-        self._rotation = rotations.get(self.language, {})
+        self._model = _load(stage, folder)
 
     @cached_property
     def _rows(self) -> list[Row]:
@@ -139,8 +137,7 @@ class Playground:
         return pd.DataFrame(columns)
 
     def _predict(self, row: Row) -> dict[str, Any]:
-        with self._model.model.rotated(self._rotation):
-            (prediction,) = self._model.predict([row])
+        (prediction,) = self._model.predict([row])
         answer = {"answer": prediction.columns["pred"], "score": prediction.score}
         log_probs = prediction.columns.get("log_probs")
         if log_probs is None:
@@ -216,10 +213,9 @@ class Playground:
             example: the place of the row among ``rows``.
             attack: one that changes words.
         """
-        with self._model.model.rotated(self._rotation):
-            row = self._rows[example]
-            case = Case(row, *self._model.predict([row]))
-            (result,) = run_attack(self._model, [case], self._rows, self.language, attack)
+        row = self._rows[example]
+        case = Case(row, *self._model.predict([row]))
+        (result,) = run_attack(self._model, [case], self._rows, self.language, attack)
         return texts_by_name(self.task.type.texts, result.texts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -24,8 +23,7 @@ MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
 HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
 TOWER = "tower"  # the same of a trained image tower
 TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
-# Amplitude of sinusoidal positions in an untrained encoder.
-POSITION_SCALE = 0.1
+POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
 KNOWN = {
     "xlm-roberta-base": "FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
@@ -36,29 +34,50 @@ KNOWN = {
 }
 
 
-def locate(name: str) -> tuple[str, str | None]:
-    """A folder or a Hub id, and the revision (None for a folder), of an encoder by its name.
+# --- names and files ---------------------------------------------------------------------------
+
+
+def locate(name: str) -> tuple[str, str]:
+    """A folder or a Hub id, and the revision, of an encoder by its name.
 
     Raises:
         ValueError: if the name is neither ``micro``, nor a folder with a ``config.json``, nor a
             Hub id of the form ``organisation/name`` with an optional ``@revision``.
     """
-    if name == "micro":
-        return str(MICRO), None
-    folder = Path(name).expanduser()
+    folder = MICRO if name == "micro" else Path(name).expanduser()
     if (folder / "config.json").is_file():
-        return str(folder), None
+        return str(folder), "main"
     identifier, _, revision = name.partition("@")
     if identifier in KNOWN:
         identifier, _, pinned = KNOWN[identifier].partition("@")
         revision = revision or pinned
     if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
         raise ValueError(
-            f"{name!r} is no encoder. Give 'micro', a folder that holds config.json and "
-            f"model.safetensors, one of {', '.join(KNOWN)}, or a Hub id such as "
-            "'FacebookAI/xlm-roberta-base', with '@' and a commit to pin it."
+            f"{name!r} is no encoder; give 'micro', {', '.join(KNOWN)}, a Hub id such as "
+            "'FacebookAI/xlm-roberta-base', with '@' and a commit to pin it, or a folder that "
+            "holds config.json and model.safetensors."
         )
     return identifier, revision or "main"
+
+
+@contextmanager
+def explained(name: str):
+    """Turn the many ways in which loading fails into one message that names the remedy."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The encoder {name!r} could not be loaded; check its name, fetch it with "
+            f"'hf download {name}' (without HF_HUB_OFFLINE), or give the folder of a checkpoint. "
+            f"transformers says: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def configuration(name: str) -> Any:
+    """The configuration of an encoder. Raises ValueError, with the remedy, if there is none."""
+    where, revision = locate(name)
+    with explained(name):
+        return AutoConfig.from_pretrained(where, revision=revision)
 
 
 def fingerprint(name: str) -> str:
@@ -68,66 +87,56 @@ def fingerprint(name: str) -> str:
         ValueError: if there is no such encoder, or it is not downloaded and there is no network.
     """
     where, revision = locate(name)
-    if revision is not None:
-        return f"{where}@{_commit(where, revision)}"
+    folder = Path(where)
+    if not folder.is_dir():
+        return f"{where}@{_commit(f'{where}@{revision}') or revision}"
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-    files = [Path(where) / n for n in names if (Path(where) / n).is_file()]
-    files += sorted(Path(where).glob("model-*-of-*.safetensors"))
-    return digest({f.name: known_digest(f) for f in files})
+    files = [folder / file for file in names if (folder / file).is_file()]
+    files += sorted(folder.glob("model-*-of-*.safetensors"))
+    return digest({file.name: known_digest(file) for file in files})
 
 
 @cache
-def _commit(identifier: str, revision: str) -> str:
+def _commit(name: str) -> str | None:
     """The commit that a revision of a Hub model stands for, read from its downloaded config."""
-    with explained(identifier):
-        config = AutoConfig.from_pretrained(identifier, revision=revision)
-    return getattr(config, "_commit_hash", None) or revision
-
-
-@contextmanager
-def explained(name: str):
-    """Turn the many ways in which loading fails into one message that names the remedy."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise ValueError(
-            f"The encoder {name!r} could not be loaded.{offline} Check its name, fetch it with "
-            f"'hf download {name}' on a machine with a network, or give the folder of a "
-            f"checkpoint. transformers says: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def check_encoder(name: str) -> None:
-    """Raise ValueError, with the remedy, unless the encoder's configuration can be loaded."""
-    where, revision = locate(name)
-    with explained(name):
-        AutoConfig.from_pretrained(where, **pin(revision))
-
-
-def pin(revision: str | None) -> dict[str, str]:
-    """The revision as ``from_pretrained`` takes it; a folder has none."""
-    return {} if revision is None else {"revision": revision}
+    return getattr(configuration(name), "_commit_hash", None)
 
 
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of an encoder; a process reads it once, unless its folder changes."""
     where, revision = locate(name)
     with explained(name):
-        return _tokenizer(where, revision, "" if revision else fingerprint(name))
+        return _tokenizer(where, revision, fingerprint(name) if Path(where).is_dir() else "")
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(where: str, revision: str | None, state: str) -> Any:
-    return AutoTokenizer.from_pretrained(where, **pin(revision))
+def _tokenizer(where: str, revision: str, state: str) -> Any:
+    return AutoTokenizer.from_pretrained(where, revision=revision)
+
+
+def load_network(name: str, loader: Any = AutoModel, **options: Any) -> nn.Module:
+    """A model of transformers, in fp32 whatever dtype the checkpoint was saved in.
+
+    Args:
+        name: see ``locate``.
+        loader: which of transformers' classes reads it.
+        options: of its ``from_pretrained``.
+    """
+    where, revision = locate(name)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    with explained(name):
+        return loader.from_pretrained(where, revision=revision, dtype=torch.float32, **options)
+
+
+# --- the model ---------------------------------------------------------------------------------
 
 
 class Model(nn.Module):
     """One encoder shared by the heads of a phase.
 
     Args:
-        name: an encoder (see ``locate``); its weights are loaded in fp32, whatever dtype the
-            checkpoint was saved in, because fp32 is what the optimizer must see.
+        name: an encoder (see ``locate``).
         heads: the head of each label space, by name. New heads are drawn from torch's generator.
         pooling: what sequence heads read, ``mean`` or ``first``.
         attention: transformers' name of an implementation; empty means the architecture's default.
@@ -144,12 +153,18 @@ class Model(nn.Module):
     ):
         super().__init__()
         has_language_model = any(head.pooling == "masked" for head in heads.values())
-        loaded = _load(name, has_language_model, attention, scratch)
-        self.rotation: dict[str, Tensor] = {}  # see ``rotated``
+        loader = AutoModelForMaskedLM if has_language_model else AutoModel
+        options = {"attn_implementation": attention or None}
+        if scratch:
+            network = loader.from_config(configuration(name), dtype=torch.float32, **options)
+            _set_sinusoids(network)
+        else:
+            network = load_network(name, loader, **options)
         self.tower: nn.Module | None = None  # of images, if one is trained
         self.memory: nn.Module | None = None  # of earlier steps, if an objective has any
-        self.encoder = loaded.base_model
-        self.language_model = _language_head(loaded) if has_language_model else None
+        self.encoder = network.base_model
+        # The encoder with its language-model head; what both hold is the same.
+        self.language_model = network if has_language_model else None
         if getattr(self.encoder, "pooler", None) is not None:
             # Not in every checkpoint, then drawn at random; the kit's heads do their pooling.
             self.encoder.pooler = None
@@ -159,89 +174,64 @@ class Model(nn.Module):
             if layer is not None:
                 self.heads[key] = layer
 
-    def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        """The encoder's last hidden states (batch, tokens, width), after a rotation if one is set.
-
-        ``more`` is whatever else the tokenizer gives, such as ``token_type_ids``.
-        """
-        hidden = self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        if not self.rotation:
-            return hidden
-        return (hidden - self.rotation["from"]) @ self.rotation["rotation"] + self.rotation["to"]
-
-    @contextmanager
-    def rotated(self, rotation: Mapping[str, Tensor]):
-        """Rotate hidden states inside the context.
-
-        Args:
-            rotation: the matrix ``rotation`` (width, width), applied between two means ``from`` and
-                ``to`` (width); an empty mapping changes nothing.
-        """
-        target = next(self.parameters()).device
-        self.rotation = {name: value.to(target) for name, value in rotation.items()}
-        try:
-            yield
-        finally:
-            self.rotation = {}
-
-    def pooled(
-        self, head: str, input_ids: Tensor, attention_mask: Tensor, **more: Tensor
-    ) -> Tensor:
-        """The vector of a sequence (batch, width): what a sequence head scores, else the mean."""
-        hidden = self.hidden(input_ids, attention_mask, **more)
-        layer = self.heads[head]
-        if isinstance(layer, Pooled):
-            return layer.pooled(hidden, attention_mask)
-        return mean_pool(hidden, attention_mask)
-
-    def forward(
-        self,
-        head: str,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        select: Tensor | None = None,
-        **more: Tensor,
-    ) -> Tensor:
-        """The scores of a head. For the language model, only at the positions in ``select``."""
-        hidden = self.hidden(input_ids, attention_mask, **more)
-        if head not in self.heads:
-            # A vocabulary of scores at every position would cost more than the encoder itself.
-            return self.language_model(hidden[select])
-        return self.heads[head](hidden, attention_mask)
-
-    def layers(
-        self, numbers: Sequence[int], input_ids: Tensor, attention_mask: Tensor, **more: Tensor
-    ) -> dict[int, Tensor]:
-        """Hidden states (batch, tokens, width) after some layers; 1 is the first layer.
-
-        Layers above the last of these are not run. Raises ValueError for a number out of range.
-        """
-        for number in numbers:
-            if not 1 <= number <= self.depth:
-                raise ValueError(f"There is no layer {number}; the encoder has 1 to {self.depth}.")
-        parent, name = _block_list(self.encoder)
-        blocks = getattr(parent, name)
-        states: dict[int, Tensor] = {}
-        hooks = []
-        for number in numbers:
-
-            def keep(_module: nn.Module, _inputs: Any, output: Any, number: int = number) -> None:
-                states[number] = output[0] if isinstance(output, tuple) else output
-
-            hooks.append(blocks[number - 1].register_forward_hook(keep))
-        setattr(parent, name, blocks[: max(numbers)])
-        try:
-            self.hidden(input_ids, attention_mask, **more)
-        finally:
-            setattr(parent, name, blocks)
-            for hook in hooks:
-                hook.remove()
-        return {number: states[number] for number in numbers}
-
     @property
     def depth(self) -> int:
         """The number of layers of the encoder."""
         return self.encoder.config.num_hidden_layers
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
+        """The encoder's last hidden states (batch, tokens, width).
+
+        ``more`` is whatever else the tokenizer gives, such as ``token_type_ids``.
+        """
+        return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
+
+    def layers(self, numbers: Sequence[int], **inputs: Tensor) -> dict[int, Tensor]:
+        """Hidden states (batch, tokens, width) after some layers; 1 is the first layer.
+
+        Raises:
+            ValueError: for a number out of range.
+        """
+        if not set(numbers) <= set(range(1, self.depth + 1)):
+            raise ValueError(f"Layers are {numbers}; the encoder has 1 to {self.depth}.")
+        states = self.encoder(**inputs, output_hidden_states=True).hidden_states
+        return {number: states[number] for number in numbers}
+
+    def pooled(self, head: str, **inputs: Tensor) -> Tensor:
+        """The vector of a sequence (batch, width): what a sequence head scores, else the mean."""
+        hidden = self.hidden(**inputs)
+        layer = self.heads[head]
+        pooling = layer.pooled if isinstance(layer, Pooled) else mean_pool
+        return pooling(hidden, inputs["attention_mask"])
+
+    def forward(self, head: str, select: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        """The scores of a head. For the language model, only at the positions in ``select``."""
+        hidden = self.hidden(**inputs)
+        if head in self.heads:
+            return self.heads[head](hidden, inputs["attention_mask"])
+        # A vocabulary of scores at every position would cost more than the encoder itself.
+        scores = hidden[select]
+        for name, layer in self.language_model.named_children():
+            if name != self.language_model.base_model_prefix:
+                scores = layer(scores)
+        return scores
+
+    def save(self, tokenizer: Any, folder: Path) -> None:
+        """Write the encoder as an ordinary checkpoint folder, heads and a trained tower beside it.
+
+        If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
+        well as ``AutoModelForMaskedLM`` loads the folder.
+        """
+        (self.language_model or self.encoder).save_pretrained(folder)
+        # It would also keep how it was last called, which depends on what this process did before.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
+        if self.tower is not None:
+            self.tower.save(folder / TOWER)
+        heads = {name: weight.contiguous() for name, weight in self.heads.state_dict().items()}
+        if heads:
+            save_file(heads, folder / HEADS)
 
 
 def unwrapped(model: nn.Module) -> Model:
@@ -249,22 +239,8 @@ def unwrapped(model: nn.Module) -> Model:
     return getattr(model, "module", model)
 
 
-def _load(name: str, has_language_model: bool, attention: str, scratch: bool) -> nn.Module:
-    """A model of transformers in fp32, from a checkpoint or with weights drawn at random."""
-    where, revision = locate(name)
-    loader = AutoModelForMaskedLM if has_language_model else AutoModel
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    options = {"dtype": torch.float32, "attn_implementation": attention or None}
-    with explained(name):
-        if not scratch:
-            return loader.from_pretrained(where, **options, **pin(revision))
-        config = AutoConfig.from_pretrained(where, **pin(revision))
-        return _with_sinusoids(loader.from_config(config, **options))
-
-
-def _with_sinusoids(model: nn.Module) -> nn.Module:
-    """A model with random weights whose learned absolute positions start as sinusoids.
+def _set_sinusoids(model: nn.Module) -> None:
+    """Set learned absolute positions to sinusoids.
 
     They are trained like all weights, but a small encoder learns from them much sooner which
     tokens stand side by side (the formula: Vaswani et al. 2017, section 3.5, with the length of
@@ -277,25 +253,7 @@ def _with_sinusoids(model: nn.Module) -> nn.Module:
         rates = length ** -(torch.arange(0, width, 2) / width)
         angles = torch.arange(length)[:, None] * rates
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(length, width)
-        with torch.no_grad():
-            positions.weight.copy_(waves * POSITION_SCALE)
-    return model
-
-
-def _language_head(loaded: nn.Module) -> nn.Module:
-    """What a masked-language model has beside its encoder, in the order it is applied."""
-    prefix = loaded.base_model_prefix
-    return nn.Sequential(*(m for name, m in loaded.named_children() if name != prefix))
-
-
-def _block_list(encoder: nn.Module) -> tuple[nn.Module, str]:
-    """The module that holds the list of layers of an encoder, and the name of the list in it."""
-    depth = encoder.config.num_hidden_layers
-    for parent in encoder.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.ModuleList) and len(child) == depth:
-                return parent, name
-    raise ValueError(f"{type(encoder).__name__} has no list of {depth} layers to stop at.")
+        positions.weight.data = waves * POSITION_SCALE
 
 
 # --- running a model over a test set -----------------------------------------------------------
@@ -350,35 +308,3 @@ def infer(
             for i, value in zip(indices, read(tensors, batch), strict=True):
                 values[i] = value
     return values
-
-
-# --- what a trained model leaves in the folder of a stage --------------------------------------
-
-
-def save_encoder(model: Model, tokenizer: Any, folder: Path) -> None:
-    """Write the encoder as an ordinary checkpoint folder, and the heads beside it.
-
-    If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
-    well as ``AutoModelForMaskedLM`` loads the folder.
-    """
-    whole = model.encoder
-    if model.language_model is not None:
-        whole = AutoModelForMaskedLM.from_config(model.encoder.config)
-        whole.base_model.load_state_dict(model.encoder.state_dict())
-        _language_head(whole).load_state_dict(model.language_model.state_dict())
-        whole.tie_weights()
-    whole.save_pretrained(folder)
-    # It would also keep how it was last called, which depends on what this process did before.
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.save_pretrained(folder)
-    if model.tower is not None:
-        model.tower.save(folder / TOWER)
-    heads = {name: weight.contiguous() for name, weight in model.heads.state_dict().items()}
-    if heads:
-        save_file(heads, folder / HEADS)
-
-
-def load_heads(model: Model, folder: Path) -> None:
-    """Put the trained heads of a stage back on a model that was made with the same heads."""
-    model.heads.load_state_dict(load_file(folder / HEADS))

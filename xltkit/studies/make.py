@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -26,13 +25,12 @@ from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
 from xltkit.models import device, vision
 from xltkit.models import encoder as models
-from xltkit.models.encoder import HEADS, load_heads, save_encoder
+from xltkit.models.encoder import HEADS
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
 from xltkit.tasks.rows import training_rows
-from xltkit.training import align
 from xltkit.training.batches import Plan
 from xltkit.training.contrast import joint_head
 from xltkit.training.loop import Schedule, train
@@ -148,8 +146,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     trained = train(model, objective, objective.batches, schedule, **options)
     if in_group() and not PartialState().is_main_process:
         return
-    save_encoder(trained, tokenizer, folder)
-    objective.finish(trained, folder)
+    trained.save(tokenizer, folder)
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
@@ -169,18 +166,10 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
         extra=_extra_rows(stage, task),
         images=_picture_vectors(stage, task, head, model, Path(start)),
     )
-    rotations = align.load(Path(start))
     if phase.attack:
         tables = attacked(model, task, head, rows, tokenizer, phase.attack)
     elif phase.mixed:
         tables = mixed_pairs.predict(predicting, task, rows)
-    elif rotations:
-        # A rotation is of one language: each has a stream of its own.
-        parts = []
-        for code, part in rows.items():
-            with model.rotated(rotations.get(code, {})):
-                parts.append(predicting({code: part}))
-        tables = [pd.concat(pair, ignore_index=True) for pair in zip(*parts, strict=True)]
     else:
         tables = predicting(rows)
     result = folder / "result"
@@ -207,7 +196,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
         return task, "", models.Model(start, {}), tokenizer
     name, head = _trained_head(stage, task, Path(start))
     model = models.Model(start, {name: head}, stage.parent.phase.pooling)
-    load_heads(model, Path(start))
+    model.heads.load_state_dict(load_file(Path(start) / HEADS))
     return task, name, model, tokenizer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from xltkit.models.encoder import check_encoder
+from xltkit.models.encoder import configuration
 from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Phase, Target
 
@@ -91,5 +91,5 @@ class Recipe:
 
 def encoder(name: str) -> Recipe:
     """A recipe that starts with a pretrained encoder and has no phase yet."""
-    check_encoder(name)
+    configuration(name)  # raises the error that says what to type
     return Recipe(name)

@@ -163,13 +163,6 @@ def _check_scoring(phase: Evaluate, task: Task, parent: Stage | None) -> None:
         if not getattr(task.type, needs[name]):
             fit = ", ".join(types_with(needs[name]))
             raise ValueError(f"{phase.task} is {task.kind}; {name} is for {fit}.")
-    align = parent.phase.align if parent else None
-    is_rotated = align is not None and align.method == "rotation"
-    if is_rotated and (phase.attack or phase.mixed or task.type.extra_split == "candidates"):
-        raise ValueError(
-            f"{phase.task} was aligned by rotation, which knows one language per input: it cannot "
-            "be scored mixed, attacked, or among candidates of all languages."
-        )
 
 
 def _extra_fingerprints(task: Task, phase: Evaluate) -> dict[str, str]:

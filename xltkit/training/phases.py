@@ -14,7 +14,7 @@ from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.base import TYPES
 from xltkit.tasks.rows import fingerprint
-from xltkit.training.align import Align
+from xltkit.training.align import Align, AlignedTask
 from xltkit.training.batches import Plan
 from xltkit.training.robust import RandomPerturbation, Robust
 from xltkit.training.supervised import EncodedTrainingSet, Supervised, encoded_rows
@@ -279,7 +279,7 @@ class Target(Phase):
         examples: training rows, 0 means all.
         shuffled: permute the labels at random first: a check of everything that comes after.
         robust: train against small changes of the inputs (``xltkit.training.robust``).
-        align: train on translation pairs beside, or rotate by them (``xltkit.training.align``).
+        align: train on translation pairs beside (``xltkit.training.align``).
         effort: multiplies the steps, for arms that are matched in compute.
     """
 
@@ -311,8 +311,8 @@ class Target(Phase):
     def objective(self, *inputs: Any, store: Path) -> Supervised:
         if self.align is None:
             return super().objective(*inputs, store=store)
-        options = (self.mask_rate, self.robust)
-        return self.align.objective(*inputs, *options, max_length=self.max_length)
+        options = {"align": self.align, "max_length": self.max_length}
+        return AlignedTask(*inputs, self.mask_rate, self.robust, **options)
 
     def resolved(self, sizes: Sequence[int]) -> Target:
         resolved = super().resolved(sizes)

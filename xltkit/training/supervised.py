@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,9 +90,6 @@ class Supervised:
 
     def prepare(self, model: Model) -> None:
         """Give the model whatever is trained beside its encoder and heads."""
-
-    def finish(self, model: Model, folder: Path) -> None:
-        """Compute what is known only after the last step, and write it beside the encoder."""
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""

@@ -121,7 +121,7 @@ def _network(name: str) -> nn.Module:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     with encoder.explained(name):
-        return AutoModel.from_pretrained(where, dtype=torch.float32, **encoder.pin(revision))
+        return AutoModel.from_pretrained(where, dtype=torch.float32, revision=revision)
 
 
 class Tower(nn.Module):
@@ -137,7 +137,7 @@ class Tower(nn.Module):
         with encoder.explained(name):
             # Without torchvision, which the kit does not need for anything else.
             self.processor = AutoImageProcessor.from_pretrained(
-                where, backend="pil", **encoder.pin(revision)
+                where, backend="pil", revision=revision
             )
         self.network = _network(name)
         if self.network.config.model_type == "siglip2":

@@ -88,6 +88,7 @@ def world(tmp_path_factory):
         {"task": ["nli", "qa"], "difference": [1.25, -3.0], "low": [0.5, -9.0], "high": [2.0, 3.0]},
         index=pd.Index(["b", "c"], name="arm"),
     ).assign(baseline="a", p_holm=[0.031, math.nan], n_seeds=3)
+    differences["against"] = differences["gain"] = "more"
     tables = {"scores": invented, "differences": differences}
     finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
     real = table_of_scores("xtreme-r", arms=(HOSTILE,), languages=("en", "de", "sw"), seeds=(0,))
@@ -136,7 +137,7 @@ def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
     table = report.comparisons(runs_of(world, "01_invented", "02_real"))
     assert table["arm"].tolist() == ["b", "c"]
     assert table["baseline"].tolist() == ["a", "a"]
-    assert table["where"].tolist() == ["nli", "qa"]
+    assert table["where"].tolist() == ["nli, more, more", "qa, more, more"]
     assert table["difference"].tolist() == [1.25, -3.0]
 
 

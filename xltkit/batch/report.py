@@ -153,7 +153,9 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
-            table = table.rename(columns={"gain": "difference", "against": "baseline"})
+            for old, new in (("gain", "difference"), ("against", "baseline")):
+                if new not in table:
+                    table = table.rename(columns={old: new})
             if not {"difference", "low", "high"} <= {*table.columns}:
                 continue
             texts = table.select_dtypes(exclude="number")

@@ -75,8 +75,9 @@ def test_the_python_blocks_run(tmp_path, page):
     needed = re.findall(r"^(?:import|from) (\w+)", "".join(blocks(page.read_text())), re.MULTILINE)
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         pytest.skip(f"{missing} cannot be installed everywhere")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "readme_blocks.py"), str(page)],
+    real = [str(i) for i, block in enumerate(blocks(page.read_text())) if "xtreme-r" in block]
+    done = subprocess.run(  # without the blocks that need scores of real tasks
+        [sys.executable, str(ROOT / "tests" / "readme_blocks.py"), str(page), *real],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "XLTKIT_STORE": str(tmp_path / "store")},
         capture_output=True,

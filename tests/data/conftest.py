@@ -15,7 +15,7 @@ def offline(monkeypatch):
     """No network, and no warning or answer of the Hub that another test was given."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(loading, "_warnings", set())
+    loading.warn_once.cache_clear()
     loading._ask_hub.cache_clear()
     yield
     loading._ask_hub.cache_clear()

@@ -132,7 +132,7 @@ def test_copa_asks_the_question_of_xtreme_r():
     ]
     assert read["choices"][:] == [["a", "c"], ["b", "d"]]
     assert read["id"][:] == ["5", "9"]
-    with pytest.raises(ValueError, match=r"'why'.*expected cause or effect"):
+    with pytest.raises(ValueError, match=r"'why'.*expected only cause, effect"):
         readers_choice.copa(copa_rows(["cause", "why"]), "en")
 
 
@@ -385,8 +385,8 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypa
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     assert load(task, "test", "en")["text"][:] == ["{}"]
-    assert task.test.file("en") == file
+    assert task.test.raw("en") == file
     assert task.test.fingerprint("en").startswith("sha256:")
     monkeypatch.delenv("XLTKIT_HUB")
     with pytest.raises(MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
-        task.test.file("en")
+        task.test.raw("en")

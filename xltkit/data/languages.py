@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,16 +24,16 @@ from pathlib import Path
 import pandas as pd
 
 RIGHT_TO_LEFT = frozenset({"Arabic", "Hebrew"})
+COLUMNS = "language_name family branch script rtl resource pretraining_gib".split()
 CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # the least size in GiB
 
 
 @dataclass(frozen=True)
 class Language:
-    """A language.
+    """A language: ``direction`` is ``ltr`` or ``rtl``, ``resource`` a class or, unknown, empty.
 
-    ``direction`` is ``ltr`` or ``rtl``; ``resource`` is ``high``, ``mid``, ``low`` or, where
-    nothing is known, empty. ``size`` is the amount of text (GiB) that XLM-R was pretrained on, NaN
-    where it is not known; it plays no part in comparisons, since NaN differs from itself.
+    ``size`` is the text (GiB) that XLM-R was pretrained on, NaN where it is not known; it plays no
+    part in comparisons, since NaN differs from itself.
     """
 
     code: str
@@ -45,26 +45,23 @@ class Language:
     branch: str = ""
     size: float = field(default=math.nan, compare=False)
 
+    @property
+    def is_rtl(self) -> bool:
+        return self.direction == "rtl"
 
-def _read(file: Path) -> dict[str, Language]:
-    """The languages of a table, by code, in its order.
 
-    Of the two scripts of Chinese and the two encodings of Burmese in CC-100, the table has the
-    larger one.
-    """
-    languages = {}
+def _read(file: Path) -> Iterator[Language]:
+    """The languages of a table; of two scripts or encodings in CC-100, it has the larger one."""
     with file.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             size = float(row.pop("gib"))
             direction = "rtl" if row["script"] in RIGHT_TO_LEFT else "ltr"
             resource = next(label for label, least in CLASSES.items() if size >= least)
-            language = Language(direction=direction, resource=resource, size=size, **row)
-            languages[language.code] = language
-    return languages
+            yield Language(direction=direction, resource=resource, size=size, **row)
 
 
 # The languages of XTREME-R, and after them those that only Multi30k and XM3600 have captions in.
-LANGUAGES = _read(Path(__file__).with_name("languages.csv"))
+LANGUAGES = {lang.code: lang for lang in _read(Path(__file__).with_name("languages.csv"))}
 
 
 def language(code: str) -> Language:
@@ -75,12 +72,12 @@ def language(code: str) -> Language:
     """
     if code in LANGUAGES:
         return LANGUAGES[code]
-    codes = {language.name.lower(): language.code for language in LANGUAGES.values()}
-    near = get_close_matches(str(code).lower(), [*codes, *LANGUAGES], n=1)
-    hint = f" Did you mean {codes.get(near[0], near[0])!r}?" if near else ""
+    names = {language.name.lower(): language.code for language in LANGUAGES.values()}
+    near = get_close_matches(str(code).lower(), [*names, *LANGUAGES], n=1)
+    hint = f" Did you mean {names.get(near[0], near[0])!r}?" if near else ""
     raise ValueError(
-        f"There is no language {code!r}.{hint} Known codes: "
-        f"{', '.join(sorted(LANGUAGES))}. Others are added with xlt.languages.register([...])."
+        f"There is no language {code!r}.{hint} Known codes: {', '.join(sorted(LANGUAGES))}. "
+        "Others are added with xlt.languages.register([...])."
     )
 
 
@@ -91,30 +88,20 @@ def register(languages: Iterable[Language]) -> None:
         ValueError: if a code is taken by a language that differs in any field.
     """
     for new in languages:
-        registered = LANGUAGES.setdefault(new.code, new)
-        if registered != new:
-            raise ValueError(
-                f"{new} cannot be added: the code {new.code!r} is taken by {registered}."
-            )
+        taken = LANGUAGES.setdefault(new.code, new)
+        if taken != new:
+            raise ValueError(f"{new} cannot be added: the code {new.code!r} is taken by {taken}.")
 
 
 def columns(codes: Sequence[str]) -> pd.DataFrame:
-    """The columns that describe languages in tidy tables, to be joined on the code.
+    """The columns that describe languages in tidy tables, indexed by code, in the order given.
 
     Returns:
         language_name, family, branch, script, rtl (bool), resource and pretraining_gib (NaN where
-        it is not known), indexed by code, in the order given.
+        it is not known).
     """
-    languages = [language(code) for code in codes]
-    return pd.DataFrame(
-        {
-            "language_name": [language.name for language in languages],
-            "family": [language.family for language in languages],
-            "branch": [language.branch for language in languages],
-            "script": [language.script for language in languages],
-            "rtl": [language.direction == "rtl" for language in languages],
-            "resource": [language.resource for language in languages],
-            "pretraining_gib": [language.size for language in languages],
-        },
-        index=pd.Index([language.code for language in languages], name="code"),
-    )
+    rows = [
+        (lang.name, lang.family, lang.branch, lang.script, lang.is_rtl, lang.resource, lang.size)
+        for lang in map(language, codes)
+    ]
+    return pd.DataFrame(rows, index=pd.Index(codes, name="code"), columns=COLUMNS)

@@ -12,7 +12,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,7 @@ from xltkit.keys import digest, known_digest
 CONVERTED = "refs/convert/parquet"
 # Configs off the Hub that are files; of several, with all that fit.
 FILES = (".json", ".jsonl", ".conll", ".*")
-
-NOT_FOUND = (RepositoryNotFoundError, RevisionNotFoundError)
+REFUSALS = (ValueError, FileNotFoundError, RepositoryNotFoundError, RevisionNotFoundError)
 
 # A reader turns the rows of one Hub config into the canonical columns of a task type:
 # (data set as loaded, language) -> data set with the canonical columns.
@@ -38,11 +38,7 @@ datasets.disable_progress_bars()  # reading local files is quick; downloads have
 
 
 class MissingData(LookupError):
-    """Rows that are neither in the mirror nor on the Hub as far as it can be asked.
-
-    Attributes:
-        reason: why, without what was looked for and the remedy.
-    """
+    """Rows that are neither in the mirror nor on the Hub; ``reason`` says why, in few words."""
 
     reason = ""
 
@@ -55,12 +51,12 @@ class Location(NamedTuple):
     split: str
     revision: str
     mirror: str
-    url: str = ""
-    origin: str = ""
+    url: str
+    origin: str
 
     @property
     def on_hub(self) -> bool:
-        """Whether the Hub has it; the folders ``local/`` and ``raw/`` of a mirror it has not."""
+        """Whether the Hub has it, which has no folders ``local/`` and ``raw/``."""
         return not self.hub.startswith(("local/", "raw/"))
 
     @property
@@ -70,44 +66,45 @@ class Location(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        """The files in the mirror; none unless every split of ``a+b`` has its files.
-
-        A clone of a Hub repository numbers its parquet files: ``test-00000-of-00002.parquet``.
-        """
+        """The files in the mirror; none unless every split of ``a+b`` has its files."""
         if not self.mirror:
             return []
         folder = Path(self.mirror, self.hub, self.config)
         if self.is_file:
             return sorted(folder.parent.glob(folder.name))
-        files: list[Path] = []
-        for split in self.split.split("+"):
-            numbered = [*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")]
-            if not numbered:
-                return []
-            files += sorted(numbered)
-        return files
+        # A clone of a Hub repository numbers its files: test-00000-of-00002.parquet.
+        files = [
+            sorted([*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")])
+            for split in self.split.split("+")
+        ]
+        return list(chain(*files)) if all(files) else []
 
     def commit(self) -> str:
-        """The commit of the Hub to load, which is a part of every key.
-
-        A row that is pinned names it. Of any other the newest one is taken, as the Hub says or,
-        without a network, as of the time when the data set was last loaded.
+        """The commit of the Hub to load: pinned, or the newest that the Hub or its cache knows.
 
         Raises:
-            MissingData: if the row is not pinned, the Hub does not answer and nothing is cached.
+            MissingData: if it is not on the Hub, or not pinned and no commit is known.
         """
+        if not self.on_hub:
+            raise self.missing("nowhere else to look")
         if self.revision and self.revision != CONVERTED:
             return self.revision
         commit, reason = _ask_hub(self.hub, self.revision)
         if commit:
             return commit
-        revision = self.revision or None
         card = huggingface_hub.try_to_load_from_cache(
-            self.hub, "README.md", repo_type="dataset", revision=revision
+            self.hub, "README.md", repo_type="dataset", revision=self.revision or None
         )
         if isinstance(card, str):
             return Path(card).parent.name
         raise self.missing(reason)
+
+    def fingerprint(self) -> str:
+        """The commit of the Hub, or a hash of the files. Raises MissingData without either."""
+        if not self.files:
+            return f"hub@{self.commit()}"
+        digests = [known_digest(file) for file in self.files]
+        return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
 
     def missing(self, reason: str) -> MissingData:
         """The error that says what was looked for, why it is not here and how to get it."""
@@ -124,20 +121,17 @@ class Location(NamedTuple):
         return error
 
     def _remedy(self, file: Path) -> str:
+        command = "On a machine with a network this gets it:"
         if self.on_hub:
             folder = "data_dir=" if self.revision == CONVERTED else ""
             revision = f", revision='{self.revision}'" if self.revision else ""
             return (
-                'On a machine with a network this gets it: python -c "import datasets; '
-                f"datasets.load_dataset('{self.hub}', {folder}'{self.config}', "
-                f"split='{self.split}'{revision})\""
+                f'{command} python -c "import datasets; datasets.load_dataset('
+                f"'{self.hub}', {folder}'{self.config}', split='{self.split}'{revision})\""
             )
         if self.is_file and self.url:
             setting = "" if self.mirror else "Set XLTKIT_HUB to a folder for data. "
-            return (
-                f"{setting}On a machine with a network this gets it: curl --create-dirs -fL "
-                f'-o "{file}" {self.url}/{self.config}'
-            )
+            return f'{setting}{command} curl --create-dirs -fL -o "{file}" {self.url}/{self.config}'
         name = f", as {file}" if self.is_file else ""
         origin = f" {self.origin}" if self.origin else ""
         return f"It is not on the Hub: set XLTKIT_HUB to a folder that holds it{name}.{origin}"
@@ -148,28 +142,25 @@ class Source:
     """One split of a data set: where it lies and how its rows are read.
 
     Attributes:
-        hub: a Hub id with its namespace, which is looked for in the folder named by
-            ``XLTKIT_HUB`` first; or a folder of that mirror that is not on the Hub (``local/``,
-            ``raw/``).
-        split: the Hub's name of the split; it may hold ``{language}``, for data sets with one
-            split per language, or several splits joined by ``+``.
-        configs: the config that holds each language, by its code. A config off the Hub that ends
-            in ``.json``, ``.jsonl`` or ``.conll`` is a file, and its reader is given the path.
+        hub: a Hub id, or a folder of the mirror that is not on the Hub (``local/``, ``raw/``).
+        split: the Hub's name, or several joined by ``+``; ``{language}`` stands for the code.
+        configs: the config of each language, by its code. Off the Hub it may be a file
+            (``.json``, ``.jsonl``, ``.conll``), and the reader is given its path.
         read: the reader: a function of the data set as loaded, or the path, and the language.
         revision: a commit of the Hub repository or, where the main branch holds only a script,
-            ``refs/convert/parquet``, whose configs are folders. Where it is empty, and of that
-            branch, the commit found at load time becomes part of every key.
+            ``refs/convert/parquet``, whose configs are folders. If empty, and for that branch, the
+            commit found at load time becomes part of every key.
         columns: the Hub's columns that ``read`` uses.
         unpinned: why there is no revision; off the Hub, where the rows come from.
         url: the folder upstream that the files of ``configs`` are fetched from, off the Hub.
         others: the same split in more languages, under other Hub ids.
         holds: splits whose items this one contains: a model trained on it is not tested on them.
         appended: English sources of the same task type whose rows follow these (ANLI+).
-        repaired_by: an English source whose raw rows ``read`` is given as a third argument to
-            mend its own with; None in their place if they are missing (XCOPA).
+        repaired_by: an English source whose raw rows are the third argument of ``read``, which
+            mends its own with them; None if they are missing (XCOPA).
         labels: reads the label names out of the file, where only the user's own file knows them.
-        version: to be raised when ``read`` is changed so that it returns other rows; stages that
-            were trained on the old ones are then not reused.
+        version: to be raised when ``read`` returns other rows: models trained on the old ones are
+            then not reused.
     """
 
     hub: str
@@ -205,7 +196,6 @@ class Source:
         return [code for part in self.parts for code in part.configs]
 
     def __contains__(self, language: str) -> bool:
-        """Whether some part holds a language; the microworld has more than it lists."""
         return any(language in part.configs for part in self.parts)
 
     def of(self, language: str) -> Source:
@@ -219,17 +209,12 @@ class Source:
         """Where the rows of a language lie. Raises MissingData if the source has none in it."""
         part = self.of(language)
         mirror = os.environ.get("XLTKIT_HUB", "")
-        # Some data sets have one split per language: test_de is written test_{language}.
         split = part.split.format(language=language)
         config = part.configs[language]
         return Location(part.hub, config, split, part.revision, mirror, part.url, part.unpinned)
 
     def rows(self, language: str, count: int = 0) -> Dataset:
-        """The rows of a language, in the columns that the reader makes.
-
-        Args:
-            language: a code such as ``sw``.
-            count: how many rows a generator makes; other sources have the rows they have.
+        """The rows of a language, as the reader makes them; a generator makes ``count``.
 
         Raises:
             MissingData: if they cannot be had, naming the command that would get them.
@@ -237,20 +222,14 @@ class Source:
         part = self.of(language)
         return _rows(part, language, part.fingerprint(language))
 
-    def count(self, language: str, examples: int = 0) -> int:
-        """The number of rows of a language; a generator tells it without making them."""
-        return len(self.rows(language, examples))
-
     def raw(self, language: str, first: int = 0) -> Dataset | Path | list[Path]:
-        """What the reader is given: rows in the Hub's own columns, or paths of files.
+        """What the reader is given: rows in the Hub's own columns, or the path of a file.
 
         Args:
-            language: a code.
-            first: how many rows are enough, to look at; 0 means all. Of the Hub only these are
-                downloaded.
+            first: how many rows are enough, and downloaded from the Hub; 0 means all.
 
         Raises:
-            MissingData: if there are none.
+            MissingData: if they cannot be had, naming the command that would get them.
         """
         location = self.location(language)
         if not location.files:
@@ -265,13 +244,6 @@ class Source:
         if not first or self.is_shared(language):
             return rows
         return rows.select(range(min(first, len(rows))))
-
-    def file(self, language: str) -> Path:
-        """The file of a source off the Hub. Raises MissingData, with the command that gets it."""
-        location = self.location(language)
-        if not location.files:
-            raise location.missing("nowhere else to look")
-        return location.files[0]
 
     def is_shared(self, language: str) -> bool:
         """Whether other languages lie in the same file: it must be read to know which it holds."""
@@ -290,25 +262,20 @@ class Source:
         return self.read(given, language, repairs)
 
     def must_be_read(self, language: str) -> bool:
-        """Whether only reading tells if a language is available; else its file in the mirror does.
-
-        Raises:
-            MissingData: if the source has no rows in the language.
-        """
+        """Whether only reading tells if a language is available, and not a file in the mirror."""
         return self.is_shared(language) or not self.location(language).files
 
     def fingerprint(self, language: str) -> str:
         """What identifies the rows of a language, as a part of the key of a stage.
 
-        ``hub@<commit>``, ``sha256:<digest>`` of a file of the mirror, or a generator's sample.
-        Joined sources are named after it, then the reader's version if it is not the first, then
-        the reader itself if it is not the kit's.
+        ``hub@<commit>`` or ``sha256:<digest>`` of a file of the mirror, then those of joined
+        sources, the reader's version and, if it is not the kit's, the reader itself.
 
         Raises:
             MissingData: if the source cannot be had.
         """
         part = self.of(language)
-        identities = [_identity(part.location(language))]
+        identities = [part.location(language).fingerprint()]
         identities += [other.fingerprint("en") for other in part.appended]
         if part.repaired_by:
             try:
@@ -325,14 +292,9 @@ def _rows(source: Source, language: str, fingerprint: str) -> Dataset:
     rows = source.converted(source.raw(language), language)
     if not len(rows):
         raise source.location(language).missing(f"it holds no rows in {language!r}")
-    return _with_appended(rows, source.appended)
-
-
-def _with_appended(rows: Dataset, sources: tuple[Source, ...]) -> Dataset:
-    """The rows, and those of other sources after them; ids then begin with their number."""
-    if not sources:
+    if not source.appended:
         return rows
-    tables = [rows, *(source.rows("en") for source in sources)]
+    tables = [rows, *(other.rows("en") for other in source.appended)]
     ids = [f"{number}-{key}" for number, table in enumerate(tables) for key in table["id"][:]]
     whole = datasets.concatenate_datasets([table.remove_columns("id") for table in tables])
     return whole.add_column("id", ids).select_columns(rows.column_names)
@@ -340,13 +302,11 @@ def _with_appended(rows: Dataset, sources: tuple[Source, ...]) -> Dataset:
 
 def _from_hub(location: Location, first: int) -> Dataset:
     """Rows of the Hub or of its cache: all, or the first ones of a stream."""
-    if not location.on_hub:
-        raise location.missing("nowhere else to look")
     commit = location.commit()
-    is_known, reason = _ask_hub(location.hub, location.revision)
+    newest, reason = _ask_hub(location.hub, location.revision)
     # Without an answer only the cache is left, and only the offline mode reads it: both libraries
     # would try again for half a minute a file.
-    if not is_known and not huggingface_hub.is_offline_mode():
+    if not newest and not huggingface_hub.is_offline_mode():
         raise location.missing(reason)
     name = "data_dir" if location.revision == CONVERTED else "name"
     options = {name: location.config, "split": location.split, "revision": commit}
@@ -376,7 +336,7 @@ def _ask_hub(hub: str, revision: str) -> tuple[str, str]:
 
 def _hub_reason(error: Exception) -> str:
     """Why rows could not be loaded: the Hub refused, or was not reached."""
-    if isinstance(error, (ValueError, FileNotFoundError, *NOT_FOUND)):
+    if isinstance(error, REFUSALS):
         return f"the Hub says: {error}".rstrip(".")
     return (
         f"the Hub did not answer ({type(error).__name__}: {error}); HF_HUB_OFFLINE=1 makes do with "
@@ -395,21 +355,7 @@ def _own_reader(read: Reader) -> str:
         return f"/{digest(function.__code__.co_code.hex())[:8]}"
 
 
-def _identity(location: Location) -> str:
-    """What identifies the rows of one location: the commit of the Hub, or a hash of the files."""
-    if not location.files:
-        if not location.on_hub:
-            raise location.missing("nowhere else to look")
-        return f"hub@{location.commit()}"
-    digests = [known_digest(file) for file in location.files]
-    return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
-
-
-_warnings: set[str] = set()
-
-
+@cache
 def warn_once(message: str) -> None:
     """Warn, unless this process has given exactly this warning before."""
-    if message not in _warnings:
-        _warnings.add(message)
-        warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=3)

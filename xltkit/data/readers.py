@@ -1,11 +1,9 @@
 """Readers: from the columns of a Hub data set to the canonical columns of a task type.
 
 Sentence pairs, spans and plain text are read here; multiple choice, tags, retrieval and captions
-in the files beside this one.
-
-A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
-language, and returns a new data set that lies in memory: nothing is written to a cache that could
-outlive a change of the reader.
+in the files beside this one. A reader takes a data set as ``datasets`` loads it (or the path of a
+file off the Hub) and a language, and returns a new data set that lies in memory: nothing is written
+to a cache that could outlive a change of the reader.
 
 Ids pair rows across languages, so they are equal only where rows are translations of each other;
 where a data set is not parallel, the language is part of the id.
@@ -14,7 +12,7 @@ where a data set is not parallel, the language is part of the id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from datasets import Dataset, Features, List, Value
@@ -26,23 +24,22 @@ from xltkit.keys import derive
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 PARAPHRASE_LABELS = ("different", "paraphrase")
 # The original XNLI files write one class differently from everybody else.
-_NLI_CLASSES = {name: i for i, name in enumerate(NLI_LABELS)} | {"contradictory": 2}
-_PAWS_CLASSES = {"0": 0, "1": 1}
-_QQP_CLASSES = {"not_duplicate": 0, "duplicate": 1}
+ALIASES = {"contradictory": "contradiction"}
 
-_TEXT, _NUMBER = Value("string"), Value("int64")
+_TEXT, _TEXTS, _NUMBER = Value("string"), List(Value("string")), Value("int64")
+_QUERY = {"query": _TEXT, "key": _TEXT}
+# The columns after the id: of the task types, and of the other splits of those that search.
 FEATURES = {
     "classification": {"text_a": _TEXT, "text_b": _TEXT, "label": _NUMBER},
-    "choice": {"premise": _TEXT, "choices": List(_TEXT), "label": _NUMBER},
-    "tagging": {"tokens": List(_TEXT), "tags": List(_NUMBER)},
-    "span": {
-        "question": _TEXT,
-        "context": _TEXT,
-        "answers": List(_TEXT),
-        "starts": List(_NUMBER),
-    },
+    "choice": {"premise": _TEXT, "choices": _TEXTS, "label": _NUMBER},
+    "tagging": {"tokens": _TEXTS, "tags": List(_NUMBER)},
+    "span": {"question": _TEXT, "context": _TEXT, "answers": _TEXTS, "starts": List(_NUMBER)},
     "retrieval": {"text": _TEXT, "english": _TEXT},
     "text": {"text": _TEXT},
+    "ranking": _QUERY,
+    "ranking pairs": _QUERY | {"text": _TEXT, "context": _TEXT},
+    "candidates": {"text": _TEXT, "context": _TEXT, "keys": _TEXTS},
+    "mining": {"side": _TEXT, "text": _TEXT, "pairs": _TEXTS},
 }
 
 
@@ -60,11 +57,7 @@ def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
 
 
 def distinct(ids: Iterable[object]) -> list[str]:
-    """The ids as strings; the second row with the same id gets ``#2``, and so on.
-
-    TyDiQA repeats ids, and a scorer that looks predictions up by id would then share one
-    prediction among many questions.
-    """
+    """The ids as strings; the second row with the same id gets ``#2``, and so on (TyDiQA)."""
     seen: Counter[str] = Counter()
     unique = []
     for key in map(str, ids):
@@ -73,70 +66,79 @@ def distinct(ids: Iterable[object]) -> list[str]:
     return unique
 
 
+def numbered(language: str, rows: Sequence) -> list[str]:
+    """Ids of rows that are not parallel: the language and the number of the row."""
+    return [f"{language}-{i}" for i in range(len(rows))]
+
+
 def lines(texts: Iterable[str]) -> list[str]:
     """Texts without the line end that some files keep.
 
-    Only these two characters go: ``str.strip`` would also take U+001C and other separators,
-    which occur inside real rows.
+    ``str.strip`` would also take U+001C and other separators, which occur inside real rows.
     """
     return [text.strip("\r\n") for text in texts]
 
 
-def _numbers(rows: Dataset, column: str, classes: Mapping[str, int]) -> list[int]:
-    """The label column by the names of its classes: their order differs between data sets."""
-    feature = rows.features[column]
-    values = rows[column][:]
-    names = getattr(feature, "names", None)
-    if names is None and not all(isinstance(value, str) for value in values):
-        raise ValueError(f"The column {column!r} holds {feature} without names; expected names.")
-    unknown = sorted({str(name).strip().lower() for name in names or values} - set(classes))
-    if unknown:
+def class_numbers(column: str, names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """The number of each name among the labels: their order and case differ between data sets.
+
+    Raises:
+        ValueError: naming the column, if a name is none of the labels.
+    """
+    numbers = {label.lower(): i for i, label in enumerate(labels)}
+    keys = [str(name).strip().lower() for name in names]
+    keys = [ALIASES.get(key, key) for key in keys]
+    if unknown := {name for name, key in zip(names, keys, strict=True) if key not in numbers}:
         raise ValueError(
-            f"The column {column!r} holds the classes {unknown}; expected only "
-            f"{', '.join(classes)}."
+            f"The column {column!r} holds {sorted(unknown)}; expected only {', '.join(labels)}."
         )
-    if names is None:
-        return [classes[value.strip().lower()] for value in values]
-    order = [classes[str(name).strip().lower()] for name in names]
-    return [order[value] if value >= 0 else -1 for value in values]  # -1: no gold label
+    return [numbers[key] for key in keys]
+
+
+def _labels(rows: Dataset, labels: Sequence[str]) -> list[int]:
+    """The column ``label`` by the names of its classes; -1, no gold label, stays."""
+    feature = rows.features["label"]
+    values = rows["label"][:]
+    names = getattr(feature, "names", None)
+    if names:
+        order = class_numbers("label", names, labels)
+        return [order[value] if value >= 0 else -1 for value in values]
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"The column 'label' holds {feature} without names; expected names.")
+    return class_numbers("label", values, labels)
 
 
 def _pairs(
     rows: Dataset,
     language: str,
     *,
-    first: str,
-    second: str,
-    classes: Mapping[str, int],
+    texts: tuple[str, str],
+    labels: Sequence[str],
     key: str = "",
     labelled: bool = False,
 ) -> Dataset:
-    """Sentence pairs with a class; parallel by ``key`` or, without one, by row.
-
-    ``labelled`` leaves out what has no gold label; the other rows keep their ids.
-    """
+    """Sentence pairs with a class; ``labelled`` leaves out what has none, and keeps the ids."""
+    first, second = texts
     pairs = canonical(
         "classification",
         rows[key][:] if key else range(len(rows)),
         text_a=lines(rows[first][:]),
         text_b=lines(rows[second][:]),
-        label=_numbers(rows, "label", classes),
+        label=_labels(rows, labels),
     )
     if not labelled:
         return pairs
     return pairs.select([i for i, label in enumerate(pairs["label"][:]) if label >= 0])
 
 
-nli: Reader = partial(_pairs, first="premise", second="hypothesis", classes=_NLI_CLASSES)
+nli: Reader = partial(_pairs, texts=("premise", "hypothesis"), labels=NLI_LABELS)
 # Annotators of SNLI who did not agree left pairs without a label, in every split.
-snli: Reader = partial(
-    _pairs, first="premise", second="hypothesis", classes=_NLI_CLASSES, labelled=True
+snli: Reader = partial(nli, labelled=True)
+qqp: Reader = partial(
+    _pairs, texts=("question1", "question2"), labels=("not_duplicate", "duplicate")
 )
-qqp: Reader = partial(_pairs, first="question1", second="question2", classes=_QQP_CLASSES)
 # Labels differ from the English ones in up to 32 rows a language; that is so in the original.
-paws_x: Reader = partial(
-    _pairs, first="sentence1", second="sentence2", classes=_PAWS_CLASSES, key="id"
-)
+paws_x: Reader = partial(_pairs, texts=("sentence1", "sentence2"), labels=("0", "1"), key="id")
 
 
 def nearest_start(context: str, answer: str, start: int) -> int:
@@ -154,8 +156,6 @@ def nearest_start(context: str, answer: str, start: int) -> int:
 
 def span(rows: Dataset, language: str) -> Dataset:
     """Questions, contexts and answers of the SQuAD family, with repaired offsets.
-
-    Ids stay as they are, so XQuAD and MLQA pair across languages.
 
     Raises:
         ValueError: naming the row, if an answer does not occur in its context.
@@ -184,56 +184,45 @@ def span(rows: Dataset, language: str) -> Dataset:
     )
 
 
-def tydiqa(rows: Dataset, language: str) -> Dataset:
-    """The rows of TyDiQA-GoldP in a language, out of one file for all languages."""
-    return span(of_language(rows, language), language)
-
-
 def of_language(rows: Dataset, language: str) -> Dataset:
     """The rows of TyDiQA in a language, whose name is the first part of the id."""
     prefix = f"{find_language(language).name.lower()}-"
     return rows.select([i for i, key in enumerate(rows["id"][:]) if key.startswith(prefix)])
 
 
-def paragraphs(rows: Dataset, language: str) -> Dataset:
-    """Articles of an encyclopaedia as paragraphs of 100 characters or more."""
-    table = rows[:]
-    kept = [
-        (f"{language}-{key}-{i}", text)
-        for key, article in zip(table["id"], table["text"], strict=True)
-        for i, text in enumerate(article.split("\n"))
-        if len(text) >= 100
-    ]
-    return canonical("text", [key for key, _ in kept], text=[text for _, text in kept])
+def tydiqa(rows: Dataset, language: str, held_out: bool | None = None) -> Dataset:
+    """The rows of TyDiQA-GoldP in a language, or those held out from training, or the others.
 
-
-def is_held_out(context: str) -> bool:
-    """Whether a passage belongs to the tenth of ``tydiqa-heldout`` that is never trained on.
-
-    It depends on the text and not on the id or the row: copies of the data number their rows
+    Which tenth is held out depends on the passage alone: copies of the data number their rows
     differently, and questions about one passage must not end up on both sides.
     """
-    return derive("tydiqa-heldout", context) % 10 == 0
-
-
-def _tydiqa_part(rows: Dataset, language: str, *, held_out: bool) -> Dataset:
-    whole = tydiqa(rows, language)
-    sides = [is_held_out(context) for context in whole["context"][:]]
+    whole = span(of_language(rows, language), language)
+    if held_out is None:
+        return whole
+    sides = [derive("tydiqa-heldout", context) % 10 == 0 for context in whole["context"][:]]
     return whole.select([i for i, side in enumerate(sides) if side == held_out])
 
 
-tydiqa_kept: Reader = partial(_tydiqa_part, held_out=False)
-tydiqa_held_out: Reader = partial(_tydiqa_part, held_out=True)
+tydiqa_kept: Reader = partial(tydiqa, held_out=False)
+tydiqa_held_out: Reader = partial(tydiqa, held_out=True)
+
+
+def paragraphs(rows: Dataset, language: str) -> Dataset:
+    """Articles of an encyclopaedia as paragraphs of 100 characters or more."""
+    table = rows[:]
+    kept = {
+        f"{language}-{key}-{i}": text
+        for key, article in zip(table["id"], table["text"], strict=True)
+        for i, text in enumerate(article.split("\n"))
+        if len(text) >= 100
+    }
+    return canonical("text", kept, text=list(kept.values()))
 
 
 def _translations(rows: Dataset, language: str, *, text: str, english: str) -> Dataset:
     """Sentences and their English translations. The sentences differ by language."""
-    return canonical(
-        "retrieval",
-        [f"{language}-{i}" for i in range(len(rows))],
-        text=lines(rows[text][:]),
-        english=lines(rows[english][:]),
-    )
+    texts = {"text": lines(rows[text][:]), "english": lines(rows[english][:])}
+    return canonical("retrieval", numbered(language, rows), **texts)
 
 
 tatoeba: Reader = partial(_translations, text="source_sentence", english="target_sentence")

@@ -13,6 +13,8 @@ from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
 
 from xltkit.data.readers import distinct, lines
 
+_FEATURES = Features({"id": Value("string"), "texts": List(Value("string"))})
+
 
 def captioned(
     rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence[str | None]]
@@ -25,18 +27,19 @@ def captioned(
         texts: the captions of each row; what is None or blank is left out.
     """
     kept = [lines(text for text in row if text and not text.isspace()) for row in texts]
-    names = Dataset.from_dict({"id": distinct(ids)}, Features({"id": Value("string")}))
-    captions = Dataset.from_dict({"texts": kept}, Features({"texts": List(Value("string"))}))
+    captions = Dataset.from_dict({"id": distinct(ids), "texts": kept}, features=_FEATURES)
     images = rows.select_columns("image").cast_column("image", Image())
     # Selected last: setting columns beside a selection would write its pictures out once more.
-    table = concatenate_datasets([names, images, captions], axis=1)
+    table = concatenate_datasets([captions, images], axis=1).select_columns(
+        ["id", "image", "texts"]
+    )
     present = [i for i, row in enumerate(kept) if row]
     return table if len(present) == len(table) else table.select(present)
 
 
 def emoji(rows: Dataset, language: str) -> Dataset:
     """Emojis by code point, with their name only: the key words after it repeat among emojis."""
-    names = [(given.get(language) or [])[:1] for given in rows["captions"][:]]
+    names = [(captions.get(language) or [])[:1] for captions in rows["captions"][:]]
     return captioned(rows, rows["codepoint"][:], names)
 
 

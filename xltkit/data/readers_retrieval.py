@@ -11,15 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
-from xltkit.data.readers import nearest_start, of_language
-
-_TEXT, _TEXTS = Value("string"), List(Value("string"))
-_QUERIES = Features({"id": _TEXT, "query": _TEXT, "key": _TEXT})
-_PAIRS = Features(dict(_QUERIES) | {"text": _TEXT, "context": _TEXT})
-_CANDIDATES = Features({"id": _TEXT, "text": _TEXT, "context": _TEXT, "keys": _TEXTS})
-_SENTENCES = Features({"id": _TEXT, "side": _TEXT, "text": _TEXT, "pairs": _TEXTS})
+from xltkit.data.readers import FEATURES, canonical, nearest_start, of_language
 
 # A sentence ends at its mark and the quotes and brackets after it, before a space and a capital,
 # a digit or a quote; not after an initial, a title or a common abbreviation.
@@ -29,17 +23,17 @@ _NO_END = re.compile(
 )
 
 
-def _rows(features: Features, rows: Iterable[Sequence[Any]]) -> Dataset:
-    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in features]
-    return Dataset.from_dict(dict(zip(features, columns, strict=True)), features=features)
+def _table(kind: str, rows: Sequence[tuple[Any, ...]]) -> Dataset:
+    """Rows, each an id and the columns of a kind, as a data set."""
+    ids, *columns = zip(*rows, strict=True) if rows else [()] * (1 + len(FEATURES[kind]))
+    return canonical(kind, ids, **dict(zip(FEATURES[kind], map(list, columns), strict=True)))
 
 
 def sentence_breaks(text: str) -> list[tuple[int, int]]:
-    """Start and end of the sentences of an English text, by a rule.
+    """Start and end of the sentences of an English text.
 
-    XTREME breaks SQuAD with a rule of its own (third_party/processors/sb_sed.py), so a few
-    sentences differ from those that the published figures were trained on. Test sentences are not
-    concerned: LAReQA's files give their breaks.
+    XTREME breaks SQuAD by another rule (third_party/processors/sb_sed.py), so a few sentences to
+    train on differ from the published ones. LAReQA's files give those of the test sets.
     """
     ends = [m.end() for m in _END.finditer(text) if not _NO_END.search(text[: m.end()])]
     starts = [0, *ends]
@@ -49,90 +43,84 @@ def sentence_breaks(text: str) -> list[tuple[int, int]]:
     ]
 
 
-def answer_sentences(rows: Dataset, language: str) -> Dataset:
-    """Questions of a SQuAD-like set with the sentence that holds the answer, and its paragraph.
+def _sentence_at(text: str, breaks: Iterable[Sequence[int]], place: int) -> str | None:
+    """The sentence that holds a place of a text; None between sentences."""
+    return next((text[start:end] for start, end in breaks if start <= place < end), None)
 
-    A question whose answer does not begin in a sentence is left out, as in the reference.
-    """
+
+def answer_sentences(rows: Dataset, language: str) -> Dataset:
+    """Questions of the SQuAD family with the sentence that the answer begins in, if any."""
     pairs = []
     for row in rows:
-        answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
-        context = row["context"]
-        start = nearest_start(context, answer, start)
-        for first, last in sentence_breaks(context):
-            if first <= start < last:
-                pairs.append((row["id"], row["question"], row["id"], context[first:last], context))
-                break
-    return _rows(_PAIRS, pairs)
+        answers, context = row["answers"], row["context"]
+        start = nearest_start(context, answers["text"][0], answers["answer_start"][0])
+        sentence = _sentence_at(context, sentence_breaks(context), start)
+        if sentence is not None:
+            pairs.append((row["id"], row["question"], row["id"], sentence, context))
+    return _table("ranking pairs", pairs)
 
 
 def tydiqa_sentences(rows: Dataset, language: str) -> Dataset:
-    """Questions of TyDiQA in a language with the sentence that holds the answer."""
+    """The same of TyDiQA, whose file holds all languages."""
     return answer_sentences(of_language(rows, language), language)
 
 
-def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
+def _paragraphs(path: Path) -> Iterator[tuple[Mapping[str, Any], list[tuple[dict, str]]]]:
+    """The paragraphs of LAReQA, each with its questions and the sentences that answer them."""
     for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
-        yield from article["paragraphs"]
-
-
-def _answered(paragraph: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Each question of a paragraph with the sentence that its answer begins in."""
-    context = paragraph["context"]
-    for question in paragraph["qas"]:
-        start = question["answers"][0]["answer_start"]
-        for first, last in paragraph["sentence_breaks"]:
-            if first <= start < last:
-                yield question, context[first:last]
-                break
+        for paragraph in article["paragraphs"]:
+            answered = []
+            for question in paragraph["qas"]:
+                start = question["answers"][0]["answer_start"]
+                breaks = paragraph["sentence_breaks"]
+                sentence = _sentence_at(paragraph["context"], breaks, start)
+                if sentence is not None:
+                    answered.append((question, sentence))
+            yield paragraph, answered
 
 
 def lareqa_questions(path: Path, language: str) -> Dataset:
     """The questions of LAReQA in a language; parallel by id, which is also the key."""
-    queries = []
-    for paragraph in _paragraphs(path):
-        for question, _ in _answered(paragraph):
-            queries.append((question["id"], question["question"], question["id"]))
-    return _rows(_QUERIES, queries)
+    questions = [question for _, answered in _paragraphs(path) for question, _ in answered]
+    return _table("ranking", [(q["id"], q["question"], q["id"]) for q in questions])
 
 
 def lareqa_candidates(path: Path, language: str) -> Dataset:
-    """Every sentence of LAReQA in a language, with its paragraph and the questions it answers.
+    """Every sentence of LAReQA, with its paragraph and the questions it answers.
 
-    A sentence is right for a question if it has the words of the one that the answer begins in
-    (XTREME third_party/utils_lareqa.py).
+    It answers a question if it equals the sentence that the answer begins in (XTREME
+    third_party/utils_lareqa.py).
     """
     candidates = []
-    for p, paragraph in enumerate(_paragraphs(path), start=1):
-        answered = list(_answered(paragraph))
-        if not answered:
-            continue
+    for p, (paragraph, answered) in enumerate(_paragraphs(path), start=1):
         context = paragraph["context"]
-        for s, (first, last) in enumerate(paragraph["sentence_breaks"]):
-            sentence = context[first:last]
+        for s, (start, end) in enumerate(paragraph["sentence_breaks"] if answered else ()):
+            sentence = context[start:end]
             keys = [question["id"] for question, answer in answered if answer == sentence]
             texts = (text.replace("\n", "") for text in (sentence, context))
             candidates.append((f"{language}_{p}_{s}", *texts, keys))
-    return _rows(_CANDIDATES, candidates)
+    return _table("candidates", candidates)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.splitlines()).replace("  ", " ").strip()
 
 
-def _mention(context: Mapping[str, Any], span: Mapping[str, Any]) -> str:
-    """The mention, and the sentence it stands in with the mention in braces.
+def _query(context: Mapping[str, Any], mention: Mapping[str, Any]) -> tuple[str, str]:
+    """The id of a mention, and its sentence: ``name: left { name } right``.
 
-    ``name: left { name } right`` (Mewsli-X preprocess_mention); braces of the text itself become
-    parentheses.
+    Braces of the text itself become parentheses (Mewsli-X preprocess_mention).
     """
-    start, end = span["start"], span["end"]
+    span = mention["mention_span"]
+    text, start, end = context["text"], span["start"], span["end"]
     inside = (s for s in context["sentence_spans"] if s["start"] <= start and end <= s["end"])
-    sentence = next(inside, {"start": 0, "end": len(context["text"])})
-    left = context["text"][sentence["start"] : start]
-    right = context["text"][end : sentence["end"]]
-    left, right = (re.sub(r"\{(.*?)\}", r"(\1)", side) for side in (left, right))
-    return _one_line(f"{span['text']}: {left} {{ {span['text']} }} {right}")
+    sentence = next(inside, {"start": 0, "end": len(text)})
+    left, right = (
+        re.sub(r"\{(.*?)\}", r"(\1)", side)
+        for side in (text[sentence["start"] : start], text[end : sentence["end"]])
+    )
+    query = _one_line(f"{span['text']}: {left} {{ {span['text']} }} {right}")
+    return mention["example_id"], query
 
 
 def _description(entity: Mapping[str, Any]) -> str:
@@ -149,41 +137,40 @@ def mewsli_pairs(path: Path, language: str) -> Dataset:
     """Mentions in English Wikipedia with the description of their entity, to train on."""
     pairs = []
     for row in _json_lines(path):
-        mention = row["contextual_mention"]["mention"]
-        query = _mention(row["contextual_mention"]["context"], mention["mention_span"])
-        key = row["entity"]["entity_id"]
-        pairs.append((mention["example_id"], query, key, _description(row["entity"]), ""))
-    return _rows(_PAIRS, pairs)
+        key, query = _query(**row["contextual_mention"])
+        entity = row["entity"]
+        pairs.append((key, query, entity["entity_id"], _description(entity), ""))
+    return _table("ranking pairs", pairs)
 
 
 def mewsli_mentions(path: Path, language: str) -> Dataset:
     """The mentions in WikiNews articles of a language; the key is the entity, empty if hidden."""
-    queries = []
-    for row in _json_lines(path):
-        if row["context"]["language"] == language:
-            for mention in row["mentions"]:
-                query = _mention(row["context"], mention["mention_span"])
-                queries.append((mention["example_id"], query, mention.get("entity_id") or ""))
-    return _rows(_QUERIES, queries)
+    queries = [
+        (*_query(row["context"], mention), mention.get("entity_id") or "")
+        for row in _json_lines(path)
+        if row["context"]["language"] == language
+        for mention in row["mentions"]
+    ]
+    return _table("ranking", queries)
 
 
 def mewsli_entities(path: Path, language: str) -> Dataset:
     """The candidate entities, each described in one of fifty languages."""
-    candidates = []
-    for row in _json_lines(path):
-        candidates.append((row["entity_id"], _description(row), "", [row["entity_id"]]))
-    return _rows(_CANDIDATES, candidates)
+    entities = [
+        (row["entity_id"], _description(row), "", [row["entity_id"]]) for row in _json_lines(path)
+    ]
+    return _table("candidates", entities)
 
 
 def _sides(
-    foreign: Mapping[str, str], english: Mapping[str, str], gold: Iterable[tuple[str, str]]
+    foreign: Mapping[str, str], english: Mapping[str, str], gold: Iterable[Sequence[str]]
 ) -> Dataset:
     partners: dict[str, list[str]] = {}
     for one, other in gold:
         partners.setdefault(one, []).append(other)
     sentences = [(key, "text", text, partners.get(key, [])) for key, text in foreign.items()]
     sentences += [(key, "english", text, []) for key, text in english.items()]
-    return _rows(_SENTENCES, sentences)
+    return _table("mining", sentences)
 
 
 def bucc(rows: Dataset, language: str) -> Dataset:
@@ -200,15 +187,11 @@ def bucc(rows: Dataset, language: str) -> Dataset:
 
 def bucc_files(paths: Sequence[Path], language: str) -> Dataset:
     """BUCC in XTREME's files ``xx-en.dev.{xx,en,gold}``: id and sentence, or two ids, by tab."""
-    lines = {
-        path.suffix[1:]: [
-            line.rstrip("\r").split("\t")
-            for line in path.read_text(encoding="utf-8").split("\n")
-            if line.strip()
-        ]
-        for path in paths
-    }
-    if missing := [part for part in (language, "en", "gold") if part not in lines]:
+    pairs = {}
+    for path in paths:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        pairs[path.suffix[1:]] = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+    if missing := [part for part in (language, "en", "gold") if part not in pairs]:
         names = ", ".join(path.name for path in paths)
         raise ValueError(f"BUCC in {language!r}: no file ends in {missing}; found {names}.")
-    return _sides(dict(lines[language]), dict(lines["en"]), map(tuple, lines["gold"]))
+    return _sides(dict(pairs[language]), dict(pairs["en"]), pairs["gold"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from xltkit.data.loading import Reader
-from xltkit.data.readers import canonical
+from xltkit.data.readers import canonical, class_numbers, numbered
 from xltkit.keys import known_digest
 
 # The 17 universal parts of speech; single treebanks use 13 to 17 of them.
@@ -21,35 +21,18 @@ PANX_TAGS = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())
 WIKINEURAL_TAGS = (*PANX_TAGS, "B-MISC", "I-MISC")
 
 
-def _order(column: str, names: Sequence[str], tags: Sequence[str]) -> list[int]:
-    """Our number of each of the file's tags: their order differs between data sets."""
-    if unknown := [name for name in names if name not in tags]:
-        raise ValueError(
-            f"The column {column!r} holds the tags {unknown}; expected only {', '.join(tags)}."
-        )
-    return [tags.index(name) for name in names]
+def _tagged(rows: Dataset, language: str, *, column: str, labels: Sequence[str]) -> Dataset:
+    """Words and tags; a file that does not name its tags has them in the order of ``labels``."""
+    names = getattr(rows.features[column].feature, "names", None) or labels
+    order = class_numbers(column, names, labels)
+    tags = [[order[tag] for tag in sentence] for sentence in rows[column][:]]
+    ids = numbered(language, rows)
+    return canonical("tagging", ids, tokens=rows["tokens"][:], tags=tags)
 
 
-def _sentences(language: str, tokens: Sequence, tags: Sequence) -> Dataset:
-    ids = [f"{language}-{i}" for i in range(len(tokens))]
-    return canonical("tagging", ids, tokens=tokens, tags=tags)
-
-
-def _tagged(
-    rows: Dataset, language: str, *, column: str, tags: Sequence[str], names: Sequence[str] = ()
-) -> Dataset:
-    """Words and tags. ``names`` is the order of the tags where the file does not say it."""
-    order = _order(column, getattr(rows.features[column].feature, "names", None) or names, tags)
-    sentences = rows[column][:]
-    tags = [[order[tag] for tag in sentence] for sentence in sentences]
-    return _sentences(language, rows["tokens"][:], tags)
-
-
-udpos: Reader = partial(_tagged, column="pos_tags", tags=UPOS)
-panx: Reader = partial(_tagged, column="ner_tags", tags=PANX_TAGS)
-wikineural: Reader = partial(
-    _tagged, column="ner_tags", tags=WIKINEURAL_TAGS, names=WIKINEURAL_TAGS
-)
+udpos: Reader = partial(_tagged, column="pos_tags", labels=UPOS)
+panx: Reader = partial(_tagged, column="ner_tags", labels=PANX_TAGS)
+wikineural: Reader = partial(_tagged, column="ner_tags", labels=WIKINEURAL_TAGS)
 
 
 def upos(rows: Dataset, language: str) -> Dataset:
@@ -59,16 +42,14 @@ def upos(rows: Dataset, language: str) -> Dataset:
     neither has a head, and both are left out.
     """
     names = rows.features["upos"].feature.names
-    classes = [name for name in names if name != "_"]
-    order = dict(zip(classes, _order("upos", classes, UPOS), strict=True))
     table = rows[:]
     tokens = []
     tags = []
-    for words, upos_tags, heads in zip(table["tokens"], table["upos"], table["head"], strict=True):
-        kept = [i for i, head in enumerate(heads) if head != "None" and names[upos_tags[i]] != "_"]
+    for words, numbers, heads in zip(table["tokens"], table["upos"], table["head"], strict=True):
+        kept = [i for i, head in enumerate(heads) if head != "None" and names[numbers[i]] != "_"]
         tokens.append([words[i] for i in kept])
-        tags.append([order[names[upos_tags[i]]] for i in kept])
-    return _sentences(language, tokens, tags)
+        tags.append(class_numbers("upos", [names[numbers[i]] for i in kept], UPOS))
+    return canonical("tagging", numbered(language, rows), tokens=tokens, tags=tags)
 
 
 def _conll_sentences(path: Path) -> list[list[list[str]]]:
@@ -104,7 +85,8 @@ def conll(path: Path, language: str) -> Dataset:
     Raises:
         ValueError: naming the line that is something else.
     """
-    number = {tag: i for i, tag in enumerate(conll_labels(path))}
     sentences = _conll_sentences(path)
+    number = {tag: i for i, tag in enumerate(conll_labels(path))}
     tokens = [[token for token, _ in sentence] for sentence in sentences]
-    return _sentences(language, tokens, [[number[tag] for _, tag in s] for s in sentences])
+    tags = [[number[tag] for _, tag in sentence] for sentence in sentences]
+    return canonical("tagging", numbered(language, sentences), tokens=tokens, tags=tags)

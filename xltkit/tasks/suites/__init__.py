@@ -27,7 +27,7 @@ def get(name: str) -> Task:
     if task.labels or task.train is None or task.train.labels is None:
         return task
     try:
-        return replace(task, labels=task.train.labels(task.train.file("en")))
+        return replace(task, labels=task.train.labels(task.train.raw("en")))
     except MissingData:
         return task
 

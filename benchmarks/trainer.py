@@ -245,4 +245,4 @@ def _score(task: Task, rows: Dataset, encoded: Encoded, best: Sequence[Any]) -> 
         if score > max(answers[owner][0], -1e8):
             answer = contexts[owner][offsets[first][0] : offsets[last][1]].strip()
             answers[owner] = (score, answer)
-    return scorers.squad(rows["answers"][:], [a for _, a in answers])[task.metric]
+    return scorers.answers(rows["answers"][:], [a for _, a in answers])[task.metric]

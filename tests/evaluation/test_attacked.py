@@ -272,7 +272,7 @@ def test_whole_words_are_found_whatever_marks_their_start(parts, which):
     decoded = [tokenizer.decode([i]).strip() for i in ids]
     assert len(ids) > 10 and all(text.isalpha() for text in decoded)
     assert not set(ids) & set(tokenizer.all_special_ids)
-    examples = AttackedModel(model, task, name, tokenizer).encode(listed)
+    examples = AttackedModel(model, task, name, tokenizer).encode(listed, words=True)
     sites = find_sites(listed, examples, ids)
     assert sum(map(len, sites)) > len(listed)
     for row, row_sites in zip(listed, sites, strict=True):

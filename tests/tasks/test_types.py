@@ -147,11 +147,11 @@ def test_an_answer_outside_a_window_is_marked_as_absent():
 
 def test_a_long_question_is_cut(tokenizer):
     question = "Anna eats . " * 60
-    cut, short = shortened([question, "who eats ?"], tokenizer)
+    cut, short = shortened([question, "who eats ?"], tokenizer, 64)
     assert question.startswith(cut)
     assert len(tokenizer(cut, add_special_tokens=False)["input_ids"]) == 64
     assert short == "who eats ?"
-    assert shortened(["who eats ?"], tokenizer) == ["who eats ?"]
+    assert shortened(["who eats ?"], tokenizer, 64) == ["who eats ?"]
 
 
 def test_retrieval_looks_for_the_translation_of_each_english_sentence():

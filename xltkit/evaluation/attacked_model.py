@@ -76,10 +76,11 @@ class AttackedModel:
         self.head = head
         self.tokenizer = tokenizer
 
-    def encode(self, rows: Sequence[Row]) -> list[EncodedExample]:
-        """The rows as encoded examples with targets."""
+    def encode(self, rows: Sequence[Row], words: bool = False) -> list[EncodedExample]:
+        """The rows as encoded examples with targets and, if asked for, marks of whole words."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
-        return self.type.encode(Columns.of(rows), self.tokenizer, limit, training=True)
+        options = {"training": True, "words": words}
+        return self.type.encode(Columns.of(rows), self.tokenizer, limit, **options)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """The predictions for some rows; all pass the model in one stream of batches."""

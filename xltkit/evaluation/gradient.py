@@ -67,7 +67,7 @@ def _flip(
     results = [AttackResult(case.clean, 0.0, True, 0, model.texts(case.row)) for case in cases]
     if len(vocabulary) < 2:  # nothing to flip into
         return results
-    examples = model.encode(rows)
+    examples = model.encode(rows, words=True)
     sites = find_sites(rows, examples, vocabulary)
     counts = [len(words(model.type.texts, row)) for row in rows]
     limits = [

@@ -21,13 +21,10 @@ IGNORED = -100  # torch's label for "no target here"
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """How long and how fast a task is trained unless a phase says otherwise.
-
-    ``epochs`` counts only when ``steps`` is 0: it is resolved to steps before anything is keyed.
-    """
+    """How long and how fast a task is trained unless a phase says otherwise."""
 
     steps: int = 0
-    epochs: float = 0.0
+    epochs: float = 0.0  # counts only without steps, and becomes steps before anything is keyed
     batch_size: int = 32
     learning_rate: float = 2e-5
     warmup: float = 0.1
@@ -37,30 +34,25 @@ class TrainingArguments:
 
 @dataclass(frozen=True)
 class Task:
-    """Data in some languages, a task type and a metric.
-
-    ``kind`` is the name of the type. ``train_on`` names the task whose training split is used:
-    XQuAD has none and trains on SQuAD, so XQuAD and MLQA share one trained stage. ``labels`` are
-    the names of the classes or tags in the order of their indices; empty where only the user's own
-    file knows them (``ccg``). ``candidates`` are what a ranking searches, in all its languages at
-    once, whatever the language of the query. ``chance`` is the score (0 to 100) of a model that
-    knows nothing. ``note`` is the protocol.
-    """
+    """Data in some languages, a task type and a metric."""
 
     name: str
-    kind: str
+    kind: str  # the name of the type
     metric: str
-    chance: float
+    chance: float  # the score (0 to 100) of a model that knows nothing
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
-    candidates: Source | None = None
+    candidates: Source | None = None  # a ranking searches all of its languages at once
+    # The task whose training split is used: XQuAD has none and trains on SQuAD, so XQuAD and MLQA
+    # share one trained stage.
     train_on: str = ""
+    # Names of classes or tags by index; empty where only the user's own file knows them (ccg).
     labels: tuple[str, ...] = ()
     training: TrainingArguments = field(default_factory=TrainingArguments)
     licence: str = ""
     citation: str = ""
-    note: str = ""
+    note: str = ""  # the protocol
 
     @property
     def type(self) -> TaskType:
@@ -70,36 +62,24 @@ class Task:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Training rows of a task in one language, ``examples`` of them (0 means all).
-
-    ``shuffled`` permutes the labels: the control that must end at chance.
-    """
+    """Training rows of a task in one language."""
 
     task: str
     language: str = "en"
-    examples: int = 0
-    shuffled: bool = False
+    examples: int = 0  # 0 means all
+    shuffled: bool = False  # labels are permuted: the control that must end at chance
 
 
 @dataclass(frozen=True)
 class ImageTextSuite:
-    """What the image-text arms of a suite are made of, and what they are compared with.
+    """What the image-text arms of a suite are made of, and what they are compared with."""
 
-    Attributes:
-        captions: the task with pictures, in the source language.
-        test_captions: the task with pictures and captions in many languages.
-        tower: the image tower that is locked.
-        teacher: the CLIP whose text tower is distilled.
-        text: the supervised tasks of the arm without pictures.
-        training: of every intermediate phase, with pictures or without.
-    """
-
-    captions: str
-    test_captions: str
-    tower: str
-    teacher: str
-    text: tuple[str, ...]
-    training: TrainingArguments
+    captions: str  # the task with pictures, in the source language
+    test_captions: str  # the task with pictures and captions in many languages
+    tower: str  # the image tower that is locked
+    teacher: str  # the CLIP whose text tower is distilled
+    text: tuple[str, ...]  # the supervised tasks of the arm without pictures
+    training: TrainingArguments  # of every intermediate phase, with pictures or without
 
 
 @dataclass(frozen=True)
@@ -109,21 +89,16 @@ class Suite:
     ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
     XTREME-R). ``order_pairs`` holds the pairs (high resource, low resource) of the order question,
     by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
-
-    ``intermediate_tasks`` are the tasks of the STILTs grid, ``translated`` one of them in several
-    languages, ``multilingual`` one whose labels are in several, ``text`` what masked language
-    modeling is mixed in from, and ``intermediate_training`` the arguments that all of its arms
-    share. ``images`` holds the same for the arms with pictures.
     """
 
     name: str
     targets: Mapping[str, tuple[str, ...]]
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     encoder: str
-    intermediate_tasks: tuple[str, ...] = ()
-    translated: tuple[TrainingSet, ...] = ()
-    multilingual: tuple[TrainingSet, ...] = ()
-    text: tuple[TrainingSet, ...] = ()
+    intermediate_tasks: tuple[str, ...] = ()  # of the STILTs grid
+    translated: tuple[TrainingSet, ...] = ()  # one of them in several languages
+    multilingual: tuple[TrainingSet, ...] = ()  # one whose labels are in several languages
+    text: tuple[TrainingSet, ...] = ()  # mixed in by masked language modeling
     intermediate_training: TrainingArguments = field(default_factory=TrainingArguments)
     images: ImageTextSuite | None = None
     is_microworld: bool = False
@@ -131,23 +106,15 @@ class Suite:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedExample:
-    """One unit of a batch: a row, or a part of a long one.
+    """One unit of a batch: a row, or a part of a long one."""
 
-    Attributes:
-        example: the number of the row.
-        sequences: token ids; a choice has one sequence for each alternative.
-        types: token types of each sequence, if the tokenizer has any.
-        target: what the loss compares with.
-        meta: what only its task type reads.
-        words: for each sequence, the text (0 or 1) that each token is a whole word of, or -1;
-            empty where nothing reads words.
-    """
-
-    example: int
-    sequences: tuple[np.ndarray, ...]
-    types: tuple[np.ndarray, ...] = ()
-    target: Any = None
-    meta: Any = None
+    example: int  # the number of the row
+    sequences: tuple[np.ndarray, ...]  # token ids; a choice has one sequence an alternative
+    types: tuple[np.ndarray, ...] = ()  # token types of each sequence, if the tokenizer has any
+    target: Any = None  # what the loss compares with
+    meta: Any = None  # what only its task type reads
+    # For each sequence the text (0 or 1) that each token is a whole word of, or -1; empty unless
+    # ``TaskType.encode`` was asked for it.
     words: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
@@ -240,8 +207,7 @@ class Forward:
 class TaskType:
     """What a task has to say of its rows, its training, its predictions and its scores.
 
-    A subclass registers itself in ``TYPES`` under its ``name``. It keeps no state: all methods
-    work on what they are given.
+    A subclass registers itself in ``TYPES`` under its ``name``. It keeps no state.
     """
 
     name = ""  # what ``Task.kind`` says
@@ -278,12 +244,14 @@ class TaskType:
         """The canonical columns of a split."""
         return self.columns
 
-    def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
-        """Refuse placeholders: benchmarks hide test labels behind -1, a constant or empty answers.
+    def gold_values(self, rows: Dataset) -> list[Any]:
+        """All gold labels of some rows, those of all the words or questions in one list."""
+        values = rows[self.gold][:]
+        is_nested = bool(values) and isinstance(values[0], list)
+        return list(chain.from_iterable(values)) if is_nested else values
 
-        Raises:
-            ValueError: naming what was found and what to do.
-        """
+    def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
+        """Raise ValueError for placeholders: labels hidden behind -1, a constant or no answers."""
         if not self.gold or split == "candidates":
             return
         values = set(self.gold_values(rows))
@@ -296,10 +264,6 @@ class TaskType:
             f"{values or '{}'} in {len(rows)} rows. This is a copy with hidden labels; {remedy}"
             f"take the file of the owners of the data set ({owners})."
         )
-
-    def gold_values(self, rows: Dataset) -> Sequence[Any]:
-        """All gold labels of some rows."""
-        return rows[self.gold][:]
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
         """The same rows with labels, queries or translations permuted at random.
@@ -327,8 +291,13 @@ class TaskType:
         """The head that a task needs."""
         raise NotImplementedError
 
-    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
-        """Rows in canonical columns as token ids, with targets if ``training``."""
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
+        """Rows in canonical columns as token ids, with targets if ``training``.
+
+        ``words`` marks the tokens that are whole words, for attacks; only attackable types know it.
+        """
         raise NotImplementedError
 
     def labels(self, examples: Examples, width: int) -> Tensor:
@@ -351,7 +320,7 @@ class TaskType:
 
     def count(self, labels: Tensor) -> int:
         """The number of targets in a batch, by which the summed loss is divided."""
-        return int((labels != IGNORED).sum())
+        return int((labels != IGNORED).sum() * self.unit_weight)
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The distributions that a loss is over, as scores (units, classes), and their classes.
@@ -372,18 +341,19 @@ class TaskType:
         """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
         return self.losses(logits, labels).sum()
 
+    def loss_weights(self, examples: Examples) -> list[float]:
+        """What the loss of each example counts for in that of its row."""
+        return [1.0] * len(examples)
+
     # Predictions and scores
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """What to keep of the logits for each example: the smallest thing to decode from."""
-        return list(logits.argmax(-1).cpu().numpy())
+        raise NotImplementedError
 
     def vote(self, outputs: Sequence[Any]) -> Any:
-        """One output from several of the same example: at every place what most of them say."""
-        stacked = np.stack(outputs)
-        classes = np.arange(stacked.max(initial=0) + 1)
-        votes = stacked.reshape(len(outputs), -1) == classes[:, None, None]
-        return votes.sum(1).argmax(0).reshape(stacked.shape[1:])
+        """One output from several of the same example: what most of them say."""
+        raise NotImplementedError
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The predictions of the test rows of each language."""
@@ -421,10 +391,6 @@ class TaskType:
         """Whether a prediction with this score (0 to 1) counts as right where it must be a yes."""
         return score >= 0.5
 
-    def loss_weights(self, examples: Examples) -> list[float]:
-        """What the loss of each example counts for in that of its row."""
-        return [1.0] * len(examples)
-
     def chance(self, task: Task, n: Any) -> Any:
         """The score (0 to 100) of a model that knows nothing, on ``n`` items."""
         return 100 / n if self.is_search else task.chance
@@ -451,19 +417,19 @@ def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.nd
     return matrix
 
 
-def encoded(encoding: Any, with_words: bool = False) -> list[EncodedExample]:
+def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
     """One example without a target for each row of a tokenizer's output."""
-    ids = [np.asarray(row, dtype=np.int32) for row in encoding["input_ids"]]
-    types = [()] * len(ids)
-    if "token_type_ids" in encoding:
-        types = [(np.asarray(row, dtype=np.int32),) for row in encoding["token_type_ids"]]
-    words = [()] * len(ids)
-    if with_words:
-        words = [(whole_words(encoding, i),) for i in range(len(ids))]
-    return [EncodedExample(i, (ids[i],), types[i], words=words[i]) for i in range(len(ids))]
+    examples = []
+    types = encoding.get("token_type_ids")
+    for i, ids in enumerate(encoding["input_ids"]):
+        sequence = np.asarray(ids, dtype=np.int32)
+        row_types = (np.asarray(types[i], dtype=np.int32),) if types else ()
+        row_words = (_whole_words(encoding, i),) if words else ()
+        examples.append(EncodedExample(i, (sequence,), row_types, words=row_words))
+    return examples
 
 
-def whole_words(encoding: Any, row: int) -> np.ndarray:
+def _whole_words(encoding: Any, row: int) -> np.ndarray:
     """The text (0 or 1) that each token of a row is a whole word of, or -1 (int8)."""
     pairs = zip(encoding.word_ids(row), encoding.sequence_ids(row), strict=True)
     # A number for each word of the row: even ones are of the first text, odd ones of the second.
@@ -473,6 +439,15 @@ def whole_words(encoding: Any, row: int) -> np.ndarray:
     is_whole[1:] &= ~continues
     is_whole[:-1] &= ~continues
     return np.where(is_whole, numbers % 2, -1).astype(np.int8)
+
+
+def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedExample:
+    """Several examples as one, the number ``index``, that has the sequences of all."""
+    fields = {
+        name: tuple(chain.from_iterable(getattr(part, name) for part in parts))
+        for name in ("sequences", "types", "words")
+    }
+    return EncodedExample(index, target=target, **fields)
 
 
 def predictions_table(
@@ -490,12 +465,12 @@ def terms_table(
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; several rows of one item and part count together."""
     # As plain arrays: predictions of one language keep the index of the whole table.
-    parts = [part] * len(item) if isinstance(part, str) else part
+    size = len(item)
     columns = {
         "item": np.asarray(item, dtype=object),
-        "part": np.asarray(parts, dtype=object),
+        "part": np.broadcast_to(np.asarray(part, dtype=object), size),
         "numerator": np.asarray(numerator, dtype=float),
-        "denominator": np.broadcast_to(np.asarray(denominator, dtype=float), len(item)),
+        "denominator": np.broadcast_to(np.asarray(denominator, dtype=float), size),
     }
     return pd.DataFrame(columns)
 

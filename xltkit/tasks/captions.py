@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,14 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks.base import (
-    EncodedExample,
-    Examples,
-    Forward,
-    Head,
-    Rows,
-    Tables,
-    Task,
-    TaskType,
-    encoded,
-    predictions_table,
-    terms_table,
-)
+from xltkit.tasks import base
+from xltkit.tasks.base import Examples, Forward, Head, Rows, Tables, Task
 
 CUTS = (1, 5, 10)  # how far down the ranking a hit counts
 WAYS = ("text to image", "image to text")
 
 
-class Captions(TaskType):
+class Captions(base.TaskType):
     """A picture finds its captions, and a caption its picture, by cosine.
 
     Nothing is trained for it: it is scored on what ``ImageText`` or ``Distil`` left. An example is
@@ -54,10 +44,10 @@ class Captions(TaskType):
         )
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
-        lists = rows.select_columns(["texts"])[:]["texts"]
+        lists = rows["texts"][:]
         pictures = [i for i, texts in enumerate(lists) for _ in texts]
         captions = [text for texts in lists for text in texts]
-        examples = encoded(tokenizer(captions, truncation=True, max_length=max_length))
+        examples = base.encoded(tokenizer(captions, truncation=True, max_length=max_length))
         return [
             replace(example, example=picture, target=picture)
             for example, picture in zip(examples, pictures, strict=True)
@@ -91,7 +81,7 @@ class Captions(TaskType):
         names = predictions["example_id"]
         pictures = names.where(way != WAYS[0], names.str.rpartition("/")[0])
         hits = 100.0 * (predictions["rank"] <= int(task.metric.removeprefix("r@")))
-        return terms_table(pictures, hits, part=way)
+        return base.terms_table(pictures, hits, part=way)
 
     def item_count(self, predictions: pd.DataFrame) -> int:
         """The number of pictures."""
@@ -114,19 +104,19 @@ def ranks_table(
         from 1.
     """
     ids = np.array(ids)
-    right = numbers[pictures][:, None] == numbers[None, :]
-    text_rank, found_picture = _ranked(scores, right)
-    image_rank, found_caption = _ranked(scores.T, right.T)
+    gold = ids[pictures]
     # A caption is named by its picture and its number among the captions of that picture.
     order = pd.Series(pictures).groupby(pictures).cumcount()
-    captions = [f"{picture}/{k}" for picture, k in zip(ids[pictures], order, strict=True)]
-    found = ids[pictures[found_caption]]
-    to_image = predictions_table(captions, ids[pictures], ids[found_picture], text_rank == 1)
-    to_text = predictions_table(ids, ids, found, image_rank == 1)
-    tables = [
-        to_image.assign(direction=WAYS[0], rank=text_rank),
-        to_text.assign(direction=WAYS[1], rank=image_rank),
-    ]
+    captions = [f"{picture}/{k}" for picture, k in zip(gold, order, strict=True)]
+    right = numbers[pictures][:, None] == numbers[None, :]
+    tables = []
+    for way, names, golds, preds, way_scores, way_right in (
+        (WAYS[0], captions, gold, ids, scores, right),
+        (WAYS[1], ids, ids, gold, scores.T, right.T),
+    ):
+        rank, best = _ranked(way_scores, way_right)
+        table = base.predictions_table(names, golds, preds[best], rank == 1)
+        tables.append(table.assign(direction=way, rank=rank))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -151,20 +141,19 @@ class Paraphrases(Captions):
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Each caption with the next one of its picture: an example has two sequences."""
-        groups: dict[int, list[EncodedExample]] = {}
-        for caption in super().encode(rows, tokenizer, max_length, training):
-            groups.setdefault(caption.example, []).append(caption)
         examples = []
-        for captions in groups.values():
-            for one, two in zip(captions, [*captions[1:], captions[0]], strict=True):
-                sequences = one.sequences + two.sequences
-                examples.append(replace(one, sequences=sequences, types=one.types + two.types))
+        singles = super().encode(rows, tokenizer, max_length, training)
+        for picture, group in groupby(singles, key=lambda caption: caption.example):
+            captions = list(group)
+            following = [*captions[1:], captions[0]]
+            for pair in zip(captions, following, strict=True):
+                examples.append(base.joined(picture, pair, picture))
         return examples
 
 
 def check_paraphrases(rows: Dataset, task: str) -> None:
     """Raise ValueError unless every picture has two captions or more."""
-    counts = [len(texts) for texts in rows.select_columns(["texts"])[:]["texts"]]
+    counts = [len(texts) for texts in rows["texts"][:]]
     single = sum(count < 2 for count in counts)
     if single:
         raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-from datasets import Dataset
 
 from xltkit.data.loading import MissingData, Source
 from xltkit.tasks.base import SPLITS, Task
@@ -15,11 +14,7 @@ ROWS = 8  # looked at in every language of every split
 
 
 def describe(names: Sequence[str] = ()) -> str:
-    """The table of tasks, or everything it says of some of them, one fact a line.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
+    """The table of tasks, or everything it says of some of them, one fact a line."""
     table = table_of_tasks()
     if not names:
         return table[["kind", "metric", "chance", "languages", "trains on", "splits"]].to_string()
@@ -31,13 +26,16 @@ def _facts(task: Task, row: pd.Series) -> str:
     facts["labels"] = " ".join(task.labels[:20]) or "-"
     facts["training"] = task.training
     lines = list(facts.items())
-    for split in SPLITS:
-        source = getattr(task, split)
-        for part in source.parts if source else ():
-            configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
-            revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
-            lines.append((split, f"{part.hub}, split {part.split}, revision {revision}: {configs}"))
+    for split, part in _parts(task):
+        configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
+        revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
+        lines.append((split, f"{part.hub}, split {part.split}, revision {revision}: {configs}"))
     return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+def _parts(task: Task) -> list[tuple[str, Source]]:
+    sources = {split: getattr(task, split) for split in SPLITS}
+    return [(split, part) for split, source in sources.items() if source for part in source.parts]
 
 
 def check(names: Sequence[str] = (), first: bool = False) -> Iterator[tuple[str, str, str, str]]:
@@ -52,49 +50,40 @@ def check(names: Sequence[str] = (), first: bool = False) -> Iterator[tuple[str,
         Task, split, language and status: ``ok``, ``missing: ...`` or ``MISMATCH: ...``.
     """
     for task in map(get, names or TASKS):
-        for split in SPLITS:
-            source = getattr(task, split)
-            if source is None or (source.is_generated and not names):
+        for split, part in _parts(task):
+            if part.is_generated and not names:
                 continue
-            for part in source.parts:
-                codes = list(part.configs)
-                if first:
-                    codes = sorted(codes, key=part.must_be_read)[:1]
-                for code in codes:
-                    yield task.name, split, code, _status(task, split, part, code)
+            codes = sorted(part.configs, key=part.must_be_read)[:1] if first else part.configs
+            for code in codes:
+                yield task.name, split, code, _status(task, split, part, code)
 
 
 def _status(task: Task, split: str, source: Source, language: str) -> str:
     try:
         given = source.raw(language, ROWS)
-        columns = getattr(given, "column_names", source.columns)  # files have none
-        absent = [column for column in source.columns if column not in columns]
+        names = getattr(given, "column_names", source.columns)  # files have none
+        absent = [column for column in source.columns if column not in names]
         if absent:
-            return f"MISMATCH: no column {', '.join(absent)}; it has {', '.join(columns)}"
+            return f"MISMATCH: no column {', '.join(absent)}; it has {', '.join(names)}"
         rows = source.converted(given, language)
         if not len(rows) and source.location(language).files:
             return "missing: the file in the mirror holds no rows in this language"
-        return _difference(task, split, rows.select(range(min(ROWS, len(rows))))) or "ok"
+        rows = rows.select(range(min(ROWS, len(rows))))
     except MissingData as error:
         # The Hub is there and has no such repository, config or split: the table is wrong.
         is_refused = error.reason.startswith("the Hub says")
         return f"{'MISMATCH' if is_refused else 'missing'}: {error.reason}"
     except Exception as error:  # whatever a reader raises on rows it was not made for
         return f"MISMATCH: {type(error).__name__}: {error}"
-
-
-def _difference(task: Task, split: str, rows: Dataset) -> str:
-    """How rows differ from what the table says; empty if they do not."""
     columns = task.type.split_columns(split)
     if tuple(rows.column_names) != columns and not task.type.masks_tokens:
         return f"MISMATCH: the reader makes {', '.join(rows.column_names)}, not {columns}"
     if task.type.gold not in ("label", "tags"):
-        return ""
-    labels = task.type.gold_values(rows)
+        return "ok"
     size = len(task.labels) or max(map(len, rows["choices"][:]), default=0)
-    wrong = sorted({label for label in labels if not 0 <= label < size})
+    wrong = sorted({label for label in task.type.gold_values(rows) if not 0 <= label < size})
     hidden = "; the labels are hidden" if -1 in wrong else ""
-    return f"MISMATCH: labels {wrong} are none of the task's{hidden}" if wrong else ""
+    return f"MISMATCH: labels {wrong} are none of the task's{hidden}" if wrong else "ok"
 
 
 def main(names: Sequence[str] = (), first: bool = False) -> int:
@@ -104,7 +93,7 @@ def main(names: Sequence[str] = (), first: bool = False) -> int:
         The exit code: 1 if anything differs from the table, 0 if it is there or only missing.
     """
     table = pd.DataFrame(check(names, first), columns=["task", "split", "language", "status"])
-    for (task, split, status), rows in table.groupby(list(table.columns[[0, 1, 3]]), sort=False):
+    for (task, split, status), rows in table.groupby(["task", "split", "status"], sort=False):
         print(f"{task:<18}{split:<12}{' '.join(rows['language'])}: {status}")
     counts = table["status"].str.partition(":")[0].value_counts()
     print(

@@ -12,20 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xltkit.tasks import scorers
-from xltkit.tasks.base import (
-    EncodedExample,
-    Examples,
-    Head,
-    Rows,
-    Task,
-    TaskType,
-    encoded,
-    predictions_table,
-)
+from xltkit.tasks import base, scorers
+from xltkit.tasks.base import Examples, Head, Rows, Task
 
 
-class Classification(TaskType):
+class Classification(base.TaskType):
     """Two texts, one label: inference, paraphrase."""
 
     name = "classification"
@@ -39,15 +30,14 @@ class Classification(TaskType):
     def head(self, task: Task) -> Head:
         return Head("sequence", len(task.labels))
 
-    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
         table = rows[:]
         pairs = (table["text_a"], table["text_b"])
-        encoding = tokenizer(*pairs, truncation=True, max_length=max_length)
-        examples = encoded(encoding, with_words=True)
-        return [
-            replace(example, target=label)
-            for example, label in zip(examples, table["label"], strict=True)
-        ]
+        examples = base.encoded(tokenizer(*pairs, truncation=True, max_length=max_length), words)
+        labels = table["label"]
+        return [replace(e, target=label) for e, label in zip(examples, labels, strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
@@ -66,15 +56,14 @@ class Classification(TaskType):
         gold = [self.label_name(task, label) for label in rows["label"][:]]
         pred = [self.label_name(task, int(log_probs.argmax())) for log_probs in outputs]
         score = [g == p for g, p in zip(gold, pred, strict=True)]
-        return predictions_table(rows["id"][:], gold, pred, score, outputs)
+        return base.predictions_table(rows["id"][:], gold, pred, score, outputs)
 
     def label_name(self, task: Task, label: int) -> str:
         """A label as it is written in the table of predictions."""
         return task.labels[label]
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        gold = predictions["gold"].tolist()
-        return {"accuracy": scorers.accuracy(gold, predictions["pred"].tolist())}
+        return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
 
 
 class Choice(Classification):
@@ -88,22 +77,20 @@ class Choice(Classification):
     def head(self, task: Task) -> Head:
         return Head("sequence", 1)
 
-    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
         """One sequence for each alternative."""
         table = rows[:]
         lists = table["choices"]
         premises = [p for p, choices in zip(table["premise"], lists, strict=True) for _ in choices]
         choices = [choice for choices in lists for choice in choices]
         encoding = tokenizer(premises, choices, truncation=True, max_length=max_length)
-        sequences = iter(encoded(encoding, with_words=True))
-        examples = []
-        for i, label in enumerate(table["label"]):
-            alternatives = list(islice(sequences, len(lists[i])))
-            ids = tuple(a.sequences[0] for a in alternatives)
-            types = tuple(t for a in alternatives for t in a.types)
-            words = tuple(a.words[0] for a in alternatives)
-            examples.append(EncodedExample(i, ids, types, label, words=words))
-        return examples
+        sequences = iter(base.encoded(encoding, words))
+        return [
+            base.joined(i, list(islice(sequences, len(lists[i]))), label)
+            for i, label in enumerate(table["label"])
+        ]
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return super().units(logits.reshape(len(labels), -1), labels)

@@ -1,4 +1,4 @@
-"""Plain text and translation pairs: masked language modelling, and distillation from a teacher."""
+"""Plain text and translation pairs: masked language modeling, and distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def as_text(rows: Dataset) -> Dataset:
     """Captions as rows of plain text, one a caption; text and translation pairs as they are."""
     if "texts" not in rows.column_names:
         return rows
-    table = rows.select_columns(["id", "texts"])[:]
     ids: list[str] = []
     texts: list[str] = []
-    for picture, captions in zip(table["id"], table["texts"], strict=True):
+    for picture, captions in zip(rows["id"][:], rows["texts"][:], strict=True):
         ids += [f"{picture}/{k}" for k in range(len(captions))]
         texts += captions
     return Dataset.from_dict({"id": ids, "text": texts})
 
 
 class Text(TaskType):
-    """Plain text, or translation pairs read together: masked language modelling.
+    """Plain text, or translation pairs read together: masked language modeling.
 
     Of the tokens chosen (``rate``), 80 % become the mask, 10 % a random token, 10 % stay
     (Devlin et al. 2019, section 3.1).
@@ -63,11 +62,9 @@ class Text(TaskType):
         chosen = (draw < rate) & ~np.isin(ids, tokenizer.all_special_ids)
         # Among the chosen tokens this is uniform in [0, 1): which of the three happens.
         share = draw / rate
-        masked = ids.copy()
-        masked[chosen & (share < 0.8)] = tokenizer.mask_token_id
-        swapped = chosen & (share >= 0.9)
-        tokens = hashed_uniform(seed + 1, epoch, examples, ids.shape[1]) * len(tokenizer)
-        masked[swapped] = tokens.astype(np.int64)[swapped]
+        masked = np.where(chosen & (share < 0.8), tokenizer.mask_token_id, ids)
+        random_ids = hashed_uniform(seed + 1, epoch, examples, ids.shape[1]) * len(tokenizer)
+        masked = np.where(chosen & (share >= 0.9), random_ids.astype(np.int64), masked)
         labels = np.where(chosen, ids, IGNORED)
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
 

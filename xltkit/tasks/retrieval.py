@@ -14,21 +14,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from xltkit.tasks import base
 from xltkit.tasks import retrieval_scorers as scorers
-from xltkit.tasks.base import (
-    IGNORED,
-    EncodedExample,
-    Examples,
-    Forward,
-    Head,
-    Rows,
-    Tables,
-    Task,
-    TaskType,
-    encoded,
-    predictions_table,
-    terms_table,
-)
+from xltkit.tasks.base import Examples, Forward, Head, Rows, Tables, Task
 from xltkit.tasks.scorers import accuracy
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
@@ -39,7 +27,7 @@ POOLINGS = ("mean", "first")  # of a hidden layer, in the order of the outputs
 Pair = tuple[str, str]
 
 
-class Retrieval(TaskType):
+class Retrieval(base.TaskType):
     """A sentence and its English translation: find the one by the other, without any training.
 
     Tatoeba's official direction: the query is English, the data base is the other language, the
@@ -55,21 +43,18 @@ class Retrieval(TaskType):
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Both sides one after the other; English sentences that repeat are encoded once."""
         texts = [*rows["text"][:], *dict.fromkeys(rows["english"][:])]
-        return encoded(tokenizer(texts, truncation=True, max_length=max_length))
+        return base.encoded(tokenizer(texts, truncation=True, max_length=max_length))
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """By the mean of one hidden layer; if there are more, by every layer and pooling, too."""
-        chosen = forward.layers.index(forward.layer)
-        for language, part, examples, outputs in forward(rows):
-            vectors = [pooled[chosen, 0] for pooled in outputs]
-            yield language, "", self.predictions(task, part, examples, vectors)
-            if len(forward.layers) == 1:
-                continue
+        readings = {"": (forward.layers.index(forward.layer), 0)}
+        if len(forward.layers) > 1:
             for i, layer in enumerate(forward.layers):
-                for j, pooling in enumerate(POOLINGS):
-                    vectors = [pooled[i, j] for pooled in outputs]
-                    table = self.predictions(task, part, examples, vectors)
-                    yield language, f"@{layer}/{pooling}", table
+                readings |= {f"@{layer}/{pooling}": (i, j) for j, pooling in enumerate(POOLINGS)}
+        for language, part, examples, outputs in forward(rows):
+            for suffix, place in readings.items():
+                vectors = [pooled[place] for pooled in outputs]
+                yield language, suffix, self.predictions(task, part, examples, vectors)
 
     def predictions(
         self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
@@ -77,18 +62,18 @@ class Retrieval(TaskType):
         """``outputs`` are vectors: the data base first, then the distinct English sentences."""
         ids = rows["id"][:]
         queries = rows["english"][:]
-        database = np.stack(outputs[: len(ids)]).astype(np.float32)
-        english = np.stack(outputs[len(ids) :]).astype(np.float32)
-        places = {sentence: i for i, sentence in enumerate(dict.fromkeys(queries))}
-        query = english[[places[sentence] for sentence in queries]]
-        pred = [ids[i] for i in scorers.nearest(query, database)]
-        return predictions_table(ids, ids, pred, [i == p for i, p in zip(ids, pred, strict=True)])
+        vectors = np.stack(outputs).astype(np.float32)
+        places = {sentence: len(ids) + i for i, sentence in enumerate(dict.fromkeys(queries))}
+        query = vectors[[places[sentence] for sentence in queries]]
+        pred = [ids[i] for i in scorers.nearest(query, vectors[: len(ids)])]
+        score = [i == p for i, p in zip(ids, pred, strict=True)]
+        return base.predictions_table(ids, ids, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        return {"accuracy": accuracy(predictions["gold"].tolist(), predictions["pred"].tolist())}
+        return {"accuracy": accuracy(predictions["gold"], predictions["pred"])}
 
 
-class Mining(TaskType):
+class Mining(base.TaskType):
     """Two collections of sentences: find the pairs that translate each other (BUCC).
 
     A row is a sentence of one ``side`` (``text`` or ``english``) with the ids of its partners on
@@ -104,86 +89,74 @@ class Mining(TaskType):
     needs_all_rows = True
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
-        return encoded(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
+        return base.encoded(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The pairs above the threshold; one language after the other, for they are large.
 
-        Sentences are the mean of a hidden layer; sentences that occur more than once are left out
-        (XTREME utils_retrieve.py).
+        There is a row for each foreign sentence that has a partner, gold or predicted, and for each
+        of its pairs; a partner that is missing is "".
         """
         for language, part in rows.items():
             validation = forward.extra[language]
             margins = candidate_pairs(validation, forward.vectors(validation))
             threshold = scorers.best_threshold(margins, gold_pairs(validation))
             margins = candidate_pairs(part, forward.vectors(part))
-            pairs = scorers.mined(margins, threshold)
-            yield language, "", self.pairs_table(gold_pairs(part), pairs)
-
-    @staticmethod
-    def pairs_table(gold: set[Pair], pred: set[Pair]) -> pd.DataFrame:
-        """Gold and predicted pairs of ids (foreign, English) as a table of predictions.
-
-        One row for each foreign sentence that has a partner, gold or predicted; the other is "".
-        """
-        partners: dict[str, tuple[list[str], list[str]]] = {}
-        for side, pairs in enumerate((gold, pred)):
-            for foreign, english in sorted(pairs):
-                partners.setdefault(foreign, ([], []))[side].append(english)
-        rows = [
-            (foreign, *pair)
-            for foreign in sorted(partners)
-            for pair in zip_longest(*partners[foreign], fillvalue="")
-        ]
-        ids, golds, preds = zip(*rows, strict=True)
-        return predictions_table(ids, golds, preds, [g == p for _, g, p in rows])
+            partners: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+            for side, pairs in enumerate((gold_pairs(part), scorers.mined(margins, threshold))):
+                for foreign, english in sorted(pairs):
+                    partners[foreign][side].append(english)
+            table = [
+                (foreign, gold, pred, gold == pred)
+                for foreign in sorted(partners)
+                for gold, pred in zip_longest(*partners[foreign], fillvalue="")
+            ]
+            yield language, "", base.predictions_table(*zip(*table, strict=True))
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        gold, pred = (
-            set(
-                predictions.loc[predictions[side] != "", ["example_id", side]].itertuples(
-                    False, None
-                )
-            )
-            for side in ("gold", "pred")
+        gold, pred = _mined_pairs(predictions)
+        return scorers.mining_f1(
+            set(gold.itertuples(False, None)), set(pred.itertuples(False, None))
         )
-        return scorers.mining_f1(gold, pred)
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of foreign sentences that have a partner, gold or predicted: their pairs."""
-        tables = {}
-        for side in ("gold", "pred"):
-            pairs = predictions.loc[predictions[side] != "", ["example_id", side]]
-            tables[side] = pairs.set_axis(["item", "english"], axis=1).drop_duplicates()
-        tables["right"] = tables["gold"].merge(tables["pred"])
-        counts = {name: pairs.groupby("item").size() for name, pairs in tables.items()}
-        sizes = pd.concat(counts, axis=1).fillna(0)
-        return terms_table(sizes.index, 200.0 * sizes["right"], sizes["gold"] + sizes["pred"])
+        gold, pred = _mined_pairs(predictions)
+        sizes = [pairs.groupby("item").size() for pairs in (gold, pred, gold.merge(pred))]
+        counts = pd.concat(sizes, axis=1).fillna(0)
+        return base.terms_table(counts.index, 200.0 * counts[2], counts[0] + counts[1])
+
+
+def _mined_pairs(predictions: pd.DataFrame) -> list[pd.DataFrame]:
+    """The gold pairs and the predicted ones, as columns ``item`` and ``english``."""
+    tables = []
+    for side in ("gold", "pred"):
+        pairs = predictions.loc[predictions[side] != "", ["example_id", side]]
+        tables.append(pairs.set_axis(["item", "english"], axis=1).drop_duplicates())
+    return tables
 
 
 def candidate_pairs(rows: Dataset, vectors: np.ndarray) -> dict[Pair, float]:
     """Pairs of ids (foreign, English) that may be translations, with their margins.
 
-    A sentence that is repeated is searched once, and no pair with it counts.
+    A sentence that is repeated is searched once, and no pair with it counts (XTREME
+    utils_retrieve.py).
     """
     sides = np.array(rows["side"][:])
     ids = rows["id"][:]
     texts = rows["text"][:]
-    searched, unique = [], []
+    searched = []
+    unique: set[str] = set()
     for side in ("text", "english"):
         places = np.flatnonzero(sides == side)
         sentences = [texts[i] for i in places]
-        # The first row of each distinct sentence: going backwards, the first one is kept.
-        first = dict(zip(reversed(sentences), reversed(places), strict=True))
+        first = dict(zip(sentences[::-1], places[::-1], strict=True))
         searched.append(sorted(first.values()))
-        unique.append(set(places[scorers.unrepeated(sentences)]))
+        unique |= {ids[i] for i in places[scorers.unrepeated(sentences)]}
     margins = scorers.margin_pairs(*(vectors[places] for places in searched))
-    pairs = {(searched[0][i], searched[1][j]): margin for (i, j), margin in margins.items()}
-    return {
-        (ids[foreign], ids[english]): margin
-        for (foreign, english), margin in pairs.items()
-        if foreign in unique[0] and english in unique[1]
-    }
+    foreign, english = ([ids[i] for i in places] for places in searched)
+    pairs = {(foreign[i], english[j]): margin for (i, j), margin in margins.items()}
+    return {pair: margin for pair, margin in pairs.items() if unique.issuperset(pair)}
 
 
 def gold_pairs(rows: Dataset) -> set[Pair]:
@@ -192,7 +165,7 @@ def gold_pairs(rows: Dataset) -> set[Pair]:
     return {(foreign, english) for foreign, others in partners for english in others}
 
 
-class Ranking(TaskType):
+class Ranking(base.TaskType):
     """A query and a pool of candidates in many languages, of which one or more are right.
 
     A dual encoder: query and candidate pass the same encoder and the same head, and a training
@@ -221,28 +194,19 @@ class Ranking(TaskType):
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""
-
-        def read(length: int, *columns: str) -> list[EncodedExample]:
+        is_query = not training and "query" in rows.column_names
+        has_context = not is_query and any(rows["context"][:])
+        sides = {
+            ("query",): training or is_query,
+            ("text", "context") if has_context else ("text",): not is_query,
+            ("negative",): training and "negative" in rows.column_names,
+        }
+        encoded = []
+        for columns in (columns for columns, is_read in sides.items() if is_read):
+            length = min(QUERY_TOKENS, max_length) if columns == ("query",) else max_length
             texts = [rows[column][:] for column in columns]
-            return encoded(tokenizer(*texts, truncation=True, max_length=length))
-
-        has_queries = "query" in rows.column_names
-        sides = []
-        if has_queries:
-            sides.append(read(min(QUERY_TOKENS, max_length), "query"))
-        if training or not has_queries:
-            has_context = any(rows["context"][:])
-            sides.append(read(max_length, "text", *(["context"] if has_context else [])))
-        if not training:
-            return sides[0]
-        if "negative" in rows.column_names:
-            sides.append(read(max_length, "negative"))
-        examples = []
-        for i, row in enumerate(zip(*sides, strict=True)):
-            sequences = tuple(sequence for side in row for sequence in side.sequences)
-            types = tuple(t for side in row for t in side.types)
-            examples.append(EncodedExample(i, sequences, types, 0))
-        return examples
+            encoded.append(base.encoded(tokenizer(*texts, truncation=True, max_length=length)))
+        return [base.joined(i, parts, 0) for i, parts in enumerate(zip(*encoded, strict=True))]
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative."""
@@ -251,7 +215,7 @@ class Ranking(TaskType):
         with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
             scores = rows[:, 0] @ candidates.T
         targets = torch.arange(len(labels), device=labels.device)
-        return super().units(scores, torch.where(labels == IGNORED, labels, targets))
+        return super().units(scores, torch.where(labels == base.IGNORED, labels, targets))
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The vectors."""
@@ -261,7 +225,8 @@ class Ranking(TaskType):
         """The ranking of the candidates of all languages for each query.
 
         Candidates are encoded and compared in blocks, of which only the best are kept, so the
-        memory needed does not grow with their number (Mewsli-X has a million).
+        memory needed does not grow with their number (Mewsli-X has a million). Right and ranked ids
+        are lists as JSON; the score is average precision.
 
         Raises:
             ValueError: if a query has no right candidate in the pool.
@@ -287,41 +252,27 @@ class Ranking(TaskType):
                     f"{task.name} ({language}): {len(lost)} queries have no right candidate among "
                     f"the {len(names)} of {', '.join(forward.extra)}, for example key {lost[0]!r}."
                 )
-            ranked = [next(rankings) for _ in keys]
-            table = self.rankings_table(part["id"][:], [relevant[key] for key in keys], ranked)
-            yield language, "", table
-
-    @staticmethod
-    def rankings_table(
-        ids: Sequence[str], relevant: Sequence[Sequence[str]], ranked: Sequence[Sequence[str]]
-    ) -> pd.DataFrame:
-        """Right and ranked ids of candidates, lists as JSON; the score is average precision."""
-        score = [
-            scorers.average_precision(set(gold), pred) / 100
-            for gold, pred in zip(relevant, ranked, strict=True)
-        ]
-        gold, pred = ([json.dumps(list(names)) for names in lists] for lists in (relevant, ranked))
-        return predictions_table(ids, gold, pred, score)
+            pairs = [(relevant[key], next(rankings)) for key in keys]
+            score = [scorers.average_precision(gold, ranked) / 100 for gold, ranked in pairs]
+            gold, pred = (map(json.dumps, lists) for lists in zip(*pairs, strict=True))
+            yield language, "", base.predictions_table(part["id"][:], list(gold), list(pred), score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
         return {
             "map@20": 100 * float(predictions["score"].mean()),
-            "mrr@20": float(np.mean(reciprocal_ranks(predictions))),
+            "mrr@20": float(np.mean(_reciprocal_ranks(predictions))),
         }
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of queries: average precision, or the reciprocal rank of the first right candidate."""
         if task.metric == "map@20":
             return super().terms(task, predictions, language)
-        return terms_table(predictions["example_id"], reciprocal_ranks(predictions))
+        return base.terms_table(predictions["example_id"], _reciprocal_ranks(predictions))
 
 
-def reciprocal_ranks(predictions: pd.DataFrame) -> list[float]:
+def _reciprocal_ranks(predictions: pd.DataFrame) -> list[float]:
     """100 over the rank of the first right candidate of each query."""
     golds = map(json.loads, predictions["gold"])
-    ranked = map(json.loads, predictions["pred"])
-    return [
-        max(scorers.reciprocal_rank(candidate, ranking) for candidate in gold)
-        for gold, ranking in zip(golds, ranked, strict=True)
-    ]
+    rankings = map(json.loads, predictions["pred"])
+    return list(map(scorers.reciprocal_rank, golds, rankings))

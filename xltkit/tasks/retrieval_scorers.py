@@ -14,43 +14,27 @@ import numpy as np
 Pair = tuple[Hashable, Hashable]  # a sentence of one side and one of the other
 
 
-def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
     """The rows in float64, of length 1. Raises ValueError if one has no direction."""
     vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2 or vectors.size == 0:
-        raise ValueError(f"got {name} of shape {vectors.shape}; expected (rows, dimensions)")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(norms).all() and norms.all()):
-        raise ValueError(f"got a zero or non-finite row in {name}; expected rows with a direction")
+        raise ValueError("got a zero or non-finite vector; expected vectors with a direction")
     return vectors / norms
 
 
-def _two_sides(x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> tuple[np.ndarray, ...]:
-    x, y = _unit_rows(x, names[0]), _unit_rows(y, names[1])
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"got {x.shape[1]} dimensions in {names[0]} and {y.shape[1]} in {names[1]}; expected "
-            "the same number"
-        )
-    return x, y
-
-
-def nearest(query: np.ndarray, database: np.ndarray, block: int = 1024) -> np.ndarray:
+def nearest(query: np.ndarray, database: np.ndarray) -> np.ndarray:
     """Index of the row of ``database`` with the highest cosine, for each row of ``query``.
 
     The search of Tatoeba: the queries are the English sentences and the database is the other
     language; no margin, no correction for hubs (XTREME third_party/evaluate_retrieval.py:780-811,
-    utils_retrieve.py:331-339). Of equal rows the first wins. ``block`` bounds the memory used.
+    utils_retrieve.py:331-339). Of equal rows the first wins.
     """
-    query, database = _two_sides(query, database, ("query", "database"))
+    database = _unit_rows(database)
     # Matrix products can differ in the last bit between columns that hold equal rows, so that
     # argmax alone would not settle ties; only the first of equal rows takes part.
     rows = np.sort(np.unique(database, axis=0, return_index=True)[1])
-    columns = database[rows].T
-    best = [
-        (query[start : start + block] @ columns).argmax(1) for start in range(0, len(query), block)
-    ]
-    return rows[np.concatenate(best)]
+    return rows[(_unit_rows(query) @ database[rows].T).argmax(1)]
 
 
 class TopK:
@@ -65,7 +49,7 @@ class TopK:
     def __init__(self, k: int):
         self.k = k
         self.count = 0  # of the candidates so far
-        # (queries, up to k), worst first: a later candidate stands behind its equals.
+        # (queries, up to k) each, in the order of the candidates
         self._scores: np.ndarray | None = None
         self._indices: np.ndarray | None = None
 
@@ -78,15 +62,14 @@ class TopK:
         if self._scores is not None:
             scores = np.concatenate([self._scores, scores], 1)
             indices = np.concatenate([self._indices, indices], 1)
-        best = _best_columns(scores, self.k)
-        order = np.take_along_axis(scores, best, 1).argsort(1, kind="stable")
-        best = np.take_along_axis(best, order, 1)
-        self._scores = np.take_along_axis(scores, best, 1)
-        self._indices = np.take_along_axis(indices, best, 1)
+        columns = _best_columns(scores, self.k)
+        self._scores = np.take_along_axis(scores, columns, 1)
+        self._indices = np.take_along_axis(indices, columns, 1)
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores and indices of the candidates, (queries, up to k) each, best first."""
-        return self._scores[:, ::-1], self._indices[:, ::-1]
+        order = self._scores.argsort(1, kind="stable")[:, ::-1]
+        return tuple(np.take_along_axis(a, order, 1) for a in (self._scores, self._indices))
 
 
 def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
@@ -124,28 +107,27 @@ def margin_pairs(
     """Candidate translation pairs (row of ``x``, row of ``y``) and their margins, best first.
 
     The score of a pair is its cosine over the mean of two means: of the cosines of either side
-    with its ``k`` nearest neighbours. Each row of ``x`` proposes the best of its neighbours, then
+    with its ``k`` nearest neighbors. Each row of ``x`` proposes the best of its neighbors, then
     each row of ``y``; pairs are taken from the highest score down while both sides are unused
     (XTREME third_party/utils_retrieve.py:131-229, retrieval "max", margin "ratio") and the score
-    above 0. A margin of 0 / 0 is none.
-
-    Memory: a block of ``block`` x ``block`` cosines, and ``k`` neighbours of every row. Equal
-    scores go as in :class:`TopK`, then to the proposals of ``x``; the script leaves that open.
+    above 0. A margin of 0 / 0 is none. Equal scores go as in ``TopK``, then to the proposals of
+    ``x``; the script leaves that open. Memory: ``block`` x ``block`` cosines.
     """
-    x, y = _two_sides(x, y, ("x", "y"))
-    forward, backward = _neighbours(x, y, k, block)
-    means = tuple(cosines.mean(1) for cosines, _ in (forward, backward))
-    best_y, scores_y = _best_by_margin(*forward, *means)
-    best_x, scores_x = _best_by_margin(*backward, *means[::-1])
-    rows = np.concatenate([np.arange(len(x)), best_x])
-    columns = np.concatenate([best_y, np.arange(len(y))])
-    scores = np.concatenate([scores_y, scores_x])
+    forward, backward = _neighbors(_unit_rows(x), _unit_rows(y), k, block)
+    x_means = forward[0].mean(1)
+    y_means = backward[0].mean(1)
+    best_y, y_scores = _best_by_margin(*forward, x_means, y_means)
+    best_x, x_scores = _best_by_margin(*backward, y_means, x_means)
+    rows = np.concatenate([np.arange(len(x)), best_x]).tolist()
+    columns = np.concatenate([best_y, np.arange(len(y))]).tolist()
+    scores = np.concatenate([y_scores, x_scores])
     # The script uses up both sides before it looks at the score; on the way down that is the same.
     used_x: set[int] = set()
     used_y: set[int] = set()
     pairs = {}
     for place in np.argsort(-scores, kind="stable"):
-        i, j = int(rows[place]), int(columns[place])
+        i = rows[place]
+        j = columns[place]
         if scores[place] > 0 and i not in used_x and j not in used_y:
             used_x.add(i)
             used_y.add(j)
@@ -153,32 +135,28 @@ def margin_pairs(
     return pairs
 
 
-def _neighbours(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[tuple[np.ndarray, ...]]:
+def _neighbors(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[list[np.ndarray]]:
     """Cosines and indices of the nearest rows of y for each row of x, and the other way round."""
     forward = [TopK(k) for _ in range(0, len(x), block)]
     backward = [TopK(k) for _ in range(0, len(y), block)]
-    for i, x_neighbours in enumerate(forward):
-        for j, y_neighbours in enumerate(backward):
+    for i, x_neighbors in enumerate(forward):
+        for j, y_neighbors in enumerate(backward):
             cosines = x[i * block :][:block] @ y[j * block :][:block].T
-            x_neighbours.add(cosines)
-            y_neighbours.add(cosines.T)
-    sides = []
-    for blocks in (forward, backward):
-        cosines, indices = zip(*(neighbours.best() for neighbours in blocks), strict=True)
-        sides.append((np.concatenate(cosines), np.concatenate(indices)))
-    return sides
+            x_neighbors.add(cosines)
+            y_neighbors.add(cosines.T)
+    sides = ([neighbors.best() for neighbors in blocks] for blocks in (forward, backward))
+    return [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in sides]
 
 
 def _best_by_margin(
-    cosines: np.ndarray, indices: np.ndarray, row_means: np.ndarray, neighbour_means: np.ndarray
+    cosines: np.ndarray, indices: np.ndarray, row_means: np.ndarray, neighbor_means: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each row, which of its neighbours has the highest margin, and that margin."""
+    """For each row, which of its neighbors has the highest margin, and that margin."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        margins = cosines / ((row_means[:, None] + neighbour_means[indices]) / 2)
+        margins = cosines / ((row_means[:, None] + neighbor_means[indices]) / 2)
     margins = np.where(np.isnan(margins), -np.inf, margins)
-    rows = np.arange(len(indices))
-    best = margins.argmax(1)
-    return indices[rows, best], margins[rows, best]
+    best = margins.argmax(1)[:, None]
+    return tuple(np.take_along_axis(a, best, 1)[:, 0] for a in (indices, margins))
 
 
 def best_threshold(scores: Mapping[Pair, float], gold: Collection[Pair]) -> float:
@@ -187,7 +165,7 @@ def best_threshold(scores: Mapping[Pair, float], gold: Collection[Pair]) -> floa
     Going down from the highest score, midway between the pair that gives the (first) best F1 and
     the next one (XTREME third_party/utils_retrieve.py:232-249, ``bucc_optimize``); 0 if no pair
     is gold. If the best pair is the last, where the script stops with an ``IndexError``, its own
-    score: :func:`mined` takes what is equal.
+    score: ``mined`` takes what is equal.
     """
     gold = _gold_pairs(gold)
     items = sorted(scores.items(), key=lambda item: -item[1])
@@ -245,8 +223,6 @@ def average_precision(
     candidate that is repeated counts once and takes up its ranks all the same.
     """
     relevant = set(relevant)
-    if not relevant:
-        raise ValueError("got 0 relevant candidates; expected at least 1: precision is undefined")
     total = 0.0
     seen: set[Hashable] = set()
     for rank, candidate in enumerate(ranking[:k], 1):
@@ -256,11 +232,11 @@ def average_precision(
     return 100.0 * total / min(len(relevant), k)
 
 
-def reciprocal_rank(gold: Hashable, ranking: Sequence[Hashable], k: int = 20) -> float:
-    """100 over the rank of ``gold`` in the first ``k``, or 0 if it is not among them.
+def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable], k: int = 20) -> float:
+    """100 over the rank of the first of ``gold`` in the first ``k``, or 0 if none is among them.
 
     Its mean over queries is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695), which
     evaluate.py:112-115 prints as map@20.
     """
-    ranks = (rank for rank, candidate in enumerate(ranking[:k], 1) if candidate == gold)
+    ranks = (rank for rank, candidate in enumerate(ranking[:k], 1) if candidate in gold)
     return 100.0 / next(ranks, float("inf"))

@@ -16,14 +16,8 @@ from xltkit.tasks.suites import get
 
 
 def source_of(task: Task, split: str) -> Source:
-    """The source of a split.
-
-    Raises:
-        ValueError: if there is no split of this name.
-        MissingData: if the task has none, naming the splits and the training set that it has.
-    """
-    choose("split", split, SPLITS)
-    source = getattr(task, split)
+    """The source of a split. Raises MissingData, naming what the task has, if it has none."""
+    source = getattr(task, choose("split", split, SPLITS))
     if source is None:
         splits = [name for name in SPLITS[:3] if getattr(task, name)]
         training = f" It trains on {task.train_on!r}." if task.train_on else ""
@@ -41,8 +35,7 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
         task: a row of the registry, or one of your own.
         split: ``train``, ``validation``, ``test`` or, of a ranking, ``candidates``.
         language: a code such as ``sw``.
-        examples: how many rows the microworld generates, which can make any number; other data
-            sets have the rows they have.
+        examples: how many rows the microworld generates; other data sets have the rows they have.
 
     Raises:
         MissingData: if they cannot be had, naming the command that would get them.
@@ -63,15 +56,10 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
 def available(
     task: Task, split: str, languages: Sequence[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The languages of a task whose rows can be had, and those whose rows are missing.
+    """The languages of a task whose rows can be had, and those named in a warning as missing.
 
-    The missing ones are named in one warning, once. Files of a mirror are looked at and not read;
-    what only the Hub has is loaded, since nothing else would prove that it can be.
-
-    Args:
-        task: a row of the registry.
-        split: ``train``, ``validation`` or ``test``.
-        languages: the codes to look for; None means all the task has.
+    Files of a mirror are looked at and not read; what only the Hub has is loaded, since nothing
+    else would prove that it can be. ``languages`` are looked for; None means all the task has.
     """
     source = getattr(task, split, None)
     if languages is None:
@@ -90,11 +78,7 @@ def available(
 
 
 def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
-    """The training task that takes the place of another: ``["mnli<-sick"]`` as a dictionary.
-
-    Raises:
-        ValueError: if an entry has no arrow, or names an unknown task.
-    """
+    """The training task that takes the place of another: ``["mnli<-sick"]`` as a dictionary."""
     pairs = {}
     for entry in substitutes:
         old, arrow, new = entry.partition("<-")
@@ -109,9 +93,7 @@ def available_sets(
 ) -> list[TrainingSet]:
     """The training sets whose rows can be had, each once; the others are named in a warning.
 
-    Args:
-        training_sets: those that are looked for.
-        substitutes: ``"mnli<-sick"`` takes SICK in the place of MNLI.
+    ``substitutes`` such as ``"mnli<-sick"`` take SICK in the place of MNLI.
     """
     names = parse_substitutes(substitutes)
     renamed = [replace(item, task=names.get(item.task, item.task)) for item in training_sets]
@@ -140,11 +122,7 @@ def count(training_set: TrainingSet) -> int:
 
 
 def fingerprint(training_set: TrainingSet) -> str:
-    """What identifies the rows of a training set now: a file may be edited in a session.
-
-    Raises:
-        MissingData: if they cannot be had.
-    """
+    """What identifies the rows of a training set now: a file may be edited in a session."""
     task = get(training_set.task)
     try:
         return source_of(task, "train").fingerprint(training_set.language)

@@ -13,10 +13,12 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence, Sized
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from operator import eq
 from statistics import fmean
+
+from xltkit.keys import choose
 
 Tags = Sequence[Sequence[str]]  # one sequence of tags for each sentence
 
@@ -37,7 +39,6 @@ def accuracy(gold: Sequence, pred: Sequence) -> float:
     return _percent(sum(g == p for g, p in zip(gold, pred, strict=True)), len(gold))
 
 
-_DELETE_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 # The MLQA script takes whatever its Python calls punctuation, so its scores change with the
@@ -46,10 +47,11 @@ _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _ADDED_LATER = {*map(chr, range(0x11B00, 0x11B0A)), *map(chr, range(0x11F43, 0x11F50))}
 _PUNCTUATION = {c for c in map(chr, range(0x20000)) if unicodedata.category(c).startswith("P")}
 MLQA_PUNCTUATION = frozenset(_PUNCTUATION - _ADDED_LATER).union(string.punctuation)
-_DELETE_PUNCTUATION = dict.fromkeys(map(ord, MLQA_PUNCTUATION))
+_DELETE_PUNCTUATION = str.maketrans(dict.fromkeys(MLQA_PUNCTUATION))
+_DELETE_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 # What MLQA deletes as an article. Hindi and Chinese have none: their pattern never matches.
-_MLQA_ARTICLES = {
+MLQA_ARTICLES = {
     "ar": re.compile("ال"),
     "de": re.compile(r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
     "en": _ENGLISH_ARTICLES,
@@ -58,100 +60,84 @@ _MLQA_ARTICLES = {
     "vi": re.compile(r"\b(của|là|cái|chiếc|những)\b"),
     "zh": re.compile("(?!)"),
 }
-MLQA_LANGUAGES = tuple(_MLQA_ARTICLES)
 _IDEOGRAPH = re.compile("([\u4e00-\u9fa5])")
 
 
-def squad_normalise(text: str) -> str:
-    """Lower-case and delete ASCII punctuation, English articles and extra white space.
+def normalized(text: str, language: str = "") -> str:
+    """An answer in lower case without punctuation, articles and extra white space.
 
-    The English rule of SQuAD v1.1, which XTREME applies to every language of XQuAD and TyDiQA
-    (XTREME third_party/evaluate_squad.py:26-90): other punctuation and articles stay.
+    Without a language, by the English rule of SQuAD v1.1, which XTREME applies to every language of
+    XQuAD and TyDiQA (third_party/evaluate_squad.py:26-90): only ASCII punctuation and English
+    articles go. With one, by its rule in MLQA (mlqa_evaluation_v1.py:21-83, copied in XTREME
+    third_party/evaluate_mlqa.py). Every Chinese ideograph becomes a token of its own there. Arabic
+    "ال" becomes a space wherever it stands, inside words too: the branch of the official expression
+    that looks for the start of a word can never match.
+
+    Raises:
+        ValueError: for a language without a rule.
     """
-    text = text.lower().translate(_DELETE_ASCII_PUNCTUATION)
-    return " ".join(_ENGLISH_ARTICLES.sub(" ", text).split())
-
-
-def mlqa_normalise(text: str, language: str) -> str:
-    """Lower-case and delete punctuation, the articles of ``language`` and extra white space.
-
-    The rule of MLQA mlqa_evaluation_v1.py:21-83, copied in XTREME third_party/evaluate_mlqa.py.
-    Every Chinese ideograph becomes a token of its own. Arabic "ال" becomes a space wherever it
-    stands, inside words too: the branch of the official expression that looks for the start of
-    a word can never match. An unknown language raises ``ValueError``.
-    """
-    if language not in _MLQA_ARTICLES:
-        raise ValueError(f"got language {language!r}; expected one of {', '.join(MLQA_LANGUAGES)}")
-    text = _MLQA_ARTICLES[language].sub(" ", text.lower().translate(_DELETE_PUNCTUATION))
+    deleted = _DELETE_PUNCTUATION if language else _DELETE_ASCII_PUNCTUATION
+    articles = _ENGLISH_ARTICLES
+    if language:
+        articles = MLQA_ARTICLES[choose("rule of MLQA for", language, MLQA_ARTICLES)]
+    text = articles.sub(" ", text.lower().translate(deleted))
     if language == "zh":
         text = _IDEOGRAPH.sub(r" \1 ", text)
     return " ".join(text.split())
 
 
 def _token_f1(gold: str, pred: str) -> float:
-    # The tokens of two normalised texts as bags. Two empty texts score 0, as officially.
-    gold_tokens, pred_tokens = gold.split(), pred.split()
+    """The tokens of two normalized texts as bags. Two empty texts score 0, as officially."""
+    gold_tokens = gold.split()
+    pred_tokens = pred.split()
     common = sum((Counter(gold_tokens) & Counter(pred_tokens)).values())
     return 2 * common / (len(gold_tokens) + len(pred_tokens)) if common else 0.0
 
 
-def _best(score: Callable, normalise: Callable, golds: Sequence[str], pred: str | None) -> float:
+def _best(score: Callable, golds: Sequence[str], pred: str | None, language: str) -> float:
     # A bare string would be read as a list of one-character answers and score near zero.
-    if isinstance(golds, str) or len(golds) == 0:
+    if isinstance(golds, str) or not golds:
         raise ValueError(f"got gold answers {golds!r}; expected a list of at least 1 text")
-    normalised = [normalise(text) for text in golds]
-    return 0.0 if pred is None else 100.0 * max(score(gold, normalise(pred)) for gold in normalised)
+    normalized_golds = [normalized(text, language) for text in golds]
+    if pred is None:
+        return 0.0
+    return 100.0 * max(score(gold, normalized(pred, language)) for gold in normalized_golds)
 
 
-def squad_f1(gold_texts: Sequence[str], pred: str | None) -> float:
+def answer_f1(golds: Sequence[str], pred: str | None, language: str = "") -> float:
     """Best token F1 of ``pred`` over the gold answers of one question, 0 to 100.
 
     ``None`` is a question without an answer and scores 0 (XTREME evaluate_squad.py:74-79).
     """
-    return _best(_token_f1, squad_normalise, gold_texts, pred)
+    return _best(_token_f1, golds, pred, language)
 
 
-def squad_em(gold_texts: Sequence[str], pred: str | None) -> float:
-    """100 if ``pred`` equals a gold answer after :func:`squad_normalise`, otherwise 0."""
-    return _best(eq, squad_normalise, gold_texts, pred)
+def answer_em(golds: Sequence[str], pred: str | None, language: str = "") -> float:
+    """100 if ``pred`` equals a gold answer once both are ``normalized``, otherwise 0."""
+    return _best(eq, golds, pred, language)
 
 
-def mlqa_f1(gold_texts: Sequence[str], pred: str | None, language: str) -> float:
-    """Best token F1 of one question as :func:`squad_f1`, with :func:`mlqa_normalise`."""
-    return _best(_token_f1, partial(mlqa_normalise, language=language), gold_texts, pred)
+def answers(
+    golds: Sequence[Sequence[str]], preds: Sequence[str | None], language: str = ""
+) -> dict:
+    """Mean ``f1`` and ``em`` over questions, 0 to 100.
 
-
-def mlqa_em(gold_texts: Sequence[str], pred: str | None, language: str) -> float:
-    """100 if ``pred`` equals a gold answer after :func:`mlqa_normalise`, otherwise 0."""
-    return _best(eq, partial(mlqa_normalise, language=language), gold_texts, pred)
-
-
-def squad(golds: Sequence[Sequence[str]], preds: Sequence[str | None]) -> dict[str, float]:
-    """Mean ``f1`` and ``em`` over questions, 0 to 100: XQuAD and TyDiQA, in every language.
-
-    Mirrors XTREME third_party/evaluate_squad.py:61-90. Tokens are split on white space, so F1 is
-    close to exact match in Chinese and Thai. Two texts empty once normalised: EM 100, F1 0.
+    Without a language those of XQuAD and TyDiQA (XTREME third_party/evaluate_squad.py:61-90), with
+    one those of MLQA (mlqa_evaluation_v1.py:86-135). Tokens are split on white space, so F1 is
+    close to exact match in Chinese and Thai. Two texts empty once normalized: EM 100, F1 0.
     """
     _check_lengths(golds, preds, "answers")
-    return {"f1": fmean(map(squad_f1, golds, preds)), "em": fmean(map(squad_em, golds, preds))}
-
-
-def mlqa(golds: Sequence[Sequence[str]], preds: Sequence[str | None], language: str) -> dict:
-    """Mean ``f1`` and ``em`` over the questions of MLQA in ``language``, 0 to 100.
-
-    Mirrors MLQA mlqa_evaluation_v1.py:86-135. An unknown language raises ``ValueError``.
-    """
-    _check_lengths(golds, preds, "answers")
-    f1, em = partial(mlqa_f1, language=language), partial(mlqa_em, language=language)
-    return {"f1": fmean(map(f1, golds, preds)), "em": fmean(map(em, golds, preds))}
+    languages = [language] * len(golds)
+    return {
+        "f1": fmean(map(answer_f1, golds, preds, languages)),
+        "em": fmean(map(answer_em, golds, preds, languages)),
+    }
 
 
 def _check_sentences(golds: Tags, preds: Tags) -> None:
     _check_lengths(golds, preds, "sentences")
     for number, (gold, pred) in enumerate(zip(golds, preds, strict=True)):
         _check_lengths(gold, pred, f"tags in sentence {number}", least=0)
-        if isinstance(gold, str) or isinstance(pred, str) or not (all(gold) and all(pred)):
-            raise ValueError(f"got {gold!r}, {pred!r}; expected lists of tags, none of them empty")
 
 
 def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
@@ -164,20 +150,23 @@ def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
     rule is not strict: ``I-LOC`` can open a chunk. seqeval 1.x cuts the first character off a
     tag without a prefix, and so takes CCONJ and SCONJ for the same type.
     """
-    found = set()
-    first, before, type_before = 0, "O", "O"
+    spans = set()
+    first = 0
+    before = type_before = "O"
     # The O after every sentence keeps a chunk from crossing into the next one.
     for position, tag in enumerate(chain.from_iterable((*tags, "O") for tags in tags_by_sentence)):
-        now, type_now = tag[0], tag.rsplit("-", 1)[-1]
+        now = tag[0]
+        type_now = tag.rsplit("-", 1)[-1]
         changed = type_now != type_before
         if before in "ES" or (before in "BI" and now in "BSO") or (before not in "O." and changed):
-            found.add((type_before, first, position - 1))
+            spans.add((type_before, first, position - 1))
         # After E-PER, a tag such as X-PER opens nothing and is closed all the same, as a chunk
         # that begins where the last one began. That is odd, and it is the rule.
         if now in "BS" or (before in "ESO" and now in "EI") or (now not in "O." and changed):
             first = position
-        before, type_before = now, type_now
-    return found
+        before = now
+        type_before = type_now
+    return spans
 
 
 @lru_cache(maxsize=1 << 16)
@@ -188,21 +177,23 @@ def _chunks_of(tags: str) -> frozenset[tuple[str, int, int]]:
 def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
     """Of one sentence, its tags parted by blanks: chunks right, gold and predicted.
 
-    Their sums over sentences give :func:`chunk_f1`, since no chunk crosses a sentence's end.
+    Their sums over sentences give ``chunk_f1``, since no chunk crosses a sentence's end.
     """
-    golds, preds = _chunks_of(gold), _chunks_of(pred)
+    golds = _chunks_of(gold)
+    preds = _chunks_of(pred)
     return len(golds & preds), len(golds), len(preds)
 
 
 def chunk_f1(golds: Tags, preds: Tags) -> dict[str, float]:
     """``f1``, ``precision`` and ``recall`` of PAN-X and UDPOS, 0 to 100 (XTREME evaluate.py:74-78).
 
-    Micro average over :func:`chunks`: over entities, not strict, or over runs of equal parts of
-    speech, of which :func:`token_accuracy` is the other reading (evaluate.py:204). All three are 0
-    when nobody marks a chunk.
+    Micro average over ``chunks``: over entities, not strict, or over runs of equal parts of speech,
+    of which ``token_accuracy`` is the other reading (evaluate.py:204). All three are 0 when nobody
+    marks a chunk.
     """
     _check_sentences(golds, preds)
-    gold, pred = chunks(golds), chunks(preds)
+    gold = chunks(golds)
+    pred = chunks(preds)
     correct = len(gold & pred)
     return {
         "f1": _percent(2 * correct, len(gold) + len(pred)),
@@ -220,6 +211,4 @@ def token_accuracy(golds: Tags, preds: Tags) -> float:
 def majority_floor(golds: Tags) -> float:
     """Token accuracy, 0 to 100, of predicting the most frequent gold tag everywhere."""
     counts = Counter(chain.from_iterable(golds))
-    if not counts:
-        raise ValueError(f"got 0 tags in {len(golds)} sentences; expected at least 1 tag")
     return _percent(max(counts.values()), counts.total())

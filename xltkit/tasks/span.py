@@ -6,27 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks import scorers
-from xltkit.tasks.base import (
-    Examples,
-    Head,
-    Rows,
-    Task,
-    TaskType,
-    encoded,
-    predictions_table,
-    terms_table,
-)
+from xltkit.tasks import base, scorers
+from xltkit.tasks.base import Examples, Head, Rows, Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
 ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)
@@ -40,7 +28,7 @@ class Window(NamedTuple):
     offsets: np.ndarray
 
 
-class Span(TaskType):
+class Span(base.TaskType):
     """Start and end of the answer are two scores per token.
 
     A long context is read in windows that overlap by a third of the length (128 of 384, as in
@@ -55,19 +43,18 @@ class Span(TaskType):
     shuffled = "question"
     crossed_text = "question"
     is_attackable = True
-    unit_weight = 0.5
-
-    def gold_values(self, rows: Dataset) -> Sequence[Any]:
-        return list(chain.from_iterable(rows["answers"][:]))
+    unit_weight = 0.5  # start and end count half each
 
     def head(self, task: Task) -> Head:
         return Head("token", 2)
 
-    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
         """One example for each window."""
         table = rows[:]
         encoding = tokenizer(
-            shortened(table["question"], tokenizer, max_length // 3),
+            shortened(table["question"], tokenizer, min(QUESTION_TOKENS, max_length // 3)),
             table["context"],
             truncation="only_second",
             max_length=max_length,
@@ -76,26 +63,28 @@ class Span(TaskType):
             return_offsets_mapping=True,
         )
         examples = []
-        for i, example in enumerate(encoded(encoding, with_words=True)):
+        for i, example in enumerate(base.encoded(encoding, words)):
             row = encoding["overflow_to_sample_mapping"][i]
             context = [k for k, s in enumerate(encoding.sequence_ids(i)) if s == 1]
             offsets = np.asarray(encoding["offset_mapping"][i], dtype=np.int32)
             window = Window(context[0], context[-1], offsets)
             target = (0, 0)  # the first token: no answer, or none in this window
             if training and table["answers"][row]:
-                answer = table["answers"][row][0]
                 start = table["starts"][row][0]
-                target = span_in(window, start, start + len(answer))
+                target = span_in(window, start, start + len(table["answers"][row][0]))
             examples.append(replace(example, example=row, target=target, meta=window))
         return examples
-
-    def count(self, labels: Tensor) -> int:
-        """One target per window: its start and end count half each."""
-        return len(labels)
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Start and end, over the tokens of the window; the class 0 means: not in this window."""
         return super().units(logits.transpose(1, 2), labels)
+
+    def loss_weights(self, examples: Examples) -> list[float]:
+        """The mean over the windows that hold the answer, or over all if none does."""
+        with_answer = {example.example for example in examples if any(example.target)}
+        counted = [any(e.target) or e.example not in with_answer for e in examples]
+        windows = Counter(e.example for e, one in zip(examples, counted, strict=True) if one)
+        return [one / windows[e.example] for e, one in zip(examples, counted, strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The best (score, start, end) of each window: exact, over all spans up to the limit."""
@@ -133,59 +122,41 @@ class Span(TaskType):
                 best[example.example] = (score, answer.strip())
         pred = [answer for _, answer in best]
         gold = [json.dumps(texts, ensure_ascii=False) for texts in answers]
-        score = [scorers.squad_f1(g, p) / 100 for g, p in zip(answers, pred, strict=True)]
-        return predictions_table(rows["id"][:], gold, pred, score)
+        score = [scorers.answer_f1(g, p) / 100 for g, p in zip(answers, pred, strict=True)]
+        return base.predictions_table(rows["id"][:], gold, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         golds = [json.loads(gold) for gold in predictions["gold"]]
-        preds = predictions["pred"].tolist()
-        if _is_mlqa(task):
-            return scorers.mlqa(golds, preds, language)
-        return scorers.squad(golds, preds)
+        return scorers.answers(golds, predictions["pred"].tolist(), _rule(task, language))
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of questions: the task's own metric, by its own rule."""
-        if _is_mlqa(task):
-            rules = {"f1": scorers.mlqa_f1, "em": scorers.mlqa_em}
-            score = partial(rules[task.metric], language=language)
-        else:
-            score = {"f1": scorers.squad_f1, "em": scorers.squad_em}[task.metric]
-        golds = map(json.loads, predictions["gold"])
-        values = [score(g, p) for g, p in zip(golds, predictions["pred"], strict=True)]
-        return terms_table(predictions["example_id"], values)
+        score = {"f1": scorers.answer_f1, "em": scorers.answer_em}[task.metric]
+        pairs = zip(map(json.loads, predictions["gold"]), predictions["pred"], strict=True)
+        values = [score(gold, pred, _rule(task, language)) for gold, pred in pairs]
+        return base.terms_table(predictions["example_id"], values)
 
     def is_solved(self, score: float) -> bool:
-        """Any overlap with the answer.
-
-        An answer without any word of the gold ones is the usual success of an attack on question
-        answering (Tan and Joty 2021).
-        """
+        """Any overlap with the answer: attacks on it succeed without (Tan and Joty 2021)."""
         return score > 0
 
-    def loss_weights(self, examples: Examples) -> list[float]:
-        """The mean over the windows that hold the answer, or over all if none does."""
-        with_answer = {example.example for example in examples if any(example.target)}
-        counted = [any(e.target) or e.example not in with_answer for e in examples]
-        windows = Counter(e.example for e, one in zip(examples, counted, strict=True) if one)
-        return [one / windows[e.example] for e, one in zip(examples, counted, strict=True)]
+
+def _rule(task: Task, language: str) -> str:
+    """The language whose rule scores the answers: MLQA has one for each, other tasks SQuAD's."""
+    return language if task.name.startswith("mlqa") else ""
 
 
-def _is_mlqa(task: Task) -> bool:
-    """MLQA has rules of its own for every language (see ``scorers.mlqa_normalise``)."""
-    return task.name.startswith("mlqa")
-
-
-def shortened(questions: Sequence[str], tokenizer: Any, limit: int = QUESTION_TOKENS) -> list[str]:
-    """The questions, cut to ``QUESTION_TOKENS`` tokens, or fewer if the windows are small."""
-    limit = min(limit, QUESTION_TOKENS)
+def shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:
+    """The questions, cut to ``limit`` tokens."""
     long = [q for q in questions if len(q) >= limit]  # no token is shorter than a character
     if not long:
         return list(questions)
     encoding = tokenizer(long, add_special_tokens=False, return_offsets_mapping=True)
-    ends = {}
-    for question, offsets in zip(long, encoding["offset_mapping"], strict=True):
-        if len(offsets) > limit:
-            ends[question] = offsets[limit - 1][1]
+    ends = {
+        question: offsets[limit - 1][1]
+        for question, offsets in zip(long, encoding["offset_mapping"], strict=True)
+        if len(offsets) > limit
+    }
     return [question[: ends.get(question)] for question in questions]
 
 

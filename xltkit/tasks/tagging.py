@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from torch import Tensor
 
 from xltkit.tasks import scorers
@@ -38,9 +36,6 @@ class Tagging(TaskType):
     is_attackable = True
     has_one_answer = False
 
-    def gold_values(self, rows: Dataset) -> Sequence[Any]:
-        return list(chain.from_iterable(rows["tags"][:]))
-
     def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
         """Over all words, so that every sentence keeps its length."""
         ends = np.cumsum([len(tags) for tags in values])[:-1]
@@ -49,27 +44,26 @@ class Tagging(TaskType):
     def head(self, task: Task) -> Head:
         return Head("token", len(task.labels))
 
-    def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
         """A sentence that is too long becomes several examples, cut between words."""
-        start, end = special_ids(tokenizer)
-        examples: list[EncodedExample] = []
+        start, end = tokenizer("")["input_ids"]  # one special token on either side
+        examples: Examples = []
 
         def add(row: int, ids: list[int], targets: list[int]) -> None:
             sequence = np.array([start, *ids, end], dtype=np.int32)
             target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
-            is_start = target != IGNORED
-            ends_word = np.append(is_start[1:], False)
-            ends_word[-2] = True  # before the closing token
-            whole = np.where(is_start & ends_word, 1, -1)
-            examples.append(EncodedExample(row, (sequence,), (), target, words=(whole,)))
+            marks = (_whole_words(target),) if words else ()
+            examples.append(EncodedExample(row, (sequence,), (), target, words=marks))
 
         cache: dict[str, list[int]] = {}
         table = rows[:]
-        for row, (words, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
+        for row, (tokens, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
             ids: list[int] = []
             targets: list[int] = []
-            for word, tag in zip(words, tags, strict=True):
-                pieces = word_pieces(word, tokenizer, cache)[: max_length - 2]
+            for word, tag in zip(tokens, tags, strict=True):
+                pieces = _word_pieces(word, tokenizer, cache)[: max_length - 2]
                 if len(ids) + len(pieces) > max_length - 2:
                     add(row, ids, targets)
                     ids, targets = [], []
@@ -92,6 +86,10 @@ class Tagging(TaskType):
             for row, example in zip(tags, examples, strict=True)
         ]
 
+    def vote(self, outputs: Sequence[Any]) -> Any:
+        """The tag that most outputs say of each word; of equals the first in order."""
+        return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
+
     def predictions(
         self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
     ) -> pd.DataFrame:
@@ -104,8 +102,9 @@ class Tagging(TaskType):
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, pred, strict=True)
         ]
-        golds, preds = ([" ".join(tags) for tags in lists] for lists in (gold, pred))
-        return predictions_table(rows["id"][:], golds, preds, score)
+        return predictions_table(
+            rows["id"][:], list(map(" ".join, gold)), list(map(" ".join, pred)), score
+        )
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
@@ -129,15 +128,15 @@ class Tagging(TaskType):
         return terms_table(items, 200.0 * right, golds + preds)
 
 
-def special_ids(tokenizer: Any) -> tuple[int, int]:
-    """The ids that a tokenizer puts at the start and the end of a sequence."""
-    ids = tokenizer("")["input_ids"]
-    if len(ids) != 2:
-        raise ValueError(f"The tokenizer puts {len(ids)} special tokens round a text, not 2.")
-    return ids[0], ids[1]
+def _whole_words(target: np.ndarray) -> np.ndarray:
+    """1 for the tokens that are whole words, else -1."""
+    is_start = target != IGNORED
+    ends_word = np.append(is_start[1:], False)
+    ends_word[-2] = True  # before the closing token
+    return np.where(is_start & ends_word, 1, -1)
 
 
-def word_pieces(word: str, tokenizer: Any, cache: dict[str, list[int]]) -> list[int]:
+def _word_pieces(word: str, tokenizer: Any, cache: dict[str, list[int]]) -> list[int]:
     """The pieces of a word; a word that the tokenizer drops (a stray control character) is unk."""
     if word not in cache:
         pieces = tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]

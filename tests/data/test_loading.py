@@ -15,7 +15,6 @@ from xltkit.data import languages, readers
 from xltkit.data.loading import MissingData, Source
 from xltkit.tasks import TYPES, available, get, load
 from xltkit.tasks.base import Task
-from xltkit.tasks.suites import hub
 
 
 @pytest.fixture
@@ -164,7 +163,7 @@ def test_fingerprint_of_a_mirror_file_follows_its_bytes(mirror, put, pairs):
 
 def test_fingerprint_of_the_hub_and_of_a_reader_with_a_version(monkeypatch):
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    assert get("xquad").test.fingerprint("ro") == f"hub@{hub.REVISIONS['google/xquad']}"
+    assert get("xquad").test.fingerprint("ro") == f"hub@{get('xquad').test.revision}"
     with pytest.raises(MissingData, match="HF_HUB_OFFLINE is set"):
         get("udpos").test.fingerprint("af")  # not pinned, and nobody to ask
 
@@ -180,8 +179,8 @@ def test_fingerprint_of_the_hub_and_of_a_reader_with_a_version(monkeypatch):
 
 def test_xcopa_fingerprint_holds_english_copa_too(monkeypatch):
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    xcopa, copa = (hub.REVISIONS[h] for h in ("cambridgeltl/xcopa", "aps/super_glue"))
-    assert get("xcopa").test.fingerprint("sw") == f"hub@{xcopa}+hub@{copa}"
+    xcopa, copa = get("xcopa").test, get("copa").train
+    assert xcopa.fingerprint("sw") == f"hub@{xcopa.revision}+hub@{copa.revision}"
 
 
 def test_what_the_hub_cache_holds_is_used_offline_but_only_in_the_right_version(

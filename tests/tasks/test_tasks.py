@@ -15,11 +15,13 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from xltkit.data import languages, loading, readers
 from xltkit.data.loading import CONVERTED, MissingData, Source
+from xltkit.data.microworld.generate import SIZES
 from xltkit.studies import stages
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import SPLITS, SUITES, TASKS, TYPES, TrainingSet, check, get, load, register
 from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
+from xltkit.tasks.suites.load import read_tasks
 from xltkit.training.phases import Evaluate, Target
 
 REAL = [task for task in TASKS.values() if task.note and task.licence]
@@ -90,6 +92,53 @@ def test_the_sources_of_a_row_are_complete_and_consistent(task):
             assert len(set(source.languages)) == len(source.languages)
             assert all(source.of(code) in source.parts for code in source.languages)
             assert "xx" not in source
+
+
+def test_a_repository_has_one_pin():
+    pins = {}
+    for part in (part for task in REAL for part in parts(task)):
+        for source in (part, *part.joined):
+            pins.setdefault(source.hub, set()).add((source.revision, source.unpinned, source.url))
+    assert {hub: pin for hub, pin in pins.items() if len(pin) > 1} == {}
+
+
+def test_chance_in_the_microworld_is_that_of_its_test_split():
+    assert {get(name).chance for name in ("retrieval", "captions")} == {100 / SIZES["test"]}
+    assert get("linking").chance == 180 / SIZES["test"]
+
+
+ROW = """
+[one]
+kind = "classification"
+metric = "accuracy"
+chance = "100/3"
+training = {}
+[one.data]
+hub = "org/set"
+splits = "test"
+languages = "de"
+read = "readers.nli"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kind", "type", "unexpected keyword argument 'type'"),
+        ("languages", "language", "no field 'languages'"),
+        ("hub =", "licence = 'MIT'\nhub =", "unexpected keyword argument 'licence'"),
+        ("readers.nli", "readers.nly", "no attribute 'nly'"),
+        ("readers.nli", "reader.nli", "no file of readers 'reader'. Did you mean 'readers'"),
+        ("read =", "holds = 'mnli.train'\nread =", "no split 'mnli.train'"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path, old, new, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(ROW)
+    assert read_tasks([file])["one"].test.configs == {"de": "de"}
+    file.write_text(ROW.replace(old, new))
+    with pytest.raises(ValueError, match=rf"mine\.toml, task 'one': .*{message}"):
+        read_tasks([file])
 
 
 def test_suites_name_tasks():

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from xltkit.data.loading import MissingData
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, Suite, Task, types_with
-from xltkit.tasks.suites import captions, english, microworld, retrieval, xtreme
+from xltkit.tasks.suites.load import read_suites, read_tasks
 
-TASKS: dict[str, Task] = (
-    microworld.TASKS | xtreme.TASKS | retrieval.TASKS | english.TASKS | captions.TASKS
-)
-SUITES: dict[str, Suite] = microworld.SUITES | xtreme.SUITES
+FILES = ("microworld", "xtreme", "retrieval", "english", "captions")
+_HERE = Path(__file__).parent
+TASKS: dict[str, Task] = read_tasks(_HERE / f"{name}.toml" for name in FILES)
+SUITES: dict[str, Suite] = read_suites(_HERE / "suites.toml")
 
 
 def get(name: str) -> Task:

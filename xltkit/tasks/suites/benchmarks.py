@@ -28,38 +28,22 @@ class Benchmark:
     is_own_average: bool = False
 
 
-# A task's score is the mean of these metrics, each a mean over languages (evaluate.py:286-298).
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "xnli": ("accuracy",),
-    "paws-x": ("accuracy",),
-    "xcopa": ("accuracy",),
-    "udpos": ("f1",),
-    "panx": ("f1",),
-    "xquad": ("em", "f1"),
-    "mlqa": ("em", "f1"),
-    "tydiqa": ("em", "f1"),
-    "bucc": ("f1",),
-    "tatoeba": ("accuracy",),
-    "lareqa": ("map@20",),
-    "mewsli-x": ("mrr@20",),
+def _split(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(words.split()) for name, words in table.items()}
+
+
+_TABLES = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
+# The score of a task is the mean of these metrics, each a mean over languages.
+METRICS: Mapping[str, tuple[str, ...]] = _split(_TABLES.pop("metrics"))
+BENCHMARKS = {
+    name: Benchmark(
+        name=name,
+        tasks=_split(table["languages"]),
+        groups=_split(table["groups"]),
+        is_own_average=table.get("is_own_average", False),
+    )
+    for name, table in _TABLES.items()
 }
-
-
-def _read(file: Path) -> dict[str, Benchmark]:
-    benchmarks = {}
-    for name, tables in tomllib.loads(file.read_text(encoding="utf-8")).items():
-        benchmarks[name] = Benchmark(
-            name=name,
-            tasks={task: tuple(codes.split()) for task, codes in tables["languages"].items()},
-            groups={group: tuple(tasks.split()) for group, tasks in tables["groups"].items()},
-            # The official script prints no average of XTREME-R: it asks for a score of LAReQA, and
-            # reads none.
-            is_own_average=name == "xtreme-r",
-        )
-    return benchmarks
-
-
-BENCHMARKS = _read(Path(__file__).with_name("benchmarks.toml"))
 
 
 def benchmark(name: str) -> Benchmark:

@@ -1,6 +1,5 @@
 """The search scorers: published vectors, hand-computed cases, properties, errors."""
 
-import json
 import os
 import random
 
@@ -164,7 +163,7 @@ def test_sentences_that_repeat_are_left_out():
 )
 def test_best_threshold(scores, gold, expected):
     scores = {(name, name): score for name, score in scores}
-    threshold = scorers.best_threshold(scores, [(name, name) for name in gold])
+    threshold = scorers.best_threshold(scores, {(name, name) for name in gold})
     assert threshold == expected
 
 
@@ -173,9 +172,10 @@ def test_the_best_threshold_gives_the_best_f1_there_is():
     for _ in range(200):
         scores = {(i, i): generator.random() for i in range(generator.randint(1, 12))}
         gold = {(i, i) for i in generator.sample(range(15), generator.randint(1, 9))}
-        best = scorers.best_threshold(scores, gold)
-        reached = scorers.mining_f1(gold, scorers.mined(scores, best))
-        possible = [scorers.mining_f1(gold, scorers.mined(scores, s)) for s in scores.values()]
+        reached, *possible = (
+            scorers.mining_f1(gold, {pair for pair, score in scores.items() if score >= least})
+            for least in (scorers.best_threshold(scores, gold), *scores.values())
+        )
         assert reached["f1"] == max(p["f1"] for p in possible)
 
 
@@ -190,10 +190,9 @@ def test_the_best_threshold_gives_the_best_f1_there_is():
     ],
 )
 def test_mining_f1(gold, pred, f1, precision, recall):
-    scores = scorers.mining_f1([tuple(p) for p in gold], [tuple(p) for p in pred])
+    scores = scorers.mining_f1(set(map(tuple, gold)), set(map(tuple, pred)))
     expected = {"f1": f1, "precision": precision, "recall": recall}
     assert scores == pytest.approx(expected, abs=1e-9)
-    assert json.loads(json.dumps(scores)) == scores
 
 
 # LAReQA and Mewsli-X
@@ -251,8 +250,6 @@ ERRORS = [
     (scorers.nearest, (PAIR, np.zeros((1, 3))), "zero or non-finite vector"),
     (scorers.nearest, (np.full((1, 3), np.nan), PAIR), "zero or non-finite vector"),
     (scorers.margin_pairs, (PAIR, np.zeros((4, 3))), "zero or non-finite vector"),
-    (scorers.mining_f1, ([], []), "got 0 gold pairs; expected at least 1"),
-    (scorers.best_threshold, ({}, []), "got 0 gold pairs; expected at least 1"),
     (scorers.TopK(2).add, (np.array([[1.0], [np.nan]]),), "scores that are not a number"),
 ]
 
@@ -311,7 +308,8 @@ def test_the_threshold_equals_the_official_one(official):
     for _ in range(1000):
         count = generator.randint(1, 25)
         scores = {(f"x{i}", f"y{i}"): generator.randint(1, 9) / 7 for i in range(count)}
-        gold = generator.sample([(f"x{i}", f"y{i}") for i in range(35)], generator.randint(1, 20))
+        pairs = [(f"x{i}", f"y{i}") for i in range(35)]
+        gold = set(generator.sample(pairs, generator.randint(1, 20)))
         try:
             expected = theirs(scores, {"\t".join(pair) for pair in gold})
         except IndexError:  # the best is the last

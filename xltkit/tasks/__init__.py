@@ -15,25 +15,7 @@ from xltkit.tasks.rows import (
 )
 from xltkit.tasks.suites import SUITES, TASKS, get, register, suite, table_of_tasks
 
-__all__ = [
-    "SPLITS",
-    "SUITES",
-    "TASKS",
-    "TYPES",
-    "Source",
-    "Suite",
-    "Task",
-    "TaskType",
-    "TrainingArguments",
-    "TrainingSet",
-    "available",
-    "available_sets",
-    "count",
-    "get",
-    "load",
-    "parse_substitutes",
-    "register",
-    "suite",
-    "table_of_tasks",
-    "training_rows",
-]
+__all__ = ["SPLITS", "SUITES", "TASKS", "TYPES"]
+__all__ += ["Source", "Suite", "Task", "TaskType", "TrainingArguments", "TrainingSet"]
+__all__ += ["available", "available_sets", "count", "get", "load", "parse_substitutes"]
+__all__ += ["register", "suite", "table_of_tasks", "training_rows"]

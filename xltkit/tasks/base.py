@@ -134,14 +134,14 @@ class Head(NamedTuple):
     image_layer: bool = False
 
 
+@dataclass
 class Columns:
     """Rows in memory that are read like a ``Dataset``: ``rows[:]`` and ``rows["label"][:]``.
 
     To make a ``Dataset`` of a few rows takes longer than a small encoder takes to read them.
     """
 
-    def __init__(self, columns: Mapping[str, list[Any]]):
-        self.columns = dict(columns)
+    columns: Mapping[str, list[Any]]
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Columns:
@@ -168,24 +168,16 @@ Tables = Iterator[tuple[str, str, pd.DataFrame]]
 
 @dataclass(frozen=True)
 class Forward:
-    """The forward pass that a task type predicts with: rows in, outputs of the model out.
-
-    Attributes:
-        encode: rows as encoded examples.
-        run: what ``TaskType.outputs`` keeps of each example; of hidden layers an array (layers,
-            poolings, width) of pooled states.
-        layer: the hidden layer to score.
-        layers: the hidden layers that ``run`` returns.
-        extra: the rows of ``TaskType.extra_split``, by language.
-        images: for rows with pictures, the vectors of the pictures (pictures, width), of length 1,
-            and a number for each picture, the same for equal pictures.
-    """
+    """The forward pass that a task type predicts with: rows in, outputs of the model out."""
 
     encode: Callable[[Rows], Examples]
+    # What ``TaskType.outputs`` keeps of each example; of hidden layers an array (layers, poolings,
+    # width) of pooled states.
     run: Callable[[Examples], list[Any]]
-    layer: int = 0
-    layers: tuple[int, ...] = ()
-    extra: Mapping[str, Dataset] = field(default_factory=dict)
+    layer: int = 0  # the hidden layer to score
+    layers: tuple[int, ...] = ()  # the hidden layers that ``run`` returns
+    extra: Mapping[str, Dataset] = field(default_factory=dict)  # rows of ``TaskType.extra_split``
+    # Vectors of length 1 of the pictures of some rows, and numbers that are equal for equal ones.
     images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None
 
     def __call__(self, rows: Mapping[str, Rows]) -> Iterator[tuple[str, Rows, Examples, list[Any]]]:
@@ -266,11 +258,7 @@ class TaskType:
         )
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
-        """The same rows with labels, queries or translations permuted at random.
-
-        Raises:
-            ValueError: if the rows have none.
-        """
+        """The rows with labels, queries or translations permuted; ValueError if they have none."""
         column = self.shuffled
         if not column:
             return rows
@@ -278,12 +266,14 @@ class TaskType:
             raise ValueError(
                 f"{task.name} has no {column} to shuffle; shuffle a task with labels or pairs."
             )
-        values = self.permuted(rows[column][:], random)
+        values = rows[column][:]
+        if isinstance(values[0], list):  # over all words, so that every sentence keeps its length
+            ends = np.cumsum([len(tags) for tags in values])[:-1]
+            parts = np.split(random.permutation(np.concatenate(values)), ends)
+            values = [list(part) for part in parts]
+        else:
+            values = [values[i] for i in random.permutation(len(values))]
         return rows.remove_columns(column).add_column(column, values).cast(rows.features)
-
-    def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
-        """The values of the shuffled column in random order."""
-        return [values[i] for i in random.permutation(len(values))]
 
     # Training
 
@@ -330,16 +320,15 @@ class TaskType:
         return logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row of a batch (rows): the sum over its units."""
+        """The loss of each row of a batch (rows): the sum over its units.
+
+        The loop divides by the targets of the whole step.
+        """
         scores, targets = self.units(logits, labels)
         losses = torch.nn.functional.cross_entropy(
             scores, targets, ignore_index=IGNORED, reduction="none"
         )
         return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The summed (not averaged) loss: the loop divides by the targets of the whole step."""
-        return self.losses(logits, labels).sum()
 
     def loss_weights(self, examples: Examples) -> list[float]:
         """What the loss of each example counts for in that of its row."""
@@ -376,10 +365,8 @@ class TaskType:
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """What each item adds to the task's own metric, so that items can be resampled.
 
-        Returns:
-            ``item``, ``part``, ``numerator`` and ``denominator``: the metric is the sum of the one
-            over the sum of the other, and the mean of these ratios if there are several parts.
-            Here: the mean of the scores of the items.
+        A table of ``item``, ``part``, ``numerator`` and ``denominator``: the metric is the sum of
+        the one over the sum of the other, and the mean of these ratios if there are several parts.
         """
         return terms_table(predictions["example_id"], 100.0 * predictions["score"])
 
@@ -451,13 +438,11 @@ def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedE
 
 
 def predictions_table(
-    ids: Strings, gold: Strings, pred: Strings, score: Floats, log_probs: Any = None
+    ids: Strings, gold: Strings, pred: Strings, score: Floats, **more: Any
 ) -> pd.DataFrame:
-    """Predictions as the table that every task type returns."""
-    table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
-    if log_probs is None:
-        return table
-    return table.assign(log_probs=pd.Series(list(log_probs), dtype=object))
+    """Predictions as the table that every task type returns, with more columns if it has more."""
+    columns = {"example_id": ids, "gold": gold, "pred": pred, "score": score}
+    return pd.DataFrame(columns | more)
 
 
 def terms_table(
@@ -478,9 +463,7 @@ def terms_table(
 def score_table(task: Task, tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What ``TaskType.predict`` yields as one table of predictions and one of scores.
 
-    Returns:
-        predictions (language, example_id, gold, pred, score, and what the task type adds) and
-        scores (language, metric, value, n).
+    The columns of scores are ``language``, ``metric``, ``value`` (0 to 100) and ``n`` (items).
     """
     predictions, scores = [], []
     for language, suffix, table in tables:

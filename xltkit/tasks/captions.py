@@ -91,17 +91,13 @@ class Captions(base.TaskType):
 def ranks_table(
     ids: Sequence[str], pictures: np.ndarray, scores: np.ndarray, numbers: np.ndarray
 ) -> pd.DataFrame:
-    """What every caption and every picture finds, as a table of predictions.
+    """What every caption and every picture finds, and the ``rank`` of the first right one, from 1.
 
     Args:
         ids: of the pictures.
         pictures: the place of the picture of each caption.
         scores: cosines (captions, pictures).
         numbers: a number for each picture, the same for pictures that nobody can tell apart.
-
-    Returns:
-        ``predictions_table`` with ``direction`` and ``rank``: the place of the first right one,
-        from 1.
     """
     ids = np.array(ids)
     gold = ids[pictures]
@@ -115,8 +111,8 @@ def ranks_table(
         (WAYS[1], ids, ids, gold, scores.T, right.T),
     ):
         rank, best = _ranked(way_scores, way_right)
-        table = base.predictions_table(names, golds, preds[best], rank == 1)
-        tables.append(table.assign(direction=way, rank=rank))
+        more = {"direction": way, "rank": rank}
+        tables.append(base.predictions_table(names, golds, preds[best], rank == 1, **more))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -56,7 +56,7 @@ class Classification(base.TaskType):
         gold = [self.label_name(task, label) for label in rows["label"][:]]
         pred = [self.label_name(task, int(log_probs.argmax())) for log_probs in outputs]
         score = [g == p for g, p in zip(gold, pred, strict=True)]
-        return base.predictions_table(rows["id"][:], gold, pred, score, outputs)
+        return base.predictions_table(rows["id"][:], gold, pred, score, log_probs=list(outputs))
 
     def label_name(self, task: Task, label: int) -> str:
         """A label as it is written in the table of predictions."""

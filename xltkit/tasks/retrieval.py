@@ -102,8 +102,9 @@ class Mining(base.TaskType):
             margins = candidate_pairs(validation, forward.vectors(validation))
             threshold = scorers.best_threshold(margins, gold_pairs(validation))
             margins = candidate_pairs(part, forward.vectors(part))
+            mined = {pair for pair, margin in margins.items() if margin >= threshold}
             partners: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-            for side, pairs in enumerate((gold_pairs(part), scorers.mined(margins, threshold))):
+            for side, pairs in enumerate((gold_pairs(part), mined)):
                 for foreign, english in sorted(pairs):
                     partners[foreign][side].append(english)
             table = [
@@ -160,9 +161,12 @@ def candidate_pairs(rows: Dataset, vectors: np.ndarray) -> dict[Pair, float]:
 
 
 def gold_pairs(rows: Dataset) -> set[Pair]:
-    """The pairs of ids (foreign, English) that are translations."""
+    """The pairs of ids (foreign, English) that are translations; ValueError if there are none."""
     partners = zip(rows["id"][:], rows["pairs"][:], strict=True)
-    return {(foreign, english) for foreign, others in partners for english in others}
+    pairs = {(foreign, english) for foreign, others in partners for english in others}
+    if not pairs:
+        raise ValueError("No sentence has a translation: mining cannot be scored, gold is hidden.")
+    return pairs
 
 
 class Ranking(base.TaskType):

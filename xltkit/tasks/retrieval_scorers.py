@@ -7,7 +7,7 @@ rules are those of google-research/xtreme at commit 838c13b; the docstrings name
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -159,15 +159,13 @@ def _best_by_margin(
     return tuple(np.take_along_axis(a, best, 1)[:, 0] for a in (indices, margins))
 
 
-def best_threshold(scores: Mapping[Pair, float], gold: Collection[Pair]) -> float:
-    """The score from which on the pairs give the highest F1: found on dev, used on test.
+def best_threshold(scores: Mapping[Pair, float], gold: Set[Pair]) -> float:
+    """The score from which on (``>=``) the pairs give the highest F1: found on dev, used on test.
 
     Going down from the highest score, midway between the pair that gives the (first) best F1 and
-    the next one (XTREME third_party/utils_retrieve.py:232-249, ``bucc_optimize``); 0 if no pair
-    is gold. If the best pair is the last, where the script stops with an ``IndexError``, its own
-    score: ``mined`` takes what is equal.
+    the next one (XTREME third_party/utils_retrieve.py:232-263, ``bucc_optimize``); 0 if no pair
+    is gold. If the best pair is the last, where the script stops with an ``IndexError``, its own.
     """
-    gold = _gold_pairs(gold)
     items = sorted(scores.items(), key=lambda item: -item[1])
     threshold = best = 0.0
     correct = 0
@@ -184,30 +182,17 @@ def best_threshold(scores: Mapping[Pair, float], gold: Collection[Pair]) -> floa
     return threshold
 
 
-def mined(scores: Mapping[Pair, float], threshold: float) -> set[Pair]:
-    """The pairs that score ``threshold`` or more (XTREME utils_retrieve.py:252-263)."""
-    return {pair for pair, score in scores.items() if score >= threshold}
-
-
-def mining_f1(gold: Collection[Pair], pred: Collection[Pair]) -> dict[str, float]:
+def mining_f1(gold: Set[Pair], pred: Set[Pair]) -> dict[str, float]:
     """``f1``, ``precision`` and ``recall`` of BUCC, 0 to 100, over sets of pairs.
 
     All three are 0 when nothing is found (XTREME evaluate.py:87-98).
     """
-    gold = _gold_pairs(gold)
-    pred = set(pred)
     correct = len(gold & pred)
     return {
         "f1": 200.0 * correct / (len(gold) + len(pred)),
         "precision": 100.0 * correct / len(pred) if pred else 0.0,
         "recall": 100.0 * correct / len(gold),
     }
-
-
-def _gold_pairs(gold: Collection[Pair]) -> set[Pair]:
-    if not gold:
-        raise ValueError("got 0 gold pairs; expected at least 1: nothing can be scored without")
-    return set(gold)
 
 
 # LAReQA and Mewsli-X: ranking

@@ -10,22 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xltkit.tasks import scorers
-from xltkit.tasks.base import (
-    IGNORED,
-    EncodedExample,
-    Examples,
-    Head,
-    Rows,
-    Task,
-    TaskType,
-    pad,
-    predictions_table,
-    terms_table,
-)
+from xltkit.tasks import base, scorers
+from xltkit.tasks.base import IGNORED, Examples, Head, Rows, Task
 
 
-class Tagging(TaskType):
+class Tagging(base.TaskType):
     """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
 
     name = "tagging"
@@ -35,11 +24,6 @@ class Tagging(TaskType):
     shuffled = "tags"
     is_attackable = True
     has_one_answer = False
-
-    def permuted(self, values: Sequence[Any], random: np.random.Generator) -> list[Any]:
-        """Over all words, so that every sentence keeps its length."""
-        ends = np.cumsum([len(tags) for tags in values])[:-1]
-        return [list(t) for t in np.split(random.permutation(np.concatenate(values)), ends)]
 
     def head(self, task: Task) -> Head:
         return Head("token", len(task.labels))
@@ -55,7 +39,7 @@ class Tagging(TaskType):
             sequence = np.array([start, *ids, end], dtype=np.int32)
             target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
             marks = (_whole_words(target),) if words else ()
-            examples.append(EncodedExample(row, (sequence,), (), target, words=marks))
+            examples.append(base.EncodedExample(row, (sequence,), (), target, words=marks))
 
         cache: dict[str, list[int]] = {}
         table = rows[:]
@@ -73,7 +57,7 @@ class Tagging(TaskType):
         return examples
 
     def labels(self, examples: Examples, width: int) -> Tensor:
-        targets = pad([example.target for example in examples], IGNORED, multiple=1)
+        targets = base.pad([example.target for example in examples], IGNORED, multiple=1)
         labels = np.full((len(examples), width), IGNORED)
         labels[:, : targets.shape[1]] = targets
         return torch.from_numpy(labels)
@@ -102,7 +86,7 @@ class Tagging(TaskType):
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, pred, strict=True)
         ]
-        return predictions_table(
+        return base.predictions_table(
             rows["id"][:], list(map(" ".join, gold)), list(map(" ".join, pred)), score
         )
 
@@ -122,10 +106,10 @@ class Tagging(TaskType):
         items = predictions["example_id"]
         if task.metric == "accuracy":
             sizes = gold.str.split().str.len()
-            return terms_table(items, 100.0 * predictions["score"] * sizes, sizes)
+            return base.terms_table(items, 100.0 * predictions["score"] * sizes, sizes)
         counts = [scorers.chunk_counts(g, p) for g, p in zip(gold, pred, strict=True)]
         right, golds, preds = np.array(counts).T
-        return terms_table(items, 200.0 * right, golds + preds)
+        return base.terms_table(items, 200.0 * right, golds + preds)
 
 
 def _whole_words(target: np.ndarray) -> np.ndarray:

@@ -134,8 +134,8 @@ class Supervised:
         """The summed loss of a batch as it is, without robust training."""
         task = self.training_sets[batch.training_set].task
         if not task.type.masks_tokens:
-            return task.type.loss(model(task.name, **batch.inputs), batch.labels)
+            return task.type.losses(model(task.name, **batch.inputs), batch.labels).sum()
         # The language model scores the masked tokens only.
         is_masked = batch.labels != IGNORED
         scores = model(task.name, select=is_masked, **batch.inputs)
-        return task.type.loss(scores, batch.labels[is_masked])
+        return task.type.losses(scores, batch.labels[is_masked]).sum()

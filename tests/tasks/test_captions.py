@@ -13,7 +13,7 @@ from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet, get, load
 from xltkit.tasks.base import TYPES
-from xltkit.tasks.captions import check_paraphrases, ranks_table
+from xltkit.tasks.captions import WAYS, check_paraphrases, ranks_table
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
@@ -23,7 +23,6 @@ from xltkit.training.phases_images import ImageText
 from xltkit.training.supervised import EncodedTrainingSet
 
 CAPTIONS = get("captions")
-WAYS = ("text to image", "image to text")
 
 
 @pytest.fixture
@@ -68,9 +67,8 @@ def test_recalls_of_both_ways_are_what_one_counts_by_hand():
 def test_a_picture_finds_any_of_its_captions_and_each_caption_the_picture():
     scores = [[0.1, 0.9], [0.8, 0.0], [0.7, 0.6]]  # the first two are of the first picture
     _, table = scored(scores, owners=[0, 0, 1])
-    assert ranks(table, WAYS[0]) == [2, 1, 2]
-    # the second picture's only caption scores less than one of the first's
-    assert ranks(table, WAYS[1]) == [1, 2]
+    # The second picture's only caption scores less than one of the first's.
+    assert [ranks(table, way) for way in WAYS] == [[2, 1, 2], [1, 2]]
     assert table["example_id"].tolist() == ["p0/0", "p0/1", "p1/0", "p0", "p1"]
     assert table["gold"].tolist() == ["p0", "p0", "p1", "p0", "p1"]
     assert table["pred"].tolist() == ["p1", "p0", "p0", "p0", "p0"]
@@ -95,31 +93,22 @@ def test_captions_dealt_to_other_pictures_are_at_chance():
     random = np.random.default_rng(0)
     vectors = random.normal(size=(500, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = {}
-    for name, order in {"own": np.arange(500), "other": random.permutation(500)}.items():
-        found[name], _ = scored(vectors[order] @ vectors.T)
-    assert found["own"]["r@1"] == 100
+    own, _ = scored(vectors @ vectors.T)
+    other, _ = scored(vectors[random.permutation(500)] @ vectors.T)
+    assert own["r@1"] == 100
     # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so
-    assert found["other"]["r@1"] <= 1 and 0.5 <= found["other"]["r@10"] <= 4.5
+    assert other["r@1"] <= 1 and 0.5 <= other["r@10"] <= 4.5
 
 
-def test_a_feature_is_a_caption_and_knows_its_picture(tokenizer):
-    rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x y", "z"], ["x"]]})
-    features = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
-    assert [(f.example, f.target) for f in features] == [(0, 0), (0, 0), (1, 1)]
-    assert [list(f.sequences[0]) for f in features] == tokenizer(["x y", "z", "x"])["input_ids"]
-
-
-def test_a_paraphrase_is_the_next_caption_of_the_picture(tokenizer):
-    rows = Dataset.from_dict({"id": ["a", "b"], "texts": [["x", "y", "z"], ["v", "w"]]})
-    features = TYPES["paraphrases"].encode(rows, tokenizer, 96, training=True)
-    both = [tuple(tokenizer.decode(s, skip_special_tokens=True) for s in f.sequences)
-            for f in features]  # fmt: skip
-    pairs = [("x", "y"), ("y", "z"), ("z", "x"), ("v", "w"), ("w", "v")]
-    decoded = {t: tokenizer.decode(tokenizer(t)["input_ids"], skip_special_tokens=True)
-               for t in "xyzvw"}  # fmt: skip
-    assert both == [(decoded[a], decoded[b]) for a, b in pairs]
-    assert [f.target for f in features] == [0, 0, 0, 1, 1]
+def test_an_example_is_a_caption_or_two_and_knows_its_picture(tokenizer):
+    texts = [["x", "y", "z"], ["v", "w"]]
+    rows = Dataset.from_dict({"id": ["a", "b"], "texts": texts})
+    pairs = ["x y", "y z", "z x", "v w", "w v"]  # a caption with the next one of its picture
+    for kind, expected in (("captions", "xyzvw"), ("paraphrases", map(str.split, pairs))):
+        examples = TYPES[kind].encode(rows, tokenizer, 96, training=True)
+        assert [(e.example, e.target) for e in examples] == [(i, i) for i in (0, 0, 0, 1, 1)]
+        read = [[list(ids) for ids in example.sequences] for example in examples]
+        assert read == [tokenizer(list(texts))["input_ids"] for texts in expected]
     alone = Dataset.from_dict({"id": ["a", "b", "c"], "texts": [["x", "y"], ["z"], ["w"]]})
     with pytest.raises(ValueError, match=r"2 of 3 pictures of captions have one caption only"):
         check_paraphrases(alone, "captions")
@@ -140,23 +129,23 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
     (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
     (encoded,) = stage.phase.encoded(stage.encoder)
     texts = as_text(training_rows(training_set))["text"][:]
-    assert [list(f.sequences[0]) for f in encoded.examples] == tokenizer(texts)["input_ids"]
+    assert [list(e.sequences[0]) for e in encoded.examples] == tokenizer(texts)["input_ids"]
     folder = make(stage, store)
     assert (folder / "model.safetensors").is_file() and not (folder / "tower").exists()
     assert not (store.folder / "vectors").exists()
 
 
 def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenizer, tmp_path):
-    made = []
+    inputs = []
     for shuffled in (False, True):
         training_set = TrainingSet("captions", "en", 40, shuffled)
         rows, phase = training_rows(training_set), ImageText(training_set, tower="pixels")
-        features = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
-        plan = Plan([[len(f) for f in features]], [1.0], 4, 80, 0)
-        about = ([EncodedTrainingSet(CAPTIONS, features)], plan, tokenizer, 0)
+        examples = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
+        plan = Plan([[len(e) for e in examples]], [1.0], 4, 80, 0)
+        about = ([EncodedTrainingSet(CAPTIONS, examples)], plan, tokenizer, 0)
         (batch,) = Contrast(*about, phase=phase, store=tmp_path).batches(0, 1)
-        made.append(batch.inputs)
-    plain, dealt = made
+        inputs.append(batch.inputs)
+    plain, dealt = inputs
     assert torch.equal(plain["input_ids"], dealt["input_ids"])
     moved = (plain["numbers"] != dealt["numbers"]).float().mean()
     assert moved > 0.8 and sorted(plain["numbers"]) == sorted(dealt["numbers"])
@@ -171,14 +160,14 @@ def test_what_trains_a_task_says_how_pictures_are_trained_on(tiny, phase):
         training_stages(Recipe(tiny, (phase,)), 0)
 
 
-@pytest.mark.parametrize(
-    ("phases", "named"),
-    [
-        ((), "no phase"),
-        ((Intermediate(["pos"], steps=2),), "Intermediate"),
-        ((ImageText(["captions"], against="paraphrase"),), "ImageText"),
-    ],
-)
+UNFIT = {
+    "no phase": (),
+    "Intermediate": (Intermediate(["pos"], steps=2),),
+    "ImageText": (ImageText(["captions"], against="paraphrase"),),
+}
+
+
+@pytest.mark.parametrize(("named", "phases"), UNFIT.items())
 def test_captions_are_no_target_of_what_finds_no_pictures(tiny, phases, named):
     with pytest.raises(ValueError, match=f"ImageText or Distil. This one ends with {named}"):
         study({"arm": Recipe(tiny, phases)}, ["captions"], [0], languages=["en"])

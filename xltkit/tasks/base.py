@@ -84,15 +84,13 @@ class ImageTextSuite:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named set of tasks.
-
-    ``targets`` maps the short names that notebooks use to tasks (``qa`` is XQuAD and TyDiQA in
-    XTREME-R). ``order_pairs`` holds the pairs (high resource, low resource) of the order question,
-    by axis: ``size`` of the data set or resource level of the ``language`` of its labels.
-    """
+    """A named set of tasks."""
 
     name: str
+    # Tasks by the short names that notebooks use: qa is XQuAD and TyDiQA in XTREME-R.
     targets: Mapping[str, tuple[str, ...]]
+    # Pairs (high resource, low resource) of the order question, by axis: ``size`` of the data set
+    # or resource level of the ``language`` of its labels.
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     encoder: str
     intermediate_tasks: tuple[str, ...] = ()  # of the STILTs grid
@@ -136,10 +134,7 @@ class Head(NamedTuple):
 
 @dataclass
 class Columns:
-    """Rows in memory that are read like a ``Dataset``: ``rows[:]`` and ``rows["label"][:]``.
-
-    To make a ``Dataset`` of a few rows takes longer than a small encoder takes to read them.
-    """
+    """Rows in memory, read like a ``Dataset``, which takes longer to make than a model to read."""
 
     columns: Mapping[str, list[Any]]
 
@@ -250,11 +245,10 @@ class TaskType:
         if len(values) > 1 and -1 not in values:
             return
         remedy = "score split='validation' or " if split == "test" and task.validation else ""
-        owners = task.citation or "see its dataset card"
         raise ValueError(
             f"The {split} split of {task.name} cannot be scored: its gold labels are "
             f"{values or '{}'} in {len(rows)} rows. This is a copy with hidden labels; {remedy}"
-            f"take the file of the owners of the data set ({owners})."
+            f"take the file of the owners of the data set ({task.citation or 'see its card'})."
         )
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
@@ -349,9 +343,7 @@ class TaskType:
         for language, part, examples, outputs in forward(rows):
             yield language, "", self.predictions(task, part, examples, outputs)
 
-    def predictions(
-        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
-    ) -> pd.DataFrame:
+    def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
         Where every label has a score, ``log_probs`` too (float32 arrays).
@@ -371,7 +363,7 @@ class TaskType:
         return terms_table(predictions["example_id"], 100.0 * predictions["score"])
 
     def item_count(self, predictions: pd.DataFrame) -> int:
-        """The number of items that a table of predictions is about."""
+        """The number of items in a table of predictions."""
         return len(predictions)
 
     def is_solved(self, score: float) -> bool:
@@ -392,12 +384,9 @@ def types_with(attribute: str) -> list[str]:
 
 
 def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:
-    """Sequences as the rows of a matrix, filled up with ``value``.
-
-    The width is rounded up to a multiple, because every new shape costs memory allocations.
-    """
+    """Sequences as the rows of a matrix, filled up with ``value``."""
     longest = max(map(len, sequences))
-    width = -(-longest // multiple) * multiple
+    width = -(-longest // multiple) * multiple  # every new shape costs memory allocations
     matrix = np.full((len(sequences), width), value, dtype=np.int64)
     for row, sequence in zip(matrix, sequences, strict=True):
         row[: len(sequence)] = sequence

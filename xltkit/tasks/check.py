@@ -22,10 +22,8 @@ def describe(names: Sequence[str] = ()) -> str:
 
 
 def _facts(task: Task, row: pd.Series) -> str:
-    facts = {"task": task.name, **row.drop(["languages", "splits", "data", "revision"])}
-    facts["labels"] = " ".join(task.labels[:20]) or "-"
-    facts["training"] = task.training
-    lines = list(facts.items())
+    lines = [("task", task.name), *row.drop(["languages", "splits", "data", "revision"]).items()]
+    lines += [("labels", " ".join(task.labels[:20]) or "-"), ("training", task.training)]
     for split, part in _parts(task):
         configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
         revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
@@ -39,15 +37,10 @@ def _parts(task: Task) -> list[tuple[str, Source]]:
 
 
 def check(names: Sequence[str] = (), first: bool = False) -> Iterator[tuple[str, str, str, str]]:
-    """Look at the first rows of tasks in all their splits and languages.
+    """Look at the first rows of tasks (none means all real ones) in all splits and languages.
 
-    Args:
-        names: of tasks; none means all that are not generated.
-        first: look at one language of each split and repository only, of those that lie in the
-            mirror if any does.
-
-    Yields:
-        Task, split, language and status: ``ok``, ``missing: ...`` or ``MISMATCH: ...``.
+    ``first`` looks at one language of each split and repository, in the mirror if any is. Yields
+    task, split, language and status: ``ok``, ``missing: ...`` or ``MISMATCH: ...``.
     """
     for task in map(get, names or TASKS):
         for split, part in _parts(task):
@@ -87,11 +80,7 @@ def _status(task: Task, split: str, source: Source, language: str) -> str:
 
 
 def main(names: Sequence[str] = (), first: bool = False) -> int:
-    """Print what ``check`` says, one line for all languages of a split with the same status.
-
-    Returns:
-        The exit code: 1 if anything differs from the table, 0 if it is there or only missing.
-    """
+    """Print what ``check`` says, languages of the same status together; 1 if anything differs."""
     table = pd.DataFrame(check(names, first), columns=["task", "split", "language", "status"])
     for (task, split, status), rows in table.groupby(["task", "split", "status"], sort=False):
         print(f"{task:<18}{split:<12}{' '.join(rows['language'])}: {status}")

@@ -50,9 +50,7 @@ class Classification(base.TaskType):
         share = 0.99 * votes.mean(0) + 0.01 * probabilities.mean(0)
         return np.log(share).astype(np.float32)
 
-    def predictions(
-        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
-    ) -> pd.DataFrame:
+    def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         gold = [self.label_name(task, label) for label in rows["label"][:]]
         pred = [self.label_name(task, int(log_probs.argmax())) for log_probs in outputs]
         score = [g == p for g, p in zip(gold, pred, strict=True)]

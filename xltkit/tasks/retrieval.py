@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -56,9 +56,7 @@ class Retrieval(base.TaskType):
                 vectors = [pooled[place] for pooled in outputs]
                 yield language, suffix, self.predictions(task, part, examples, vectors)
 
-    def predictions(
-        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
-    ) -> pd.DataFrame:
+    def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         """``outputs`` are vectors: the data base first, then the distinct English sentences."""
         ids = rows["id"][:]
         queries = rows["english"][:]

@@ -1,7 +1,6 @@
-"""Official scores of the retrieval tasks: Tatoeba, BUCC, LAReQA and Mewsli-X.
+"""Official scores (0 to 100) of the retrieval tasks: Tatoeba, BUCC, LAReQA and Mewsli-X.
 
-Pure functions over vectors, rankings and pairs of ids; every score is between 0 and 100. The
-rules are those of google-research/xtreme at commit 838c13b; the docstrings name script and lines.
+The rules are those of google-research/xtreme at commit 838c13b; docstrings name script and lines.
 """
 
 from __future__ import annotations
@@ -92,9 +91,8 @@ def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
 def unrepeated(sentences: Sequence[str]) -> list[int]:
     """Rows of the sentences that occur once, white space at the ends aside.
 
-    BUCC counts no pair with a sentence that occurs more than once in its text, gold or not
-    (XTREME third_party/utils_retrieve.py:266-280, ``read_sent2id``). The search still sees every
-    distinct sentence, the repeated ones once (``:137-141``): drop their pairs after mining.
+    BUCC counts no pair with any other, gold or not (XTREME third_party/utils_retrieve.py:266-280),
+    but searches every distinct sentence once (``:137-141``): drop their pairs after mining.
     """
     stripped = [sentence.strip() for sentence in sentences]
     count = Counter(stripped)
@@ -183,10 +181,7 @@ def best_threshold(scores: Mapping[Pair, float], gold: Set[Pair]) -> float:
 
 
 def mining_f1(gold: Set[Pair], pred: Set[Pair]) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of BUCC, 0 to 100, over sets of pairs.
-
-    All three are 0 when nothing is found (XTREME evaluate.py:87-98).
-    """
+    """``f1``, ``precision`` and ``recall`` of BUCC over pairs (XTREME evaluate.py:87-98)."""
     correct = len(gold & pred)
     return {
         "f1": 200.0 * correct / (len(gold) + len(pred)),
@@ -201,7 +196,7 @@ def mining_f1(gold: Set[Pair], pred: Set[Pair]) -> dict[str, float]:
 def average_precision(
     relevant: Collection[Hashable], ranking: Sequence[Hashable], k: int = 20
 ) -> float:
-    """Average precision of one ranking at ``k``, 0 to 100; LAReQA's mAP@20 is its mean.
+    """Average precision of one ranking at ``k``; LAReQA's mAP@20 is its mean.
 
     Precision at each rank with a relevant candidate, summed and divided by the number of relevant
     candidates or ``k``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). A

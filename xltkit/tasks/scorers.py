@@ -1,9 +1,8 @@
-"""Official scores of the benchmark tasks, as pure functions over plain lists.
+"""Official scores of the benchmark tasks (0 to 100), as pure functions over plain lists.
 
-Every score is between 0 and 100. The rules are those of the scripts behind the published
-numbers, at commit 838c13b of google-research/xtreme; the docstrings name script and lines. Gold
-comes first, predictions second. Lists that are empty or differ in length raise ``ValueError``:
-the official scripts pair them with ``zip`` and would silently score the shorter one.
+The rules are those of the scripts behind the published numbers, at commit 838c13b of
+google-research/xtreme; the docstrings name script and lines. Lists that are empty or differ in
+length raise ``ValueError``: the official scripts pair them with ``zip``, which cuts the longer one.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def _percent(part: float, whole: int) -> float:
 
 
 def accuracy(gold: Sequence, pred: Sequence) -> float:
-    """Share of positions where ``gold == pred``, 0 to 100 (XTREME evaluate.py:81-84)."""
+    """Share of positions where ``gold == pred`` (XTREME evaluate.py:81-84)."""
     _check_lengths(gold, pred, "labels")
     return _percent(sum(g == p for g, p in zip(gold, pred, strict=True)), len(gold))
 
@@ -72,9 +71,6 @@ def normalized(text: str, language: str = "") -> str:
     third_party/evaluate_mlqa.py). Every Chinese ideograph becomes a token of its own there. Arabic
     "ال" becomes a space wherever it stands, inside words too: the branch of the official expression
     that looks for the start of a word can never match.
-
-    Raises:
-        ValueError: for a language without a rule.
     """
     deleted = _DELETE_PUNCTUATION if language else _DELETE_ASCII_PUNCTUATION
     articles = _ENGLISH_ARTICLES
@@ -105,10 +101,7 @@ def _best(score: Callable, golds: Sequence[str], pred: str | None, language: str
 
 
 def answer_f1(golds: Sequence[str], pred: str | None, language: str = "") -> float:
-    """Best token F1 of ``pred`` over the gold answers of one question, 0 to 100.
-
-    ``None`` is a question without an answer and scores 0 (XTREME evaluate_squad.py:74-79).
-    """
+    """Best token F1 over the gold answers of one question; of None 0 (evaluate_squad.py:74-79)."""
     return _best(_token_f1, golds, pred, language)
 
 
@@ -120,7 +113,7 @@ def answer_em(golds: Sequence[str], pred: str | None, language: str = "") -> flo
 def answers(
     golds: Sequence[Sequence[str]], preds: Sequence[str | None], language: str = ""
 ) -> dict:
-    """Mean ``f1`` and ``em`` over questions, 0 to 100.
+    """Mean ``f1`` and ``em`` over questions.
 
     Without a language those of XQuAD and TyDiQA (XTREME third_party/evaluate_squad.py:61-90), with
     one those of MLQA (mlqa_evaluation_v1.py:86-135). Tokens are split on white space, so F1 is
@@ -132,12 +125,6 @@ def answers(
         "f1": fmean(map(answer_f1, golds, preds, languages)),
         "em": fmean(map(answer_em, golds, preds, languages)),
     }
-
-
-def _check_sentences(golds: Tags, preds: Tags) -> None:
-    _check_lengths(golds, preds, "sentences")
-    for number, (gold, pred) in enumerate(zip(golds, preds, strict=True)):
-        _check_lengths(gold, pred, f"tags in sentence {number}", least=0)
 
 
 def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
@@ -170,28 +157,25 @@ def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _chunks_of(tags: str) -> frozenset[tuple[str, int, int]]:
-    return frozenset(chunks([tags.split()]))
-
-
 def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
     """Of one sentence, its tags parted by blanks: chunks right, gold and predicted.
 
     Their sums over sentences give ``chunk_f1``, since no chunk crosses a sentence's end.
     """
-    golds = _chunks_of(gold)
-    preds = _chunks_of(pred)
+    golds = chunks([gold.split()])
+    preds = chunks([pred.split()])
     return len(golds & preds), len(golds), len(preds)
 
 
 def chunk_f1(golds: Tags, preds: Tags) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of PAN-X and UDPOS, 0 to 100 (XTREME evaluate.py:74-78).
+    """``f1``, ``precision`` and ``recall`` of PAN-X and UDPOS (XTREME evaluate.py:74-78).
 
     Micro average over ``chunks``: over entities, not strict, or over runs of equal parts of speech,
-    of which ``token_accuracy`` is the other reading (evaluate.py:204). All three are 0 when nobody
-    marks a chunk.
+    of which ``token_accuracy`` is the other reading (evaluate.py:204). Without chunks all are 0.
     """
-    _check_sentences(golds, preds)
+    _check_lengths(golds, preds, "sentences")
+    for number, (gold, pred) in enumerate(zip(golds, preds, strict=True)):
+        _check_lengths(gold, pred, f"tags in sentence {number}", least=0)
     gold = chunks(golds)
     pred = chunks(preds)
     correct = len(gold & pred)
@@ -203,12 +187,11 @@ def chunk_f1(golds: Tags, preds: Tags) -> dict[str, float]:
 
 
 def token_accuracy(golds: Tags, preds: Tags) -> float:
-    """Share of correct tags among the tokens of all sentences, 0 to 100."""
-    _check_sentences(golds, preds)
+    """Share of correct tags among the tokens of all sentences."""
     return accuracy(list(chain.from_iterable(golds)), list(chain.from_iterable(preds)))
 
 
 def majority_floor(golds: Tags) -> float:
-    """Token accuracy, 0 to 100, of predicting the most frequent gold tag everywhere."""
+    """Token accuracy of predicting the most frequent gold tag everywhere."""
     counts = Counter(chain.from_iterable(golds))
     return _percent(max(counts.values()), counts.total())

@@ -108,9 +108,7 @@ class Span(base.TaskType):
         span = max(votes, key=lambda s: (votes[s], -s[0], -s[1]))
         return np.mean([output[0] for output in outputs if output[1:] == span]), *span
 
-    def predictions(
-        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
-    ) -> pd.DataFrame:
+    def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         """The answer of the window with the best score; ``gold`` is a JSON list of all answers."""
         contexts = rows["context"][:]
         answers = rows["answers"][:]

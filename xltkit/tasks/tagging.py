@@ -74,9 +74,7 @@ class Tagging(base.TaskType):
         """The tag that most outputs say of each word; of equals the first in order."""
         return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
 
-    def predictions(
-        self, task: Task, rows: Rows, examples: Examples, outputs: Sequence[Any]
-    ) -> pd.DataFrame:
+    def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         """Tags joined by blanks; the score is the share of right ones."""
         pred: list[list[str]] = [[] for _ in range(len(rows))]
         for example, tags in zip(examples, outputs, strict=True):

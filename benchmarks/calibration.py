@@ -89,14 +89,15 @@ STRUCTURES: dict[str, Callable[..., Arrays]] = {
 def study(numerator: np.ndarray, denominator: np.ndarray) -> Items:
     """Arms 0, 2, 4 ... and their baselines 1, 3, 5 ... as one study, whose draws they share."""
     block = Block((CELL,), numerator[:, :, None, :], denominator[:, :, None, :])
-    return Items(tuple(map(str, range(len(numerator)))), tuple(range(numerator.shape[1])), (block,))
+    return Items(tuple(map(str, range(len(numerator)))), (block,))
 
 
 def by_kit(items: Items, method: str) -> pd.DataFrame:
     """What ``compare`` would say of every study."""
     rows = []
-    for a, b in zip(items.arms[::2], items.arms[1::2], strict=True):
-        seeds = items.scores(a, WEIGHTS) - items.scores(b, WEIGHTS)
+    metric = items.blocks[0].metric[:, :, 0]
+    for i, (a, b) in enumerate(zip(items.arms[::2], items.arms[1::2], strict=True)):
+        seeds = metric[2 * i] - metric[2 * i + 1]
         if method == "seeds":
             rows.append(difference(seeds))
             continue
@@ -113,7 +114,7 @@ def naive(items: Items) -> pd.DataFrame:
     found, draws = [], 500
     weights, runs = (
         draw_weights(random, draws, count),
-        draw_weights(random, draws, len(items.seeds)),
+        draw_weights(random, draws, block.numerator.shape[1]),
     )
     for first in range(0, len(items.arms), 200):
         numerator, denominator = (
@@ -178,7 +179,7 @@ def components(items: Items, arm: int = 0) -> dict[str, float]:
     (block,) = items.blocks
     gap = (block.influence[arm] - block.influence[arm + 1])[:, 0] * block.numerator.shape[-1]
     seeds, count = gap.shape
-    values = items.scores(str(arm), WEIGHTS) - items.scores(str(arm + 1), WEIGHTS)
+    values = (block.metric[arm] - block.metric[arm + 1])[:, 0]
     alone = ((gap - gap.mean(0)) ** 2).sum() / ((seeds - 1) * count)
     by_item = (gap.mean(0) ** 2).sum() / count - alone / seeds
     by_seed = values.var(ddof=1) - alone / count
@@ -191,7 +192,7 @@ def show(name: str, items: Items) -> None:
     for method in METHODS:
         found = judged(items, method)
         print(
-            f"{name:24} {len(items.seeds):5}  {method:21}"
+            f"{name:24} {items.blocks[0].numerator.shape[1]:5}  {method:21}"
             f"{found['coverage']:8.1f} {found['size']:6.1f} {found['width']:7.2f}",
             flush=True,
         )

@@ -155,12 +155,10 @@ def test_arms_and_seeds_stay_apart():
     ("scores", "options", "message"),
     [
         (rows("bucc", "f1", {"de": 1.0}), {"name": "xtrem"}, "Allowed: xtreme, xtreme-r"),
-        (rows("nli", "accuracy", {"en": 1.0}), {}, "the table has nli"),
-        (rows("bucc", "f1", {"de": 1.0}, split="validation"), {}, r"of \['validation'\]"),
-        (rows("bucc", "f1", {"de": 1.0}).drop(columns="seed"), {}, r"No column \['seed'\]"),
-        (pd.concat([rows("bucc", "f1", {"de": 1.0})] * 2), {}, "two scores of"),
+        (rows("nli", "accuracy", {"en": 1.0}), {}, "no score of a task of xtreme"),
+        (pd.concat([rows("bucc", "f1", {"de": 1.0})] * 2), {}, "non-unique"),
         (pd.concat([rows("bucc", "f1", {"de": 1.0}, seed=s) for s in (0, 1)]), {"by": ["arm"]},
-         r"by=\[\.\.\.\]"),
+         "non-unique"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(scores, options, message):

@@ -12,7 +12,6 @@ import pytest
 from xltkit.analysis.claims import (
     CLAIMS,
     VERDICTS,
-    Measured,
     claims_table,
     gain,
     permute_arms,
@@ -55,12 +54,12 @@ VALUES = {
 def test_a_gain_is_a_mean_of_transfer_languages_then_of_tasks():
     run = saved(scores(VALUES))
     # nli: (3 + 1) / 2 = 2; retrieval: 10; English plays no part
-    assert gain(run, ("mnli", "nli"), ("none",)).difference == pytest.approx(6)
-    assert gain(run, ("nli",), ("none",), tasks=("xnli", "nli")).difference == pytest.approx(2)
-    assert gain(run, ("squad",), ("none",)) is None
-    assert gain(run, ("nli",), ("none",), tasks=("xnli",)) is None
+    assert gain(run, ("mnli", "nli"), ("none",))["difference"] == pytest.approx(6)
+    assert gain(run, ("nli",), ("none",), tasks=("xnli", "nli"))["difference"] == pytest.approx(2)
+    assert gain(run, ("squad",), ("none",)) == {}
+    assert gain(run, ("nli",), ("none",), tasks=("xnli",)) == {}
     above = retrieval_above_rest(run, ("nli",), ("none",))
-    assert above.difference == pytest.approx(8) and above.arms == "nli - none"
+    assert above["difference"] == pytest.approx(8) and above["arms"] == "nli - none"
 
 
 def test_what_a_notebook_worked_out_is_read_from_its_table():
@@ -68,9 +67,9 @@ def test_what_a_notebook_worked_out_is_read_from_its_table():
     run = saved(scores(VALUES), selection=table)
     options = {"columns": ("gain", "low", "high"), "arms": "b - none"}
     row = table_row(run, ["other", "selection"], {"arm": ["b"]}, **options)
-    assert row[:4] == ("b - none", 2, 1, 3) and row.n_seeds == 3
-    assert table_row(run, ["selection"], {"arm": ["c"]}, **options) is None
-    assert table_row(run, ["other"], {}, **options) is None
+    assert row == {"arms": "b - none", "difference": 2, "low": 1, "high": 3, "n_seeds": 3}
+    assert table_row(run, ["selection"], {"arm": ["c"]}, **options) == {}
+    assert table_row(run, ["other"], {}, **options) == {}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_what_a_notebook_worked_out_is_read_from_its_table():
     ],
 )  # fmt: skip
 def test_a_verdict_reads_the_interval(low, high, none, says):
-    assert verdict(Measured("", 0.0, low, high), none).startswith(says)
+    assert verdict(low, high, none).startswith(says)
 
 
 def test_a_claim_has_a_row_for_every_run_and_one_if_there_is_none():
@@ -103,9 +102,13 @@ def test_permuted_arms_are_told_apart_one_time_in_twenty():
     names = [(arm, task) for arm in "abcd" for task in ("nli", "pos", "qa", "ner")]
     # d is better by far: with the names permuted nothing of that may be left
     run = saved(scores({n: (90 + 20 * (n[0] == "d"),) * 3 for n in names}, 1.0, seeds=5))
-    assert verdict(gain(run, "d", "a")) == "agrees"
-    verdicts = [verdict(gain(permute_arms(run, seed), "d", "a")) for seed in range(200)]
-    wrong = np.mean([v != VERDICTS[2] for v in verdicts])
+
+    def found(run):
+        measured = gain(run, "d", "a")
+        return verdict(measured["low"], measured["high"])
+
+    assert found(run) == "agrees"
+    wrong = np.mean([found(permute_arms(run, seed)) != VERDICTS[2] for seed in range(200)])
     assert 0.01 <= wrong <= 0.1, wrong
     assert sorted(permute_arms(run, 1).main["value"]) == sorted(run.main["value"])
 
@@ -132,8 +135,9 @@ def test_what_is_published_gives_the_same_comparisons(outputs):
     assert sorted(p.name for p in folder.iterdir()) == ["result.json", "scores.csv"]
     kept, own = published.read(folder), published.read(outputs / "run")
     assert kept.record["answer"] == own.record["answer"]
-    both = [gain(run, ("nli",), ("none",))[1:] for run in (kept, own)]
-    assert both[0] == pytest.approx(both[1], abs=10**-published.DECIMALS)
+    one, other = (gain(run, ("nli",), ("none",)) for run in (kept, own))
+    assert one.pop("arms") == other.pop("arms")
+    assert one == pytest.approx(other, abs=10**-published.DECIMALS)
     text = (folder / "result.json").read_text()
     assert published.publish(["run"], outputs) and (folder / "result.json").read_text() == text
 

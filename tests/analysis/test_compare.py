@@ -9,7 +9,6 @@ from analysis.fakes import FakeResults, right_or_wrong
 
 from xltkit.analysis.compare import METHODS, compare, interaction, summary
 from xltkit.analysis.intervals import t_interval
-from xltkit.analysis.items import items
 
 
 class Table:
@@ -142,6 +141,3 @@ def test_comparing_by_each_method():
     assert set(columns.split()) <= set(tables["seeds"].columns)
     split = interaction(results, "a", "family", ["qad"], ["qbe"], method="both").iloc[0]
     assert split["difference"] == pytest.approx(split["gain_here"] - split["gain_there"])
-    weights = {("nli", "qad"): 1, ("nli", "qbe"): -1}
-    gaps = items(results).scores("b", weights) - items(results).scores("a", weights)
-    assert split["difference"] == pytest.approx(gaps.mean())

@@ -156,22 +156,24 @@ def test_what_cannot_be_compared_is_refused():
     results = FakeResults(labelled(GOLDS, PREDICTIONS))
     pairs = pairwise(results, languages=["fr", "de"])
     assert pairs[["language", "other"]].to_numpy().tolist() == [["de", "fr"]]
-    with pytest.raises(ValueError, match=r"\['xx'\]; expected a list of some of \['de', 'en'"):
+    with pytest.raises(ValueError, match="no language 'xx'"):
         pairwise(results, languages=["xx"])
     for table in (pairwise, consistency):
-        with pytest.raises(ValueError, match="No task has two"):
+        with pytest.raises(ValueError, match="No task has items in common"):
             table(results, languages=["de"])
     twice = FakeResults(pd.concat([labelled(GOLDS, PREDICTIONS)] * 2))
-    with pytest.raises(ValueError, match="two predictions for one item"):
+    with pytest.raises(ValueError, match="duplicate entries"):
         pairwise(twice)
 
 
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ({"en": "01", "de": "0x"}, "nli is not parallel: 1 of its 2 items in 'de'.*'x'"),
-        ({"de": "01", "fr": "01"}, "needs the source language 'en'"),
-        ({"en": "01"}, "and another"),
+        (
+            {"en": "01", "de": "0x"},
+            "nli is not parallel: 'en' lacks items that there are in .'de'.",
+        ),
+        ({"de": "01", "fr": "01"}, "'en' lacks items that there are in .'de', 'fr'."),
     ],
 )
 def test_what_is_not_parallel_is_refused(ids, message):
@@ -181,7 +183,7 @@ def test_what_is_not_parallel_is_refused(ids, message):
         pairwise(FakeResults(table), ["nli"])
     with (
         pytest.warns(UserWarning, match="Left out: nli"),
-        pytest.raises(ValueError, match=r"None of \['nli'\] is parallel"),
+        pytest.raises(ValueError, match="parallel with the source language 'en'"),
     ):
         pairwise(FakeResults(table))
 

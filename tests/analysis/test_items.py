@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from analysis.fakes import FakeResults, right_or_wrong
 
-from xltkit.analysis.items import Block, Items, grid, item_table, items
+from xltkit.analysis.items import Block, Items, grid, items
 from xltkit.tasks import get
 
 COLUMN = ("nli", "qbe")
@@ -21,13 +21,13 @@ def design(gaps, columns=(COLUMN,)) -> Items:
     gaps = gaps if gaps.ndim == 3 else gaps[:, None]
     numerator = np.stack([gaps, np.zeros_like(gaps)])
     block = Block(columns, numerator, np.ones_like(numerator))
-    return Items(("a", "b"), tuple(range(len(gaps))), (block,))
+    return Items(("a", "b"), (block,))
 
 
 def test_a_grid_adds_up_what_lies_in_one_place():
     table = pd.DataFrame({"arm": ["b", "a", "b"], "item": ["x", "y", "x"]})
-    array = grid(table, {"arm": ["a", "b"], "item": ["x", "y"]}, np.array([[1, 1], [2, 2], [4, 4]]))
-    assert array[..., 0].tolist() == [[0, 2], [5, 0]] and array.shape == (2, 2, 2)
+    array = grid(table, {"arm": ["a", "b"], "item": ["x", "y"]}, [1, 2, 4])
+    assert array.tolist() == [[0, 2], [5, 0]]
 
 
 def test_variances_of_a_design_of_two_seeds_and_two_items():
@@ -43,7 +43,7 @@ def test_variances_of_a_design_of_two_seeds_and_two_items():
     assert alone == pytest.approx(4, rel=0.1)  # by drawing; what follows is exact
     (block,) = statistics.blocks
     assert (block.influence[0].mean(0) ** 2).sum() == pytest.approx(4)
-    assert list(statistics.scores("a", {COLUMN: 1.0})) == [3, -1]
+    assert block.metric[0, :, 0].tolist() == [3, -1]
     # Every seed finds other items: nothing is left for items as such.
     every = design([[1, -1, 0], [-1, 1, 0]])
     assert every.variance("a", "b", {COLUMN: 1.0})[1] == 0
@@ -68,7 +68,7 @@ def test_items_are_those_of_the_predictions():
              ("b", 0, "qbe"): "1010"}  # fmt: skip
     parallel = items(FakeResults(right_or_wrong(marks)))
     assert [b.columns for b in parallel.blocks] == [(("nli", "en"), COLUMN)]
-    assert parallel.scores("b", {COLUMN: 1.0}) == [50]
+    assert parallel.blocks[0].metric[1, 0].tolist() == [100, 50]
     table = right_or_wrong(marks, ids=lambda language, i: f"{language}-{i}")
     blocks = items(FakeResults(table)).blocks
     assert sorted(b.columns for b in blocks) == [(("nli", "en"),), (COLUMN,)]
@@ -76,10 +76,6 @@ def test_items_are_those_of_the_predictions():
     wrong.scores["value"] += 1
     with pytest.raises(ValueError, match=r"101\.000|51\.000.*method='seeds'"):
         items(wrong)
-    with pytest.raises(ValueError, match=r"\['nlu'\].*\['nli'\]"):
-        item_table(wrong, ["nlu"])
-    with pytest.raises(ValueError, match="'nli'; expected a list"):
-        item_table(wrong, "nli")
 
 
 def test_a_corpus_metric_is_computed_anew_on_every_draw():

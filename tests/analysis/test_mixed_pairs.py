@@ -136,11 +136,9 @@ def test_gaps_are_refused():
         penalty(whole[~gone], resamples=5)
     with pytest.raises(ValueError, match="0 of 72 scores are missing, and 3 are there twice"):
         penalty(pd.concat([whole, whole[gone]]), resamples=5)
-    with pytest.raises(ValueError, match=r"\['de', 'en', 'fr'\] and second ones in \['en'\]"):
+    with pytest.raises(ValueError, match="48 of 72 scores are missing"):
         penalty(whole[whole["other"] == "en"])
-    with pytest.raises(ValueError, match="the same two or more"):
-        penalty(whole[(whole["other"] == "en") & (whole["language"] == "en")])
-    with pytest.raises(ValueError, match=r"baseline is 'b'; nli was predicted by \['a'\]"):
+    with pytest.raises(ValueError, match="no baseline 'b'"):
         penalty(whole, baseline="b")
 
 

@@ -11,7 +11,6 @@ from xltkit.analysis.claims import (
 )
 from xltkit.analysis.compare import compare, interaction, per_seed, summary
 from xltkit.analysis.consistency import consistency, pairwise
-from xltkit.analysis.errors import buckets
 from xltkit.analysis.intervals import difference, holm, t_interval
 from xltkit.analysis.mixed_pairs import penalty, score_matrix
 from xltkit.analysis.selection import select_arms
@@ -21,7 +20,6 @@ __all__ = [
     "CLAIMS",
     "attack_report",
     "averages",
-    "buckets",
     "claims_table",
     "compare",
     "consistency",

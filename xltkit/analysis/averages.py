@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from xltkit.tasks import get
@@ -37,46 +36,28 @@ def averages(
         training sets, are not the benchmark's.
 
     Raises:
-        ValueError: for an unknown benchmark, a missing column, scores of another split than test,
-            or two scores of the same thing.
+        ValueError: for an unknown benchmark, scores of none of its tasks, or two scores of the same
+            thing.
     """
     whole = benchmark(name)
-    by = list(by)
-    _check(scores, [*by, "task", "language", "metric"])
     used = scores[scores["task"].isin(whole.tasks)]
     if used.empty:
-        raise ValueError(
-            f"There is no score of a task of {name}: it has {', '.join(whole.tasks)}; the table "
-            f"has {', '.join(map(str, scores['task'].unique())) or 'no rows'}."
-        )
+        raise ValueError(f"There is no score of a task of {name}: {', '.join(whole.tasks)}.")
     tables = []
-    for key, group in used.groupby(by, observed=True, sort=False):
+    for key, group in used.groupby(list(by), observed=True, sort=False):
         table = _averages(group.set_index(["task", "metric", "language"])["value"], whole)
         if departures := _departures(group):
             table["definition"] = f"not the benchmark's: {', '.join(departures)}"
-        for place, (column, value) in enumerate(zip(by, key, strict=True)):
-            table.insert(place, column, value)
-        tables.append(table)
+        about = pd.DataFrame([key] * len(table), columns=list(by))
+        tables.append(pd.concat([about, table], axis=1))
     return pd.concat(tables, ignore_index=True)
-
-
-def _check(scores: pd.DataFrame, keys: list[str]) -> None:
-    if missing := [name for name in [*keys, "value"] if name not in scores.columns]:
-        raise ValueError(f"No column {missing} in the scores; they have {list(scores.columns)}.")
-    if "split" in scores and (scores["split"] != "test").any():
-        splits = sorted(set(scores["split"]) - {"test"})
-        raise ValueError(f"The scores are of {splits}; a benchmark's average is of split 'test'.")
-    repeated = scores.duplicated(keys)
-    if repeated.any():
-        raise ValueError(
-            f"There are two scores of {scores.loc[repeated, keys].iloc[0].to_dict()}. Keep one, or "
-            "name the column that tells them apart in by=[...]."
-        )
 
 
 def _departures(scores: pd.DataFrame) -> list[str]:
     """In what the scores are not those that the benchmark asks for, as far as the table says."""
     departures = []
+    if "split" in scores and (scores["split"] != "test").any():
+        departures.append("not of the test split")
     if "examples" in scores and (scores["examples"] > 0).any():
         departures.append("of a part of the test items")
     if "train_set" in scores:
@@ -91,42 +72,40 @@ def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
     """The table of one group of ``by``; ``values`` are indexed by task, metric and language."""
     rows = []
     tasks = {}
-    missing = {}
+    gaps = {}
     for task, languages in whole.tasks.items():
-        metrics = METRICS[task]
-        index = pd.MultiIndex.from_product([[task], metrics, languages])
-        scores = values.reindex(index).droplevel(0).unstack(0)[list(metrics)].astype(float)
-        by_metric = scores.apply(_numbers)
-        if len(metrics) > 1:
-            for name in metrics:
-                rows.append(_row("metric", task, name, by_metric[name], _missing(scores[[name]])))
+        wanted = pd.MultiIndex.from_product([[task], METRICS[task], languages])
+        scores = values.reindex(wanted).droplevel(0).unstack(0)[list(METRICS[task])]
+        by_metric = _numbers(scores)
+        if len(METRICS[task]) > 1:
+            for metric in METRICS[task]:
+                gap = _missing(scores[[metric]])
+                rows.append(("metric", task, metric, *by_metric[metric], gap))
         tasks[task] = by_metric.mean(axis=1, skipna=False)
-        missing[task] = _missing(scores)
-        rows.append(_row("task", task, " and ".join(metrics), tasks[task], missing[task]))
-    groups = [("group", name, members) for name, members in whole.groups.items()]
+        gaps[task] = _missing(scores)
+        rows.append(("task", task, " and ".join(METRICS[task]), *tasks[task], gaps[task]))
+    groups = [("group", *group) for group in whole.groups.items()]
     for level, name, members in [*groups, ("benchmark", whole.name, whole.tasks)]:
         numbers = pd.DataFrame(tasks)[list(members)].mean(axis=1, skipna=False)
-        gaps = [f"{task}: {missing[task]}" for task in members if missing[task]]
-        rows.append(_row(level, name, "", numbers, "; ".join(gaps)))
+        missing = "; ".join(f"{task}: {gaps[task]}" for task in members if gaps[task])
+        rows.append((level, name, "", *numbers, missing))
+    columns = ["level", "name", "metric", *by_metric.index, "missing"]
+    table = pd.DataFrame(rows, columns=columns).assign(definition="official")
     if whole.is_own_average:
         mean = f"the mean over its {len(whole.tasks)} tasks"
-        rows[-1]["definition"] = f"ours: {mean}; the official script can compute none"
-    table = pd.DataFrame(rows)
+        table.loc[len(table) - 1, "definition"] = (
+            f"ours: {mean}; the official script can compute none"
+        )
     table.insert(0, "benchmark", whole.name)
     return table
 
 
-def _row(level: str, name: str, metric: str, numbers: pd.Series, missing: str) -> dict:
-    about = {"level": level, "name": name, "metric": metric}
-    return about | numbers.to_dict() | {"missing": missing, "definition": "official"}
-
-
-def _numbers(scores: pd.Series) -> pd.Series:
-    """The averages of the scores of one metric by language, NaN where one is missing."""
-    english = scores.get("en", np.nan)
-    others = scores.drop("en", errors="ignore").mean(skipna=False)
+def _numbers(scores: pd.DataFrame) -> pd.DataFrame:
+    """The averages of scores (languages x metrics), a row each; NaN where a score is missing."""
+    english = scores.reindex(["en"]).mean()
+    others = scores.drop(index="en", errors="ignore").mean(skipna=False)
     numbers = {"average": scores.mean(skipna=False), "without_english": others}
-    return pd.Series(numbers | {"english": english, "gap": english - others})
+    return pd.DataFrame(numbers | {"english": english, "gap": english - others}).T
 
 
 def _missing(scores: pd.DataFrame) -> str:

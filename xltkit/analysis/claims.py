@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,44 +26,24 @@ NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
 _FILE = Path(__file__).with_name("claims.toml")
 CLAIMS: list[dict[str, Any]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))["claims"]
 
-
-class Measured(NamedTuple):
-    """A difference in points with its interval; ``p`` and the smallest effect if known."""
-
-    arms: str
-    difference: float
-    low: float
-    high: float
-    p: float = np.nan
-    smallest_effect: float = np.nan
-    n_seeds: int = 0
+# A measure takes a run and the options of a claim, and returns columns of claims_table: arms,
+# difference, low and high in points, n_seeds, and what else is known; nothing if the run lacks it.
+Measured = dict[str, Any]
 
 
 def gain(
     saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Sequence[str] = ()
-) -> Measured | None:
+) -> Measured:
     """An arm minus another: mean over the transfer languages, then over the tasks (all or some)."""
-    one = _first(arm, saved.arms)
-    other = _first(over, saved.arms)
-    table = saved.main[saved.main["arm"].isin([one, other])]
-    if tasks:
-        table = table[table["task"].isin(tasks)]
-    if not one or not other or table.empty:
-        return None
-    by_seed = _transfer(table, ["arm"])
-    return _measured(f"{one} - {other}", by_seed[one] - by_seed[other])
+    return _measured(_gains(saved, arm, over, tasks or saved.main["task"].unique()))
 
 
-def retrieval_above_rest(saved: Saved, arm: Sequence[str], over: Sequence[str]) -> Measured | None:
+def retrieval_above_rest(saved: Saved, arm: Sequence[str], over: Sequence[str]) -> Measured:
     """The gain in retrieval minus the mean gain in the tasks that are fine-tuned for."""
-    one = _first(arm, saved.arms)
-    other = _first(over, saved.arms)
-    is_retrieval = saved.main["task"].map(lambda name: get(name).kind == "retrieval")
-    if not one or not other or is_retrieval.nunique() < 2:
-        return None
-    by_seed = _transfer(saved.main.assign(is_retrieval=is_retrieval), ["arm", "is_retrieval"])
-    gains = by_seed[one] - by_seed[other]
-    return _measured(f"{one} - {other}", gains[True] - gains[False])
+    tasks = saved.main["task"].unique()
+    retrieval = [name for name in tasks if get(name).kind == "retrieval"]
+    rest = [name for name in tasks if name not in retrieval]
+    return _measured(_gains(saved, arm, over, retrieval) - _gains(saved, arm, over, rest))
 
 
 def table_row(
@@ -72,24 +52,22 @@ def table_row(
     where: Mapping[str, Sequence[str]],
     columns: Sequence[str],
     arms: str,
-) -> Measured | None:
+) -> Measured:
     """A difference that the notebook itself worked out, and its interval: a row of a table."""
-    name = _first(table, saved.tables)
-    if not name:
-        return None
-    rows = saved.tables[name]
+    rows = saved.tables.get(_first(table, saved.tables), pd.DataFrame())
     for column, values in where.items():
-        rows = rows[rows[column].isin(values)]
+        rows = rows[rows[column].isin(values)] if len(rows) else rows
     if rows.empty:
-        return None
+        return {}
     interval = rows.iloc[0][list(columns)].astype(float)
-    return Measured(arms, *interval, n_seeds=saved.main["seed"].nunique())
+    measured = dict(zip(("difference", "low", "high"), interval, strict=True))
+    return {"arms": arms} | measured | {"n_seeds": saved.main["seed"].nunique()}
 
 
 MEASURES = {function.__name__: function for function in (gain, retrieval_above_rest, table_row)}
 
 
-def verdict(measured: Measured, is_null: bool = False) -> str:
+def verdict(low: float, high: float, is_null: bool = False) -> str:
     """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
 
     A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below.
@@ -97,11 +75,11 @@ def verdict(measured: Measured, is_null: bool = False) -> str:
     disagreed with if it lies above 0. An interval that is missing decides nothing.
     """
     agrees, disagrees, undecided, _ = VERDICTS
-    if measured.low > 0:
+    if low > 0:
         return disagrees if is_null else agrees
-    if is_null and measured.high < NEGLIGIBLE:
+    if is_null and high < NEGLIGIBLE:
         return agrees
-    if not is_null and measured.high < 0:
+    if not is_null and high < 0:
         return disagrees
     return undecided
 
@@ -136,26 +114,25 @@ def claims_table(
 
     Returns:
         One row per claim and run: ``claim``, ``by``, ``figure``, ``confirmed`` and ``is_null`` as
-        in ``claims.toml``, ``run``, ``suite``, the fields of ``Measured``, ``measured`` (the
-        difference and its interval as a text), ``verdict`` (``not measured`` if no run has what it
-        takes) and ``p_holm`` (over the rows that have a p value).
+        in ``claims.toml``, ``run``, ``suite``, ``arms``, the columns of ``difference``,
+        ``measured`` (the difference and its interval as a text), ``verdict`` (``not measured`` if
+        no run has what it takes) and ``p_holm`` (over the rows that have a p value).
     """
     rows = []
     for claim in claims:
-        is_null = claim.get("is_null", False)
         about = {"claim": claim["claim"], "by": claim["by"], "figure": claim.get("figure", np.nan)}
-        about |= {"confirmed": claim["confirmed"], "is_null": is_null}
-        about["verdict"] = VERDICTS[-1]
+        about |= {"confirmed": claim["confirmed"], "is_null": claim.get("is_null", False)}
+        about |= {"verdict": VERDICTS[-1], "p": np.nan}
         measured_rows = []
         for name, saved in runs.items():
             if not name.startswith(claim["notebook"]):
                 continue
-            measured = MEASURES[claim["measure"]](saved, **claim["options"])
-            if measured:
-                row = about | {"run": name, "suite": saved.suite} | measured._asdict()
-                row["measured"] = "{1:+.1f} [{2:+.1f}, {3:+.1f}]".format(*measured)
-                row["verdict"] = verdict(measured, is_null)
-                measured_rows.append(row)
+            row = MEASURES[claim["measure"]](saved, **claim["options"])
+            if row:
+                text = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format_map(row)
+                row |= {"run": name, "suite": saved.suite, "measured": text}
+                row["verdict"] = verdict(row["low"], row["high"], about["is_null"])
+                measured_rows.append(about | row)
         rows += measured_rows or [about]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"]))
@@ -166,12 +143,18 @@ def _first(names: Sequence[str], present: Iterable[str]) -> str:
     return next((name for name in names if name in present), "")
 
 
-def _transfer(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Means over the transfer languages, then over tasks: one row per seed."""
-    by_seed = per_seed(table[~table["is_source"]], columns)
-    return by_seed.pivot(index="seed", columns=columns, values="value")
+def _gains(
+    saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Iterable[str]
+) -> pd.Series:
+    """By seed, an arm minus another: means over the transfer languages, then over tasks."""
+    one, other = _first(arm, saved.arms), _first(over, saved.arms)
+    table = saved.main[saved.main["task"].isin(tasks) & ~saved.main["is_source"]]
+    by_seed = per_seed(table, ["arm"]).pivot(index="seed", columns="arm", values="value")
+    by_seed = by_seed.reindex(columns=[one, other])
+    return (by_seed[one] - by_seed[other]).rename(f"{one} - {other}").dropna()
 
 
-def _measured(arms: str, differences: pd.Series) -> Measured:
-    test = difference(differences.to_numpy())
-    return Measured(arms, *(test[name] for name in Measured._fields[1:]))
+def _measured(differences: pd.Series) -> Measured:
+    if differences.empty:
+        return {}
+    return {"arms": differences.name} | difference(differences.to_numpy())

@@ -100,26 +100,16 @@ def compare(
         ValueError: if the baseline is no arm, there is nothing to compare it with, or the method
             is unknown or needs predictions that the scores are not of.
     """
-    arms = list(results.study.arms)
-    if baseline not in arms or len(arms) < 2:
-        raise ValueError(f"baseline is {baseline!r}; the study has the arms {arms} (two or more).")
-    choose("method", method, METHODS)
     by = _columns(results, by)
-    paired = _paired(results.main, baseline)
     groups = ["arm", *by, "languages"]
     rows = []
-    for key, group in paired.groupby(groups, observed=True, sort=False):
-        pair = (group["arm"].iloc[0], baseline)
-        scored = group.drop_duplicates(["task", "language"])
-        differences = per_seed(group, [], "difference")["difference"].to_numpy()
+    for key, group in _paired(results, baseline).groupby(groups, observed=True, sort=False):
         row = dict(zip(groups, key, strict=True))
-        row |= _test(results, pair, _weights(scored), differences, method)
-        row |= {
-            "n_examples": int(scored["n"].sum()),
-            "degenerate": _degenerate(results, pair, scored["task"]),
-        }
-        rows.append(row)
-    return _corrected(pd.DataFrame(rows), baseline)
+        differences = per_seed(group, [], "difference")["difference"].to_numpy()
+        row |= _test(results, (row["arm"], baseline), _weights(group), differences, method)
+        columns = group.drop_duplicates(["task", "language"])
+        rows.append(row | {"n_examples": int(columns["n"].sum())})
+    return _corrected(rows, baseline)
 
 
 def interaction(
@@ -151,54 +141,49 @@ def interaction(
     Raises:
         ValueError: if the baseline is no arm, or a group has no transfer language.
     """
-    choose("method", method, METHODS)
     _columns(results, by)
-    arms = list(results.study.arms)
-    table = results.main[~results.main["is_source"]]
+    paired = _paired(results, baseline)
+    transfer = paired[~paired["is_source"]]
     names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
-    table = table.assign(side=table[by].map(names))
-    if baseline not in arms or table["side"].nunique() < 2:
-        raise ValueError(
-            f"baseline is {baseline!r}, here is {here} and there is {there}: arms are {arms}, and "
-            f"{by} of the transfer languages can be {sorted(table[by].unique())}."
-        )
+    table = transfer.assign(side=transfer[by].map(names)).dropna(subset="side")
     # A task that only one of the two groups has would be taken for a difference of the groups.
     table = table[table.groupby("task")["side"].transform("nunique") == 2]
-    means = table.groupby(["side", "seed", "task", "arm"])["value"].mean().unstack("arm")
-    gains = means.sub(means[baseline], axis=0).groupby(["side", "seed"]).mean()
-    columns = table.drop_duplicates(["task", "base_language"])
-    weights = _weights(columns[columns["side"] == "here"])
-    for column, weight in _weights(columns[columns["side"] == "there"]).items():
-        weights[column] = -weight
+    if table.empty:
+        raise ValueError(
+            f"No task has transfer languages both in {here} and in {there}: {by} can be "
+            f"{sorted(transfer[by].unique())}."
+        )
     rows = []
-    for arm in arms:
-        if arm == baseline:
-            continue
-        by_side = gains[arm].unstack("side")
-        differences = (by_side["here"] - by_side["there"]).to_numpy()
+    for arm, group in table.groupby("arm", sort=False):
+        gains = per_seed(group, ["side"], "difference")
+        gains = gains.pivot(index="seed", columns="side", values="difference")
+        weights = _weights(group[group["side"] == "here"])
+        for column, weight in _weights(group[group["side"] == "there"]).items():
+            weights[column] = -weight
         row = {"arm": arm, "by": by}
-        row |= {f"gain_{side}": by_side[side].mean() for side in ("here", "there")}
-        row |= _test(results, (arm, baseline), weights, differences, method)
-        row["degenerate"] = _degenerate(results, (arm, baseline), table["task"])
-        rows.append(row)
-    return _corrected(pd.DataFrame(rows), baseline)
+        row |= {"gain_here": gains["here"].mean(), "gain_there": gains["there"].mean()}
+        differences = (gains["here"] - gains["there"]).to_numpy()
+        rows.append(row | _test(results, (arm, baseline), weights, differences, method))
+    return _corrected(rows, baseline)
 
 
 def _columns(results: Results, by: str | Sequence[str]) -> list[str]:
     """The columns to group by, if all of them are there."""
     by = [by] if isinstance(by, str) else list(by)
-    for name in by:
-        choose("column", name, results.main.columns)
-    return by
+    return [choose("column", name, results.main.columns) for name in by]
 
 
-def _paired(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+def _paired(results: Results, baseline: str) -> pd.DataFrame:
     """The scores of the other arms, each with its ``difference`` from the baseline's."""
+    table = results.main
+    is_baseline = table["arm"] == choose("baseline", baseline, results.study.arms)
     keys = ["seed", "task", "base_language"]
-    reference = table.loc[table["arm"] == baseline, [*keys, "value"]]
-    paired = table[table["arm"] != baseline].merge(
+    reference = table.loc[is_baseline, [*keys, "value"]]
+    paired = table[~is_baseline].merge(
         reference, on=keys, suffixes=("", "_baseline"), validate="many_to_one"
     )
+    if paired.empty:
+        raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
     return paired.assign(
         difference=paired["value"] - paired["value_baseline"],
         languages=np.where(paired["is_source"], "source", "transfer"),
@@ -213,23 +198,25 @@ def _test(
     method: str,
 ) -> dict[str, float | str]:
     """The test of two arms' difference; ``differences`` by seed are sums with these weights."""
-    test = difference(differences) | {"method": METHODS[method]}
-    if method == "seeds":
-        return test
-    alone, beside_seeds = items(results).variance(*arms, weights)
-    if method == "both" and variance_of_mean(differences) > 0:
-        return test | difference(differences, beside_seeds)
-    # The items alone vary: there is one seed, or all seeds are alike, or none is asked about.
-    test |= t_test(differences.mean(), alone, np.inf)
-    return test | {"method": METHODS["examples"]}
+    method_name = METHODS[choose("method", method, METHODS)]
+    test = difference(differences)
+    if method != "seeds":
+        alone, beside_seeds = items(results).variance(*arms, weights)
+        if method == "both" and variance_of_mean(differences) > 0:
+            test = difference(differences, beside_seeds)
+        else:  # the items alone vary: there is one seed, or all are alike, or none is asked about
+            test |= t_test(differences.mean(), alone, np.inf)
+            method_name = METHODS["examples"]
+    tasks = {task for task, _ in weights}
+    return test | {"method": method_name, "degenerate": _degenerate(results, arms, tasks)}
 
 
 def _weights(scored: pd.DataFrame) -> dict[Column, float]:
     """The weight of each task and language in a mean over languages, then over tasks."""
-    languages = scored.groupby("task")["task"].transform("size")
-    weights = 1 / (languages * scored["task"].nunique())
-    columns = zip(scored["task"], scored["base_language"], strict=True)
-    return dict(zip(columns, weights, strict=True))
+    columns = scored[["task", "base_language"]].drop_duplicates()
+    languages = columns.groupby("task")["task"].transform("size")
+    weights = 1 / (languages * columns["task"].nunique())
+    return dict(zip(columns.itertuples(index=False, name=None), weights, strict=True))
 
 
 def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
@@ -238,7 +225,8 @@ def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> 
     return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "degenerate"].sum())
 
 
-def _corrected(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """With p values corrected over the whole table, and the method and the baseline last."""
+def _corrected(rows: Sequence[Mapping], baseline: str) -> pd.DataFrame:
+    """A table with p values corrected over all rows, and the method and the baseline last."""
+    table = pd.DataFrame(rows)
     table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
     return table.assign(method=table.pop("method"), baseline=baseline)

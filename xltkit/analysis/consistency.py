@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from xltkit.analysis.intervals import t_interval
-from xltkit.analysis.items import grid, item_table
 from xltkit.data.loading import warn_once
+from xltkit.keys import choose
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
+MEASURES = ["agreement", "expected", "kappa", "rankc", "rankc_corrected"]
+MEANS = ["agreement", "kappa", "rankc_corrected", "all_right"]
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """The rank (0 is the best) of each candidate; of equal scores the lower index comes first.
+    """The rank (0 is the best) of each candidate, for scores of shape (items, candidates).
 
-    Args:
-        scores: shape (items, candidates), higher is better.
+    Of equal scores the lower index comes first.
     """
     order = np.argsort(-scores, axis=1, kind="stable")
     # The inverse of a permutation is what sorts it.
@@ -64,27 +64,6 @@ def _place_weights(count: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """How often two series of labels are the same, and how often they would be by chance.
-
-    Args:
-        first: the codes (0, 1, ..) of the labels of some items.
-        second: those of the same items elsewhere.
-
-    Returns:
-        ``agreement`` and ``expected`` (0 to 100), the latter what two such distributions of labels
-        would give if they had nothing in common; ``kappa`` = (agreement - expected) / (1 -
-        expected), -1 to 1 (Cohen 1960), NaN if only one label was ever given.
-    """
-    same = float(np.mean(first == second))
-    labels = max(first.max(), second.max()) + 1
-    first_shares = np.bincount(first, minlength=labels) / len(first)
-    second_shares = np.bincount(second, minlength=labels) / len(second)
-    expected = float(first_shares @ second_shares)
-    kappa = (same - expected) / (1 - expected) if expected < 1 else np.nan
-    return {"agreement": 100 * same, "expected": 100 * expected, "kappa": kappa}
-
-
 def pairwise(
     results: Results, tasks: Sequence[str] = (), languages: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -97,8 +76,10 @@ def pairwise(
 
     Returns:
         One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
-        is never the ``other``). ``agreement``, ``expected`` and ``kappa`` are those of
-        ``agreement``, NaN for texts. ``rankc`` is the mean of ``rank_consistency`` (0 to 100), and
+        is never the ``other``). ``agreement`` (0 to 100) is the share of equal predictions,
+        ``expected`` what two such distributions of labels would give if they had nothing in common,
+        ``kappa`` = (agreement - expected) / (1 - expected) (Cohen 1960), NaN if only one label was
+        ever given; all NaN for texts. ``rankc`` is the mean of ``rank_consistency`` (0 to 100), and
         ``rankc_corrected`` (RankC - floor) / (1 - floor), 0 for unrelated rankings; NaN where only
         the best candidate was kept. ``n`` counts items.
 
@@ -107,15 +88,30 @@ def pairwise(
             twice, or if there is no pair.
     """
     rows = []
-    for answers in _all_answers(results, tasks, languages):
-        for i, j in combinations(range(len(answers.languages)), 2):
-            common = answers.present[:, i] & answers.present[:, j]
-            if common.any():
-                row = {"language": answers.languages[i], "other": answers.languages[j]}
-                rows.append(answers.run | row | _pair(answers, i, j, common))
+    for run, codes, table in _parallel_runs(results, tasks, languages):
+        table = table.assign(row=range(len(table)))
+        places = table.pivot(index="example_id", columns="language", values="row")
+        labels = candidate_ranks = None
+        if get(run["task"]).type.is_comparable:
+            labels = pd.factorize(table["pred"])[0]
+        if "log_probs" in table and table["log_probs"].notna().all():
+            candidate_ranks = ranks(np.stack(table["log_probs"].tolist()))
+        for language, other in combinations(codes, 2):
+            first, second = places[[language, other]].dropna().to_numpy(dtype=int).T
+            if not len(first):
+                continue
+            row = run | {"language": language, "other": other, "n": len(first)}
+            if labels is not None:
+                row |= _agreement(labels[first], labels[second])
+            if candidate_ranks is not None:
+                row |= _rank_agreement(candidate_ranks[first], candidate_ranks[second])
+            rows.append(row)
     if not rows:
-        raise ValueError(f"No task has two of the languages {list(languages)} and common items.")
-    return pd.DataFrame(rows)
+        raise ValueError(
+            f"No task has items in common in two languages of {list(languages) or 'the study'}, "
+            f"parallel with the source language {results.study.source!r}."
+        )
+    return pd.DataFrame(rows, columns=[*RUN, "language", "other", *MEASURES, "n"])
 
 
 def consistency(
@@ -137,119 +133,64 @@ def consistency(
     Raises:
         ValueError: as ``pairwise``.
     """
-    measures = ["agreement", "kappa", "rankc_corrected", "all_right"]
-    pair_means = pairwise(results, tasks, languages).groupby(RUN)[measures[:3]].mean()
-    runs = [_in_all_languages(answers) for answers in _all_answers(results, tasks, languages)]
-    table = pd.DataFrame(runs).join(pair_means, on=RUN, how="inner")
+    pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEANS[:3]].mean()
     rows = []
-    for (arm, task), part in table.groupby(["arm", "task"], sort=False):
-        row = {"arm": arm, "task": task}
-        for name in measures:
-            low, high = t_interval(part[name])
-            row |= {name: part[name].mean(), f"{name}_low": low, f"{name}_high": high}
-        row["all_right_expected"] = part["all_right_expected"].mean()
-        row |= {"languages": part["languages"].iloc[0], "n": part["n"].iloc[0]}
-        rows.append(row | {"seeds": part["seed"].nunique()})
-    return pd.DataFrame(rows)
-
-
-class _Answers(NamedTuple):
-    """What an arm answered with one seed in one task: arrays of shape (items, languages).
-
-    ``predictions`` are codes, None for task types whose predictions are texts. ``ranks``, of shape
-    (items, languages, candidates), is None where not all candidates were scored.
-    """
-
-    run: dict[str, object]
-    languages: list[str]
-    present: np.ndarray
-    right: np.ndarray
-    predictions: np.ndarray | None
-    ranks: np.ndarray | None
-
-
-def _all_answers(
-    results: Results, tasks: Sequence[str], languages: Sequence[str]
-) -> Iterator[_Answers]:
-    """The answers of every run, in the languages asked for, the source language first."""
-    tables = _parallel_tables(results, tasks)
-    scored = list(dict.fromkeys(code for table in tables for code in table["language"]))
-    if isinstance(languages, str) or not set(languages) <= set(scored):
-        raise ValueError(f"languages is {languages!r}; expected a list of some of {scored}.")
-    for table in tables:
-        table = table[table["language"].isin(languages or scored)]
-        codes = sorted(table["language"].unique(), key=lambda code: code != results.study.source)
-        for key, part in table.groupby(RUN, sort=False):
-            yield _answers(part, dict(zip(RUN, key, strict=True)), codes)
-
-
-def _answers(table: pd.DataFrame, run: dict[str, object], languages: list[str]) -> _Answers:
-    axes = {"item": table["item"].unique(), "language": languages}
-    counts = grid(table, axes, np.ones(len(table), dtype=int))
-    if counts.max() > 1:
-        raise ValueError(f"{run['task']} has two predictions for one item: was it a target twice?")
-    right = grid(table, axes, table["score"] >= 1)
-    predictions = None
-    if get(run["task"]).type.is_comparable:
-        predictions = grid(table, axes, pd.factorize(table["prediction"])[0])
-    candidate_ranks = None
-    if "log_probs" in table and table["log_probs"].notna().all():
-        candidate_ranks = grid(table, axes, ranks(np.stack(table["log_probs"].tolist())))
-    return _Answers(run, languages, counts > 0, right, predictions, candidate_ranks)
-
-
-def _pair(answers: _Answers, i: int, j: int, common: np.ndarray) -> dict[str, float]:
-    """The measures of two languages on their common items."""
-    row = dict.fromkeys(("agreement", "expected", "kappa", "rankc", "rankc_corrected"), np.nan)
-    if answers.predictions is not None:
-        row |= agreement(answers.predictions[common, i], answers.predictions[common, j])
-    if answers.ranks is not None:
-        floor = rank_floor(answers.ranks.shape[2])
-        rankc = rank_consistency(answers.ranks[common, i], answers.ranks[common, j]).mean()
-        row["rankc"] = 100 * rankc
-        row["rankc_corrected"] = 100 * (rankc - floor) / (1 - floor) if floor < 1 else np.nan
-    return row | {"n": int(common.sum())}
-
-
-def _in_all_languages(answers: _Answers) -> dict:
-    """The shares of the items that all languages have; NaN if there is none."""
-    common = answers.present.all(axis=1)
-    right = answers.right[common]
-    row = answers.run | {"languages": len(answers.languages), "n": int(common.sum())}
-    row |= {"all_right": np.nan, "all_right_expected": np.nan}
-    if len(right):
+    for run, codes, table in _parallel_runs(results, tasks, languages):
+        scores = table.pivot(index="example_id", columns="language", values="score")
+        right = scores.dropna() >= 1
+        row = run | {"languages": len(codes), "n": len(right)}
         row["all_right"] = 100 * right.all(axis=1).mean()
-        row["all_right_expected"] = 100 * right.mean(axis=0).prod()
-    return row
+        row["all_right_expected"] = 100 * right.mean().prod(skipna=False)
+        rows.append(row)
+    by_run = pd.DataFrame(rows).join(pair_means, on=RUN, how="inner")
+    groups = by_run.groupby(["arm", "task"], sort=False)
+    table = groups[["all_right_expected", *MEANS]].mean()
+    for name in MEANS:
+        table[[f"{name}_low", f"{name}_high"]] = [t_interval(values) for _, values in groups[name]]
+    table[["languages", "n"]] = groups[["languages", "n"]].first()
+    return table.assign(seeds=groups["seed"].nunique()).reset_index()
 
 
-def _parallel_tables(results: Results, tasks: Sequence[str]) -> list[pd.DataFrame]:
-    """The items of each task that has the source language's items in every language."""
-    tables = []
-    for name, table in item_table(results, tasks).groupby("task", sort=False):
-        reason = _why_not_parallel(table, results.study.source)
-        if not reason:
-            tables.append(table)
-        elif tasks:
-            raise ValueError(f"{name} {reason}. Leave it out with tasks=[...].")
-        else:
-            warn_once(f"Left out: {name} {reason}.")
-    if not tables:
-        names = list(results.predictions["task"].unique())
-        raise ValueError(f"None of {names} is parallel with the source language.")
-    return tables
+def _parallel_runs(
+    results: Results, tasks: Sequence[str], languages: Sequence[str]
+) -> Iterator[tuple[dict[str, object], list[str], pd.DataFrame]]:
+    """Each run, its languages with the source first, and its predictions, of parallel tasks."""
+    table = results.predictions
+    source = results.study.source
+    for name in tasks:
+        choose("task", name, table["task"].unique())
+    for code in languages:
+        choose("language", code, table["language"].unique())
+    for task, predictions in table.groupby("task", sort=False):
+        if tasks and task not in tasks:
+            continue
+        ids = predictions.groupby("language")["example_id"].agg(set)
+        apart = [code for code, names in ids.items() if not names <= ids.get(source, set())]
+        if apart:
+            sentence = f"{task} is not parallel: {source!r} lacks items that there are in {apart}."
+            if tasks:
+                raise ValueError(sentence)
+            warn_once(f"Left out: {sentence}")
+            continue
+        predictions = predictions[predictions["language"].isin(languages or ids.index)]
+        codes = sorted(predictions["language"].unique(), key=lambda code: code != source)
+        for key, part in predictions.groupby(RUN, sort=False):
+            yield dict(zip(RUN, key, strict=True)), codes, part
 
 
-def _why_not_parallel(table: pd.DataFrame, source: str) -> str:
-    """Why a task's languages cannot be compared item by item; empty if they can."""
-    ids = {code: set(names) for code, names in table.groupby("language")["item"]}
-    if source not in ids or len(ids) < 2:
-        return f"was scored in {sorted(ids)}, and needs the source language {source!r} and another"
-    for code, names in ids.items():
-        missing = names - ids[source]
-        if missing:
-            return (
-                f"is not parallel: {len(missing)} of its {len(names)} items in {code!r} are not "
-                f"among the {len(ids[source])} in {source!r} (such as {min(missing)!r})"
-            )
-    return ""
+def _agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """How often two series of codes of labels are equal, and how often they would be by chance."""
+    same = float(np.mean(first == second))
+    labels = max(first.max(), second.max()) + 1
+    counts = np.bincount(first, minlength=labels) @ np.bincount(second, minlength=labels)
+    expected = counts / len(first) ** 2
+    kappa = (same - expected) / (1 - expected) if expected < 1 else np.nan
+    return {"agreement": 100 * same, "expected": 100 * expected, "kappa": kappa}
+
+
+def _rank_agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Mean RankC of the items, and how far it is above its floor."""
+    rankc = rank_consistency(first, second).mean()
+    floor = rank_floor(first.shape[1])
+    corrected = 100 * (rankc - floor) / (1 - floor) if floor < 1 else np.nan
+    return {"rankc": 100 * rankc, "rankc_corrected": corrected}

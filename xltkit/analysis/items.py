@@ -1,4 +1,4 @@
-"""The test items of a study: one table, one grid, and how far a score would move on other items.
+"""The test items of a study, and how far a score would move on other items.
 
 Every metric of the kit is a ratio of sums over items (accuracy: points over items; F1: twice the
 true positives over predicted plus gold), or a mean of such ratios. So drawing items again needs the
@@ -15,6 +15,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from xltkit.studies.results import Results
 from xltkit.tasks import get
@@ -25,44 +27,20 @@ _IN_MEMORY = 1_000_000  # numbers of one batch of draws
 Column = tuple[str, str]  # a task, and the language that arms are compared on
 
 
-def item_table(results: Results, tasks: Sequence[str] = ()) -> pd.DataFrame:
-    """Every prediction of a study: one row per arm, seed, task, language and item.
-
-    Args:
-        results: of a study.
-        tasks: which; empty means all that were predicted.
-
-    Returns:
-        ``arm``, ``seed``, ``task``, ``language``, ``item``, ``score`` (0 to 1), ``prediction``, and
-        ``log_probs`` where all labels or candidates were scored (an array, else missing).
-
-    Raises:
-        ValueError: for tasks that were not predicted.
-    """
-    table = results.predictions
-    predicted = list(dict.fromkeys(table["task"]))
-    if isinstance(tasks, str) or not set(tasks) <= set(predicted):
-        raise ValueError(f"tasks is {tasks!r}; expected a list of some of {predicted}.")
-    names = {"example_id": "item", "pred": "prediction"}
-    return table[table["task"].isin(tasks or predicted)].rename(columns=names)
-
-
 def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) -> np.ndarray:
-    """A long table as an array with one axis per column.
+    """A long table as an array with one axis per column of the table.
 
     Args:
         table: one row per value.
         axes: the columns to spread over, and the levels of each in order.
-        values: what to spread, shape (rows, ...).
+        values: what to spread, one per row.
 
     Returns:
-        The values, shape (levels of the first axis, ..., levels of the last, ...): 0 where there
-        is no row, the sum where there are several.
+        0 where there is no row, the sum where there are several.
     """
     values = np.asarray(values)
     places = [pd.Index(levels).get_indexer(table[name]) for name, levels in axes.items()]
-    shape = [len(levels) for levels in axes.values()]
-    array = np.zeros([*shape, *values.shape[1:]], dtype=values.dtype)
+    array = np.zeros([len(levels) for levels in axes.values()], dtype=values.dtype)
     np.add.at(array, tuple(places), values)
     return array
 
@@ -74,7 +52,7 @@ def draw_weights(random: np.random.Generator, draws: int, size: int) -> np.ndarr
 
 
 def draw_batches(
-    random: np.random.Generator, draws: int, size: int, width: int = 1
+    random: np.random.Generator, draws: int, size: int, width: int
 ) -> Iterator[np.ndarray]:
     """``draw_weights`` in batches that fit into memory; each draw gives ``width`` numbers."""
     step = max(1, _IN_MEMORY // max(size, width))
@@ -112,14 +90,11 @@ class Block:
     def influence(self) -> np.ndarray:
         """What each item adds to the metric, linearized, shape (arms, seeds, columns, items).
 
-        The influence values of the infinitesimal jackknife (Efron 1982): their sum over items is
-        0, and the sum of their squares is the variance of the metric. Corrected for the number of
-        items n by sqrt(n / (n - 1)).
+        The infinitesimal jackknife (Efron 1982): the values sum to 0 over items, their squares to
+        the variance of the metric (hence the correction for the number of items).
         """
-        count = self.numerator.shape[-1]
         residual = self.numerator - self.metric[..., None] * self.denominator
-        values = ratio(residual, self.denominator.sum(-1)[..., None])
-        return values * np.sqrt(count / max(1, count - 1))
+        return self._correction * ratio(residual, self.denominator.sum(-1)[..., None])
 
     @cached_property
     def resampled(self) -> np.ndarray:
@@ -137,61 +112,56 @@ class Block:
             metric = ratio(weights @ numerator, weights @ denominator)
             moved = metric.reshape(-1, *self.metric.shape) - self.metric
             batches.append(moved.mean(axis=2).swapaxes(0, 1))
-        # A sample varies by (n - 1) / n of what it was drawn from.
-        return np.concatenate(batches, axis=1) * np.sqrt(count / max(1, count - 1))
+        return self._correction * np.concatenate(batches, axis=1)
+
+    @property
+    def _correction(self) -> float:
+        """A sample of n items varies by (n - 1) / n of what it was drawn from."""
+        count = self.numerator.shape[-1]
+        return np.sqrt(count / max(1, count - 1))
 
 
 @dataclass(frozen=True)
 class Items:
-    """The items of a study in blocks. ``weights`` of the methods are those of columns."""
+    """The items of a study in blocks."""
 
     arms: tuple[str, ...]
-    seeds: tuple[int, ...]
     blocks: tuple[Block, ...]
-
-    def _weighted(self, weights: Mapping[Column, float]) -> list[tuple[Block, np.ndarray]]:
-        """The blocks that bear weight, with the weights of their columns, shape (columns,)."""
-        columns = [column for block in self.blocks for column in block.columns]
-        pairs = []
-        for block in self.blocks:
-            shares = [weights.get(c, 0.0) / columns.count(c) for c in block.columns]
-            if any(shares):
-                pairs.append((block, np.array(shares)))
-        return pairs
-
-    def scores(self, arm: str, weights: Mapping[Column, float]) -> np.ndarray:
-        """The weighted sum of an arm's metrics, shape (seeds,)."""
-        index = self.arms.index(arm)
-        sums = [block.metric[index] @ shares for block, shares in self._weighted(weights)]
-        return np.sum(sums, axis=0)
 
     def variance(
         self, arm: str, baseline: str, weights: Mapping[Column, float]
     ) -> tuple[float, float]:
         """What other items would add to the variance of the mean difference of two arms.
 
+        Args:
+            arm: minus ``baseline``.
+            baseline: another arm.
+            weights: of the metric in each column; the difference is that of weighted sums.
+
         Returns:
             For these very models: the variance over draws of the items. And beside other seeds:
             the same, less what each seed does with each item alone, which the spread over seeds
             holds already (in the terms of an analysis of variance, the mean square of items less
-            that of seeds x items, over the number of both); NaN for one seed.
+            that of seeds x items, over the number of both); 0 for one seed.
         """
         one, other = self.arms.index(arm), self.arms.index(baseline)
-        seeds = len(self.seeds)
+        columns = [column for block in self.blocks for column in block.columns]
         moved = np.zeros(RESAMPLES)
         item_squares = 0.0
         interaction_squares = 0.0
-        for block, shares in self._weighted(weights):
-            moved = moved + (block.resampled[one] - block.resampled[other]) @ shares
+        for block in self.blocks:
+            shares = np.array([weights.get(c, 0.0) / columns.count(c) for c in block.columns])
+            if not shares.any():
+                continue
+            moved += (block.resampled[one] - block.resampled[other]) @ shares
             gap = block.influence[one] - block.influence[other]
             by_item = np.einsum("sci,c->si", gap, shares)
             mean = by_item.mean(axis=0)
             item_squares += (mean**2).sum()
             interaction_squares += ((by_item - mean) ** 2).sum()
         alone = float(moved.var())
-        if seeds < 2:
-            return alone, np.nan
-        if not item_squares:
+        seeds = self.blocks[0].numerator.shape[1]
+        if seeds < 2 or not item_squares:
             return alone, 0.0
         interaction = interaction_squares / (seeds * (seeds - 1))
         return alone, alone * max(0.0, 1 - interaction / item_squares)
@@ -205,20 +175,19 @@ def items(results: Results) -> Items:
         ValueError: if a score of the study is not what its predictions give.
     """
     arms = tuple(results.study.arms)
-    seeds = tuple(results.main["seed"].unique())
+    seeds = results.main["seed"].unique()
     blocks = []
     for task, table in metric_terms(results).groupby("task", sort=False):
-        for languages in _parallel_groups(table):
-            part = table[table["base_language"].isin(languages)]
+        for _, part in table.groupby(_parallel_groups(table), sort=False):
             ratios = part[["base_language", "part"]].drop_duplicates()
             part = part.assign(ratio=part.groupby(list(ratios), sort=False).ngroup())
-            names = part["item"].unique()
-            axes = {"arm": arms, "seed": seeds, "ratio": range(len(ratios)), "item": names}
+            axes = {"arm": arms, "seed": seeds, "ratio": range(len(ratios))}
+            axes["item"] = part["item"].unique()
             numerator = grid(part, axes, part["numerator"])
             denominator = grid(part, axes, part["denominator"])
             columns = tuple((task, language) for language in ratios["base_language"])
             blocks.append(Block(columns, numerator, denominator))
-    return Items(arms, seeds, tuple(blocks))
+    return Items(arms, tuple(blocks))
 
 
 def metric_terms(results: Results) -> pd.DataFrame:
@@ -234,34 +203,27 @@ def metric_terms(results: Results) -> pd.DataFrame:
     """
     keys = ["arm", "seed", "task", "language"]
     scores = results.main.set_index(keys)[["base_language", "value"]]
-    predictions = results.predictions.drop(columns="log_probs", errors="ignore")
     tables = []
-    for (arm, seed, name, language), group in predictions.groupby(keys, sort=False):
-        base_language, value = scores.loc[(arm, seed, name, language)]
-        task = get(name)
-        table = task.type.terms(task, group, language)
+    for run, predictions in results.predictions.groupby(keys, sort=False):
+        base_language, value = scores.loc[run]
+        about = dict(zip(keys, run, strict=True))
+        task = get(about["task"])
+        table = task.type.terms(task, predictions, about["language"])
         sums = table.groupby("part")[["numerator", "denominator"]].sum()
         if abs(ratio(sums["numerator"], sums["denominator"]).mean() - value) > 1e-3:
             raise ValueError(
-                f"{name} in {language} scored {value:.3f} (arm {arm!r}, seed {seed}), which is not "
-                f"the {task.metric} of its predictions: their items cannot be drawn again. "
-                "Type compare(..., method='seeds')."
+                f"{about} scored {value:.3f}, which is not the {task.metric} of its predictions: "
+                "their items cannot be drawn again. Type compare(..., method='seeds')."
             )
-        run = {"arm": arm, "seed": seed, "task": name, "language": language}
-        tables.append(table.assign(**run, base_language=base_language))
+        tables.append(table.assign(**about, base_language=base_language))
     return pd.concat(tables, ignore_index=True)
 
 
-def _parallel_groups(table: pd.DataFrame) -> list[set[str]]:
-    """Languages in groups that have items in common."""
-    groups: list[tuple[set, set]] = []
-    for language, items_of_language in table.groupby("base_language", sort=False)["item"]:
-        languages, names = {language}, set(items_of_language)
-        others = []
-        for group in groups:
-            if group[1] & names:
-                languages, names = languages | group[0], names | group[1]
-            else:
-                others.append(group)
-        groups = [*others, (languages, names)]
-    return [languages for languages, _ in groups]
+def _parallel_groups(table: pd.DataFrame) -> np.ndarray:
+    """The number of each row's group: languages with items in common are in one group."""
+    languages = pd.factorize(table["base_language"])[0]
+    names = pd.factorize(table["item"])[0] + languages.max() + 1
+    size = names.max() + 1
+    graph = coo_array((np.ones(len(table)), (languages, names)), shape=(size, size))
+    _, groups = connected_components(graph, directed=False)
+    return groups[languages]

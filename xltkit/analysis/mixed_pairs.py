@@ -13,6 +13,7 @@ import pandas as pd
 
 from xltkit.analysis.intervals import LEVEL
 from xltkit.analysis.items import RESAMPLES, draw_batches, draw_weights, grid
+from xltkit.keys import choose
 
 AXES = ["arm", "seed", "example_id", "language", "other"]
 STATISTICS = ("diagonal", "off_diagonal", "penalty")
@@ -26,10 +27,10 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
         ``n`` items, then over ``seeds``).
     """
     pair = ["arm", "task", "language", "other"]
-    by_seed = predictions.groupby([*pair, "seed"], sort=False, observed=True)
+    by_seed = predictions.groupby([*pair, "seed"], sort=False)
     table = by_seed.agg(value=("score", "mean"), n=("example_id", "nunique")).reset_index()
     table["value"] *= 100
-    groups = table.groupby(pair, sort=False, observed=True)
+    groups = table.groupby(pair, sort=False)
     return groups.agg(value=("value", "mean"), n=("n", "max"), seeds=("seed", "size")).reset_index()
 
 
@@ -56,21 +57,19 @@ def penalty(
         ``n`` counts items.
 
     Raises:
-        ValueError: for an item that some cell, arm or seed lacks or has twice, an unknown
-            baseline, or fewer than two languages.
+        ValueError: for an item that some cell, arm or seed lacks or has twice, or an unknown
+            baseline.
     """
     rows = []
-    for task, table in predictions.groupby("task", sort=False, observed=True):
+    for task, table in predictions.groupby("task", sort=False):
         arms = list(table["arm"].unique())
-        if baseline and baseline not in arms:
-            raise ValueError(f"baseline is {baseline!r}; {task} was predicted by {arms}.")
         values = _by_item(table, task)
         means = values.mean(axis=(1, 2))
         draws = _resampled(values, resamples)
         for i, arm in enumerate(arms):
             row = {"arm": arm, "task": task} | _intervals(means[i], draws[:, i], "")
             if baseline:
-                j = arms.index(baseline)
+                j = arms.index(choose("baseline", baseline, arms))
                 nothing = np.nan if i == j else 0.0  # an arm is not compared with itself
                 gap = means[i] - means[j] + nothing
                 row |= _intervals(gap, draws[:, i] - draws[:, j] + nothing, "_difference")
@@ -94,23 +93,18 @@ def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
 
     Every statistic is a mean over items of these, so that cells need not be drawn one by one.
     """
-    languages = list(table["language"].unique())
-    if set(table["other"]) != set(languages) or len(languages) < 2:
-        raise ValueError(
-            f"{task} has first texts in {sorted(languages)} and second ones in "
-            f"{sorted(set(table['other']))}; expected the same two or more."
-        )
     axes = {name: table[name].unique() for name in AXES}
-    axes["other"] = languages  # in the order of the first text, or there would be no diagonal
+    # Both in one order, or there would be no diagonal.
+    axes["language"] = axes["other"] = pd.unique(table[["language", "other"]].to_numpy().ravel())
     counts = grid(table, axes, np.ones(len(table), dtype=int))
     if (counts != 1).any():
         raise ValueError(
             f"{task}: {(counts == 0).sum()} of {counts.size} scores are missing, and "
-            f"{table.duplicated(AXES).sum()} are there twice. Every item has to be once in every "
-            "pair of languages, arm and seed."
+            f"{(counts > 1).sum()} are there twice. Every item has to be once in every pair of "
+            "languages, arm and seed."
         )
     cells = grid(table, axes, table["score"].astype(np.float32))
-    size = len(languages)
+    size = len(axes["other"])
     diagonal = np.diagonal(cells, axis1=3, axis2=4).mean(axis=-1, dtype=float)
     whole = cells.mean(axis=(3, 4), dtype=float)
     off_diagonal = (whole * size - diagonal) / (size - 1)
@@ -123,7 +117,7 @@ def _resampled(values: np.ndarray, resamples: int) -> np.ndarray:
     by_item = values.transpose(2, 0, 1, 3).reshape(items, -1)
     random = np.random.default_rng(0)
     batches = []
-    for weights in draw_batches(random, resamples, items):
+    for weights in draw_batches(random, resamples, items, 1):
         means = (weights @ by_item).reshape(-1, arms, seeds, statistics)
         seed_weights = draw_weights(random, len(weights), seeds)
         batches.append(np.einsum("ds,dast->dat", seed_weights, means))

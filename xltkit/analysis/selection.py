@@ -16,19 +16,12 @@ import pandas as pd
 
 from xltkit.analysis.intervals import t_interval
 from xltkit.analysis.items import metric_terms, ratio
+from xltkit.keys import choose
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 
 IN_SAMPLE = "in-sample"
 CROSS_VALIDATED = "cross-validated"
-# The rules by what they look at, and how the arms that they select are scored.
-RULES = (
-    ("fixed", IN_SAMPLE),
-    ("fixed", CROSS_VALIDATED),
-    ("best", IN_SAMPLE),
-    ("best", CROSS_VALIDATED),
-    ("source", CROSS_VALIDATED),
-)
 
 
 def select_arms(results: Results, baseline: str) -> pd.DataFrame:
@@ -53,21 +46,21 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
         ValueError: if the baseline is no arm, there are not two others, or nothing transfers.
     """
     arms = list(results.study.arms)
-    if baseline not in arms or len(arms) < 3:
-        raise ValueError(
-            f"baseline is {baseline!r}; the study has the arms {arms}. To select among arms there "
-            "must be two or more beside the baseline."
-        )
+    choose("baseline", baseline, arms)
+    if len(arms) < 3:
+        raise ValueError(f"The arms are {arms}: to select takes two or more beside the baseline.")
     gains = _gains(results, baseline)
+    rules = [*product(("fixed", "best"), (IN_SAMPLE, CROSS_VALIDATED))]
+    if "source" in gains.index.unique("languages"):
+        rules.append(("source", CROSS_VALIDATED))
     rows = []
-    for rule, scored in RULES:
-        if rule == "source" and "source" not in gains.index.unique("languages"):
-            continue
-        by_seed, selected = _select(gains, rule, scored == IN_SAMPLE)
+    for rule, scored in rules:
+        selected = _select(gains, rule, scored)
+        by_seed = selected.groupby(["seed", "task"], sort=False)["gain"].mean().unstack()
         by_seed["all"] = by_seed.mean(axis=1)
         for task, values in by_seed.items():
             low, high = t_interval(values)
-            names = ", ".join(dict.fromkeys(selected.get(task, ())))
+            names = ", ".join(selected.loc[selected["task"] == task, "arm"].unique())
             rows.append((rule, scored, task, values.mean(), low, high, names, rule != "source"))
     columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
     return pd.DataFrame(rows, columns=columns)
@@ -103,29 +96,23 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
     return means.drop(columns=baseline).sub(means[baseline], axis=0)
 
 
-def _select(
-    gains: pd.DataFrame, rule: str, in_sample: bool
-) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Gains in the transfer languages (seed x task) of the arms a rule selects; and these arms."""
+def _select(gains: pd.DataFrame, rule: str, scored: str) -> pd.DataFrame:
+    """The ``arm`` that a rule selects for each seed, half and task; its ``gain`` in transfer."""
     visible = gains.xs("source" if rule == "source" else "transfer", level="languages")
     transfer = gains.xs("transfer", level="languages")
     tasks = transfer.index.unique("task")
     seeds = gains.index.unique("seed")
-    selected: dict[str, list[str]] = {task: [] for task in tasks}
-    rows = {}
+    rows = []
     for seed, half in product(seeds, (0, 1)):
         seen = visible
-        if not in_sample:
+        if scored == CROSS_VALIDATED:
             seen = seen.xs(1 - half, level="half")
             if len(seeds) > 1:
                 seen = seen.drop(seed, level="seed")
         by_task = seen.groupby("task").mean()
         on_average = by_task.mean()
-        if rule == "fixed":
-            best = dict.fromkeys(tasks, on_average.idxmax())
-        else:
-            best = by_task.reindex(tasks).fillna(on_average).idxmax(axis=1)
-        rows[seed, half] = {task: transfer.loc[(seed, task, half), best[task]] for task in tasks}
+        best = by_task.reindex(tasks).fillna(on_average).idxmax(axis=1)
         for task in tasks:
-            selected[task].append(best[task])
-    return pd.DataFrame.from_dict(rows, orient="index").groupby(level=0).mean(), selected
+            arm = on_average.idxmax() if rule == "fixed" else best[task]
+            rows.append((seed, task, arm, transfer.loc[(seed, task, half), arm]))
+    return pd.DataFrame(rows, columns=["seed", "task", "arm", "gain"])

@@ -9,40 +9,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from xltkit.data.readers import PARAPHRASE_LABELS
 from xltkit.studies.results import Results
 from xltkit.tasks import get, load
-from xltkit.tasks.suites.benchmarks import Benchmark
 from xltkit.tasks.suites.benchmarks import benchmark as find_benchmark
 
 # Every writer takes the predictions of one language, the column to write ("pred" or "gold") and the
 # language, and returns the text of the file.
 
 
-def _labels(rows: pd.DataFrame, column: str, language: str) -> str:
-    """One label per line."""
-    return "".join(f"{label}\n" for label in rows[column])
+def _lines(line: Callable[[str], Any], rows: pd.DataFrame, column: str, language: str) -> str:
+    """One prediction after another."""
+    return "".join(f"{line(value)}\n" for value in rows[column])
 
 
-def _paraphrase(rows: pd.DataFrame, column: str, language: str) -> str:
-    """One label per line: 1 for a paraphrase, 0 for none."""
-    return "".join(f"{PARAPHRASE_LABELS.index(label)}\n" for label in rows[column])
+def _choice(label: str) -> str:
+    return json.dumps({"label": int(label)})
 
 
-def _choices(rows: pd.DataFrame, column: str, language: str) -> str:
-    """One JSON object per line, with the index of the alternative."""
-    return "".join(json.dumps({"label": int(label)}) + "\n" for label in rows[column])
-
-
-def _tags(rows: pd.DataFrame, column: str, language: str) -> str:
+def _tags(tags: str) -> str:
     """One tag per line, and a blank line after each sentence."""
-    sentences = [tags.split() for tags in rows[column]]
-    return "".join("\n".join([*tags, "", ""]) for tags in sentences)
+    return "\n".join([*tags.split(), ""])
 
 
 def _answers(rows: pd.DataFrame, column: str, language: str) -> str:
@@ -71,47 +64,32 @@ def _retrieved(rows: pd.DataFrame, column: str, language: str) -> str:
     """
     test = load(get("tatoeba"), "test", language)
     index = {key: i for i, key in enumerate(test["id"])}
-    retrieved = dict(zip(rows["example_id"], rows[column], strict=True))
-    if retrieved.keys() != index.keys():
-        raise ValueError(
-            f"tatoeba in {language!r} has {len(index)} test rows, and the predictions are of "
-            f"{len(retrieved)}, not all the same. Run the study again on the present data."
-        )
     english = dict(zip(test["id"], test["english"], strict=True))
+    retrieved = dict(zip(rows["example_id"], rows[column], strict=True))
     order = sorted(index, key=lambda key: english[key].strip())
     return "".join(f"{index[retrieved[key]]}\n" for key in order)
 
 
 def _rankings(rows: pd.DataFrame, column: str, language: str) -> str:
-    """Ids by mention, JSON lists: predictions best first, gold a list of one.
-
-    The kit scores no split without labels, so this takes the owners' labels of Mewsli-X's test.
-    """
+    """Ids by mention, JSON lists: predictions best first, gold a list of one."""
     lists = rows[column].map(json.loads)
     return json.dumps(dict(zip(rows["example_id"], lists, strict=True)))
 
 
-class Format(NamedTuple):
-    """How the official scorer wants the predictions of a task."""
-
-    folder: str
-    suffix: str
-    write: Callable[[pd.DataFrame, str, str], str]
-
-
-# LAReQA is not here: the official scorer has no reader for it.
-FORMATS: dict[str, Format] = {
-    "xnli": Format("xnli", "tsv", _labels),
-    "paws-x": Format("pawsx", "tsv", _paraphrase),
-    "xcopa": Format("xcopa", "jsonl", _choices),
-    "udpos": Format("udpos", "tsv", _tags),
-    "panx": Format("panx", "tsv", _tags),
-    "xquad": Format("xquad", "json", _answers),
-    "mlqa": Format("mlqa", "json", _answers),
-    "tydiqa": Format("tydiqa", "json", _answers),
-    "bucc": Format("bucc2018", "tsv", _mined_pairs),
-    "tatoeba": Format("tatoeba", "tsv", _retrieved),
-    "mewsli-x": Format("mewslix", "json", _rankings),
+# The folder and the suffix of a task's files, and who writes them. LAReQA is not here: the official
+# scorer has no reader for it.
+FORMATS = {
+    "xnli": ("xnli", "tsv", partial(_lines, str)),
+    "paws-x": ("pawsx", "tsv", partial(_lines, PARAPHRASE_LABELS.index)),
+    "xcopa": ("xcopa", "jsonl", partial(_lines, _choice)),
+    "udpos": ("udpos", "tsv", partial(_lines, _tags)),
+    "panx": ("panx", "tsv", partial(_lines, _tags)),
+    "xquad": ("xquad", "json", _answers),
+    "mlqa": ("mlqa", "json", _answers),
+    "tydiqa": ("tydiqa", "json", _answers),
+    "bucc": ("bucc2018", "tsv", _mined_pairs),
+    "tatoeba": ("tatoeba", "tsv", _retrieved),
+    "mewsli-x": ("mewslix", "json", _rankings),
 }
 
 
@@ -131,9 +109,7 @@ def write_submission(
     lacks one, and leaves out a task that has no folder.
 
     Args:
-        results: of a study over tasks of the benchmark, on all examples of their test splits. In
-            BUCC ``example_id`` is a sentence of the other language, ``pred`` and ``gold`` the
-            English ones or empty; in Mewsli-X ``pred`` is a JSON list, best first.
+        results: of a study over tasks of the benchmark, on all examples of their test splits.
         folder: new or empty.
         arm: whose predictions.
         seed: of which run.
@@ -153,23 +129,33 @@ def write_submission(
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; give a new folder.")
-    predictions = _predictions(results, whole, arm, seed)
+    chosen = f"arm == @arm and seed == @seed and task in {list(whole.tasks)}"
+    scores = results.scores.query(chosen)
+    if scores.empty or (scores["split"] != "test").any() or scores["examples"].any():
+        raise ValueError(
+            f"A submission needs tasks of {benchmark} scored with arm {arm!r} and seed {seed!r} on "
+            "all test examples: run the study with split='test' and examples=0."
+        )
+    columns = {"predictions": "pred"} | ({"labels": "gold"} if labels else {})
+    tables = dict(list(results.predictions.query(chosen).groupby(["task", "language"])))
     rows = []
     for task, languages in whole.tasks.items():
-        tables = dict(list(predictions[predictions["task"] == task].groupby("language")))
-        written = [code for code in languages if code in tables and task in FORMATS]
+        official, suffix, write = FORMATS.get(task, ("-", "", None))
+        written = [code for code in languages if write and (task, code) in tables]
         for code in written:
-            _write(folder / "predictions", task, tables[code], "pred", code)
-            if labels:
-                _write(folder / "labels", task, tables[code], "gold", code)
+            for part, column in columns.items():
+                path = folder / part / official / f"test-{code}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                text = write(tables[task, code], column, code)
+                path.write_text(text, encoding="utf-8", newline="\n")
         absent = [code for code in languages if code not in written]
         missing = ", ".join(absent) if written else f"all {len(absent)} languages"
         row = {
             "task": task,
-            "folder": FORMATS[task].folder if written else "-",
+            "folder": official if written else "-",
             "files": len(written),
-            "examples": sum(len(tables[code]) for code in written),
-            "missing": missing if task in FORMATS else "has no official format",
+            "examples": sum(len(tables[task, code]) for code in written),
+            "missing": missing if write else "has no official format",
         }
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -178,38 +164,3 @@ def write_submission(
     if gaps:
         print(f"Missing, so that {benchmark} has no average: {'; '.join(gaps)}.")
     return table
-
-
-def _predictions(results: Results, whole: Benchmark, arm: str, seed: int) -> pd.DataFrame:
-    """The predictions to write, once it is sure that they are what a submission needs."""
-    for run in results.study.runs:
-        phase = run.stage.phase
-        if run.task in whole.tasks and (phase.split != "test" or phase.examples):
-            raise ValueError(
-                f"{run.task} was scored on {phase.examples or 'all'} examples of the split "
-                f"{phase.split!r}; a submission needs all of 'test'. Run the study with "
-                "split='test' and examples=0."
-            )
-    table = results.predictions
-    chosen = table[(table["arm"] == arm) & (table["seed"] == seed)]
-    if chosen.empty:
-        pairs = table[["arm", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-        raise ValueError(f"No predictions of arm {arm!r}, seed {seed!r}; there are {[*pairs]}.")
-    table = chosen[chosen["task"].isin(whole.tasks)]
-    if table.empty:
-        raise ValueError(
-            f"{whole.name} has the tasks {', '.join(whole.tasks)}; the predictions are of "
-            f"{', '.join(chosen['task'].unique())}."
-        )
-    repeated = table.duplicated(["task", "language", "example_id", "gold"])
-    if repeated.any():
-        item = table.loc[repeated, ["task", "language", "example_id"]].iloc[0].to_dict()
-        raise ValueError(f"There are two predictions for {item}; was a target given twice?")
-    return table
-
-
-def _write(folder: Path, task: str, rows: pd.DataFrame, column: str, language: str) -> None:
-    form = FORMATS[task]
-    path = folder / form.folder / f"test-{language}.{form.suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(form.write(rows, column, language), encoding="utf-8", newline="\n")

@@ -15,6 +15,7 @@ from xltkit.data.text import (
     graphemes,
     is_valid,
     replace_words,
+    script,
     typos,
     word_spans,
     words,
@@ -58,11 +59,8 @@ def test_answers_stay_where_they_stand():
     new = replace_words(SPAN, ROW, edits)
     assert is_valid(SPAN, new) and new["context"].startswith("Beyoncé'sBeyoncé's bandband,")
     assert ROW["starts"] == [20, 41]  # the row itself is left alone
-    ann = next(i for i, word in enumerate(row_words) if word.text == "Ann")
-    with pytest.raises(ValueError, match=r"'Ann'.*gold answer"):
-        replace_words(SPAN, ROW, {ann: "Bob"})
     assert not is_valid(SPAN, {**ROW, "starts": [21, 41]})
-    assert not is_valid(("tokens",), {"tokens": ["a", "b"], "tags": [0]})
+    assert not is_valid(SPAN, {**ROW, "question": " "})
 
 
 def test_punctuation_is_no_word_of_a_tagging():
@@ -111,11 +109,40 @@ def test_the_four_kinds_of_typos_and_no_other():
     assert slips == swapped | left_out | doubled | mistaken
 
 
-def test_marks_stay_with_their_letters():
+def test_marks_stay_with_their_letters_and_words_are_no_typos():
+    random = np.random.default_rng(0)
     assert graphemes("है") == ["है"]
     assert graphemes("कविताओं") == ["क", "वि", "ता", "ओं"]
-    assert typos("of", np.random.default_rng(0), frozenset()) == []  # two letters
-    assert typos("2003", np.random.default_rng(0), frozenset()) == []
+    assert typos("of", random, frozenset()) == typos("2003", random, frozenset()) == []
+    slips = typos("trail", random, frozenset({"trial", "tail"}))
+    assert slips and not {"trial", "tail"} & set(slips)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",
+        "القاهِرة عاصمة جمهورية مصر العربية وأكبر مدنها وأهمها على الإطلاق",
+        "თბილისი საქართველოს დედაქალაქი მდინარე მტკვრის ნაპირებზე მდებარეობს",
+        "दिल्ली भारत की राजधानी है और एक महानगर क्षेत्र भी कहलाता आज इधर",
+        "Москва столица России город федерального значения",
+        "서울특별시는 대한민국의 수도이자 최대도시이다",
+        "می‌خواهم کتاب‌ها را بخوانم",
+    ],
+)
+def test_typos_are_made_of_letters_and_marks_that_the_language_has(text):
+    text_words = [text[start:end] for start, end in word_spans(text)]
+    vocabulary = frozenset(word.lower() for word in text_words)
+    attested = {letter for word in vocabulary for letter in graphemes(word)}
+    count = 0
+    for word in text_words:
+        for typo in typos(word, np.random.default_rng(0), vocabulary):
+            count += 1
+            assert graphemes(typo)[0] == graphemes(word)[0]
+            assert {letter.lower() for letter in graphemes(typo)} <= attested
+            assert {p[1:] for p in graphemes(typo)} <= {p[1:] for p in graphemes(word)}
+            assert {script(c) for c in typo} <= {script(c) for c in text}
+    assert count > 20
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -1,4 +1,4 @@
-"""What attacks propose: in any script, of exactly the kinds they say, sound in every language."""
+"""What attacks propose: of exactly the kinds they say, sound in every language."""
 
 from __future__ import annotations
 
@@ -7,54 +7,13 @@ import pytest
 
 from xltkit.data.microworld import glosses
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.data.text import graphemes, is_valid, replace_words, script, word_spans, words
+from xltkit.data.text import is_valid, replace_words, words
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Typos
 from xltkit.tasks import get, load
 
-TEXTS = {
-    "th": "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",
-    "ar": "القاهِرة عاصمة جمهورية مصر العربية وأكبر مدنها وأهمها على الإطلاق",
-    "ka": "თბილისი საქართველოს დედაქალაქი მდინარე მტკვრის ნაპირებზე მდებარეობს",
-    "hi": "दिल्ली भारत की राजधानी है और एक महानगर क्षेत्र भी कहलाता आज इधर",
-    "ru": "Москва столица России город федерального значения",
-    "ko": "서울특별시는 대한민국의 수도이자 최대도시이다",
-    "fa": "می‌خواهم کتاب‌ها را بخوانم",
-}
 
-
-def propose(attack, word, code="en", vocabulary=(), seed=0):
-    return attack.proposals(word, code, np.random.default_rng(seed), frozenset(vocabulary))
-
-
-@pytest.mark.parametrize("code", TEXTS)
-def test_typos_are_made_of_letters_and_marks_that_the_language_has(code):
-    text = TEXTS[code]
-    text_words = [text[start:end] for start, end in word_spans(text)]
-    vocabulary = {word.lower() for word in text_words}
-    attested = {letter for word in vocabulary for letter in graphemes(word)}
-    count = 0
-    for word in text_words:
-        for typo in propose(Typos(candidates=30), word, code, vocabulary):
-            count += 1
-            assert graphemes(typo)[0] == graphemes(word)[0]
-            assert {letter.lower() for letter in graphemes(typo)} <= attested
-            assert {p[1:] for p in graphemes(typo)} <= {p[1:] for p in graphemes(word)}
-            assert {script(c) for c in typo} <= {script(c) for c in text}
-            assert typo not in vocabulary
-    assert count > 20
-
-
-def test_what_is_another_word_is_no_typo():
-    slips = propose(Typos(candidates=100), "trail", vocabulary=["trial", "tail"])
-    assert slips and not {"trial", "tail"} & set(slips)
-
-
-def test_proposals_are_few_and_the_same_every_time():
-    for attack in (Typos(candidates=2), CodeMixing(candidates=2)):
-        for word in ("harbour", "Scarlet", "hides", "Unknownish"):
-            proposals = propose(attack, word, vocabulary=["harbour"], seed=3)
-            assert proposals == propose(attack, word, vocabulary=["harbour"], seed=3)
-            assert len(set(proposals)) == len(proposals) <= 2 and word not in proposals
+def propose(attack, word, code="en"):
+    return attack.proposals(word, code, np.random.default_rng(0), frozenset())
 
 
 def test_a_name_that_is_the_same_abroad_is_no_change(tmp_path):
@@ -74,11 +33,8 @@ def test_mixing_every_word_gives_the_other_language(code, other):
     forms = set(glosses.word_forms(other).values())
     columns = get("nli").type.texts
     for row in load(get("nli"), "test", code).select(range(50)):
-        edits = {}
-        for i, word in enumerate(words(columns, row)):
-            if proposals := propose(attack, word.text, code):
-                edits[i] = proposals[0]
-        mixed = replace_words(columns, row, edits)
+        proposals = [propose(attack, word.text, code) for word in words(columns, row)]
+        mixed = replace_words(columns, row, {i: p[0] for i, p in enumerate(proposals) if p})
         assert {word.text for word in words(columns, mixed)} <= forms
         assert mixed["label"] == row["label"]
 
@@ -117,9 +73,12 @@ def test_distractors_of_a_whole_test_set(code):
     ("attack", "settings", "message"),
     [
         (Typos, {"strength": 0}, "strength is 0"),
-        (Typos, {"beam": -1}, "beam -1"),
+        (Typos, {"strength": 1.2}, "up to 1"),
+        (Typos, {"beam": -1}, "beam is -1"),
+        (Distractor, {"tries": 0}, "tries is 0"),
         (Distractor, {"at": "middle"}, "Allowed: end, start"),
         (EmbeddingPGD, {"norm": "l1"}, "Allowed: l2, linf"),
+        (EmbeddingPGD, {"radius": 0}, "radius is 0"),
     ],
 )
 def test_bad_settings_are_named(attack, settings, message):

@@ -1,38 +1,58 @@
-"""One stream for all languages gives what one language at a time gives."""
+"""Test sets predicted in one stream, in crossed pairs of languages, and under smoothing noise."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
-from xltkit.evaluation.predict import predict
+from xltkit.evaluation.attacks import Typos
+from xltkit.evaluation.predict import predict, predict_pairs
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.encoder import batches_by_length
-from xltkit.tasks import get
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.store import Store
+from xltkit.studies.study import study
+from xltkit.tasks import TYPES, get
 from xltkit.tasks.base import EncodedExample
+from xltkit.training.robust import RandomPerturbation
+
+CODES = ["en", "qas"]
+TASKS = ["nli", "choice", "qa-small", "pos", "retrieval"]
 
 
-def features(lengths, sequences=1):
+@pytest.fixture(scope="module")
+def results(tiny, tmp_path_factory):
+    """One barely trained model for each task."""
+    store = Store(tmp_path_factory.mktemp("scoring") / "store")
+    arms = {"a": Recipe(tiny)}
+    return study(arms, TASKS, [0], languages=CODES, steps=5, examples=30).run(store)
+
+
+def values(results, *columns):
+    return results.main.set_index(["task", *columns])["value"]
+
+
+def examples(lengths, sequences=1):
     return [EncodedExample(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
 
 
 def test_batches_stay_within_the_budget_and_lose_nothing():
     lengths = np.random.default_rng(0).integers(1, 90, size=500)
-    batches = list(batches_by_length(features(lengths), 512))
+    batches = list(batches_by_length(examples(lengths), 512))
     assert sorted(i for b in batches for i in b) == list(range(500))
     assert all(max(lengths[b]) * len(b) <= 512 for b in batches)
     assert max(lengths[batches[0]]) == max(lengths)  # the largest first: memory fails at once
     padded = sum(max(lengths[b]) * len(b) for b in batches)
     assert padded / sum(lengths) < 1.1
-
-
-def test_a_feature_longer_than_the_budget_gets_a_batch_of_its_own():
-    assert list(batches_by_length(features([100, 90, 2]), 64)) == [[0], [1], [2]]
-    choices = list(batches_by_length(features([10] * 4, sequences=2), 40))
+    # One that is longer than the budget gets a batch of its own.
+    assert list(batches_by_length(examples([100, 90, 2]), 64)) == [[0], [1], [2]]
+    choices = list(batches_by_length(examples([10] * 4, sequences=2), 40))
     assert [len(b) for b in choices] == [2, 2]
 
 
@@ -45,10 +65,10 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
     model = models.Model(tiny, heads)
     rows = {c: micro.rows(name, "test", LANGUAGES[c], 25) for c in ("en", "qad", "qto")}
     together, scores = predict(model, task, name, rows, tokenizer)
-    for code, mine in rows.items():
-        alone, score = predict(model, task, name, {code: mine}, tokenizer)
+    for code, of_code in rows.items():
+        alone, score = predict(model, task, name, {code: of_code}, tokenizer)
         part = together[together["language"] == code].reset_index(drop=True)
-        assert part["example_id"].tolist() == alone["example_id"].tolist() == mine["id"][:]
+        assert part["example_id"].tolist() == alone["example_id"].tolist() == of_code["id"][:]
         assert part["pred"].tolist() == alone["pred"].tolist()
         assert ("log_probs" in part) == (task.kind in ("classification", "choice"))
         if "log_probs" in part:
@@ -57,3 +77,71 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
             assert wide == pytest.approx(np.stack(alone["log_probs"]), abs=1e-4)
         expected = scores[scores["language"] == code]["value"].tolist()
         assert score["value"].tolist() == pytest.approx(expected)
+
+
+def test_mixed_puts_every_first_text_before_every_second():
+    def rows(code, ids):
+        texts = {f"text_{side}": [f"{code} {side} {i}" for i in ids] for side in "ab"}
+        return Dataset.from_dict({"id": ids, **texts, "label": [0] * len(ids)})
+
+    seen = {}
+
+    def predicting(joined):
+        seen.update({k: r[:] for k, r in joined.items()})
+        return pd.DataFrame({"language": list(joined)}), pd.DataFrame({"language": list(joined)})
+
+    given = {"de": rows("de", ["1", "2", "3"]), "fr": rows("fr", ["3", "2"])}
+    predictions, _ = predict_pairs(predicting, get("nli"), given)
+    assert seen["de+fr"]["text_a"] == ["de a 2", "de a 3"]
+    assert seen["de+fr"]["text_b"] == ["fr b 2", "fr b 3"]
+    assert seen["fr+de"]["id"] == ["2", "3"]
+    assert list(predictions["language"]) == ["de", "de", "fr", "fr"]
+    assert list(predictions["other"]) == ["de", "fr", "de", "fr"]
+    with pytest.raises(ValueError, match="not parallel"):
+        predict_pairs(predicting, get("nli"), {"de": rows("de", ["1"]), "fr": rows("fr", ["2"])})
+
+
+def test_the_diagonal_of_the_matrix_is_the_plain_score(results):
+    names = ["nli", "choice", "qa-small"]
+    mixed = results.rescore({"mixed": {"mixed": True}}, names)["mixed"]
+    matrix, plain = values(mixed, "language", "other"), values(results, "language")
+    assert len(matrix) == 4 * len(names)
+    for name in names:
+        for code in CODES:
+            assert matrix[name, code, code] == pytest.approx(plain[name, code])
+    assert set(mixed.predictions.columns) >= {"language", "other", "example_id", "score"}
+    with pytest.raises(ValueError, match="expected a list of some of"):
+        results.rescore({"mixed": {"mixed": True}}, ["ner"])
+
+
+def test_votes_without_noise_change_nothing(results):
+    still, loud = ({"smoothing": RandomPerturbation(radius=radius)} for radius in (0.0, 3.0))
+    smoothed = results.rescore({"still": still, "loud": loud}, TASKS[:-1])
+    main = results.main[results.main["task"] != "retrieval"]
+    assert smoothed["still"].main["value"].tolist() == main["value"].tolist()
+    for name in ("pos", "qa-small"):  # five steps do not teach the others to tell labels apart
+        tables = [r.predictions.set_index("task").loc[name] for r in (smoothed["loud"], results)]
+        assert tables[0]["pred"].tolist() != tables[1]["pred"].tolist()
+
+
+def test_votes_are_counted():
+    tags = TYPES["tagging"].vote([np.array([1, 2]), np.array([1, 0]), np.array([3, 0])])
+    assert tags.tolist() == [1, 0]
+    score, first, last = TYPES["span"].vote([(1.0, 4, 5), (9.0, 2, 2), (3.0, 4, 5)])
+    assert (score, first, last) == (2.0, 4, 5)
+    sure, unsure = np.log([0.99, 0.01]), np.log([0.4, 0.6])
+    assert TYPES["choice"].vote([sure, unsure, unsure]).argmax() == 1  # though the mean says 0
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "named"),
+    [
+        ("pos", {"mixed": True}, "mixed is for classification, choice, span"),
+        ("retrieval", {"attack": Typos()}, "attack is for classification"),
+        ("retrieval", {"smoothing": RandomPerturbation()}, "smoothing is for classification"),
+        ("nli", {"attack": Typos(), "mixed": True}, "one way at a time"),
+    ],
+)
+def test_a_way_of_scoring_that_does_not_fit_is_refused(results, task, change, named):
+    with pytest.raises(ValueError, match=named):
+        results.rescore({"other": change}, [task])

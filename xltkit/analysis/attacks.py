@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 import pandas as pd
 
 from xltkit.evaluation.attacks import Attack
-from xltkit.studies.results import Results, Run
+from xltkit.studies.results import Results
 
 RUN = ["arm", "seed", "task"]
 ITEM = [*RUN, "language"]
-COLUMNS = ("strength", "radius", "beam", "seed")  # settings that are columns, or drawn with it
 COSTS = {"success": 0.0, "changed": 0.0, "valid": 100.0, "queries": 0.0}  # of no attack
 
 
@@ -31,63 +30,44 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
         ``success``, ``changed``, ``valid`` and ``queries`` are those of
         ``xltkit.evaluation.attacked``. Every attack has rows of strength 0: the clean scores, those
         of the study if it scored as many items.
-
-    Raises:
-        ValueError: if some results are of no attack, or of a run that the study has not.
     """
-    if not attacked:
-        raise ValueError("attacked is empty; give it what Results.rescore() returned.")
-    tables = [_attack_table(name, results) for name, results in attacked.items()]
-    under_attack = pd.concat(tables, ignore_index=True)
-    scores = clean.main.set_index(ITEM)[["value", "n"]]
-    scores = scores.reindex(pd.MultiIndex.from_frame(under_attack[ITEM])).reset_index(drop=True)
-    missing = under_attack.loc[scores["n"].isna(), ITEM]
-    if len(missing):
-        run = missing.iloc[0].to_dict()
-        raise ValueError(f"{run} was attacked, and the study given as clean has no score of it.")
+    under_attack = pd.concat([_attack_table(results) for results in attacked.values()])
     # On fewer items than the study's, the clean score is that of the attacked items.
-    start = under_attack["clean"].where(scores["n"] != under_attack["n"], scores["value"])
+    whole = clean.main[[*ITEM, "n", "value"]].rename(columns={"value": "start"})
+    start = under_attack.merge(whole, on=[*ITEM, "n"], how="left")["start"].to_numpy()
+    start = under_attack["clean"].where(pd.isna(start), start)
     without = under_attack.assign(strength=0.0, value=start, clean=start, **COSTS)
     without = without.drop_duplicates([*ITEM, "attack", "beam", "settings"])
     table = pd.concat([without, under_attack], ignore_index=True)
     table.insert(table.columns.get_loc("clean") + 1, "drop", table["clean"] - table["value"])
-    order = table[["attack", "settings", "beam", "strength", "task", "arm", "seed"]].copy()
-    for name in ("attack", "settings", "task", "arm"):
-        order[name] = pd.factorize(order[name])[0]  # as in the study, not by the alphabet
+    order = table[["attack", "settings", "beam", "strength", "task", "arm", "seed"]]
+    for name in ("attack", "settings", "task", "arm"):  # as in the study, not by the alphabet
+        order = order.assign(**{name: pd.factorize(order[name])[0]})
     order = order.sort_values(list(order), kind="stable")
     return table.loc[order.index].reset_index(drop=True)
 
 
-def _attack_table(name: str, results: Results) -> pd.DataFrame:
+def _attack_table(results: Results) -> pd.DataFrame:
     """The scores of one attack, and how it was set in every run."""
-    settings = pd.DataFrame([_run_settings(name, run) for run in results.study.runs])
-    costs = results.scores.pivot(index=ITEM, columns="metric", values="value")
+    which = pd.DataFrame([_settings(run.stage.phase.attack) for run in results.study.runs])
+    runs = pd.DataFrame([(run.arm, run.seed, run.task) for run in results.study.runs], columns=RUN)
     about = ["is_source", "family", "resource"]
+    costs = results.scores.pivot(index=ITEM, columns="metric", values="value")
     table = results.main.set_index(ITEM)[[*about, "value", "n"]].join(costs[["clean", *COSTS]])
-    table = table.reset_index().merge(settings, on=RUN, validate="many_to_one")
-    which = [column for column in settings if column not in RUN]
+    table = table.reset_index().merge(runs.join(which), on=RUN, validate="many_to_one")
     return table[[*ITEM, *about, *which, "value", "clean", *COSTS, "n"]]
 
 
-def _run_settings(name: str, run: Run) -> dict[str, object]:
-    attack = run.stage.phase.attack
+def _settings(attack: Attack | None) -> dict[str, object]:
     if attack is None:
-        raise ValueError(f"{name!r} is of no attack: {run.task} was scored as it is.")
+        raise ValueError("Some of these results are of no attack: they were scored as they are.")
+    columns = ("strength", "radius", "beam", "seed")  # settings in columns, or drawn with it
+    changed = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in columns}
+    changed = {name: v for name, v in changed.items() if v != getattr(type(attack), name)}
     return {
-        "arm": run.arm,
-        "seed": run.seed,
-        "task": run.task,
         "attack": attack.name,
         "access": attack.access,
         "strength": float(attack.strength),
         "beam": attack.beam,
-        "settings": _other_settings(attack),
+        "settings": ", ".join(f"{name}={value}" for name, value in changed.items()),
     }
-
-
-def _other_settings(attack: Attack) -> str:
-    """The settings without a column that are not the defaults: two attacks may differ in them."""
-    values = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in COLUMNS}
-    defaults = {f.name: f.default for f in fields(attack) if f.default is not MISSING}
-    changed = {name: v for name, v in values.items() if v != defaults.get(name, MISSING)}
-    return ", ".join(f"{name}={value}" for name, value in changed.items())

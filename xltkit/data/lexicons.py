@@ -44,16 +44,12 @@ def synonyms(source: str, language: str = "en") -> Lexicon:
             English ones with words of other languages among them, in as many entries as in the
             table released with the robust-training paper; or a JSON file ``{word: [words]}``.
         language: the code of a language; a file is taken to be in it.
-
-    Raises:
-        ValueError: if there is no such table.
     """
     if source == "microworld":
         return glosses.synonyms(language)
     if source == "microworld-released":
         return _released()
-    file = _file(source, "a JSON file {word: [words]}")
-    return _read_json(file, known_digest(file))
+    return _read_json(*_files(source))
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
@@ -64,46 +60,44 @@ def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
             translation a line, separated by a tab or a space (the format of MUSE).
         language: of the words.
         others: of the translations; the language itself is left out.
-
-    Raises:
-        ValueError: if a file is missing.
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
         return glosses.translations(language, others)
-    names = [f"{language}-{other}.txt" for other in others]
-    files = [_file(Path(source, name), "a word and another a line") for name in names]
-    return _read_pairs(tuple((file, known_digest(file)) for file in files))
+    return _read_pairs(*_files(*(f"{source}/{language}-{other}.txt" for other in others)))
 
 
-# Files are remembered under their digest: attacks look up every word anew.
+def _files(*paths: str | Path) -> list[tuple[Path, str]]:
+    """Files with their digests, under which their content is remembered.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    files = [Path(path).expanduser() for path in paths]
+    for file in files:
+        if not file.is_file():
+            raise ValueError(
+                f"There is no {file}. Give the path of a JSON file {{word: [words]}} of synonyms, "
+                "a folder of files of translations, or 'microworld' for its languages."
+            )
+    return [(file, known_digest(file)) for file in files]
+
+
 @lru_cache(maxsize=8)
-def _read_json(file: Path, _digest: str) -> Lexicon:
-    table = json.loads(file.read_text())
-    if not isinstance(table, dict):
-        raise ValueError(f"{file} holds a {type(table).__name__}; expected {{word: [words]}}.")
+def _read_json(file: tuple[Path, str]) -> Lexicon:
+    table = json.loads(file[0].read_text())
     return {word: tuple(others) for word, others in table.items() if others}
 
 
 @lru_cache(maxsize=64)
-def _read_pairs(files: tuple[tuple[Path, str], ...]) -> Lexicon:
-    table: dict[str, list[str]] = {}
-    for file, _digest in files:
+def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
+    table: dict[str, dict[str, None]] = {}
+    for file, _ in files:
         for line in file.read_text().splitlines():
             word, _, other = line.strip().replace("\t", " ").partition(" ")
             if other:
-                table.setdefault(word, []).append(other.strip())
-    return {word: tuple(dict.fromkeys(others)) for word, others in table.items()}
-
-
-def _file(path: str | Path, content: str) -> Path:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(
-            f"There is no {file}, {content}. Give the path of one, or 'microworld' for its "
-            "languages."
-        )
-    return file
+                table.setdefault(word, {})[other.strip()] = None
+    return {word: tuple(others) for word, others in table.items()}
 
 
 def fingerprint(source: str) -> str:
@@ -112,8 +106,8 @@ def fingerprint(source: str) -> str:
         tables = (_released(), glosses.synonyms("qbe"))
         return f"{source}/{digest([sorted(table.items()) for table in tables])}"
     path = Path(source).expanduser()
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [_file(path, "a table of words")]
-    return digest({file.name: known_digest(file) for file in files})
+    files = _files(*(sorted(path.glob("*.txt")) if path.is_dir() else [path]))
+    return digest({file.name: content for file, content in files})
 
 
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.random import Generator
 
 Row = Mapping[str, Any]
 # Scripts in which each character counts as a word: Chinese and Japanese.
@@ -36,11 +36,6 @@ def script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def is_mark(character: str) -> bool:
-    """Whether a character belongs to the one before it: a combining mark or a joiner."""
-    return character in JOINERS or unicodedata.category(character)[0] == "M"
-
-
 @lru_cache(maxsize=65536)
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Where the words of a text start and end (characters).
@@ -53,18 +48,15 @@ def word_spans(text: str) -> tuple[tuple[int, int], ...]:
     start = -1  # of the word being read, -1 between words
     for i, character in enumerate(text + " "):
         is_letter = unicodedata.category(character)[0] in "LMN"
-        if is_letter and script(character) in CHARACTER_SCRIPTS:
-            if start >= 0:
-                spans.append((start, i))
-            spans.append((i, i + 1))
+        is_word = is_letter and script(character) in CHARACTER_SCRIPTS
+        is_inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
+        if start >= 0 and (is_word or not (is_letter or is_inside)):
+            spans.append((start, i))
             start = -1
-        elif is_letter:
-            start = i if start < 0 else start
-        elif start >= 0:
-            is_inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
-            if not is_inside:
-                spans.append((start, i))
-                start = -1
+        if is_word:
+            spans.append((i, i + 1))
+        elif is_letter and start < 0:
+            start = i
     return tuple(spans)
 
 
@@ -105,32 +97,27 @@ def _answers(row: Row) -> list[tuple[str, int]]:
 
 
 def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) -> dict[str, Any]:
-    """The row with some of its words changed; the starts of answers move with the text.
+    """A copy of a row with some of its words changed; the starts of answers move with the text.
 
     Args:
         columns: those that hold text.
-        row: in canonical columns; it is left as it is.
-        edits: new words by their index in ``words``.
-
-    Raises:
-        ValueError: if a word of a gold answer is to be changed.
+        row: in canonical columns.
+        edits: new words by their index in ``words``; no ``fixed`` ones.
     """
     row_words = words(columns, row)
-    if fixed := [row_words[i].text for i in edits if row_words[i].fixed]:
-        raise ValueError(f"{fixed} stand in a gold answer and must stay.")
     new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
     for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
-        word = row_words[i]
-        value = new[word.column]
-        text = value[word.part] if isinstance(value, list) else value
-        text = text[: word.start] + edits[i] + text[word.end :]
-        if isinstance(value, list):
-            value[word.part] = text
+        column, part, start, end, *_ = row_words[i]
+        is_list = isinstance(new[column], list)
+        text = new[column][part] if is_list else new[column]
+        text = text[:start] + edits[i] + text[end:]
+        if is_list:
+            new[column][part] = text
         else:
-            new[word.column] = text
-        if word.column == "context":
-            growth = len(edits[i]) - (word.end - word.start)
-            new["starts"] = [s + growth if s >= word.end else s for s in new["starts"]]
+            new[column] = text
+        if column == "context":
+            growth = len(edits[i]) - (end - start)
+            new["starts"] = [s + growth if s >= end else s for s in new["starts"]]
     return new
 
 
@@ -138,12 +125,10 @@ def is_valid(columns: Sequence[str], row: Row) -> bool:
     """Whether a row can still be answered: answers stand at their starts, no text is empty."""
     if any(row["context"][s : s + len(answer)] != answer for answer, s in _answers(row)):
         return False
-    if "tags" in row and len(row["tokens"]) != len(row["tags"]):
-        return False
     return all(text.strip() for _, _, text in texts(columns, row))
 
 
-def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) -> list[str]:
+def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:
     """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
 
     The first letter stays, and marks stay with their letters.
@@ -151,7 +136,8 @@ def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) ->
     Args:
         word: as it stands in the text; one of fewer than three letters has no typos.
         random: draws the one mistaken letter of each place.
-        vocabulary: words of the language, whose letters are mistaken for one another.
+        vocabulary: words of the language, in lower case. They are no typos, and it is their
+            letters that are mistaken for one another.
     """
     letters = graphemes(word)
     if len(letters) < 3:
@@ -172,14 +158,16 @@ def typos(word: str, random: np.random.Generator, vocabulary: frozenset[str]) ->
             neighbor = neighbors[random.integers(len(neighbors))]
             neighbor = neighbor.upper() if letter[0].isupper() else neighbor
             slips.append([*before, neighbor + letter[1:], *after])
-    return list(dict.fromkeys("".join(slip) for slip in slips))
+    unique = dict.fromkeys("".join(slip) for slip in slips)
+    return [slip for slip in unique if slip != word and slip.lower() not in vocabulary]
 
 
 def graphemes(word: str) -> list[str]:
     """The letters of a word, each with the marks and joiners that follow it."""
     letters: list[str] = []
     for character in word:
-        if letters and is_mark(character):
+        is_mark = character in JOINERS or unicodedata.category(character)[0] == "M"
+        if letters and is_mark:
             letters[-1] += character
         else:
             letters.append(character)

@@ -1,1 +1,1 @@
-"""One prediction stream: in all languages, in mixed pairs, or under attack."""
+"""Test sets predicted in all languages, in mixed pairs of languages, or under attack."""

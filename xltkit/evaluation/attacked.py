@@ -1,4 +1,4 @@
-"""Test sets under attack: the predictions and scores of a model for rows that were changed.
+"""A model under attack: what attacks ask of it, and the scores of test sets that were attacked.
 
 A fair comparison needs the score without attack and under it, the success on what was right
 before, the queries, the share of words changed, and validity. A random attack (``beam=0``,
@@ -9,18 +9,173 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from xltkit.data.text import Row, words
-from xltkit.evaluation.attacked_model import AttackedModel, AttackResult, Case
-from xltkit.evaluation.attacks import Attack, Distractor, EmbeddingPGD, TokenFlip
-from xltkit.evaluation.beam import add_sentences, attack_words
-from xltkit.evaluation.gradient import flip_tokens, perturb_embeddings
+from xltkit.data.text import Row, is_valid
+from xltkit.evaluation.predict import outputs
+from xltkit.keys import choose
 from xltkit.models.encoder import Model
-from xltkit.tasks.base import Task, TaskType, score_table
+from xltkit.tasks.base import Columns, EncodedExample, Task, TaskType, score_table
+
+ROWS = 4096  # encoded at a time
+# What settings of attacks can be: one of these, or a number above the first and up to the second.
+CHOICES = {"at": ("end", "start"), "norm": ("l2", "linf")}
+RANGES = {
+    "strength": (0, 1),
+    "radius": (0, inf),
+    "beam": (-1, inf),
+    "candidates": (0, inf),
+    "tries": (0, inf),
+    "steps": (0, inf),
+}
+
+
+class Prediction(NamedTuple):
+    """The model's prediction for a row in canonical columns.
+
+    Attributes:
+        row: what was read.
+        score: 0 to 1.
+        loss: of the gold label, summed over the parts of the row.
+        columns: of the prediction in the table of predictions.
+    """
+
+    row: Row
+    score: float
+    loss: float
+    columns: Mapping[str, Any]
+
+
+class AttackResult(NamedTuple):
+    """What an attack made of one row.
+
+    Attributes:
+        prediction: for the attacked row.
+        changed: share of the words that are other words now.
+        queries: rows that the model read during the attack, without the clean one.
+        read: the decoded inputs, where no text but what the model reads was attacked.
+    """
+
+    prediction: Prediction
+    changed: float = 0.0
+    queries: int = 0
+    read: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class AttackedModel:
+    """A model with the trained head of a task in place, which is asked about rows of that task."""
+
+    model: Model
+    task: Task
+    head: str
+    tokenizer: Any
+
+    @property
+    def type(self) -> TaskType:
+        return self.task.type
+
+    def encode(self, rows: Sequence[Row], words: bool = False) -> list[EncodedExample]:
+        """The rows as encoded examples with targets and, if asked for, marks of whole words."""
+        limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
+        options = {"training": True, "words": words}
+        return self.type.encode(Columns.of(rows), self.tokenizer, limit, **options)
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """The predictions for some rows; all pass the model in one stream of batches."""
+        predictions: list[Prediction] = []
+        for start in range(0, len(rows), ROWS):
+            part = rows[start : start + ROWS]
+            predictions += self.predict_encoded(part, self.encode(part))
+        return predictions
+
+    def predict_variants(self, variants: Sequence[Sequence[Row]]) -> list[list[Prediction]]:
+        """The predictions for some variants of each row, read in one stream."""
+        predictions = iter(self.predict([row for of_row in variants for row in of_row]))
+        return [[next(predictions) for _ in of_row] for of_row in variants]
+
+    def predict_encoded(
+        self, rows: Sequence[Row], examples: Sequence[EncodedExample]
+    ) -> list[Prediction]:
+        """The predictions for rows that are encoded already."""
+        pairs = outputs(self.model, self.type, self.head, examples, self.tokenizer, losses=True)
+        return self.predictions(rows, examples, pairs)
+
+    def predictions(
+        self,
+        rows: Sequence[Row],
+        examples: Sequence[EncodedExample],
+        pairs: Sequence[tuple[Any, float]],
+    ) -> list[Prediction]:
+        """The predictions for rows, from the output and the loss of each of their examples."""
+        decoded = [output for output, _ in pairs]
+        table = self.type.predictions(self.task, Columns.of(rows), examples, decoded)
+        losses = np.zeros(len(rows))
+        weights = self.type.loss_weights(examples)
+        for example, weight, (_, loss) in zip(examples, weights, pairs, strict=True):
+            losses[example.example] += weight * loss
+        return [
+            Prediction(row, float(columns["score"]), round(float(loss), 5), columns)
+            for row, columns, loss in zip(rows, table.to_dict("records"), losses, strict=True)
+        ]
+
+    def is_fooled(self, prediction: Prediction) -> bool:
+        """Whether an attack may stop; of a sentence with many tags there is always more to get."""
+        return self.type.has_one_answer and not self.type.is_solved(prediction.score)
+
+    def rank(self, prediction: Prediction) -> tuple[bool, float]:
+        """What attacks maximize: to fool the model comes first, then the loss."""
+        return self.is_fooled(prediction), prediction.loss
+
+
+class Attack:
+    """A change of test inputs that should not change their labels; subclasses are dataclasses.
+
+    Attributes:
+        version: raised when the attack changes what it does; it enters the key of a stage.
+        access: ``black box`` (sees scores, or nothing) or ``white box`` (sees gradients).
+        name: in tables and figures.
+        strength: how much is changed: a share of the words, or a radius.
+        beam: the width of the search, 0 without one.
+    """
+
+    version = 1
+    access = "black box"
+    name = ""
+    strength: float
+    beam = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name in CHOICES:
+                choose(f"value of {name}", value, CHOICES[name])
+            if name in RANGES:
+                low, high = RANGES[name]
+                if not low < value <= high:
+                    raise ValueError(f"{name} is {value}; it can be above {low}, up to {high}.")
+
+    def sources(self) -> dict[str, str]:
+        """Fingerprints of the files that are read, for the key of a stage."""
+        return {}
+
+    def run(
+        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
+    ) -> list[AttackResult]:
+        """The results of the attack on some rows of a language.
+
+        Args:
+            model: under attack.
+            clean: the predictions for the rows as they are, at least one.
+            rows: all test rows of the language, whose words and sentences may be proposed.
+            language: of the rows.
+        """
+        raise NotImplementedError
 
 
 def attacked(
@@ -50,78 +205,49 @@ def attacked(
         scores: the task's metrics under attack; ``clean``, the main one without; ``success``, the
         share (%) of the items solved before that no longer are; and over the items that were
         attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
-
-    Raises:
-        ValueError: for a task that cannot be attacked, or a distractor where there is no context.
     """
     victim = AttackedModel(model, task, head, tokenizer)
-    if isinstance(attack, Distractor) and "context" not in task.type.texts:
-        raise ValueError(f"{task.name} is {task.kind}; a distractor needs a context: kind span.")
     tables = []
-    clean_tables = []
     costs = []
     for language, part in rows.items():
-        clean, table = _attack_language(victim, part, language, attack)
-        clean_tables.append((language, "", clean))
+        listed = part.select_columns(list(task.type.columns)).to_list()
+        clean = victim.predict(listed)
+        right = [prediction for prediction in clean if prediction.score > 0]
+        attacked_rows = iter(attack.run(victim, right, listed, language) if right else ())
+        results = [
+            next(attacked_rows) if prediction.score > 0 else AttackResult(prediction)
+            for prediction in clean
+        ]
+        table = _table(task.type, clean, results)
         tables.append((language, "", table))
-        for metric, value in _costs(task.type, table).items():
-            costs.append((language, metric, value, len(table)))
+        clean_table = pd.DataFrame([prediction.columns for prediction in clean])
+        values = {"clean": task.type.metrics(task, clean_table, language)[task.metric]}
+        values |= _costs(task.type, table)
+        costs += [(language, metric, value, len(table)) for metric, value in values.items()]
     predictions, scores = score_table(task, tables)
-    _, clean_scores = score_table(task, clean_tables)
-    clean_scores = clean_scores[clean_scores["metric"] == task.metric].assign(metric="clean")
-    parts = [scores, clean_scores, pd.DataFrame(costs, columns=scores.columns)]
-    return predictions, pd.concat(parts, ignore_index=True)
+    costs_table = pd.DataFrame(costs, columns=scores.columns)
+    return predictions, pd.concat([scores, costs_table], ignore_index=True)
 
 
-def _attack_language(
-    model: AttackedModel, part: Dataset, language: str, attack: Attack
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of predictions for the rows of a language, without attack and under it."""
-    rows = part.select_columns(list(model.type.columns)).to_list()
-    clean = model.predict(rows)
-    cases = [Case(row, prediction) for row, prediction in zip(rows, clean, strict=True)]
-    to_attack = [case for case in cases if case.clean.score > 0]
-    attacked_cases = iter(run_attack(model, to_attack, rows, language, attack))
-    results = []
-    for row, prediction in cases:
-        if prediction.score > 0:
-            results.append(next(attacked_cases))
-        else:
-            results.append(AttackResult(prediction, 0.0, True, 0, model.texts(row)))
-    table = pd.DataFrame([result.prediction.columns for result in results]).assign(
-        clean_score=[prediction.score for prediction in clean],
-        loss=[result.prediction.loss for result in results],
-        clean_loss=[prediction.loss for prediction in clean],
-        changed=[result.changed for result in results],
-        valid=[result.valid for result in results],
-        queries=[result.queries for result in results],
-        input=[json.dumps(result.texts, ensure_ascii=False) for result in results],
-    )
-    return pd.DataFrame([prediction.columns for prediction in clean]), table
-
-
-def run_attack(
-    model: AttackedModel,
-    cases: Sequence[Case],
-    rows: Sequence[Row],
-    language: str,
-    attack: Attack,
-) -> list[AttackResult]:
-    """The results of an attack on some rows of a language.
-
-    The words and sentences of all ``rows`` of the language are what attacks propose.
-    """
-    if not cases:
-        return []
-    if isinstance(attack, EmbeddingPGD):
-        return perturb_embeddings(model, cases, attack)
-    if isinstance(attack, TokenFlip):
-        return flip_tokens(model, cases, attack)
-    if isinstance(attack, Distractor):
-        return add_sentences(model, cases, attack.variants([case.row for case in cases], rows))
-    columns = model.type.texts
-    vocabulary = frozenset(word.text.lower() for row in rows for word in words(columns, row))
-    return attack_words(model, cases, language, vocabulary, attack)
+def _table(
+    task_type: TaskType, clean: Sequence[Prediction], results: Sequence[AttackResult]
+) -> pd.DataFrame:
+    """The predictions for the rows of a language under attack."""
+    records = []
+    for before, (prediction, changed, queries, read) in zip(clean, results, strict=True):
+        row = prediction.row
+        texts = {"read": read} if read else {column: row[column] for column in task_type.texts}
+        record = {
+            "clean_score": before.score,
+            "loss": prediction.loss,
+            "clean_loss": before.loss,
+            "changed": changed,
+            "valid": row is before.row or is_valid(task_type.texts, row),
+            "queries": queries,
+            "input": json.dumps(texts, ensure_ascii=False),
+        }
+        records.append(dict(prediction.columns) | record)
+    return pd.DataFrame(records)
 
 
 def _costs(task_type: TaskType, table: pd.DataFrame) -> dict[str, float]:

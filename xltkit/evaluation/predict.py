@@ -1,9 +1,10 @@
-"""Predicting a test set in all its languages in one stream of batches."""
+"""Predicting test sets: all languages in one stream of batches, or in mixed pairs of languages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from datasets import Dataset
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer
 from xltkit.models.heads import mean_pool
-from xltkit.tasks.base import EncodedExample, Forward, Task, TaskType, score_table
+from xltkit.tasks.base import Columns, EncodedExample, Forward, Task, TaskType, score_table
 from xltkit.training.robust import Ball, RandomPerturbation, perturbed
+
+Tables = tuple[pd.DataFrame, pd.DataFrame]
 
 VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 # The layer that the reference protocol reads for retrieval, by the depth of the encoder
@@ -26,6 +29,49 @@ PROTOCOL_LAYER = {12: 8, 24: 14}
 def protocol_layer(depth: int) -> int:
     """The layer of an encoder that retrieval reads by default."""
     return PROTOCOL_LAYER.get(depth, max(1, round(depth * 2 / 3)))
+
+
+def predict(
+    model: Model,
+    task: Task,
+    head: str,
+    rows: Mapping[str, Dataset | Columns],
+    tokenizer: Any,
+    *,
+    layer: int = 0,
+    sweep: bool = False,
+    smoothing: RandomPerturbation | None = None,
+    extra: Mapping[str, Dataset] | None = None,
+    images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Tables:
+    """Predictions and scores of a task in some languages: the tables of ``score_table``.
+
+    Args:
+        model: with the trained head in place, unless the task is scored on hidden states.
+        task: whose rows these are.
+        head: the name of the head to read.
+        rows: the test rows of each language, in canonical columns.
+        tokenizer: the encoder's.
+        layer: the hidden layer to score; 0 means ``protocol_layer``.
+        sweep: score every hidden layer and pooling too, in the same pass.
+        smoothing: the noise under which the majority of ``VOTES`` predictions counts.
+        extra: the rows of ``TaskType.extra_split``, by language.
+        images: vectors and numbers of the pictures of some rows, see ``Forward``.
+    """
+    limit = min(task.training.max_length, tokenizer.model_max_length)
+    layers: tuple[int, ...] = ()
+    if task.type.reads_layers:
+        layer = layer or protocol_layer(model.depth)
+        layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
+
+    def encode(part: Dataset | Columns) -> list[EncodedExample]:
+        return task.type.encode(part, tokenizer, limit, training=False)
+
+    def run(examples: Sequence[EncodedExample]) -> list[Any]:
+        return outputs(model, task.type, head, examples, tokenizer, layers, smoothing)
+
+    forward = Forward(encode, run, layer, layers, extra or {}, images)
+    return score_table(task, task.type.predict(task, rows, forward))
 
 
 def outputs(
@@ -92,48 +138,39 @@ def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarra
     return torch.stack(layers, dim=1).to(torch.float16).cpu().numpy()
 
 
-def predict(
-    model: Model,
+def predict_pairs(
+    predict_rows: Callable[[Mapping[str, Columns]], Tables],
     task: Task,
-    head: str,
     rows: Mapping[str, Dataset],
-    tokenizer: Any,
-    *,
-    layer: int = 0,
-    sweep: bool = False,
-    smoothing: RandomPerturbation | None = None,
-    extra: Mapping[str, Dataset] | None = None,
-    images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions and scores of a task in some languages.
+) -> Tables:
+    """Predictions and scores for all ordered pairs of languages (G-XLT, Lewis et al. 2020).
+
+    Premise, first sentence or question is in ``language``; hypothesis, second sentence, context
+    or alternatives are in ``other``. The items are those that all languages have.
 
     Args:
-        model: with the trained head in place, unless the task is scored on hidden states.
-        task: whose rows these are.
-        head: the name of the head to read.
-        rows: the test rows of each language, in canonical columns.
-        tokenizer: the encoder's.
-        layer: the hidden layer to score; 0 means ``protocol_layer``.
-        sweep: score every hidden layer and pooling too, in the same pass.
-        smoothing: the noise under which the majority of ``VOTES`` predictions counts.
-        extra: the rows of ``TaskType.extra_split``, by language.
-        images: vectors and numbers of the pictures of some rows, see ``Forward``.
+        predict_rows: predictions and scores of rows by language, see ``predict``.
+        task: whose rows these are, of a type with ``crossed_text``.
+        rows: the test rows of each language.
 
-    Returns:
-        The tables of ``score_table``.
+    Raises:
+        ValueError: for a task that is not parallel.
     """
-    task_type = task.type
-    limit = min(task.training.max_length, tokenizer.model_max_length)
-    layers: tuple[int, ...] = ()
-    if task_type.reads_layers:
-        layer = layer or protocol_layer(model.depth)
-        layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
+    places = {code: {key: i for i, key in enumerate(part["id"][:])} for code, part in rows.items()}
+    first, *others = places.values()
+    shared = [key for key in first if all(key in other for other in others)]
+    if not shared:
+        raise ValueError(f"{task.name} is not parallel: no item is in all of {list(rows)}.")
+    parts = {c: part.select([places[c][key] for key in shared])[:] for c, part in rows.items()}
+    pairs = {}
+    for one, other in product(parts, repeat=2):
+        crossed = {task.type.crossed_text: parts[one][task.type.crossed_text]}
+        pairs[f"{one}+{other}"] = Columns(parts[other] | crossed)
+    predictions, scores = predict_rows(pairs)
+    return _split_languages(predictions), _split_languages(scores)
 
-    def encode(part: Dataset) -> list[EncodedExample]:
-        return task_type.encode(part, tokenizer, limit, training=False)
 
-    def run(examples: Sequence[EncodedExample]) -> list[Any]:
-        return outputs(model, task_type, head, examples, tokenizer, layers, smoothing)
-
-    forward = Forward(encode, run, layer, layers, extra or {}, images)
-    return score_table(task, task_type.predict(task, rows, forward))
+def _split_languages(table: pd.DataFrame) -> pd.DataFrame:
+    """The two languages of a pair in two columns."""
+    both = table["language"].str.split("+", regex=False, expand=True)
+    return table.assign(language=both[0], other=both[1])

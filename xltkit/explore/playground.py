@@ -17,8 +17,7 @@ from IPython.display import HTML
 
 from xltkit.data.languages import language as find_language
 from xltkit.data.text import word_spans
-from xltkit.evaluation.attacked import run_attack
-from xltkit.evaluation.attacked_model import AttackedModel, Case
+from xltkit.evaluation.attacked import AttackedModel
 from xltkit.evaluation.attacks import Attack
 from xltkit.explore import html
 from xltkit.explore.errors import choices, occurrences, pick
@@ -213,10 +212,9 @@ class Playground:
             example: the place of the row among ``rows``.
             attack: one that changes words.
         """
-        row = self._rows[example]
-        case = Case(row, *self._model.predict([row]))
-        (result,) = run_attack(self._model, [case], self._rows, self.language, attack)
-        return texts_by_name(self.task.type.texts, result.texts)
+        clean = self._model.predict([self._rows[example]])
+        (result,) = attack.run(self._model, clean, self._rows, self.language)
+        return texts_by_name(self.task.type.texts, result.prediction.row)
 
 
 def _number(value: float, sign: str = "") -> str:

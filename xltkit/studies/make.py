@@ -18,9 +18,8 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from xltkit.evaluation import mixed_pairs
 from xltkit.evaluation.attacked import attacked
-from xltkit.evaluation.predict import predict
+from xltkit.evaluation.predict import predict, predict_pairs
 from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
 from xltkit.models import device, vision
@@ -169,7 +168,7 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     if phase.attack:
         tables = attacked(model, task, head, rows, tokenizer, phase.attack)
     elif phase.mixed:
-        tables = mixed_pairs.predict(predicting, task, rows)
+        tables = predict_pairs(predicting, task, rows)
     else:
         tables = predicting(rows)
     result = folder / "result"

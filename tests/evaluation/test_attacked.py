@@ -322,7 +322,7 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert set(shifts["settings"]) == {"steps=2"} and set(shifts["strength"]) == {0.0, 0.1}
     assert np.allclose(table["drop"], table["clean"] - table["value"])
     figure = plots_attacks.curve(table)
-    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["typos, random", "typos, beam 2", "embeddings"]
     assert figure.axes[0].get_ylabel() == "choice: accuracy under attack (points)"
     plt.close("all")

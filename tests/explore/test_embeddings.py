@@ -12,7 +12,7 @@ import pytest
 import xltkit as xlt
 from xltkit.data import microworld
 from xltkit.explore import plots_pictures
-from xltkit.explore.embeddings import checkpoints, depth, embed, nearest, retrieval_accuracy, unit
+from xltkit.explore.embeddings import checkpoints, embed, nearest, retrieval_accuracy, unit
 
 CODES = ("en", "qad", "qto")
 
@@ -66,30 +66,18 @@ def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
     assert retrieval_accuracy(both["pretrained"])["qto"] == pytest.approx(score, abs=2.6)  # bf16
 
 
-def test_bad_input_is_named(texts, both):
-    with pytest.raises(ValueError, match=r"same sentences; their numbers are .*'en': 2.*'qto': 1"):
-        embed("micro", {"en": texts["en"][:2], "qto": texts["qto"][:1]})
-    with pytest.raises(ValueError, match="There is no layer 9; the encoder has 1 to 3"):
-        embed("micro", {"en": texts["en"][:1]}, layer=9)
-    with pytest.raises(ValueError, match="no 'de'"):
-        retrieval_accuracy(both["pretrained"], source="de")
-    with pytest.raises(ValueError, match="no sentence 99"):
-        nearest(both["pretrained"], "qto", 99)
-    assert depth("micro") == 3
-
-
 def test_checkpoints_are_those_of_the_chain(store, tiny):
     base = xlt.encoder(tiny)
     arms = {"none": base, "more": base.then(xlt.Intermediate(["nli"], steps=2))}
     study = xlt.study(arms, ["pos"], [4], examples=5, languages=["qad"], steps=2)
     results = study.run(store)
-    named = checkpoints(results, "more", "pos", 4)
+    named = checkpoints(results, "more", "pos")
     assert list(named) == [Path(tiny).name, "after intermediate nli", "after target pos"]
     table = {name: embed(where, {"en": ["Anna owns a ball ."]}) for name, where in named.items()}
     assert all(len(t) == 1 for t in table.values())
     assert not np.allclose(*(unit(table[n]) for n in list(named)[1:]))
-    with pytest.raises(ValueError, match="There is no run"):
-        checkpoints(results, "more", "pos", 5)
+    with pytest.raises(ValueError, match="There is no run 'most, pos'"):
+        checkpoints(results, "most", "pos")
 
 
 def test_the_figure_joins_translations_and_counts_all_sentences(both):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import subprocess
 import sys
 import warnings
@@ -25,12 +23,9 @@ from xltkit.explore.plots import (
     dots,
     heatmap,
     interval_caption,
-    layers,
-    loss_curves,
     show,
 )
 from xltkit.studies.results import Results
-from xltkit.training.phases import Target
 
 
 @pytest.fixture(autouse=True)
@@ -85,27 +80,33 @@ def test_a_missing_glyph_would_have_been_noticed():
         ax.figure.canvas.draw()
 
 
+def drawn(ax):
+    """All dots, and the ends of all bars with where they stand."""
+    dots = {tuple(point) for line in ax.lines for point in line.get_xydata().tolist()}
+    bars = [part.ravel().tolist() for lines in ax.collections for part in lines.get_segments()]
+    return dots, bars
+
+
 def test_a_dot_is_a_mean_and_a_bar_its_interval():
     ax = dots(Given(VALUES), "nli", arms=["none"])
-    points = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"]
-    assert points[:3] == [[[82, 1]], [[91, 0]], [[61, 2]]]  # de, en, sw
-    spans = [tuple(line.get_xdata()) for line in ax.lines]
-    assert t_interval([80, 82, 84]) in spans
+    points, bars = drawn(ax)
+    assert {(91, 0), (82, 1), (61, 2)} <= points  # en, de, sw
+    low, high = t_interval([80, 82, 84])
+    assert [low, 1, high, 1] in bars
     two = dots(Given({key: values[:2] for key, values in VALUES.items()}), "nli", arms=["none"])
-    points = [line.get_xydata() for line in two.lines if line.get_marker() == "o"]
-    assert sum(map(len, points)) == 6  # no interval of two seeds: every run is shown
-    with pytest.raises(ValueError, match=r"No score of 'nil'.*nli"):
+    points, bars = drawn(two)  # no interval of two seeds: every run is shown
+    assert {(90, 0), (91, 0), (80, 1), (82, 1), (60, 2)} <= points and not any(bars)
+    with pytest.raises(ValueError, match=r"no task 'nil'.*nli"):
         dots(Given(VALUES), "nil")
 
 
-def test_differences_draw_the_interval_of_the_method_they_name():
+def test_differences_draw_the_interval_of_the_comparison():
     results = Given(VALUES)
-    ax = differences(results, "none", method="seeds")
     row = xlt.compare(results, "none").query("languages == 'transfer'").iloc[0]
-    spans = [list(line.get_xdata()) for line in ax.lines]
-    assert [row["low"], row["high"]] in spans
+    points, bars = drawn(differences(results, "none"))
+    assert (row["difference"], 0) in points and [row["low"], 0, row["high"], 0] in bars
     assert interval_caption(results) == "dot: mean of 3 seeds; bar: 95 % t interval over seeds"
-    assert interval_caption(results, "both").endswith("over seeds and examples")
+    assert interval_caption(results, "seeds").endswith("paired difference over seeds")
 
 
 def test_claims_stand_beside_what_was_measured():
@@ -116,14 +117,6 @@ def test_claims_stand_beside_what_was_measured():
     assert names == list(VERDICTS[:3])  # what no run measures is left out
     hollow = next(line for line in ax.lines if line.get_label() == "not confirmed")
     assert hollow.get_fillstyle() == "none" and hollow.get_xdata().tolist() == [5, 5, 5]
-
-
-def test_layers_have_a_line_for_each_arm_and_pooling():
-    rows = itertools.product(["none", "text"], ["mean", "first"], [1, 2, 3])
-    table = pd.DataFrame(rows, columns=["arm", "pooling", "layer"])
-    ax = layers(table.assign(task="retrieval", value=50.0))
-    assert len([line for line in ax.lines if len(line.get_xdata()) == 3]) == 4
-    assert ax.get_ylabel() == "retrieval: accuracy (points)"
 
 
 def test_figures_leave_the_defaults_of_the_session_alone():
@@ -141,26 +134,3 @@ def test_a_smoke_run_is_marked(monkeypatch):
     figure = dots(Given(VALUES), "nli").figure
     show(figure, caption="caption", alt="alt")
     assert [text.get_text() for text in figure.texts] == ["SMOKE"]
-
-
-def test_learning_curves_are_means_with_a_band(tmp_path):
-    results = Given(VALUES)
-    runs = []
-    for arm, shift in (("none", 0.0), ("text", 0.5)):
-        for seed in range(3):
-            key = f"{arm}{seed}"
-            lines = [{"step": s, "loss": 2.0 + shift + seed - s / 40} for s in (20, 40)]
-            (tmp_path / key).mkdir()
-            (tmp_path / key / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
-            last = SimpleNamespace(chain=[None, SimpleNamespace(phase=Target("nli"), key=key)])
-            runs.append(SimpleNamespace(arm=arm, seed=seed, task="nli", stage=last))
-    results.study.runs = tuple(runs)
-    results.store = SimpleNamespace(path=lambda key: tmp_path / key)
-    ax = loss_curves(results)
-    lines = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata())]
-    assert lines == [[[20, 2.5], [40, 2.0]], [[20, 3.0], [40, 2.5]]]
-    band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    low, high = t_interval([1, 2, 3])[0], t_interval([1.5, 2.5, 3.5])[1]
-    assert (band.min(), band.max()) == pytest.approx((low, high))
-    with pytest.raises(ValueError, match=r"intermediate.*target"):
-        loss_curves(results, phase="intermediate")

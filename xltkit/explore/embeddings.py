@@ -10,20 +10,15 @@ import pandas as pd
 import torch
 
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.keys import choose
 from xltkit.models.device import device
-from xltkit.models.encoder import Model, configuration, load_tokenizer
+from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.models.heads import mean_pool
 from xltkit.studies.results import Results
 
-TEXT_COLUMNS = ["language", "sentence", "text"]  # before the numbers of a vector
 
-
-def checkpoints(results: Results, arm: str, task: str, seed: int | None = None) -> dict[str, str]:
-    """The encoder of an arm after each of its phases, as names that ``embed`` takes.
-
-    Args:
-        results: of a finished study.
-        arm, task, seed: whose; the first seed, unless given.
+def checkpoints(results: Results, arm: str, task: str) -> dict[str, str]:
+    """The encoder of an arm after each of its phases (first seed), as names that ``embed`` takes.
 
     Returns:
         By what was trained last, such as ``after target qa``: the folder of the checkpoint. The
@@ -32,22 +27,13 @@ def checkpoints(results: Results, arm: str, task: str, seed: int | None = None) 
     Raises:
         ValueError: if the study has no such run.
     """
-    runs = [run for run in results.study.runs if (run.arm, run.task) == (arm, task)]
-    runs = [run for run in runs if seed in (None, run.seed)]
-    if not runs:
-        names = sorted({(run.arm, run.task, run.seed) for run in results.study.runs})
-        raise ValueError(f"There is no run {(arm, task, seed)}; there are {names}.")
-    encoder = runs[0].stage.encoder
-    folders = {Path(encoder).name: encoder}  # its folder is nobody else's business
-    for stage in reversed(runs[0].stage.chain[1:]):  # without the evaluation, first to last
-        name = stage.title.rpartition(" (")[0]
-        folders[f"after {name}"] = str(results.store.path(stage.key))
+    runs = {f"{run.arm}, {run.task}": run for run in results.study.runs[::-1]}
+    stage = runs[choose("run", f"{arm}, {task}", runs)].stage
+    folders = {Path(stage.encoder).name: stage.encoder}  # its folder is nobody else's business
+    for trained in reversed(stage.chain[1:]):  # without the evaluation, first to last
+        title = trained.title.rpartition(" (")[0]
+        folders[f"after {title}"] = str(results.store.path(trained.key))
     return folders
-
-
-def depth(encoder: str) -> int:
-    """The number of layers of an encoder, from its configuration."""
-    return configuration(encoder).num_hidden_layers
 
 
 @torch.inference_mode()
@@ -67,12 +53,8 @@ def embed(
         the columns 0, 1, ... of its vector.
 
     Raises:
-        ValueError: for an unknown encoder or layer, or languages that differ in the number of
-            sentences.
+        ValueError: for an unknown encoder or layer.
     """
-    counts = {code: len(texts) for code, texts in sentences.items()}
-    if len(set(counts.values())) != 1:
-        raise ValueError(f"Every language needs the same sentences; their numbers are {counts}.")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Model(encoder, {}, scratch=untrained).to(device()).eval()
@@ -92,7 +74,7 @@ def embed(
 
 def unit(table: pd.DataFrame) -> np.ndarray:
     """The vectors of ``embed``'s table, each of length 1: an array (rows, width)."""
-    vectors = table.drop(columns=TEXT_COLUMNS).to_numpy()
+    vectors = table.drop(columns=["language", "sentence", "text"]).to_numpy()
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -103,13 +85,8 @@ def retrieval_accuracy(table: pd.DataFrame, source: str = "en") -> pd.Series:
 
     Returns:
         The accuracy by language, in the order of the table, without the source.
-
-    Raises:
-        ValueError: if the source is not in the table.
     """
     is_source = (table["language"] == source).to_numpy()
-    if not is_source.any():
-        raise ValueError(f"The table has no {source!r}, only {list(table['language'].unique())}.")
     queries = table[~is_source]
     nearest = (unit(queries) @ unit(table[is_source]).T).argmax(axis=1)
     is_right = queries["sentence"] == nearest
@@ -119,26 +96,14 @@ def retrieval_accuracy(table: pd.DataFrame, source: str = "en") -> pd.Series:
 def nearest(
     table: pd.DataFrame, language: str, sentence: int, *, source: str = "en", first: int = 3
 ) -> pd.DataFrame:
-    """The sentences in the source language that are nearest to one in another.
-
-    Args:
-        table: of ``embed``.
-        language, sentence: which, as in the table.
-        source: where neighbors are looked for.
-        first: how many of them.
+    """The ``first`` sentences in the source language that are nearest to one in another.
 
     Returns:
         ``near`` (the cosine) and whether it is the ``translation``, by text; the nearest first.
-
-    Raises:
-        ValueError: if the table does not have them.
     """
     candidates = table[table["language"] == source]
     query = table[(table["language"] == language) & (table["sentence"] == sentence)]
-    if candidates.empty or len(query) != 1:
-        raise ValueError(f"The table has no {source!r}, or no sentence {sentence} in {language!r}.")
-    translation = candidates["sentence"] == sentence
     near = unit(candidates) @ unit(query)[0]
-    neighbors = candidates.assign(near=near, translation=translation)
-    neighbors = neighbors.sort_values("near", ascending=False).head(first)
-    return neighbors.set_index("text")[["near", "translation"]]
+    translation = candidates["sentence"] == sentence
+    neighbors = candidates.set_index("text").assign(near=near, translation=translation.to_numpy())
+    return neighbors.nlargest(first, "near")[["near", "translation"]]

@@ -1,102 +1,68 @@
-"""The error browser: the answers of one arm or two to the same test examples."""
+"""The error browser: the answers of two arms to the same test examples."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
 from xltkit.data.languages import language as find_language
-from xltkit.data.text import word_spans
+from xltkit.data.text import Row, word_spans
 from xltkit.explore import html
-from xltkit.explore.html import GOLD
 from xltkit.keys import choose
 from xltkit.studies.make import test_rows
 from xltkit.studies.results import Results
 from xltkit.tasks import get
+from xltkit.tasks.base import Task
 
-Row = Mapping[str, Any]
-# The input, and by name (gold, or an arm) the answer; all are HTML.
-Parts = tuple[str, dict[str, str]]
-
+GOLD = "gold"
+OUTCOMES = {
+    (True, True): "both right",
+    (True, False): "only the first right",
+    (False, True): "only the second right",
+    (False, False): "both wrong",
+}
 ALL = "all"
-RULES = {"span": "the answer word for word", "tagging": "every tag"}  # when an answer is right
-SPAN_NOTE = (
-    "<p><small>Marks name whose answer these words are; those of an arm are marked wherever they "
-    "stand in the context, for predictions keep no places.</small></p>"
-)
 
 
 class Choices(NamedTuple):
-    """What may be asked for of a study and a task; the first of each is taken unless named."""
+    """What can be shown of a study: a task, and the arms, languages and seeds it was tested in."""
 
-    tasks: list[str]
+    task: Task
     arms: list[str]
     languages: list[str]
     seeds: list[int]
-    outcomes: list[str]
 
 
-def choices(results: Results, task: str = "", arms: Sequence[str] = ()) -> Choices:
-    """What ``errors`` can be asked for.
+def shown_tasks(results: Results) -> list[str]:
+    """The tasks of a study that have texts, predicted row by row."""
+    tasks = dict.fromkeys(run.task for run in results.study.runs)
+    return [task for task in tasks if get(task).type.is_attackable]
 
-    Args:
-        results: of a study.
-        task: one of its tasks; the first that can be shown, unless named.
-        arms: one or two of its arms; the first two, unless named.
+
+def choices(results: Results, task: str = "") -> Choices:
+    """What can be shown of a task: the first one, unless named.
 
     Raises:
-        ValueError: for a task or an arm that does not exist or cannot be shown.
+        ValueError: for a task that cannot be shown, or was scored on other texts than its rows.
     """
-    runs = results.study.runs
-    tasks = [name for name in dict.fromkeys(run.task for run in runs) if get(name).kind in SHOWN]
-    if not tasks:
-        raise ValueError(f"No task of this study can be shown; {', '.join(SHOWN)} can.")
-    task = pick("task", task, tasks)
-    all_arms = list(dict.fromkeys(run.arm for run in runs))
-    arms = list(arms or all_arms[:2])
-    for arm in arms:
-        choose("arm", arm, all_arms)
-    runs = [run for run in runs if run.task == task and run.arm in arms]
-    phase = runs[0].stage.phase
-    if phase.attack or phase.mixed:
-        raise ValueError(
-            f"{task} was scored {'under attack' if phase.attack else 'in mixed languages'}; "
-            "give the results of the study itself, not of rescore()."
-        )
-    languages = list(phase.languages)
-    for run in runs:
-        languages = [code for code in languages if code in run.stage.phase.languages]
-    if not languages:
-        raise ValueError(f"{' and '.join(arms)} have no language in common; show one arm.")
+    tasks = shown_tasks(results)
+    choose("task with texts", task or next(iter(tasks), "of any name"), tasks)
+    task = task or tasks[0]
+    runs = [run for run in results.study.runs if run.task == task]
+    phases = [run.stage.phase for run in runs]
+    if any(phase.attack or phase.mixed or phase.smoothing for phase in phases):
+        raise ValueError(f"{task} was scored anew; give the study's own results, not rescore()'s.")
+    languages = [c for c in phases[0].languages if all(c in phase.languages for phase in phases)]
     languages.sort(key=lambda code: code == results.study.source)  # transfer languages first
+    arms = list(dict.fromkeys(run.arm for run in runs))
     seeds = list(dict.fromkeys(run.seed for run in runs))
-    return Choices(tasks, all_arms, languages, seeds, [ALL, *_outcome_names(arms).values()])
-
-
-def pick(what: str, given: Any, allowed: Sequence[Any]) -> Any:
-    """What is given, if it is allowed; the first that is allowed if nothing is given."""
-    return allowed[0] if given in ("", None) else choose(what, given, allowed)
-
-
-def _outcome_names(arms: Sequence[str]) -> dict[tuple[bool, ...], str]:
-    """What can be said of an example, by whether each of one arm or two different ones is right."""
-    if len(arms) == 1:
-        return {(True,): "right", (False,): "wrong"}
-    if len(set(arms)) != 2 or len(arms) != 2:
-        raise ValueError(f"arms is {list(arms)}; give one or two different ones.")
-    return {
-        (True, True): "both right",
-        (True, False): f"only arm {arms[0]} right",
-        (False, True): f"only arm {arms[1]} right",
-        (False, False): "both wrong",
-    }
+    return Choices(get(task), arms, languages, seeds)
 
 
 def errors(
@@ -109,152 +75,119 @@ def errors(
     seed: int | None = None,
     first: int = 8,
     skip: int = 0,
-    right: float = 1.0,
 ) -> HTML:
-    """Test examples with the right answer and those of one arm or two.
+    """Test examples with the right answer and those of two arms.
+
+    An example is right if its score is 1: of spans the answer word for word, of tags every one.
 
     Args:
         results: of a study.
         task: of the study; the first that can be shown, unless named.
-        arms: one or two; the first two, unless named.
+        arms: two of them; the first two, unless named.
         language: a test language; the first transfer language, unless named.
         outcome: which examples, such as ``both wrong``; all, unless named.
         seed: of the study; the first, unless named.
         first: how many examples are shown, in the order of the test set.
         skip: how many of them come before.
-        right: the score (0 to 1) from which on an example counts as right. Labels score 0 or 1;
-            of spans (F1) and tags (share) only the perfect ones count unless this is lowered.
 
     Raises:
         ValueError: for a name that does not exist; the message says which do.
     """
-    allowed = choices(results, task, arms)
-    task = pick("task", task, allowed.tasks)
-    arms = list(arms or allowed.arms[:2])
-    language = pick("language", language, allowed.languages)
-    seed = pick("seed", seed, allowed.seeds)
-    choose("outcome", outcome, allowed.outcomes)
+    allowed = choices(results, task)
+    task = allowed.task
+    arms = [choose("arm", arm, allowed.arms) for arm in arms or allowed.arms[:2]]
+    language = choose("language", language or allowed.languages[0], allowed.languages)
+    seed = choose("seed", allowed.seeds[0] if seed is None else seed, allowed.seeds)
+    choose("outcome", outcome, (ALL, *OUTCOMES.values()))
     table = results.predictions
-    table = table[(table["task"] == task) & (table["seed"] == seed)]
+    table = table[(table["task"] == task.name) & (table["seed"] == seed)]
     table = table[table["language"] == language].set_index("example_id")
     answers = {arm: table[table["arm"] == arm] for arm in arms}
-    is_right = [answers[arm]["score"].astype(float) >= right for arm in arms]
-    names = _outcome_names(arms)
-    outcomes = pd.Series([names[key] for key in zip(*is_right, strict=True)], is_right[0].index)
-
-    name = f"<b>{escape(task)}</b> in {escape(find_language(language).name)} ({escape(language)})"
-    counts = [f"<b>{sum(outcomes == o)}</b> {escape(o)}" for o in names.values()]
-    rule = RULES.get(get(task).kind, "")
-    if rule:
-        rule = f" Right means {rule if right == 1 else f'a score of {right:g} or more'}."
-    summary = f"<p>{name}, seed {seed}: {len(outcomes)} test examples in all, of which "
-    summary += f"{', '.join(counts)}.{rule}</p>"
+    is_right = [answers[arm]["score"] == 1 for arm in (arms[0], arms[-1])]
+    outcomes = pd.Series(
+        [OUTCOMES[pair] for pair in zip(*is_right, strict=True)], is_right[0].index
+    )
     shown = outcomes if outcome == ALL else outcomes[outcomes == outcome]
     page = shown.iloc[skip : skip + first]
-    if page.empty:
-        nothing = f"Nothing to show after {skip} of {len(shown)}: {escape(outcome)}."
-        return html.view(summary, f"<p>{nothing}</p>")
 
-    run = next(run for run in results.study.runs if (run.task, run.arm) == (task, arms[0]))
-    rows = test_rows(get(task), run.stage.phase, language)
+    run = next(run for run in results.study.runs if (run.task, run.arm) == (task.name, arms[0]))
+    rows = test_rows(task, run.stage.phase, language)
     places = {example: i for i, example in enumerate(rows["id"][:])}
-    show = partial(SHOWN[get(task).kind], code=language, find=lambda name: rows[places[name]])
     lines = []
     for example in page.index:
-        labels = {arm: answers[arm]["pred"][example] for arm in arms}
-        labels = {GOLD: answers[arms[0]]["gold"][example], **labels}
-        given, cells = show(rows[places[example]], labels)
-        for arm in arms:
-            row = answers[arm].loc[example]
-            cells[arm] = html.verdict(cells[arm], row["score"] >= right, _note(row))
+        row = rows[places[example]]
+        gold = answer_text(row, answers[arms[0]]["gold"][example])
+        if "answers" in row:
+            gold = " / ".join(dict.fromkeys(row["answers"]))
+        cells = [_cell(row, gold, language)]
+        preds = {}
+        for arm, table in answers.items():
+            preds[arm] = answer_text(row, table["pred"][example])
+            cells.append(_cell(row, preds[arm], language, gold) + _verdict(table.loc[example]))
         head = f"{escape(example)}<br><small>{escape(outcomes[example])}</small>"
-        lines.append([head, given, *cells.values()])
-    caption = f"Examples {skip + 1} to {skip + len(page)} of {len(shown)}: {escape(outcome)}"
-    heads = ["example", "input", GOLD, *(f"<small>arm</small> {escape(arm)}" for arm in arms)]
-    note = SPAN_NOTE if get(task).kind == "span" else ""
-    return html.view(summary, html.table(caption, heads, lines), note)
+        texts = html.named_texts(texts_by_name(task, row), language, _marks(row, preds))
+        lines.append([head, texts, *cells])
+    counts = [f"{sum(outcomes == name)} {name}" for name in OUTCOMES.values()]
+    caption = (
+        f"{escape(task.name)} in {escape(find_language(language).name)} ({escape(language)}), seed "
+        f"{seed}: {len(outcomes)} test examples, of which {', '.join(counts)}. "
+        f"Examples {skip + 1} to {skip + len(page)} of {len(shown)}: {outcome}"
+    )
+    heads = ["example", "input", GOLD, *(f"<small>arm</small> {escape(arm)}" for arm in answers)]
+    return html.table(caption, heads, lines)
 
 
-def _note(row: pd.Series) -> str:
-    """How sure a label was, or how good an answer that is neither right nor wrong."""
+def texts_by_name(task: Task, row: Row) -> dict[str, str]:
+    """The texts of a row by name: ``choice_1`` is the first of ``choices``, tokens are joined."""
+    texts = {}
+    for column in task.type.texts:
+        if column == "tokens":
+            texts[column] = " ".join(row[column])
+        elif column == "choices":
+            texts |= {f"choice_{i}": text for i, text in enumerate(row[column], 1)}
+        else:
+            texts[column] = row[column]
+    return texts
+
+
+def answer_text(row: Row, answer: str) -> str:
+    """An answer of the table of predictions; alternatives are counted from 1, as people do."""
+    return f"choice_{int(answer) + 1}" if "choices" in row else answer
+
+
+def _cell(row: Row, answer: str, code: str, gold: str = "") -> str:
+    """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
+    if "tokens" in row:
+        right = gold.split() or [""] * len(row["tokens"])
+        triples = zip(row["tokens"], answer.split(), right, strict=False)
+        return html.annotated((word, "" if tag == gold else tag) for word, tag, gold in triples)
+    return html.text(answer, code) if "context" in row else escape(answer)
+
+
+def _verdict(row: pd.Series) -> str:
+    """Whether an answer is right, in a sign and a word, and how sure or how good it is."""
     log_probs = row.get("log_probs")
+    note = "" if row["score"] in (0, 1) else f", score {row['score']:.2f}"
     if isinstance(log_probs, np.ndarray):
-        return f"p {np.exp(log_probs.max()):.2f}"
-    return "" if row["score"] in (0, 1) else f"score {row['score']:.2f}"
+        note = f", p {np.exp(log_probs.max()):.2f}"
+    return f"<br><small>{'✓ right' if row['score'] == 1 else '✗ wrong'}{note}</small>"
+
+
+def _marks(row: Row, answers: Mapping[str, str]) -> html.Marks:
+    """Gold answers in their places, and predictions, which keep none, wherever they stand."""
+    if "context" not in row:
+        return []
+    golds = zip(row["answers"], row["starts"], strict=True)
+    marks = [(start, start + len(gold), GOLD) for gold, start in golds]
+    for arm, answer in answers.items():
+        marks += [(*place, arm) for place in occurrences(answer, row["context"])]
+    return marks
 
 
 def occurrences(answer: str, context: str) -> list[tuple[int, int]]:
     """Where an answer stands in a context: as whole words, if it does so anywhere."""
-    places = []
-    start = context.find(answer) if answer else -1
-    while start >= 0:
-        places.append((start, start + len(answer)))
-        start = context.find(answer, start + 1)
-    spans = word_spans(context)
-    inside = {place for start, end in spans for place in range(start + 1, end)}
-    whole = [place for place in places if not inside & set(place)]
-    return whole or places
-
-
-def _classification(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
-    texts = {"first": html.text(row["text_a"], code), "second": html.text(row["text_b"], code)}
-    return html.named_texts(texts), {name: escape(label) for name, label in answers.items()}
-
-
-def _choice(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
-    """Alternatives are counted from 1, as people do."""
-    texts = {"premise": html.text(row["premise"], code)}
-    for i, choice in enumerate(row["choices"]):
-        texts[f"choice {i + 1}"] = html.text(choice, code)
-    return html.named_texts(texts), {n: f"choice {int(a) + 1}" for n, a in answers.items()}
-
-
-def _tagging(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
-    """The gold tag of every word; of an arm the words whose tag is another one."""
-    gold = answers[GOLD].split()
-    cells = {}
-    for name, tags in answers.items():
-        pairs = list(zip(row["tokens"], tags.split(), gold, strict=False))
-        if name == GOLD:
-            cells[name] = html.annotated((word, tag) for word, tag, _ in pairs)
-            continue
-        wrong = [(word, tag) for word, tag, right in pairs if tag != right]
-        cells[name] = f"{len(pairs) - len(wrong)} of {len(gold)} tags {html.annotated(wrong)}"
-    return html.text(" ".join(row["tokens"]), code), cells
-
-
-def _span(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
-    """Gold answers have their places; a prediction is marked wherever its words stand."""
-    marks = [
-        (start, start + len(answer), GOLD)
-        for answer, start in zip(row["answers"], row["starts"], strict=True)
-    ]
-    cells = {}
-    for name, answer in answers.items():
-        if name == GOLD:
-            gold = dict.fromkeys(json.loads(answer))
-            cells[name] = " / ".join(html.text(words, code) for words in gold)
-            continue
-        marks += [(start, end, name) for start, end in occurrences(answer, row["context"])]
-        cells[name] = html.text(answer, code)
-    context = html.text(row["context"], code, marks)
-    texts = {"question": html.text(row["question"], code), "context": context}
-    return html.named_texts(texts), cells
-
-
-def _retrieval(row: Row, answers: dict[str, str], code: str, find: Callable) -> Parts:
-    cells = {GOLD: html.text(row["text"], code)}
-    for name, other in answers.items():
-        if name != GOLD:
-            cells[name] = html.text(find(other)["text"], code)
-    return html.named_texts({"find": html.text(row["english"], "en")}), cells
-
-
-# By task type: a row and the answers to it by name, as HTML.
-SHOWN: dict[str, Callable[..., Parts]] = {
-    "classification": _classification,
-    "choice": _choice,
-    "tagging": _tagging,
-    "span": _span,
-    "retrieval": _retrieval,
-}
+    if not answer:
+        return []
+    places = [match.span() for match in re.finditer(re.escape(answer), context)]
+    edges = {edge for span in word_spans(context) for edge in span}
+    return [place for place in places if edges.issuperset(place)] or places

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from html import escape
 from itertools import groupby
@@ -26,11 +25,11 @@ from xltkit.analysis.compare import compare
 from xltkit.analysis.intervals import t_interval
 from xltkit.batch import parameters
 from xltkit.data.languages import CLASSES
-from xltkit.evaluation.predict import protocol_layer
+from xltkit.keys import choose, unknown
 from xltkit.progress import interactive
 from xltkit.studies.results import Results
 
-BASELINE_COLOR = "#333333"  # the baseline arm is the same dark gray in every figure
+BASELINE_COLOR = "#333333"  # the first arm is the same dark gray in every figure
 MARKERS = "osD^vPX*"
 MIN_SEEDS = 3  # for an interval; with fewer seeds every run is drawn
 GROUPS = ("family", "resource", "script")  # columns of languages that colors can tell apart
@@ -41,8 +40,6 @@ VERDICT_STYLES: dict[str, dict[str, Any]] = {  # told apart by shape, too
     "cannot tell at this size": {"marker": "o", "color": "#595959", "markerfacecolor": "white"},
 }
 CLAIM_WIDTH = 46  # characters of a claim on one line
-
-Styles = Mapping[str, Mapping[str, Any]]
 
 
 def style() -> AbstractContextManager:
@@ -93,76 +90,59 @@ def _png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """The axes given, or those of a new figure (inches)."""
-    if ax is not None:
-        return ax
+def new_axes(width: float, height: float) -> Axes:
+    """The axes of a new figure (inches)."""
     return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def arm_styles(arms: Sequence[str], baseline: str) -> dict[str, dict[str, Any]]:
-    """Color and marker of each arm: never told apart by color alone."""
-    colors = sns.color_palette("colorblind")
-    styles = {baseline: {"color": BASELINE_COLOR, "marker": MARKERS[0]}}
-    others = [arm for arm in arms if arm != baseline]
-    for i, arm in enumerate(others):
-        marker = MARKERS[(i + 1) % len(MARKERS)]
-        styles[arm] = {"color": colors[i % len(colors)], "marker": marker}
-    return styles
+def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Color and marker of each arm, the baseline first: never told apart by color alone."""
+    colors = [BASELINE_COLOR, *sns.color_palette("colorblind")]
+    return {
+        arm: {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, arm in enumerate(arms)
+    }
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % t interval over seeds; not numbers if there are too few of them."""
+    """The 95 % t interval over seeds, as seaborn's ``errorbar``; NaN with fewer than three."""
     return t_interval(values) if len(values) >= MIN_SEEDS else (np.nan, np.nan)
 
 
-def dot_and_bar(
-    ax: Axes,
-    place: float,
-    values: Sequence[float],
-    look: Mapping[str, Any],
-    *,
-    bar: tuple[float, float] | None = None,
-    vertical: bool = False,
-    size: float = 5,
-) -> None:
-    """Draw the mean over seeds as a dot and its interval as a bar.
-
-    Args:
-        ax: where to draw.
-        place: on the other axis.
-        values: one a seed; with fewer than three each is a dot and there is no bar.
-        look: color and marker.
-        bar: the interval, where the values are no seeds; they are then drawn as they are.
-        vertical: values go up instead of to the right.
-        size: of the dot.
-    """
-    dots = values if bar or len(values) < MIN_SEEDS else [np.mean(values)]
-    ends = bar or interval(values)
-    dot_places = [place] * len(dots)
-    bar_places = [place, place]
-    line = {"color": look["color"], "linewidth": 1.4}
-    if vertical:
-        ax.plot(dot_places, dots, linestyle="", markersize=size, **look)
-        ax.plot(bar_places, ends, **line)
-    else:
-        ax.plot(dots, dot_places, linestyle="", markersize=size, **look)
-        ax.plot(ends, bar_places, **line)
+def over_seeds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means of ``value`` by group with ``low`` and ``high``; with too few seeds, every run."""
+    if table["seed"].nunique() < MIN_SEEDS:
+        return table.assign(low=np.nan, high=np.nan)
+    groups = table.groupby(list(by), sort=False, dropna=False)["value"]
+    intervals = groups.apply(interval)
+    ends = pd.DataFrame(intervals.tolist(), index=intervals.index, columns=["low", "high"])
+    return ends.assign(value=groups.mean()).reset_index()
 
 
-def legend(ax: Axes, styles: Styles, title: str = "arm", *, right: float = 1.01) -> None:
-    """Name what markers and colors stand for, to the right of the axes."""
-    for name, look in styles.items():
-        ax.plot([], [], label=name, **{"linestyle": "", **look})
-    where = {"loc": "center left", "bbox_to_anchor": (right, 0.5)}
-    ax.legend(title=title, frameon=False, **where)
+def dot_and_bar(ax: Axes, table: pd.DataFrame, look: Mapping[str, Any]) -> None:
+    """Draw each row as a dot (``value``, ``place``) and a bar from ``low`` to ``high``."""
+    ax.plot(table["value"], table["place"], linestyle="", **look)
+    ax.hlines(table["place"], table["low"], table["high"], color=look["color"], linewidth=1.4)
 
 
-def _rows(ax: Axes, names: Sequence[str]) -> None:
+def _offsets(arms: Sequence[str]) -> dict[str, float]:
+    """How far from the middle of a row each arm is drawn."""
+    places = (np.arange(len(arms)) - (len(arms) - 1) / 2) * 0.7 / len(arms)
+    return dict(zip(arms, places, strict=True))
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Name the rows of a figure, from above; no grid lines along them."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
+
+
+def _legend(ax: Axes, styles: Mapping[str, Mapping[str, Any]], right: float) -> None:
+    """Name what markers and colors stand for, to the right of the axes."""
+    for name, look in styles.items():
+        ax.plot([], [], label=name, **{"linestyle": "", **look})
+    ax.legend(title="arm", frameon=False, loc="center left", bbox_to_anchor=(right, 0.5))
 
 
 def _labels(table: pd.DataFrame) -> pd.Series:
@@ -175,13 +155,11 @@ def interval_caption(results: Results, method: str = "") -> str:
 
     Args:
         results: of a study.
-        method: of a comparison, for figures of ``differences``; empty for those of ``dots``.
+        method: ``seeds`` for figures of ``differences``; empty for those of ``dots``.
     """
     seeds = results.main["seed"].nunique()
     if method:
-        over = {"both": "seeds and examples", "examples": "examples"}.get(method, "seeds")
-        bar = f"95 % interval of the paired difference over {over}"
-        return f"dot: mean of {seeds} seeds; bar: {bar}"
+        return f"dot: mean of {seeds} seeds; bar: 95 % interval of the paired difference over seeds"
     if seeds < MIN_SEEDS:
         return f"each dot is one of {seeds} runs; no interval, for there are fewer than 3 seeds"
     return f"dot: mean of {seeds} seeds; bar: 95 % t interval over seeds"
@@ -195,17 +173,14 @@ def language_order(results: Results) -> list[str]:
     Returns:
         Labels of code and name.
     """
-    table = results.main
-    transfer = table[~table["is_source"]]
-    ranks = transfer.groupby("family", sort=False)["value"].mean().rank(ascending=False)
-    languages = (
-        table.assign(label=_labels(table))
-        .groupby("label", sort=False)
-        .agg({"is_source": "first", "family": "first", "value": "mean"})
+    table = results.main.assign(label=_labels(results.main))
+    families = table[~table["is_source"]].groupby("family")["value"].mean()
+    languages = table.groupby("label").agg(
+        {"is_source": "first", "family": "first", "value": "mean"}
     )
-    languages["rank"] = languages["family"].map(ranks).fillna(0)
-    languages.loc[languages["is_source"], "rank"] = -1
-    return list(languages.sort_values(["rank", "value"], ascending=[True, False]).index)
+    languages["family_mean"] = languages["family"].map(families)
+    columns = ["is_source", "family_mean", "value"]
+    return list(languages.sort_values(columns, ascending=False).index)
 
 
 @style()
@@ -217,7 +192,6 @@ def dots(
     arms: Sequence[str] = (),
     languages: Sequence[str] = (),
     color: str = "arm",
-    ax: Axes | None = None,
 ) -> Axes:
     """The score in every language, one row a language, one dot an arm.
 
@@ -231,42 +205,36 @@ def dots(
         arms, languages: which; all, unless named.
         color: what colors tell apart: the ``arm``, or a column of the language, such as
             ``family`` or ``resource``; arms are then told apart by their markers alone.
-        ax: where to draw; a new figure, unless given.
 
     Raises:
-        ValueError: if there is nothing to draw, or no such column.
+        ValueError: for a name that does not exist; the message says which do.
     """
+    choose("color", color, ("arm", *GROUPS))
     table = _task_scores(results, task, metric, languages)
-    if color != "arm" and color not in GROUPS:
-        raise ValueError(f"color is {color!r}; expected arm, {', '.join(GROUPS)}.")
     arms = list(arms or results.study.arms)
-    shown = set(table["label"])
-    order = [label for label in language_order(results) if label in shown]
-    ax = new_axes(ax, 6.5, 0.9 + 0.28 * len(order))
-    styles = arm_styles(arms, arms[0])
-    groups = {} if color == "arm" else dict(zip(table["label"], table[color], strict=True))
-    colors = _group_colors(groups.values())
-    offsets = np.linspace(-0.22, 0.22, len(arms)) if len(arms) > 1 else [0.0]
-    for arm, offset in zip(arms, offsets, strict=True):
-        values = table[table["arm"] == arm].groupby("label")["value"]
-        for label, scores in values:
-            look = styles[arm]
-            if groups:
-                look = look | {"color": colors[groups[label]]}
-            dot_and_bar(ax, order.index(label) + offset, scores.to_numpy(), look)
-    _rows(ax, order)
-    _mark_families(ax, dict(zip(table["label"], table["family"], strict=True)), order)
+    order = [label for label in language_order(results) if label in set(table["label"])]
+    family = dict(zip(table["label"], table["family"], strict=True))
+    points = over_seeds(table[table["arm"].isin(arms)], ["arm", "label", *GROUPS])
+    points["place"] = points["label"].map(order.index) + points["arm"].map(_offsets(arms))
+    styles = arm_styles(arms)
+    colors = _group_colors(table[color])
+    ax = new_axes(6.5, 0.9 + 0.28 * len(order))
+    for (arm, group), rows in points.assign(group=points[color]).groupby(["arm", "group"]):
+        look = styles[arm] if color == "arm" else styles[arm] | {"color": colors[group]}
+        dot_and_bar(ax, rows, look)
+    _name_rows(ax, order)
+    _mark_families(ax, [family[label] for label in order])
     chance = table["chance"].iloc[0]
     if table["main"].all() and chance > 1:
         ax.axvline(chance, color=BASELINE_COLOR, linestyle=":", linewidth=1.2)
     ax.set_xlim(-2, 102)
     ax.set_xlabel(f"{task}: {table['metric'].iloc[0]} (points)")
-    if groups:
+    if color != "arm":
         styles = {arm: look | {"color": BASELINE_COLOR} for arm, look in styles.items()}
-        lines = {"linestyle": "-", "linewidth": 4}
-        styles |= {f"{color}: {group}": lines | {"color": c} for group, c in colors.items()}
+        for group, shade in colors.items():
+            styles[f"{color}: {group}"] = {"color": shade, "linestyle": "-", "linewidth": 4}
     if len(styles) > 1:
-        legend(ax, styles, right=1.28)
+        _legend(ax, styles, right=1.28)
     return ax
 
 
@@ -274,96 +242,86 @@ def _task_scores(
     results: Results, task: str, metric: str, languages: Sequence[str]
 ) -> pd.DataFrame:
     """The scores of a task in one metric, with languages as people read them."""
-    table = results.scores[results.scores["task"] == task]
-    table = table[table["metric"] == metric] if metric else table[table["main"]]
-    if languages:
-        table = table[table["language"].isin(languages)]
-    if table.empty:
-        metrics = results.scores.groupby("task")["metric"].unique().map(list).to_dict()
-        raise ValueError(
-            f"No score of {task!r} in {metric or 'its metric'} and {list(languages) or 'any'} "
-            f"language; metrics by task: {metrics}."
-        )
-    return table.assign(label=_labels(table))
+    table = results.scores
+    table = table[table["task"] == choose("task", task, table["task"].unique())]
+    metric = metric or table.loc[table["main"], "metric"].iloc[0]
+    table = table[table["metric"] == choose("metric", metric, table["metric"].unique())]
+    shown = table[table["language"].isin(languages)] if languages else table
+    if shown.empty:
+        raise ValueError(unknown("language", list(languages), table["language"].unique()))
+    return shown.assign(label=_labels(shown))
 
 
-def _group_colors(groups: Iterable[str]) -> dict[str, tuple]:
-    """A color for each group of languages; resource classes in their order."""
-    names = sorted(dict.fromkeys(groups), key=lambda group: CLASS_RANK.get(group, 0))
+def _by_resource(groups: pd.Series) -> list[str]:
+    """Groups in their order; resource classes from much text to little."""
+    return sorted(groups.unique(), key=lambda group: CLASS_RANK.get(group, 0))
+
+
+def _group_colors(groups: pd.Series) -> dict[str, tuple]:
+    """A color for each group of languages."""
+    names = _by_resource(groups)
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def _mark_families(ax: Axes, family: Mapping[str, str], order: Sequence[str]) -> None:
+def _mark_families(ax: Axes, families: Sequence[str]) -> None:
     """A thin line between families, and the name of each at the right of its rows."""
     start = 0
-    for name, labels in groupby(order, key=family.__getitem__):
-        end = start + len(list(labels))
-        middle = (start + end - 1) / 2
-        where = {"transform": ax.get_yaxis_transform(), "va": "center"}
-        ax.text(1.01, middle, name, fontsize="small", color="#555555", **where)
+    where = {"transform": ax.get_yaxis_transform(), "va": "center"}
+    for name, rows in groupby(families):
+        end = start + len(list(rows))
+        ax.text(1.01, (start + end - 1) / 2, name, fontsize="small", color="#555555", **where)
         if start:
             ax.axhline(start - 0.5, color="#bbbbbb", linewidth=0.8)
         start = end
 
 
 @style()
-def differences(
-    results: Results,
-    baseline: str,
-    *,
-    by: str = "task",
-    method: str = "seeds",
-    ax: Axes | None = None,
-) -> Axes:
+def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     """Each arm minus the baseline in the transfer languages, by group.
 
-    The bar is the 95 % interval of the paired difference; one that crosses the line at 0 says that
-    the design cannot tell.
+    The bar is the 95 % interval of the paired difference over seeds; one that crosses the line at
+    0 says that the design cannot tell.
 
     Args:
         results: of a study.
         baseline: the arm to subtract.
         by: a column of ``results.scores`` to group by, such as ``family``.
-        method: of ``compare``; over seeds, unless named.
-        ax: where to draw; a new figure, unless given.
     """
-    table = compare(results, baseline, by, method)
-    table = table[table["languages"] == "transfer"]
+    table = compare(results, baseline, by)
+    table = table[table["languages"] == "transfer"].rename(columns={"difference": "value"})
     arms = [arm for arm in results.study.arms if arm != baseline]
-    groups = sorted(dict.fromkeys(table[by]), key=lambda group: CLASS_RANK.get(group, 0))
-    ax = new_axes(ax, 7, 0.9 + 0.19 * len(groups) * (len(arms) + 1))
-    styles = arm_styles(list(results.study.arms), baseline)
-    for row in table.to_dict("records"):
-        offset = (arms.index(row["arm"]) - (len(arms) - 1) / 2) * 0.8 / len(arms)
-        place = groups.index(row[by]) + offset
-        bar = (row["low"], row["high"])
-        dot_and_bar(ax, place, [row["difference"]], styles[row["arm"]], bar=bar, size=6)
+    groups = _by_resource(table[by])
+    table["place"] = table[by].map(groups.index) + table["arm"].map(_offsets(arms))
+    styles = arm_styles([baseline, *arms])
+    del styles[baseline]
+    ax = new_axes(7, 0.9 + 0.19 * len(groups) * (len(arms) + 1))
+    for arm, look in styles.items():
+        dot_and_bar(ax, table[table["arm"] == arm], look)
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
-    _rows(ax, groups)
-    for g in range(1, len(groups)):
-        ax.axhline(g - 0.5, color="#cccccc", linewidth=0.8)
+    _name_rows(ax, groups)
+    for place in range(1, len(groups)):
+        ax.axhline(place - 0.5, color="#cccccc", linewidth=0.8)
     ax.set_xlabel(f"difference from {baseline!r} in the transfer languages (points)")
     ax.set_ylabel(by)
-    legend(ax, {arm: styles[arm] for arm in arms})
+    _legend(ax, styles, right=1.01)
     return ax
 
 
 @style()
-def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
-    """The score of an arm (the first, unless named) by task and language: means over seeds.
+def heatmap(results: Results) -> Axes:
+    """The score of the first arm by task and language: means over seeds.
 
     An empty cell is a language that the task does not have.
     """
-    arm = arm or next(iter(results.study.arms))
+    arm = next(iter(results.study.arms))
     table = results.main[results.main["arm"] == arm]
     table = table.assign(label=_labels(table))
-    grid = table.pivot_table(index="task", columns="label", values="value", aggfunc="mean")
-    tasks = list(dict.fromkeys(table["task"]))  # in the order of the study
+    grid = table.pivot_table(index="task", columns="label", values="value", sort=False)
     order = [label for label in language_order(results) if label in grid.columns]
-    ax = new_axes(ax, 1.6 + 0.62 * len(order), 1.6 + 0.45 * len(grid))
+    ax = new_axes(1.6 + 0.62 * len(order), 1.6 + 0.45 * len(grid))
     options = {"vmin": 0, "vmax": 100, "cmap": "viridis", "linewidths": 0.5}
     bar = {"label": "score (points)"}
-    sns.heatmap(grid.loc[tasks, order], annot=True, fmt=".0f", cbar_kws=bar, ax=ax, **options)
+    sns.heatmap(grid[order], annot=True, fmt=".0f", cbar_kws=bar, ax=ax, **options)
     ax.set(xlabel="", ylabel="")
     ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
     ax.tick_params(axis="x", rotation=60)
@@ -371,120 +329,27 @@ def heatmap(results: Results, arm: str = "", *, ax: Axes | None = None) -> Axes:
 
 
 @style()
-def layers(table: pd.DataFrame, task: str = "", *, ax: Axes | None = None) -> Axes:
-    """Retrieval by layer, one color an arm, dashed where the first token is read.
-
-    The dotted line is the layer that is read by default.
-
-    Args:
-        table: one row per ``task``, ``arm``, ``layer`` and ``pooling``, with ``value`` in points.
-        task: which to draw; the first, unless named.
-        ax: where to draw; a new figure, unless given.
-    """
-    task = task or table["task"].iloc[0]
-    table = table[table["task"] == task]
-    arms = list(dict.fromkeys(table["arm"]))
-    colors = {arm: look["color"] for arm, look in arm_styles(arms, arms[0]).items()}
-    ax = new_axes(ax, 7, 3.6)
-    columns = {"x": "layer", "y": "value", "hue": "arm", "style": "pooling"}
-    lines = {"style_order": ["mean", "first"], "markers": True, "errorbar": None}
-    sns.lineplot(table, palette=colors, ax=ax, **columns, **lines)
-    default = protocol_layer(table["layer"].max())
-    ax.axvline(default, color=BASELINE_COLOR, linestyle=":", linewidth=1.2)
-    ax.set_xticks(sorted(table["layer"].unique()))
-    ax.set_ylabel(f"{task}: accuracy (points)")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return ax
-
-
-@style()
-def loss_curves(
-    results: Results,
-    task: str = "",
-    phase: str = "target",
-    *,
-    arms: Sequence[str] = (),
-    ax: Axes | None = None,
-) -> Axes:
-    """The training loss by step, one line an arm: means over seeds with their 95 % t band.
-
-    With fewer than three seeds every run is a line. Losses are means over the steps since the last
-    one logged.
-
-    Args:
-        results: of a study.
-        task: whose runs; the first that has the phase, unless named.
-        phase: ``target`` or ``intermediate``, say; of several of one name in a recipe, the last.
-        arms: which to draw; all, unless named. More than three bands are hard to tell apart.
-        ax: where to draw; a new figure, unless given.
-
-    Raises:
-        ValueError: if no arm has such a phase.
-    """
-    logs = _logs(results, task, phase)
-    task = task or logs["task"].iloc[0]
-    arms = list(arms or results.study.arms)
-    logs = logs[(logs["task"] == task) & logs["arm"].isin(arms)]
-    ax = new_axes(ax, 6.5, 3.8)
-    styles = arm_styles(arms, arms[0])
-    lines = {"estimator": "mean", "errorbar": interval}
-    if logs["seed"].nunique() < MIN_SEEDS:
-        lines = {"estimator": None, "units": "seed"}
-    colors = {arm: styles[arm]["color"] for arm in arms if arm in set(logs["arm"])}
-    columns = {"x": "step", "y": "loss", "hue": "arm", "style": "arm"}
-    sns.lineplot(logs, palette=colors, hue_order=list(colors), ax=ax, **columns, **lines)
-    target = f", {task}" if phase == "target" else ""  # all tasks share an earlier phase
-    ax.set_ylabel(f"{phase} phase{target}: loss (nats)")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return ax
-
-
-def _logs(results: Results, task: str, phase: str) -> pd.DataFrame:
-    """What the stages of a phase logged while they trained: step, loss, arm, seed, task."""
-    tables = []
-    phases = set()
-    for cell in results.study.runs:
-        if task not in ("", cell.task):
-            continue
-        stages = {type(s.phase).__name__.lower(): s for s in reversed(cell.stage.chain[1:])}
-        phases |= set(stages)
-        if phase not in stages:
-            continue
-        log = results.store.path(stages[phase].key) / "log.jsonl"
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        table = pd.DataFrame(lines)[["step", "loss"]]
-        tables.append(table.assign(arm=cell.arm, seed=cell.seed, task=cell.task))
-    if not tables:
-        raise ValueError(
-            f"There is no phase {phase!r} in the runs of {task or 'any task'}; they have "
-            f"{', '.join(sorted(phases)) or 'no training at all'}."
-        )
-    return pd.concat(tables, ignore_index=True)
-
-
-@style()
-def claims(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def claims(table: pd.DataFrame) -> Axes:
     """The measured difference of every claim with its interval, and the figure that was claimed.
 
     Args:
         table: of ``analysis.claims_table``; claims that no run measures are left out.
-        ax: where to draw; a new figure, unless given.
     """
-    rows = table[table["verdict"] != VERDICTS[-1]]
+    rows = table[table["verdict"] != VERDICTS[-1]].rename(columns={"difference": "value"})
+    rows["place"] = range(len(rows))
+    ax = new_axes(8.5, 1.2 + 0.42 * len(rows))
+    for verdict, look in VERDICT_STYLES.items():
+        dot_and_bar(ax, rows[rows["verdict"] == verdict], look | {"label": verdict})
+    diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
+    is_unsure = rows["confirmed"] == UNCONFIRMED
+    for part, fill, label in (
+        (rows[~is_unsure], "full", "claimed"),
+        (rows[is_unsure], "none", "not confirmed"),
+    ):
+        ax.plot(part["figure"], part["place"], fillstyle=fill, label=label, **diamond)
     several = rows.groupby("claim")["run"].transform("nunique") > 1
     names = rows["claim"] + np.where(several, " (" + rows["run"] + ")", "")
-    ax = new_axes(ax, 8.5, 1.2 + 0.42 * len(rows))
-    for place, row in enumerate(rows.itertuples()):
-        look = VERDICT_STYLES[row.verdict]
-        dot_and_bar(ax, place, [row.difference], look, bar=(row.low, row.high), size=7)
-    for name, look in VERDICT_STYLES.items():
-        ax.plot([], [], linestyle="", label=name, **look)
-    diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
-    unsure = (rows["confirmed"] == UNCONFIRMED).to_numpy()
-    for shown, fill, label in ((~unsure, "full", "claimed"), (unsure, "none", "not confirmed")):
-        places = np.flatnonzero(shown)
-        ax.plot(rows["figure"][shown], places, fillstyle=fill, label=label, **diamond)
-    _rows(ax, [textwrap.fill(name, CLAIM_WIDTH) for name in names])
+    _name_rows(ax, [textwrap.fill(name, CLAIM_WIDTH) for name in names])
     ax.tick_params(axis="y", labelsize="small")
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
     ax.set_xlabel("difference (points)")

@@ -38,21 +38,17 @@ def agreement(
         arms: which to draw; all, unless named.
 
     Returns:
-        A figure of one panel an arm, all with the same colors. Languages stand in the order of all
-        figures of the study.
+        A figure of one panel an arm. Languages stand in the order of all figures of the study.
 
     Raises:
         ValueError: if there is nothing to draw.
     """
     choose("column", column, UNITS)
     table = pairwise(results, [task] if task else [])
-    order = [label.split()[0] for label in language_order(results)]
     mirrored = table.rename(columns={"language": "other", "other": "language"})
-    table = pd.concat([table, mirrored])
-    figure = _panels(table, column, task, arms, UNITS[column], order)
-    figure.supxlabel("language", fontsize="medium")
-    figure.axes[0].set_ylabel("language")
-    return figure
+    order = [label.split()[0] for label in language_order(results)]
+    names = ("language", "language")
+    return _panels(pd.concat([table, mirrored]), column, UNITS[column], task, arms, order, names)
 
 
 def mixed(table: pd.DataFrame, task: str = "", arms: Sequence[str] = ()) -> Figure:
@@ -64,53 +60,54 @@ def mixed(table: pd.DataFrame, task: str = "", arms: Sequence[str] = ()) -> Figu
         arms: which to draw; all, unless named.
 
     Returns:
-        A figure of one panel an arm, all with the same colors. Languages stand by family.
+        A figure of one panel an arm. Languages stand by family.
 
     Raises:
         ValueError: if there is nothing to draw.
     """
-    families = columns(list(dict.fromkeys(table["language"])))["family"]
-    rank = {family: i for i, family in enumerate(families.unique())}
-    order = sorted(families.index, key=lambda code: rank[families[code]])
-    figure = _panels(table, "value", task, arms, "score (points)", order)
-    figure.supxlabel("language of the second text", fontsize="medium")
-    figure.axes[0].set_ylabel("language of the first text")
-    return figure
+    families = columns(list(table["language"].unique()))["family"]
+    numbers = pd.Series(pd.factorize(families)[0], families.index)
+    order = list(numbers.sort_values(kind="stable").index)
+    names = ("language of the first text", "language of the second text")
+    return _panels(table, "value", "score (points)", task, arms, order, names)
 
 
 @style()
 def _panels(
-    table: pd.DataFrame, column: str, task: str, arms: Sequence[str], unit: str, order: list[str]
+    table: pd.DataFrame,
+    column: str,
+    unit: str,
+    task: str,
+    arms: Sequence[str],
+    order: Sequence[str],
+    names: tuple[str, str],
 ) -> Figure:
     """Heat maps of a task (the first, unless named), one an arm, with the same colors."""
     task = task or table["task"].iloc[0]
     table = table[table["task"] == task].dropna(subset=column)
-    arms = list(arms or dict.fromkeys(table["arm"]))
+    arms = list(arms or table["arm"].unique())
     for arm in arms:
         choose(f"arm with {column} of {task!r}", arm, table["arm"].unique())
-    table = table[table["arm"].isin(arms)].groupby(["arm", "language", "other"])[column].mean()
-    order = [code for code in order if code in table.index.unique("language")]
-    size = 1.2 + 0.42 * len(order)
-    figure, axes = plt.subplots(
-        1,
-        len(arms),
-        figsize=(size * len(arms) + 1.6, size + 0.8),
-        squeeze=False,
-        layout="constrained",
-        sharey=True,
-    )
-    names = [f"{code} {name}" for code, name in columns(order)["language_name"].items()]
-    look = {"vmin": table.min(), "vmax": table.max(), "cmap": "viridis", "linewidths": 0.5}
+    means = table[table["arm"].isin(arms)].groupby(["arm", "language", "other"])[column].mean()
+    order = [code for code in order if code in means.index.unique("language")]
+    labels = [f"{code} {name}" for code, name in columns(order)["language_name"].items()]
+    side = 1.2 + 0.42 * len(order)
+    size = (side * len(arms) + 1.6, side + 0.8)
+    shape = {"figsize": size, "squeeze": False, "sharey": True, "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(arms), **shape)
+    look = {"vmin": means.min(), "vmax": means.max(), "cmap": "viridis", "linewidths": 0.5}
     look |= {"annot": len(order) <= MOST_WRITTEN, "fmt": ".2f" if column == "kappa" else ".0f"}
     look |= {"annot_kws": {"fontsize": "x-small"}, "square": True, "cbar": False}
     for ax, arm in zip(axes[0], arms, strict=True):
-        grid = table[arm].unstack("other").reindex(index=order, columns=order)
-        sns.heatmap(grid, xticklabels=names, yticklabels=names, ax=ax, **look)
+        grid = means[arm].unstack("other").reindex(index=order, columns=order)
+        sns.heatmap(grid, xticklabels=labels, yticklabels=labels, ax=ax, **look)
         ax.set(xlabel="", ylabel="")
         ax.grid(visible=False)  # it would show through empty cells
         ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
         ax.tick_params(axis="x", rotation=90)
         ax.tick_params(axis="y", rotation=0)
+    axes[0, 0].set_ylabel(names[0])
+    figure.supxlabel(names[1], fontsize="medium")
     label = f"{task}: {unit}"
     figure.colorbar(axes[0, -1].collections[0], ax=list(axes[0]), label=label, shrink=0.8)
     return figure

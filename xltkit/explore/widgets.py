@@ -18,6 +18,7 @@ from xltkit.explore import errors as error_browser
 from xltkit.explore import tokens as token_view
 from xltkit.explore.controls import Chosen, Control, explore
 from xltkit.explore.playground import Playground
+from xltkit.models.encoder import configuration
 from xltkit.progress import track
 from xltkit.studies.results import Results
 
@@ -31,14 +32,11 @@ ATTACKS = {
 
 def scores(results: Results) -> None:
     """The results of a study by language: task, metric, arms, languages and colors to choose."""
-    table = results.scores
-    names = table.drop_duplicates("language").set_index("language")["language_name"]
+    table = results.scores.sort_values("main", ascending=False, kind="stable")
 
     def values(column: str, chosen: Chosen) -> tuple[str, ...]:
         """The metrics or languages of a task; the main metric first."""
-        rows = table[table["task"] == chosen["task"]]
-        rows = rows.sort_values("main", ascending=False, kind="stable")
-        return tuple(dict.fromkeys(rows[column]))
+        return tuple(table.loc[table["task"] == chosen["task"], column].unique())
 
     def draw(task: str, metric: str, arms: Sequence[str], languages: Sequence[str], color: str):
         axes = plots.dots(results, task, metric=metric, arms=arms, languages=languages, color=color)
@@ -50,18 +48,15 @@ def scores(results: Results) -> None:
             f"{task}: {metric} in points; {plots.interval_caption(results)}; "
             f"n = {rows['n'].max()} items a language at most. {results.study.suite}."
         )
-        alt = (
-            f"Dot plot of {task} in {len(languages)} languages: "
-            f"{', '.join(names[list(languages)])}. Means without the source: {means}."
-        )
+        names = ", ".join(rows["language_name"].unique())
+        alt = f"Dot plot of {task} in {names}. Means without the source: {means}."
         plots.show(axes, caption=caption, alt=alt)
 
     arms = list(results.study.arms)
-    metrics = partial(values, "metric")
     languages = partial(values, "language")
     controls = {
-        "task": Control("task", list(dict.fromkeys(table["task"]))),
-        "metric": Control("metric", metrics, follows=("task",)),
+        "task": Control("task", list(results.scores["task"].unique())),
+        "metric": Control("metric", partial(values, "metric"), follows=("task",)),
         "arms": Control("arms", arms, tuple(arms)),
         "languages": Control("languages", languages, languages, ("task",)),
         "color": Control("color by", ("arm", *plots.GROUPS)),
@@ -69,36 +64,33 @@ def scores(results: Results) -> None:
     explore(draw, controls)
 
 
-def errors(results: Results, task: str = "", right: float = 1.0) -> None:
+def errors(results: Results, task: str = "") -> None:
     """The error browser (``errors.errors``): task, two arms, language, outcome, page to choose.
 
     Args:
         results: of a study.
         task: chosen at first, if given.
-        right: the score (0 to 1) from which on an example counts as right.
     """
-    arms = list(results.study.arms)
 
-    def choices(name: str, chosen: Chosen) -> Sequence[str | int]:
-        pair = tuple(dict.fromkeys((chosen["one"], chosen["other"])))
-        return getattr(error_browser.choices(results, chosen["task"], pair), name)
+    def languages(chosen: Chosen) -> Sequence[str]:
+        return error_browser.choices(results, chosen["task"]).languages
 
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
-        pair = tuple(dict.fromkeys((one, other)))
-        page = {"first": PAGE, "skip": PAGE * (number - 1), "right": right}
-        page |= {"language": language, "seed": seed, "outcome": outcome}
-        display(error_browser.errors(results, task, pair, **page))
+        page = {"first": PAGE, "skip": PAGE * (number - 1)}
+        example = {"language": language, "seed": seed, "outcome": outcome}
+        display(error_browser.errors(results, task, (one, other), **example, **page))
 
-    tasks = error_browser.choices(results).tasks
-    above = ("task", "one", "other")
+    allowed = error_browser.choices(results, task)
+    outcomes = (error_browser.ALL, *error_browser.OUTCOMES.values())
+    above = ("task", "one", "other", "language", "seed")
     controls = {
-        "task": Control("task", tasks, task or tasks[0]),
-        "one": Control("arm", arms),
-        "other": Control("beside", arms, arms[min(1, len(arms) - 1)]),
-        "language": Control("language", partial(choices, "languages"), follows=above),
-        "seed": Control("seed", partial(choices, "seeds"), follows=above),
-        "outcome": Control("outcome", partial(choices, "outcomes"), follows=above),
-        "number": Control("page", range(1, 1000), 1, (*above, "language", "seed", "outcome")),
+        "task": Control("task", error_browser.shown_tasks(results), allowed.task.name),
+        "one": Control("arm", allowed.arms),
+        "other": Control("beside", allowed.arms, allowed.arms[:2][-1]),
+        "language": Control("language", languages, follows=("task",)),
+        "seed": Control("seed", allowed.seeds),
+        "outcome": Control("outcome", outcomes, follows=above[:-2]),
+        "number": Control("page", range(1, 1000), 1, (*above, "outcome")),
     }
     explore(draw, controls)
 
@@ -139,9 +131,8 @@ def ask(results: Results, task: str) -> None:
 
     @lru_cache(maxsize=1)
     def load(arm: str, language: str, seed: int) -> Playground:
-        with track(1, "loading the model", "model", leave=False) as bar:
+        for _ in track(1, "loading the model", "model", leave=False):
             playground = Playground(results, task, arm, language=language, seed=seed)
-            bar.update()
         return playground
 
     @cache
@@ -149,9 +140,8 @@ def ask(results: Results, task: str) -> None:
         playground = load(arm, language, seed)
         if attack == NO_ATTACK:
             return playground.texts(number - 1)
-        with track(1, "editing", "text", leave=False) as bar:
+        for _ in track(1, "editing", "text", leave=False):
             attacked = playground.attacked(number - 1, ATTACKS[attack])
-            bar.update()
         return attacked
 
     def text(name: str, chosen: Chosen) -> str:
@@ -181,41 +171,35 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         encoders: by name, as ``embeddings.checkpoints`` gives them.
         texts: by language, the same sentences in the same order; the first is the source.
     """
-    first = next(iter(encoders.values()))
     untrained = "untrained"
-    names = [untrained, *encoders]
+    first = next(iter(encoders.values()))
     source, *others = texts
-    vectors: dict[tuple[str, int], pd.DataFrame] = {}
+
+    @cache
+    def vectors(name: str, layer: int) -> pd.DataFrame:
+        encoder = encoders.get(name, first)
+        return embeddings.embed(encoder, texts, layer=layer, untrained=name == untrained)
 
     def draw(shown: Sequence[str], languages: Sequence[str], layer: int, number: int) -> None:
-        missing = [name for name in shown if (name, layer) not in vectors]
-        for name in track(missing, "embedding", "encoder", leave=False):
-            options = {"layer": layer, "untrained": name == untrained}
-            vectors[name, layer] = embeddings.embed(encoders.get(name, first), texts, **options)
-        languages = [source, *languages]
         panels = {}
-        for name in shown:
-            table = vectors[name, layer]
-            panels[name] = table[table["language"].isin(languages)]
+        for name in track(shown, "embedding", "encoder", leave=False):
+            table = vectors(name, layer)
+            panels[name] = table[table["language"].isin([source, *languages])]
         figure = plots_pictures.sentences(panels, first=number)
+        titles = [ax.get_title(loc="left").replace("\n", ", ") for ax in figure.axes]
+        names = ", ".join([source, *languages])
         caption = (
-            f"{number} sentences in {len(languages)} languages, means of their tokens after layer "
-            f"{layer}; above: nearest sentence in {source} is the translation, % of "
-            f"{len(texts[source])}, mean over the other languages."
+            f"{number} sentences in {names}, means of their tokens after layer {layer}; above: "
+            f"nearest sentence in {source} is the translation, % of {len(texts[source])}, mean "
+            "over the other languages."
         )
-        accuracies = []
-        for name, table in panels.items():
-            accuracy = embeddings.retrieval_accuracy(table, source).mean()
-            accuracies.append(f"{name} {accuracy:.0f} %")
-        alt = (
-            f"Points of the same sentences in {', '.join(languages)}, joined by lines. "
-            f"Translations found: {', '.join(accuracies)}."
-        )
+        alt = f"Points of the same sentences in {names}, joined by lines: {'; '.join(titles)}."
         plots.show(figure, caption=caption, alt=alt)
 
-    depth = embeddings.depth(first)
+    depth = configuration(first).num_hidden_layers
+    names = (untrained, *encoders)
     controls = {
-        "shown": Control("encoders", names, tuple(names[:3])),
+        "shown": Control("encoders", names, names[:3]),
         "languages": Control("languages", others, tuple(others[:4])),
         "layer": Control("layer", range(1, depth + 1), protocol_layer(depth)),
         "number": Control("sentences", range(2, 9), 6),

@@ -15,67 +15,51 @@ from xltkit.explore.plots import language_order, style
 from xltkit.keys import choose
 from xltkit.studies.results import Results
 
-# What a column of ``analysis.pairwise`` is called beside its colors.
-UNITS = {
-    "agreement": "same prediction (% of items)",
-    "expected": "same prediction by chance (% of items)",
-    "kappa": "Cohen's kappa (-1 to 1)",
-    "rankc": "RankC (points)",
-    "rankc_corrected": "RankC above its floor (% of what is possible)",
-}
 MOST_WRITTEN = 16  # languages beyond which numbers in the cells could not be read
 
 
-def agreement(
-    results: Results, column: str = "agreement", task: str = "", arms: Sequence[str] = ()
-) -> Figure:
-    """How well any two languages agree: means over seeds, the same above and below the diagonal.
+def agreement(results: Results, task: str = "", arms: Sequence[str] = ()) -> Figure:
+    """How many items (%) any two languages predict the same for, one panel an arm.
+
+    Means over seeds, the same above and below the diagonal. Languages stand in the order of all
+    figures of the study.
 
     Args:
         results: of a study.
-        column: which number of ``analysis.pairwise``, a key of ``UNITS``.
         task: which to draw; the first that is parallel, unless named.
         arms: which to draw; all, unless named.
-
-    Returns:
-        A figure of one panel an arm. Languages stand in the order of all figures of the study.
 
     Raises:
         ValueError: if there is nothing to draw.
     """
-    choose("column", column, UNITS)
     table = pairwise(results, [task] if task else [])
     mirrored = table.rename(columns={"language": "other", "other": "language"})
+    table = pd.concat([table, mirrored]).rename(columns={"agreement": "value"})
     order = [label.split()[0] for label in language_order(results)]
     names = ("language", "language")
-    return _panels(pd.concat([table, mirrored]), column, UNITS[column], task, arms, order, names)
+    return _panels(table, "same prediction (% of items)", task, arms, order, names)
 
 
 def mixed(table: pd.DataFrame, task: str = "", arms: Sequence[str] = ()) -> Figure:
-    """The score of each pair of languages of the two texts: means over seeds.
+    """The score of each pair of languages of the two texts, means over seeds, one panel an arm.
 
     Args:
         table: of ``analysis.score_matrix``.
         task: which to draw; the first, unless named.
         arms: which to draw; all, unless named.
 
-    Returns:
-        A figure of one panel an arm. Languages stand by family.
-
     Raises:
         ValueError: if there is nothing to draw.
     """
     families = columns(list(table["language"].unique()))["family"]
-    numbers = pd.Series(pd.factorize(families)[0], families.index)
-    order = list(numbers.sort_values(kind="stable").index)
+    order = [code for _, codes in families.groupby(families, sort=False) for code in codes.index]
     names = ("language of the first text", "language of the second text")
-    return _panels(table, "value", "score (points)", task, arms, order, names)
+    return _panels(table, "score (points)", task, arms, order, names)
 
 
 @style()
 def _panels(
     table: pd.DataFrame,
-    column: str,
     unit: str,
     task: str,
     arms: Sequence[str],
@@ -84,11 +68,11 @@ def _panels(
 ) -> Figure:
     """Heat maps of a task (the first, unless named), one an arm, with the same colors."""
     task = task or table["task"].iloc[0]
-    table = table[table["task"] == task].dropna(subset=column)
+    table = table[table["task"] == task]
     arms = list(arms or table["arm"].unique())
     for arm in arms:
-        choose(f"arm with {column} of {task!r}", arm, table["arm"].unique())
-    means = table[table["arm"].isin(arms)].groupby(["arm", "language", "other"])[column].mean()
+        choose(f"arm of {task!r}", arm, table["arm"].unique())
+    means = table[table["arm"].isin(arms)].groupby(["arm", "language", "other"])["value"].mean()
     order = [code for code in order if code in means.index.unique("language")]
     labels = [f"{code} {name}" for code, name in columns(order)["language_name"].items()]
     side = 1.2 + 0.42 * len(order)
@@ -96,7 +80,7 @@ def _panels(
     shape = {"figsize": size, "squeeze": False, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(1, len(arms), **shape)
     look = {"vmin": means.min(), "vmax": means.max(), "cmap": "viridis", "linewidths": 0.5}
-    look |= {"annot": len(order) <= MOST_WRITTEN, "fmt": ".2f" if column == "kappa" else ".0f"}
+    look |= {"annot": len(order) <= MOST_WRITTEN, "fmt": ".0f"}
     look |= {"annot_kws": {"fontsize": "x-small"}, "square": True, "cbar": False}
     for ax, arm in zip(axes[0], arms, strict=True):
         grid = means[arm].unstack("other").reindex(index=order, columns=order)

@@ -156,5 +156,4 @@ def build(given: Namespace) -> None:
     """Build what ships with the kit."""
     from xltkit.studies import build_micro
 
-    builders = {"micro": build_micro.main, "micro-clip": build_micro.main_clip}
-    builders[given.build](given.rest)
+    build_micro.main(given.build, given.rest)

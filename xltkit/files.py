@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -26,13 +26,8 @@ def root() -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the main packages, without importing them."""
-    versions = {"python": sys.version.split()[0]}
-    for package in ("xltkit", "torch", "transformers", "datasets"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    packages = ("xltkit", "torch", "transformers", "datasets")
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
 
 
 def commit() -> str:

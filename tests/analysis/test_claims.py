@@ -155,7 +155,7 @@ def test_a_table_that_was_changed_is_refused(outputs):
         file.write("none,0,nli\n")
     with pytest.raises(ValueError, match=r"scores\.csv was changed.*xltkit run run"):
         published.read(folder)
-    with pytest.raises(ValueError, match="holds no whole result"):
+    with pytest.raises(ValueError, match=r"no result.*xltkit run missing"):
         published.publish(["missing"], outputs)
 
 

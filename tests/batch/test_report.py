@@ -14,7 +14,7 @@ from xltkit import cli
 from xltkit.analysis import t_interval
 from xltkit.batch import pages, report
 from xltkit.batch.parameters import Run
-from xltkit.studies.saved import ResultError, Saved, read_apart
+from xltkit.studies.saved import ResultError, Saved, read
 
 HOSTILE = "</script><script>window.bad = 1</script> & \"quoted\" <img src=x onerror=bad> 'so'"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -108,7 +108,7 @@ def copied(world, tmp_path):
 
 
 def runs_of(root: Path, *names: str) -> list[Saved]:
-    return [read_apart(root / "outputs" / name) for name in names]
+    return [read(root / "outputs" / name) for name in names]
 
 
 def test_the_joint_table_is_right(world):
@@ -144,7 +144,7 @@ def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
 def test_smoke_runs_are_never_among_full_runs(world):
     outputs = world / "outputs"
     with pytest.raises(ResultError, match="smoke run among full runs"):
-        read_apart(outputs / "05_mixed")
+        read(outputs / "05_mixed")
     full, smoke = ((outputs / name).read_text() for name in ("index.html", "smoke/index.html"))
     assert "smoked" not in full and "smoke run among full runs" in full
     assert "smoked" in smoke and "measure nothing" in smoke and "A gain of" not in smoke

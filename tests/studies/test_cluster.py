@@ -90,7 +90,7 @@ def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, c
 
     crew.cluster(1)
     study, folder = one_stage(tiny), tmp_path / "store"
-    session = cloudpickle.dumps(({}, {}, None))
+    session = cloudpickle.dumps(({}, {}))
     with Client(crew.address) as other:
         stage = study.stages[0]
         given = (cloudpickle.dumps(stage), folder, session, None)
@@ -164,11 +164,3 @@ def test_without_a_scheduler_it_says_how_to_start_one(tiny, store, monkeypatch):
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with pytest.raises(ConnectionError, match="dask scheduler"):
             one_stage(tiny).run(store, scheduler=address)
-
-
-def test_the_longest_chain_goes_first(tiny):
-    base = Recipe(tiny)
-    arms = {n: base.then(xlt.Intermediate(["pos"], steps=n)) for n in (5, 90)}
-    stages = xlt.study(arms, ["retrieval"], [0], **SMALL).stages
-    below = cluster._steps_below(stages)
-    assert [below[s.key] for s in stages] == [1, 0, 1, 0]

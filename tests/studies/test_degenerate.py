@@ -25,7 +25,8 @@ def test_chance_of_tags_is_the_most_frequent_one():
     })  # fmt: skip
     results = FakeResults(table)
     floor = results.scores.assign(metric="majority", value=60.0)
-    runs = degenerate_runs(results.main, pd.concat([results.scores, floor]), table)
+    floor["main"] = False
+    runs = degenerate_runs(pd.concat([results.scores, floor]), table)
     assert runs["degenerate"].item() and "60.0" in runs["why"].item()
 
 

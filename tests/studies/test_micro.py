@@ -38,7 +38,7 @@ def test_two_rebuilds_are_the_same_to_the_byte(tmp_path, monkeypatch, capsys):
     digests = []
     for name in ("first", "second"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / f"store-{name}"))
-        micro.main(["--out", str(tmp_path / name), "--steps", "2"])
+        micro.main("micro", ["--out", str(tmp_path / name), "--steps", "2"])
         files = sorted((tmp_path / name).iterdir())
         digests.append([(file.name, file_digest(file)) for file in files])
     assert digests[0] == digests[1] and len(digests[0]) == 4
@@ -95,7 +95,7 @@ def test_two_rebuilds_of_the_clip_are_the_same_to_the_byte(tmp_path, monkeypatch
     digests = []
     for name in ("first", "second"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / f"store-{name}"))
-        micro.main_clip(["--out", str(tmp_path / name), "--steps", "2"])
+        micro.main("micro-clip", ["--out", str(tmp_path / name), "--steps", "2"])
         digests.append({f: file_digest(tmp_path / name / f) for f in micro.CLIP_FILES})
     assert digests[0] == digests[1]
     assert digests[0]["model.safetensors"][:16] in capsys.readouterr().out

@@ -13,7 +13,7 @@ from scipy import stats
 from xltkit.batch import pages
 from xltkit.batch.runs import read_runs
 from xltkit.files import write
-from xltkit.studies.saved import ResultError, Saved, read_apart
+from xltkit.studies.saved import ResultError, Saved, read
 
 GROUPS = ["arm", "task", "metric", "languages", "language"]  # of scores: one row each
 SCORES = ["run", *GROUPS, "family", "mean", "low", "high", "chance", "seeds", "n", "suite"]
@@ -75,7 +75,7 @@ def _row(base: Path, name: str, question: str) -> tuple[dict[str, Any], Saved | 
         link = (page if page.exists() else failed).name
         return row | {"status": "failed", "link": link, "note": pages.failure(failed)}, None
     try:
-        saved = read_apart(base / name)
+        saved = read(base / name)
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
         return row | {"status": status, "note": str(error)}, None

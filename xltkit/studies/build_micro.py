@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -157,9 +157,22 @@ def pretraining(
     )
 
 
-def write_blank_clip(folder: Path, seed: int = 0) -> Path:
-    """A text encoder with random weights, and below it an image tower with random weights."""
-    torch.manual_seed(seed)
+def micro(folder: Path, steps: int = 0) -> Recipe:
+    """The recipe of ``micro``; its blank encoder is written into a folder."""
+    languages = LANGUAGES.values()
+    write_blank(folder, languages)
+    pairs = tuple(
+        TrainingSet("pairs", language.code, PAIRS[language.resource])
+        for language in languages
+        if not language.is_english
+    )
+    text = tuple(map(plain_text, languages))
+    return Recipe(str(folder), (pretraining(text, pairs, steps or STEPS),))
+
+
+def micro_clip(folder: Path, steps: int = 0) -> Recipe:
+    """The recipe of ``micro-clip``; text encoder and tower with random weights go into a folder."""
+    torch.manual_seed(0)
     config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=CLIP_LAYERS)
     config.architectures = None
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
@@ -169,58 +182,34 @@ def write_blank_clip(folder: Path, seed: int = 0) -> Path:
     )
     ResNetModel(shape).save_pretrained(folder / TOWER)
     ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
-    return folder
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Build ``micro`` and copy it to where the package looks for it."""
-    options = _options(arguments, "micro", MICRO, STEPS)
-    store = Store()
-    blank = store.folder / "micro-blank"
-    languages = LANGUAGES.values()
-    write_blank(blank, languages)
-    text = tuple(map(plain_text, languages))
-    pairs = tuple(
-        TrainingSet("pairs", language.code, PAIRS[language.resource])
-        for language in languages
-        if not language.is_english
-    )
-    recipe = Recipe(str(blank), (pretraining(text, pairs, options.steps),))
-    _train_and_ship(recipe, store, options.out, FILES)
-
-
-def main_clip(arguments: list[str] | None = None) -> None:
-    """Build ``micro-clip`` and copy both of its towers to where the package looks for them."""
-    options = _options(arguments, "micro-clip", MICRO_CLIP, CLIP_STEPS)
-    store = Store()
-    blank = write_blank_clip(store.folder / "micro-clip-blank")
     phase = ImageText(
         TrainingSet("captions", "en", SCENES),
-        tower=str(blank / TOWER),
+        tower=str(folder / TOWER),
         locked=False,
-        steps=options.steps,
+        steps=steps or CLIP_STEPS,
         batch_size=96,
         learning_rate=2e-3,
     )
-    _train_and_ship(Recipe(str(blank), (phase,)), store, options.out, CLIP_FILES)
+    return Recipe(str(folder), (phase,))
 
 
-def _options(arguments: list[str] | None, name: str, out: Path, steps: int) -> argparse.Namespace:
-    """The options of a command that builds a model; sets the number of threads."""
+# By name: the recipe, where the package looks for the model, and its files.
+MODELS = {"micro": (micro, MICRO, FILES), "micro-clip": (micro_clip, MICRO_CLIP, CLIP_FILES)}
+
+
+def main(name: str, arguments: Sequence[str]) -> None:
+    """Build a model, copy it to where the package looks for it, and print a hash of its weights."""
+    recipe_of, home, files = MODELS[name]
     parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
-    parser.add_argument("--out", type=Path, default=out, help="folder to write to")
-    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--out", type=Path, default=home, help="folder to write to")
+    parser.add_argument("--steps", type=int, default=0, help="0: as many as for what is shipped")
     parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    return options
-
-
-def _train_and_ship(recipe: Recipe, store: Store, out: Path, names: Iterable[str]) -> None:
-    """Train a recipe of one phase, copy files of it, and print what identifies the weights."""
-    (stage,) = training_stages(recipe, seed=0)
+    store = Store()
+    (stage,) = training_stages(recipe_of(store.folder / f"{name}-blank", options.steps), seed=0)
     trained = make(stage, store)
-    for name in names:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained / name, out / name)
-    print(f"{out}: model.safetensors {file_digest(out / 'model.safetensors')[:16]}")
+    for file in files:
+        (options.out / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained / file, options.out / file)
+    print(f"{options.out}: {file_digest(options.out / 'model.safetensors')[:16]}")

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xltkit.keys import digest
-from xltkit.progress import unseen
 from xltkit.studies.store import Store
 
 if TYPE_CHECKING:
@@ -37,21 +36,6 @@ GONE = (
 
 class Stopped(Exception):
     """Nobody waits for a stage any more: its worker leaves it at its last checkpoint."""
-
-
-def number(workers: int | None = None) -> int:
-    """How many processes make stages: the number given, ``XLTKIT_WORKERS``, or one.
-
-    Raises:
-        ValueError: if it is no whole number from 1 on.
-    """
-    if workers is None:
-        text = os.environ.get("XLTKIT_WORKERS") or "1"
-    else:
-        text = str(workers)
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"workers is {text!r}; give a whole number from 1 on, such as 2.")
-    return int(text)
 
 
 def threads(processes: int) -> int:
@@ -89,7 +73,7 @@ def make_all(
     """
     from xltkit.studies.make import make
 
-    workers = number(workers)
+    workers = workers or int(os.environ.get("XLTKIT_WORKERS") or 1)
     scheduler = scheduler or os.environ.get("XLTKIT_SCHEDULER", "")
     if workers == 1 and not scheduler:
         for stage in stages:
@@ -129,23 +113,15 @@ def serving(
     else:
         with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
             address = {"XLTKIT_SCHEDULER": cluster.scheduler_address}
-            yield {**environment, **_client_settings(cluster, Path(folder)), **address}
-
-
-def _client_settings(cluster: LocalCluster, folder: Path) -> dict[str, str]:
-    """Dask's variables that let other processes of this user connect to a scheduler of ours.
-
-    They name files in a folder that only this user can read: an environment is inherited by every
-    process below, and ends up in logs.
-    """
-    settings = cluster.security.get_tls_config_for_role("client")
-    names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
-    variables = {}
-    for field, name in names.items():
-        path = folder / f"{field}.pem"
-        path.write_text(settings[field])
-        variables[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
-    return variables
+            # Files that only this user can read: an environment is inherited by every process
+            # below, and ends up in logs.
+            settings = cluster.security.get_tls_config_for_role("client")
+            names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
+            for field, name in names.items():
+                path = Path(folder, f"{field}.pem")
+                path.write_text(settings[field])
+                address[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
+            yield {**environment, **address}
 
 
 @contextmanager
@@ -212,35 +188,27 @@ def _share(
     stages: Sequence[Stage], store: Store, client: Client, done: Callable[[Stage], None]
 ) -> None:
     """Make stages on the workers of a scheduler, each after its parent."""
+    import cloudpickle
+
+    folder = store.folder.resolve()
+    session = cloudpickle.dumps(_registries())
     futures: dict[str, Future] = {}
     try:
-        _submit(stages, store, client, futures)
+        for stage in stages:
+            futures[stage.key] = client.submit(
+                make_in_worker,
+                cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, and no torch
+                folder,
+                session,
+                futures.get(stage.parent.key) if stage.parent else None,
+                key=_task_name(stage, folder),
+                priority=stage.phase.steps,  # the longest first
+            )
         _await(stages, futures, done)
     except BaseException:
         if client.status == "running":
             client.cancel(list(futures.values()))  # what others wait for, too, continues
         raise
-
-
-def _submit(
-    stages: Sequence[Stage], store: Store, client: Client, futures: dict[str, Future]
-) -> None:
-    """Hand stages to the scheduler; their futures are added to ``futures``, by key."""
-    import cloudpickle
-
-    folder = store.folder.resolve()
-    session = cloudpickle.dumps((*_registries(), os.environ.get("XLTKIT_HUB")))
-    steps_below = _steps_below(stages)
-    for stage in stages:
-        futures[stage.key] = client.submit(
-            make_in_worker,
-            cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, without torch
-            folder,
-            session,
-            futures.get(stage.parent.key) if stage.parent else None,
-            key=_task_name(stage, folder),
-            priority=steps_below[stage.key],
-        )
 
 
 def _await(
@@ -251,7 +219,7 @@ def _await(
     Dask's own ``retries`` would not do: a scheduler answers with the error that it remembers of an
     earlier run, such as a disk that was full. A second attempt continues from the last checkpoint.
     """
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     by_name = {futures[stage.key].key: stage for stage in stages}
     retried: set[str] = set()
@@ -261,19 +229,24 @@ def _await(
         status = future.status
         if status == "finished":
             done(stage)
-        elif status in ("pending", "lost"):  # its parent, or another notebook, tries again
-            ended.add(future)
-        elif status == "cancelled":
+            continue
+        if status == "cancelled":
             raise ConnectionError(GONE)
-        elif isinstance(future.exception(), Stopped):  # another notebook gave it up, we do not
+        if status == "error":  # else its parent, or another notebook, tries again
+            error = future.exception()
+            is_failure = not isinstance(error, Stopped)  # another notebook gave it up, we do not
+            if is_failure and future.key in retried and isinstance(error, KilledWorker):
+                raise RuntimeError(
+                    f"Several workers ended while they made {stage.title} ({stage.key}): most "
+                    "often the memory was too small. Type fewer --workers, or give a smaller "
+                    "batch_size with more accumulation. Finished stages are kept."
+                ) from error
+            if is_failure and future.key in retried:
+                future.result()  # raises the error
+            if is_failure:
+                retried.add(future.key)
             _retry(future)
-            ended.add(future)
-        elif stage.key not in retried:
-            retried.add(stage.key)
-            _retry(future)
-            ended.add(future)
-        else:
-            _fail(stage, future)
+        ended.add(future)
 
 
 def _retry(future: Future) -> None:
@@ -284,40 +257,14 @@ def _retry(future: Future) -> None:
         raise ConnectionError(GONE) from error
 
 
-def _fail(stage: Stage, future: Future) -> None:
-    """Raise the error of a stage, in words of this kit if it is one of Dask's."""
-    from distributed import KilledWorker
-
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        raise RuntimeError(
-            f"Several workers ended while they made {stage.title} ({stage.key}): most often the "
-            "memory was too small. Type fewer --workers, or give a smaller batch_size with more "
-            "accumulation. Finished stages are kept."
-        ) from error
-    future.result()
-
-
 def _task_name(stage: Stage, folder: Path) -> str:
     """Dask's name of a stage: its key and its store, for a scheduler may serve several stores."""
     return f"{type(stage.phase).__name__.lower()}-{stage.key}-{digest(str(folder), 8)}"
 
 
-def _steps_below(stages: Sequence[Stage]) -> dict[str, int]:
-    """The steps of the longest chain that waits for each stage: the longest goes first."""
-    below: dict[str, int] = {}
-    for stage in reversed(stages):
-        waiting = below.setdefault(stage.key, 0)
-        if stage.parent:
-            steps = waiting + (stage.phase.steps or 1)
-            below[stage.parent.key] = max(below.get(stage.parent.key, 0), steps)
-    return below
-
-
 # In a worker -------------------------------------------------------------------------------------
 
 _one_at_a_time = threading.Lock()  # torch's random state belongs to the whole process
-_HUB = os.environ.get("XLTKIT_HUB", "")  # of a worker whose sessions name none
 
 
 def dask_setup(worker: Worker) -> None:
@@ -331,18 +278,21 @@ def make_in_worker(pickled: bytes, folder: Path, session: bytes, parent: str | N
     Args:
         pickled: the stage.
         folder: of the store.
-        session: tasks and languages of the session, and where its data lies.
+        session: tasks and languages of the session.
         parent: the key of the stage before this one: Dask starts no stage before its parent.
     """
     import cloudpickle
+    import torch
 
     from xltkit.studies.make import make
 
     with _one_at_a_time:
-        _join(session)
+        if count := os.environ.get("OMP_NUM_THREADS"):
+            torch.set_num_threads(int(count))
+        for registry, given in zip(_registries(), cloudpickle.loads(session), strict=True):
+            registry.update(given)
         stage: Stage = cloudpickle.loads(pickled)
-        with unseen(_stop_if_unwanted):
-            make(stage, Store(folder))
+        make(stage, Store(folder), on_step=_stop_if_unwanted)
     return stage.key
 
 
@@ -352,23 +302,6 @@ def _registries() -> tuple[dict, dict]:
     from xltkit.tasks import TASKS
 
     return TASKS, LANGUAGES
-
-
-def _join(session: bytes) -> None:
-    """Know the tasks and languages of a session, and where its data lies.
-
-    Rows that were encoded for another session are kept: they are found by the fingerprints of
-    data that stages are found by, too.
-    """
-    import cloudpickle
-    import torch
-
-    if count := os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(int(count))
-    *registries, hub = cloudpickle.loads(session)
-    for here, there in zip(_registries(), registries, strict=True):
-        here.update(there)
-    os.environ["XLTKIT_HUB"] = hub or _HUB
 
 
 def _stop_if_unwanted() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,7 +10,7 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
 from xltkit.files import root
-from xltkit.keys import unknown
+from xltkit.keys import choose
 from xltkit.studies.results import Results
 from xltkit.studies.saved import Saved, read
 from xltkit.studies.store import SIGNATURE, Store
@@ -20,7 +18,6 @@ from xltkit.tasks import TASKS, get
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
 NOT_COPIED = ("result", SIGNATURE, "log.jsonl")  # they belong to the store
-Record = dict[str, Any]  # of a stage, as ``Store.record`` gives it
 
 
 def export(
@@ -48,7 +45,12 @@ def export(
     """
     to = Path(to)
     store = results.store
-    scores = _select(results.scores, arm, task, seed)
+    scores = results.scores
+    for name, value in {"arm": arm, "task": task, "seed": seed}.items():
+        if name == "arm" or value not in ("", -1):
+            choose(name, value, scores[name].unique())
+            scores = scores[scores[name] == value]
+    scores = scores[scores["seed"] == scores["seed"].iloc[0]]
     chain = _chain(scores["stage"].iloc[0], store)[:-1]  # the last stage scores
     while not task and chain and chain[-1]["signature"]["phase"] == "Target":
         chain.pop()
@@ -56,30 +58,24 @@ def export(
         what = f"for {task}" if task else "before its targets"
         raise ValueError(
             f"The arm {arm!r} trains nothing {what}: name an arm that does, or a target that is "
-            f"trained. Its targets are {', '.join(dict.fromkeys(scores['task']))}."
+            f"trained. Its targets are {', '.join(scores['task'].unique())}."
         )
     key = chain[-1]["key"]
     if not store.ready(key):
         raise ValueError(f"The stage {key} is damaged. Run its notebook again, which remakes it.")
     if to.exists():
         raise FileExistsError(f"{to} exists already; name a folder that does not.")
-    card = _card(chain, scores, results.scores)
     # Under a temporary name first: what has its final name is complete.
     partial = to.with_name(f"{to.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     ignored = shutil.ignore_patterns(*NOT_COPIED)
     shutil.copytree(store.path(key), partial, ignore=ignored, copy_function=shutil.copyfile)
-    card.save(partial / "README.md")
+    _card(chain, scores, results.scores).save(partial / "README.md")
     return partial.rename(to)
 
 
 def main(run: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> None:
-    """Export an encoder of a finished run, as ``xltkit card`` does; the arguments are ``export``'s.
-
-    Raises:
-        ValueError: if the run is not finished or scored nothing, and for what ``export`` refuses.
-        FileExistsError: if there is something under ``to``.
-    """
+    """Export an encoder of a finished run, as ``xltkit card`` does; arguments as of ``export``."""
     saved = read(root() / "outputs" / run)
     if "stage" not in saved.tables.get("scores", ()):
         raise ValueError(f"{run} scored no stage of a store.")
@@ -90,21 +86,9 @@ def main(run: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> No
     )
 
 
-def _select(scores: pd.DataFrame, arm: str, task: str, seed: int) -> pd.DataFrame:
-    """The scores of one arm with one seed, of one task if it is named."""
-    for name, value in {"arm": arm, "task": task, "seed": seed}.items():
-        if value in ("", -1) and name != "arm":
-            continue
-        allowed = list(dict.fromkeys(scores[name]))
-        if value not in allowed:
-            raise ValueError(unknown(name, value, map(str, allowed)))
-        scores = scores[scores[name] == value]
-    return scores[scores["seed"] == scores["seed"].iloc[0]]
-
-
-def _chain(key: str, store: Store) -> list[Record]:
+def _chain(key: str, store: Store) -> list[dict[str, Any]]:
     """The records of a stage and of those before it, the first one first."""
-    records: list[Record] = []
+    records: list[dict[str, Any]] = []
     while store.has(key):
         records.insert(0, store.record(key))
         key = records[0]["signature"]["parent"]
@@ -115,7 +99,7 @@ def _chain(key: str, store: Store) -> list[Record]:
     return records
 
 
-def _card(chain: Sequence[Record], scores: pd.DataFrame, every: pd.DataFrame) -> ModelCard:
+def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame) -> ModelCard:
     """The model card of the last stage of a chain.
 
     Args:
@@ -123,16 +107,36 @@ def _card(chain: Sequence[Record], scores: pd.DataFrame, every: pd.DataFrame) ->
         scores: of this arm and seed.
         every: scores of all arms and seeds, for the means over seeds.
     """
+    phases = []
+    data = {}
+    for record in chain:
+        signature = record["signature"]
+        # ``task/language`` is what was trained on; other data has no language.
+        names = [n for n in signature["data"] if "/" in n and n.partition("/")[0] in TASKS]
+        methods = [signature[name]["method"] for name in ("robust", "align") if signature.get(name)]
+        parts = [*dict.fromkeys(name.partition("/")[0] for name in names), *methods]
+        phases.append(record | {"name": f"{signature['phase']}({', '.join(parts)})"})
+        for name in names:
+            task, _, language = name.partition("/")
+            source = get(task).train
+            data[name] = {
+                "hub": source.of(language).hub if language in source.languages else source.hub,
+                "task": get(task),
+                "language": language,
+                "version": signature["data"][name].rpartition("/")[2],
+            }
+    keys = ["arm", "task", "language", "metric"]
+    means = every.groupby(keys)["value"].agg(["mean", "count"]).reset_index()
+    main = scores[scores["main"]].merge(means, on=keys)
+    main = main.sort_values(["task", "is_source"], ascending=[True, False], kind="stable")
     first = chain[0]["signature"]
     base, _, revision = first["parent"].partition("@")  # of a folder it is a digest alone
-    encoder = PurePath(first["encoder"]).name if revision == "" else first["encoder"]
-    title = " > ".join([encoder, *(_phase_name(record["signature"]) for record in chain)])
-    data = _data(chain)
-    is_microworld = encoder == "micro" or "microworld" in set(data["data"])
-    languages = {code.partition("-x-")[0] for code in (*data["language"], *scores["language"])}
+    encoder = first["encoder"] if revision else PurePath(first["encoder"]).name
+    title = " > ".join([encoder, *(phase["name"] for phase in phases)])
+    codes = [*(row["language"] for row in data.values()), *scores["language"]]
     head = ModelCardData(
         model_name=title,
-        language=sorted(languages - {""}),
+        language=sorted({code.partition("-x-")[0] for code in codes}),
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=base if revision else None,
@@ -143,87 +147,10 @@ def _card(chain: Sequence[Record], scores: pd.DataFrame, every: pd.DataFrame) ->
         head,
         str(TEMPLATE),
         title=title,
-        key=chain[-1]["key"],
-        seed=chain[-1]["signature"]["seed"],
         start=f"`{encoder}` ({f'commit {revision}' if revision else f'digest {base}'})",
-        phases=_markdown(_phases(chain)),
-        data=_markdown(data),
-        scores=_markdown(_scores(scores, every)),
-        pooling=chain[-1]["signature"]["pooling"],
-        is_microworld=is_microworld,
-        is_shuffled='"shuffled": true' in json.dumps([r["signature"] for r in chain]),
+        phases=phases,
+        data=list(data.values()),
+        scores=main.to_dict("records"),
+        is_microworld=encoder == "micro" or "microworld" in {row["hub"] for row in data.values()},
+        is_shuffled="'shuffled': True" in str(chain),
     )
-
-
-def _phase_name(signature: Record) -> str:
-    """A phase in a few words: ``Target(nli, Adversarial)``."""
-    names = list(dict.fromkeys(name.partition("/")[0] for name in _training_sets(signature)))
-    for option in ("robust", "align"):
-        if signature.get(option):
-            names.append(signature[option]["method"])
-    return f"{signature['phase']}({', '.join(names)})"
-
-
-def _training_sets(signature: Record) -> list[str]:
-    """What a phase was trained on, as ``task/language``; its other data has no language."""
-    return [name for name in signature["data"] if name.partition("/")[0] in TASKS and "/" in name]
-
-
-def _phases(chain: Sequence[Record]) -> pd.DataFrame:
-    """One row per stage that trained: what, how long, and on which device."""
-    rows = []
-    for record in chain:
-        signature = record["signature"]
-        cost = record["cost"]
-        row = {
-            "stage": f"`{record['key']}`",
-            "phase": _phase_name(signature),
-            "steps": signature["steps"],
-            "batch": signature["batch_size"],
-            "learning rate": f"{signature['learning_rate']:g}",
-            "minutes": cost["wall_s"] / 60,
-            "device": f"{cost['device']}, {cost['dtype']}",
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _data(chain: Sequence[Record]) -> pd.DataFrame:
-    """One row per data set and language that was trained on."""
-    rows = {}
-    for record in chain:
-        signature = record["signature"]
-        for name in _training_sets(signature):
-            title, _, language = name.partition("/")
-            task = get(title)
-            source = task.train or task.test or task.validation
-            rows[name] = {
-                "data": source.of(language).hub if language in source.languages else source.hub,
-                "task": title,
-                "language": language,
-                "revision or digest": f"`{signature['data'][name].rpartition('/')[2]}`",
-                "licence": task.licence or "-",
-                "citation": task.citation or "-",
-            }
-    return pd.DataFrame(list(rows.values()))
-
-
-def _scores(scores: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
-    """One row per task and language: the score with this seed, and the mean over all seeds."""
-    keys = ["arm", "task", "language", "metric"]
-    means = every.groupby(keys)["value"].agg(["mean", "count"]).reset_index()
-    main = scores[scores["main"]].merge(means, on=keys, how="left")
-    main["languages"] = main["is_source"].map({True: "source", False: "transfer"})
-    ordered = main.sort_values(["task", "is_source"], ascending=[True, False], kind="stable")
-    names = {"value": "score", "mean": "mean over seeds", "count": "seeds", "n": "items"}
-    shown = ["task", "metric", "language", "languages", *names, "chance"]
-    return ordered[shown].rename(columns=names)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown, numbers with one decimal."""
-    rows = [list(table.columns), ["---"] * table.shape[1]]
-    for row in table.itertuples(index=False):
-        texts = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in row]
-        rows.append([text.replace("|", "\\|") for text in texts])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -28,7 +28,6 @@ from xltkit.models.encoder import HEADS
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
-from xltkit.tasks.base import Head
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.contrast import joint_head
@@ -46,12 +45,9 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
     Args:
         stage: of ``training_stages`` or ``evaluation_stage``; those before it are made, too.
         store: where stages are kept.
-        options: passed to the loop (``checkpoint_seconds``).
+        options: passed to the loop (``checkpoint_seconds``, ``on_step``).
     """
-    if stage.parent is None:
-        start = stage.encoder
-    else:
-        start = str(make(stage.parent, store, **options))
+    start = str(make(stage.parent, store, **options)) if stage.parent else stage.encoder
     is_training = not isinstance(stage.phase, Evaluate)
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -70,33 +66,16 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "dtype": "bf16" if device.precision() == "bf16" else "fp32",
             "threads": torch.get_num_threads(),
             "peak_gib": device.peak_gib(),
-            **_made_by(),
+            "versions": versions(),
+            "commit": _commit(),
         }
 
-    if in_group():
-        return _make_in_group(stage, store, fill, is_training)
-    return store.get(stage.key, stage.signature, fill)
+    if not in_group():
+        return store.get(stage.key, stage.signature, fill)
 
-
-@cache
-def _made_by() -> dict[str, Any]:
-    """Versions and commit that make the stages of this process; git is asked once."""
-    return {"versions": versions(), "commit": commit()}
-
-
-def in_group() -> bool:
-    """Whether this process is one of several that ``accelerate launch`` or torchrun started."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1
-
-
-def _make_in_group(
-    stage: Stage, store: Store, fill: Callable[[Path], dict[str, Any]], is_training: bool
-) -> Path:
-    """The folder of a stage that the processes of a group train together.
-
-    The first process alone uses the store: it waits for locks, writes and scores. It tells the
-    others which folder to train into, and with an empty name that the stage is finished.
-    """
+    # The processes of a group train a stage together. The first alone uses the store: it waits for
+    # locks, writes and scores. It tells the others which folder to train into, and with an empty
+    # name that the stage is finished.
     state = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
     if not state.is_main_process:
         while folder := _broadcast(""):
@@ -111,6 +90,14 @@ def _make_in_group(
     path = store.get(stage.key, stage.signature, fill_with_others)
     _broadcast("")
     return path
+
+
+_commit = cache(commit)  # of the process; git is asked once
+
+
+def in_group() -> bool:
+    """Whether this process is one of several that ``accelerate launch`` or torchrun started."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
 
 
 def _broadcast(text: str) -> str:
@@ -153,6 +140,13 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     phase = stage.phase
     task, head, model, tokenizer = reader(stage, start)
     rows = {code: test_rows(task, phase, code) for code in phase.languages}
+    images = None
+    if task.type.needs_image_space:
+        images = _picture_vectors(stage, head, model, Path(start))
+    # The rows of the split that the task type reads beside the tested one.
+    split = task.type.extra_split
+    keys = [key for key, _ in stage.data if split and key.startswith(f"{split}/")]
+    codes = [key.removeprefix(f"{split}/") for key in keys]
     predicting = partial(
         predict,
         model,
@@ -162,8 +156,8 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
         layer=phase.layer,
         sweep=phase.sweep,
         smoothing=phase.smoothing,
-        extra=_extra_rows(stage, task),
-        images=_picture_vectors(stage, task, head, model, Path(start)),
+        extra={code: load(task, split, code, phase.examples) for code in codes},
+        images=images,
     )
     if phase.attack:
         tables = attacked(model, task, head, rows, tokenizer, phase.attack)
@@ -193,31 +187,23 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     tokenizer = models.load_tokenizer(stage.encoder)
     if task.type.reads_layers:
         return task, "", models.Model(start, {}), tokenizer
-    name, head = _trained_head(stage, task, Path(start))
-    model = models.Model(start, {name: head}, stage.parent.phase.pooling)
-    model.heads.load_state_dict(load_file(Path(start) / HEADS))
-    return task, name, model, tokenizer
-
-
-def _trained_head(stage: Stage, task: Task, start: Path) -> tuple[str, Head]:
-    """Name and shape of the head to read.
-
-    Raises:
-        ValueError: if none was trained for the task: one that was not would score chance and look
-            like a result.
-    """
-    trained = get(stage.parent.phase.training_sets[0].task)
+    phase = stage.parent.phase
+    trained = get(phase.training_sets[0].task)
     if task.type.needs_image_space:
         # As wide as it was trained, which only its weights say.
-        weights = load_file(start / HEADS)
+        weights = load_file(Path(start) / HEADS)
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
-        return trained.name, joint_head(stage.parent.phase, width)
-    if trained.kind != task.kind or trained.labels != task.labels:
+        head = joint_head(phase, width)
+    elif (trained.kind, trained.labels) == (task.kind, task.labels):
+        head = task.type.head(task)
+    else:  # an untrained head would score chance and look like a result
         raise ValueError(
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
-    return trained.name, task.type.head(task)
+    model = models.Model(start, {trained.name: head}, phase.pooling)
+    model.heads.load_state_dict(load_file(Path(start) / HEADS))
+    return task, trained.name, model, tokenizer
 
 
 def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
@@ -226,20 +212,10 @@ def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
     return rows.select(range(min(phase.examples or len(rows), len(rows))))
 
 
-def _extra_rows(stage: Stage, task: Task) -> dict[str, Dataset]:
-    """The rows of the split that the task type reads beside the tested one, by language."""
-    split = task.type.extra_split
-    prefix = f"{split}/"
-    codes = [key.removeprefix(prefix) for key, _ in stage.data if key.startswith(prefix)]
-    return {code: load(task, split, code, stage.phase.examples) for code in codes}
-
-
 def _picture_vectors(
-    stage: Stage, task: Task, head: str, model: models.Model, start: Path
-) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None:
+    stage: Stage, head: str, model: models.Model, start: Path
+) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]]:
     """What ``Forward.images`` needs: the pictures of some rows in the space of the trained head."""
-    if not task.type.needs_image_space:
-        return None
     tower = stage.parent.phase.image_tower(start)
 
     @torch.inference_mode()

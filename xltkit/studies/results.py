@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -14,7 +15,6 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from xltkit.data.languages import columns
-from xltkit.keys import digest
 from xltkit.models.device import device
 from xltkit.progress import track
 from xltkit.studies.cluster import make_all
@@ -62,11 +62,8 @@ class Study:
     @cached_property
     def stages(self) -> list[Stage]:
         """Every stage once, parents before children: what ``run`` makes."""
-        ordered: dict[str, Stage] = {}
-        for run in self.runs:
-            for stage in reversed(run.stage.chain):
-                ordered[stage.key] = stage
-        return list(ordered.values())
+        chains = [reversed(run.stage.chain) for run in self.runs]
+        return list({stage.key: stage for chain in chains for stage in chain}.values())
 
     @property
     def unshared(self) -> int:
@@ -78,15 +75,30 @@ class Study:
 
         Returns:
             ``key``; ``stage``, its title; ``steps`` of training; ``cached``, whether the store
-            has it; ``seconds`` that making it takes, estimated from like stages of the store:
-            0 for a cached one, missing where no like stage was ever made on this device.
+            has it; ``seconds`` that making it takes, estimated from stages of the store that have
+            the same kind of phase and encoder: 0 for a cached one, missing where none of that
+            kind was ever made on this device.
         """
-        return plan(self.stages, store or Store())
+        store = store or Store()
+        rates = _seconds_per_unit(store)
+        rows = []
+        for stage in self.stages:
+            cached = store.has(stage.key)
+            kind, units = _kind(stage.signature)
+            row = {
+                "key": stage.key,
+                "stage": stage.title,
+                "steps": stage.phase.steps,
+                "cached": cached,
+                "seconds": 0.0 if cached else rates.get(kind, np.nan) * units,
+            }
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def run(
         self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
     ) -> Results:
-        """Make every stage that the store does not have, and read the results.
+        """Print the plan, make every stage that the store does not have, and read the results.
 
         Killed at any point and started again, it continues where it was, and ends with the same
         numbers.
@@ -98,7 +110,15 @@ class Study:
                 ``XLTKIT_SCHEDULER`` unless given.
         """
         store = store or Store()
-        _make(self.stages, store, self.unshared, workers, scheduler)
+        if self.stages:
+            print(_plan_text(self.plan(store), self.unshared), flush=True)
+        with track(len(self.stages), "study", unit="stage") as bar:
+
+            def done(stage: Stage) -> None:
+                bar.set_postfix_str(stage.title, refresh=False)
+                bar.update()
+
+            make_all(self.stages, store, done, workers, scheduler)
         return Results(self, store)
 
 
@@ -131,8 +151,7 @@ class Results:
         task = get(run.task)
         stage = run.stage
         scores = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
-        stages = [stage] if stage.parent is None else [stage, stage.parent]
-        costs = [self.store.record(s.key)["cost"] for s in stages]
+        costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
         language = scores["language"]
         base_language = language.str.partition("-x-")[0] if self.study.by_arm else language
         return scores.assign(
@@ -151,9 +170,7 @@ class Results:
             chance=task.type.chance(task, scores["n"]),
             selection_rule="last checkpoint",
             encoder=stage.encoder,
-            steps=sum(cost["steps"] for cost in costs),
-            wall_s=sum(cost["wall_s"] for cost in costs),
-            cpu_s=sum(cost["cpu_s"] for cost in costs),
+            **{name: sum(cost[name] for cost in costs) for name in ("steps", "wall_s", "cpu_s")},
             device=costs[0]["device"],
             dtype=costs[0]["dtype"],
             kit_version=version("xltkit"),
@@ -178,7 +195,7 @@ class Results:
     @cached_property
     def degenerate(self) -> pd.DataFrame:
         """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``."""
-        return degenerate_runs(self.main, self.scores, self.predictions)
+        return degenerate_runs(self.scores, self.predictions)
 
     @property
     def main(self) -> pd.DataFrame:
@@ -214,52 +231,18 @@ class Results:
             name: replace(self.study, runs=tuple(_rescored(run, change) for run in runs))
             for name, change in changes.items()
         }
-        stages = {stage.key: stage for study in studies.values() for stage in study.stages}
-        unshared = sum(study.unshared for study in studies.values())
-        _make(list(stages.values()), self.store, unshared, workers, scheduler)
+        every = tuple(run for study in studies.values() for run in study.runs)
+        replace(self.study, runs=every).run(self.store, workers, scheduler)
         return {name: Results(study, self.store) for name, study in studies.items()}
 
 
 def _rescored(run: Run, change: Mapping[str, Any]) -> Run:
-    """The same trained model under another ``Evaluate``."""
+    """The same trained model under an ``Evaluate`` with some fields changed."""
     stage = run.stage
     phases = tuple(earlier.phase for earlier in reversed(stage.chain[1:]))
     recipe = Recipe(stage.encoder, phases)
     changed = evaluation_stage(recipe, run.seed, stage.parent, replace(stage.phase, **change))
     return replace(run, stage=changed)
-
-
-def _make(
-    stages: Sequence[Stage],
-    store: Store,
-    unshared: int,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
-    """Print the plan, then make every stage that the store does not have."""
-    if not stages:
-        return
-    print(_plan_text(plan(stages, store), unshared), flush=True)
-    with track(len(stages), "study", unit="stage") as bar:
-        make_all(stages, store, lambda stage: bar.update(stage=stage.title), workers, scheduler)
-
-
-def plan(stages: Sequence[Stage], store: Store) -> pd.DataFrame:
-    """One row per stage; the columns are those of ``Study.plan``."""
-    rates = _seconds_per_unit(store)
-    rows = []
-    for stage in stages:
-        cached = store.has(stage.key)
-        likeness, units = _likeness(stage.signature)
-        row = {
-            "key": stage.key,
-            "stage": stage.title,
-            "steps": stage.phase.steps,
-            "cached": cached,
-            "seconds": 0.0 if cached else rates.get(likeness, np.nan) * units,
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _plan_text(table: pd.DataFrame, unshared: int) -> str:
@@ -272,38 +255,30 @@ def _plan_text(table: pd.DataFrame, unshared: int) -> str:
     counts = ", ".join(f"{count} {phase}" for phase, count in phases.items())
     text += f", {len(left)} to make ({counts})"
     timed = left["seconds"].dropna()
-    if timed.empty:
-        return f"{text}."
+    if not timed.empty:
+        text += f": about {max(timed.sum() / 60, 0.1):.1f} min of work"
     untimed = len(left) - len(timed)
-    rest = f", and {untimed} of which no like stage was timed" if untimed else ""
-    return f"{text}: about {max(timed.sum() / 60, 0.1):.1f} min of work{rest}."
+    return f"{text}, and {untimed} of unknown length." if 0 < untimed < len(left) else f"{text}."
 
 
-def _seconds_per_unit(store: Store) -> dict[str, float]:
-    """Mean seconds per step, or per scored language, of like stages made on this device."""
-    seconds: dict[str, list[float]] = {}
+def _kind(signature: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
+    """Phase and encoder of a stage, and its units of work: steps, or languages that are scored."""
+    units = signature.get("steps") or len(signature.get("languages", ())) or 1
+    return (signature["phase"], signature["encoder"]), units
+
+
+def _seconds_per_unit(store: Store) -> dict[tuple[str, str], float]:
+    """Mean seconds per unit of work of each kind of stage that was made on this device."""
+    seconds: dict[tuple[str, str], list[float]] = {}
     for record in store.records():
-        if record["cost"].get("device") == str(device()):
-            likeness, units = _likeness(record["signature"])
-            seconds.setdefault(likeness, []).append(record["cost"]["wall_s"] / units)
-    return {likeness: float(np.mean(values)) for likeness, values in seconds.items()}
+        with suppress(KeyError):
+            kind, units = _kind(record["signature"])
+            if record["cost"]["device"] == str(device()):
+                seconds.setdefault(kind, []).append(record["cost"]["wall_s"] / units)
+    return {kind: float(np.mean(values)) for kind, values in seconds.items()}
 
 
-def _likeness(signature: Mapping[str, Any]) -> tuple[str, int]:
-    """What stages that take equally long per unit have in common, and the number of units."""
-    names = ["phase", "encoder", "task", "max_length"]
-    if signature.get("phase") == "Evaluate":
-        names += ["examples", "attack", "mixed", "smoothing"]
-        units = len(signature.get("languages", ()))
-    else:
-        names += ["batch_size", "robust", "align"]
-        units = signature.get("steps", 0)
-    return digest([signature.get(name) for name in names]), max(units, 1)
-
-
-def degenerate_runs(
-    main: pd.DataFrame, scores: pd.DataFrame, predictions: pd.DataFrame
-) -> pd.DataFrame:
+def degenerate_runs(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Runs that learned nothing, to be counted beside every mean.
 
     A run is degenerate if in the source language it scores at chance, or predicts the same for
@@ -313,42 +288,32 @@ def degenerate_runs(
     this size. Tasks for which nothing is trained have no runs to judge.
 
     Args:
-        main: ``Results.main``.
         scores: ``Results.scores``.
         predictions: ``Results.predictions``.
 
     Returns:
         One row per arm, seed and task: ``degenerate``, and ``why`` (empty if it is not).
     """
-    types = {name: get(name).type for name in main["task"].unique()}
-    trained = main[~main["task"].map(lambda name: types[name].is_untrained)]
-    ranked = trained.sort_values(["is_source", "value"], ascending=False, kind="stable")
-    judged = ranked.drop_duplicates(RUN)[[*RUN, "language", "value", "n", "chance"]]
     keys = [*RUN, "language"]
+    is_trained = ~scores["task"].map(lambda name: get(name).type.is_untrained)
+    ranked = scores[scores["main"] & is_trained].sort_values(
+        ["is_source", "value"], ascending=False, kind="stable"
+    )
+    judged = ranked.drop_duplicates(RUN).sort_index()
     majority = scores.loc[scores["metric"] == "majority"].set_index(keys)["value"]
-    constant = _constant_runs(predictions.merge(judged[keys]), keys)
+    # Runs that predict the same for all items, though the gold labels differ.
+    counts = predictions.merge(judged[keys]).groupby(keys)[["gold", "pred"]].nunique()
+    constant = set(counts.index[(counts["pred"] == 1) & (counts["gold"] > 1)])
     rows = []
-    for run in judged.sort_index().itertuples(index=False):
+    for run in judged.itertuples(index=False):
         key = (run.arm, run.seed, run.task, run.language)
         is_tagged = key in majority.index and get(run.task).metric == "accuracy"
         chance = majority[key] if is_tagged else run.chance
+        standard_error = np.sqrt(chance * (100 - chance) / run.n)
+        why = ""
         if key in constant:
             why = "one prediction for everything"
-        else:
-            why = _at_chance(run.value, chance, run.n)
+        elif run.value <= chance + scipy_stats.norm.ppf(1 - CHANCE_LEVEL) * standard_error:
+            why = f"{run.value:.1f} in the source language, where chance is {chance:.1f}"
         rows.append((run.arm, run.seed, run.task, bool(why), why))
     return pd.DataFrame(rows, columns=[*RUN, "degenerate", "why"])
-
-
-def _constant_runs(predictions: pd.DataFrame, keys: Iterable[str]) -> set[tuple]:
-    """Runs that predict the same for all items, though the gold labels differ."""
-    counts = predictions.groupby(list(keys))[["gold", "pred"]].nunique()
-    return set(counts.index[(counts["pred"] == 1) & (counts["gold"] > 1)])
-
-
-def _at_chance(value: float, chance: float, count: int) -> str:
-    """Why a score is no better than chance; empty if it is better."""
-    standard_error = np.sqrt(chance * (100 - chance) / count)
-    if value <= chance + scipy_stats.norm.ppf(1 - CHANCE_LEVEL) * standard_error:
-        return f"{value:.1f} in the source language, where chance is {chance:.1f}"
-    return ""

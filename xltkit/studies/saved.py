@@ -80,41 +80,25 @@ def record(folder: Path) -> dict[str, Any]:
         ResultError: if there is none, or it or a table is damaged.
     """
     path = folder / "result.json"
+    remedy = f"run it again: python -m xltkit run {folder.name}"
     if not path.exists():
-        raise ResultError("there is no result")
+        raise ResultError(f"there is no result; {remedy}")
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        for name, kind in FIELDS.items():
-            if not isinstance(result[name], kind):
-                raise TypeError(f"{name} is of the wrong type")
+        changed = [name for name, kind in FIELDS.items() if not isinstance(result[name], kind)]
         for table in result["tables"].values():
             file = folder / Path(table["file"]).name  # nothing outside of the run's own folder
             if file_digest(file) != table["sha256"]:
-                raise ResultError(f"{file.name} was changed after it was written")
-    except ResultError:
-        raise
+                changed.append(file.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(f"the result is damaged ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ResultError(f"the result is damaged ({reason}); {remedy}") from error
+    if changed:
+        raise ResultError(f"{', '.join(changed)} was changed after it was written; {remedy}")
     return result
 
 
 def read(folder: Path) -> Saved:
-    """The results in a run's folder.
-
-    Raises:
-        ResultError: if there are none, or a table is not the one that was written.
-    """
-    try:
-        result = record(folder)
-    except ResultError as error:
-        raise ResultError(
-            f"{folder} holds no whole result ({error}). Run the notebook again: "
-            f"python -m xltkit run {folder.name}"
-        ) from error
-    return _with_tables(folder, result)
-
-
-def read_apart(folder: Path) -> Saved:
     """The results in a run's folder, which has to lie among runs of the same kind.
 
     Smoke runs measure nothing: they lie in the folder ``smoke``, and stay there.
@@ -122,17 +106,12 @@ def read_apart(folder: Path) -> Saved:
     Raises:
         ResultError: if there are none, they are damaged, or of the other kind.
     """
+    import pandas as pd
+
     result = record(folder)
     if result["smoke"] != (folder.parent.name == "smoke"):
         kind = "smoke run among full runs" if result["smoke"] else "full run among smoke runs"
         raise ResultError(f"it is a {kind} and left out: delete {folder.name}/ and run it again")
-    return _with_tables(folder, result)
-
-
-def _with_tables(folder: Path, result: dict[str, Any]) -> Saved:
-    """A result with its tables read."""
-    import pandas as pd
-
     tables = {}
     for name, table in result["tables"].items():
         file = folder / Path(table["file"]).name
@@ -153,10 +132,7 @@ def read_all(folder: Path | str = "") -> dict[str, Saved]:
         ValueError: if there is none, or one is damaged.
     """
     base = root() / (folder or Path("outputs", "published"))
-    scored = {}
-    for name, saved in _full_runs(base).items():
-        if "scores" in saved.tables:
-            scored[name] = saved
+    scored = {name: saved for name, saved in _full_runs(base).items() if "scores" in saved.tables}
     if not scored:
         raise ValueError(
             f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
@@ -167,12 +143,12 @@ def read_all(folder: Path | str = "") -> dict[str, Saved]:
 
 def _full_runs(base: Path) -> dict[str, Saved]:
     """Every finished run below a folder that is no smoke run, by name."""
-    runs = [read(path.parent) for path in sorted(base.glob("*/result.json"))]
-    return {saved.name: saved for saved in runs if not saved.record["smoke"]}
+    folders = [path.parent for path in sorted(base.glob("*/result.json"))]
+    return {folder.name: read(folder) for folder in folders if not record(folder)["smoke"]}
 
 
 def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path]:
-    """Keep finished runs in ``outputs/published``.
+    """Keep the small tables of finished runs, and their records, in ``outputs/published``.
 
     Args:
         names: of the runs; empty means all that are finished.
@@ -186,27 +162,25 @@ def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path
     """
     outputs = outputs or root() / "outputs"
     if names:
-        chosen = [read(outputs / name) for name in names]
+        runs = [read(outputs / name) for name in names]
     else:
         read_all(outputs)  # raises the error that says what to type if there is nothing
-        runs = _full_runs(outputs)
-        chosen = [saved for name, saved in runs.items() if name != "interactive"]
-    return [_keep(saved, outputs / "published" / saved.name) for saved in chosen]
-
-
-def _keep(saved: Saved, folder: Path) -> Path:
-    """Write the small tables of a run, and its record, into a folder of published results."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    tables = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
-    if "scores" in saved.tables:
-        tables["scores"] = saved.main[[column for column in KEPT if column in saved.main]]
-    written = {}
-    for name, table in tables.items():
-        file = folder / f"{name}.csv"
-        table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
-        written[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
-    result = json.dumps({**saved.record, "tables": written}, indent=2, ensure_ascii=False)
-    write(folder / "result.json", result + "\n")
-    return folder
+        runs = [saved for saved in _full_runs(outputs).values() if saved.name != "interactive"]
+    folders = []
+    for saved in runs:
+        folder = outputs / "published" / saved.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        tables = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
+        if "scores" in saved.tables:
+            tables["scores"] = saved.main[[column for column in KEPT if column in saved.main]]
+        files = {}
+        for name, table in tables.items():
+            file = folder / f"{name}.csv"
+            table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
+            files[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
+        result = json.dumps({**saved.record, "tables": files}, indent=2, ensure_ascii=False)
+        write(folder / "result.json", result + "\n")
+        folders.append(folder)
+    return folders

@@ -9,7 +9,7 @@ from typing import Any
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import Source, Task, TrainingSet, available, get, load
+from xltkit.tasks import Source, Task, available, get, load
 from xltkit.tasks.base import TYPES, types_with
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
@@ -87,33 +87,19 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     stages: list[Stage] = []
     for phase in recipe.phases:
         for training_set in phase.training_sets:
-            _check_training_set(phase, training_set)
+            task_type = TYPES[phase.task_type(training_set)]
+            if task_type.needs_image_space and not phase.has_image_space:
+                task_type.head(get(training_set.task))  # raises the error that says what to type
+            if isinstance(task_type, Paraphrases):
+                check_paraphrases(training_rows(training_set), training_set.task)
         sizes = [count(training_set) for training_set in phase.training_sets]
+        pairs = phase.align.pairs if phase.align else ()
+        data = {f"{p.task}/{p.language}": fingerprint(p) for p in (*phase.training_sets, *pairs)}
+        data |= phase.sources() | (phase.robust.sources() if phase.robust else {})
         parent = stages[-1] if stages else None
-        fingerprints = tuple(sorted(_training_fingerprints(phase).items()))
-        stages.append(Stage(phase.resolved(sizes), seed, recipe.encoder, parent, fingerprints))
+        resolved = phase.resolved(sizes)
+        stages.append(Stage(resolved, seed, recipe.encoder, parent, tuple(sorted(data.items()))))
     return stages
-
-
-def _check_training_set(phase: Phase, training_set: TrainingSet) -> None:
-    """Raise ValueError if a phase cannot be trained on the rows of a training set."""
-    task_type = TYPES[phase.task_type(training_set)]
-    if task_type.needs_image_space and not phase.has_image_space:
-        task_type.head(get(training_set.task))  # raises the error that says what to type
-    if isinstance(task_type, Paraphrases):
-        check_paraphrases(training_rows(training_set), training_set.task)
-
-
-def _training_fingerprints(phase: Phase) -> dict[str, str]:
-    """The fingerprints of all data that a phase is trained on."""
-    pairs = phase.align.pairs if phase.align else ()
-    fingerprints = {}
-    for part in (*phase.training_sets, *pairs):
-        fingerprints[f"{part.task}/{part.language}"] = fingerprint(part)
-    fingerprints |= phase.sources()
-    if phase.robust:
-        fingerprints |= phase.robust.sources()
-    return fingerprints
 
 
 def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
@@ -127,10 +113,6 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
-    if phase.split == task.type.extra_split:
-        raise ValueError(
-            f"{task.name} chooses its threshold on the {phase.split} split; score another one."
-        )
     phase = replace(
         phase,
         max_length=phase.max_length or task.training.max_length,
@@ -139,30 +121,33 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     )
     _check_unseen(phase, source, recipe)
     _check_scoring(phase, task, parent)
-    fingerprints = {code: source.fingerprint(code) for code in phase.languages}
-    fingerprints |= _extra_fingerprints(task, phase)
+    data = {code: source.fingerprint(code) for code in phase.languages}
+    data |= _extra_fingerprints(task, phase)
     if phase.attack:
-        fingerprints |= phase.attack.sources()
+        data |= phase.attack.sources()
     seed = seed if parent else 0
-    return Stage(phase, seed, recipe.encoder, parent, tuple(sorted(fingerprints.items())))
+    return Stage(phase, seed, recipe.encoder, parent, tuple(sorted(data.items())))
 
 
 def _check_scoring(phase: Evaluate, task: Task, parent: Stage | None) -> None:
     """Raise ValueError if a task cannot be scored as asked, before anything is trained for it."""
-    options = {"attack": phase.attack, "mixed": phase.mixed, "smoothing": phase.smoothing}
-    chosen = [name for name, value in options.items() if value]
-    if len(chosen) > 1:
-        raise ValueError(f"{phase.task} can be scored in one way at a time, not {chosen}.")
+    if phase.split == task.type.extra_split:
+        raise ValueError(
+            f"{task.name} chooses its threshold on the {phase.split} split; score another one."
+        )
     if task.type.needs_image_space and not (parent and parent.phase.has_image_space):
         raise ValueError(
             f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
     needs = {"attack": "is_attackable", "smoothing": "is_attackable", "mixed": "crossed_text"}
-    for name in chosen:
-        if not getattr(task.type, needs[name]):
-            fit = ", ".join(types_with(needs[name]))
-            raise ValueError(f"{phase.task} is {task.kind}; {name} is for {fit}.")
+    chosen = [option for option in needs if getattr(phase, option)]
+    if len(chosen) > 1:
+        raise ValueError(f"{phase.task} can be scored in one way at a time, not {chosen}.")
+    for option in chosen:
+        if not getattr(task.type, needs[option]):
+            fit = ", ".join(types_with(needs[option]))
+            raise ValueError(f"{phase.task} is {task.kind}; {option} is for {fit}.")
 
 
 def _extra_fingerprints(task: Task, phase: Evaluate) -> dict[str, str]:
@@ -188,19 +173,19 @@ def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
     """
     if tested.is_generated:
         return
-    task_source = get(phase.task).train
-    for training_set in (part for earlier in recipe.phases for part in earlier.training_sets):
-        trained = get(training_set.task).train
+    own = get(phase.task).train
+    training_sets = [part for earlier in recipe.phases for part in earlier.training_sets]
+    for name in dict.fromkeys(part.task for part in training_sets):
+        trained = get(name).train
         if trained is None:
             continue
+        is_divided = own is not None and own.read is trained.read is not tested.read
         shared = _splits(trained) & _splits(tested)
-        is_own = task_source is not None and trained.read is task_source.read
-        is_divided = is_own and trained.read is not tested.read
         if shared and not is_divided:
             hub, split = min(shared)
             raise ValueError(
-                f"{phase.task} is tested on rows that {training_set.task} trains on "
-                f"({hub}, {split}). Train on {phase.task!r}, or test on another task."
+                f"{phase.task} is tested on rows that {name} trains on ({hub}, {split}). Train on "
+                f"{phase.task!r}, or test on another task."
             )
 
 

@@ -48,13 +48,11 @@ class Store:
         return json.loads((self.path(key) / SIGNATURE).read_text())
 
     def records(self) -> list[dict[str, Any]]:
-        """The records of all finished stages that can be read; damaged ones are left out."""
+        """The records of all finished stages that can be read."""
         records = []
         for path in sorted(self.folder.glob(f"{'?' * 16}/{SIGNATURE}")):
-            with suppress(OSError, ValueError, KeyError):
-                record = self.record(path.parent.name)
-                if {"signature", "cost"} <= record.keys():
-                    records.append(record)
+            with suppress(OSError, ValueError):
+                records.append(json.loads(path.read_text()))
         return records
 
     def ready(self, key: str) -> bool:
@@ -97,17 +95,21 @@ class Store:
         try:
             _prepare(partial)
             cost = make(partial)
+            files = {name: file_digest(path) for name, path in _files(partial).items()}
+            files.pop(SIGNATURE, None)
             # The record lists every file with its digest, so it is written last. All must be on
             # the disk before the folder is renamed: a crash of the machine may not leave a stage
             # that has its final name and empty files.
-            record = {"key": key, "signature": signature, "cost": cost, "files": _digests(partial)}
+            record = {"key": key, "signature": signature, "cost": cost, "files": files}
             text = json.dumps(record, indent=1, ensure_ascii=False)
             (partial / SIGNATURE).write_text(text)
             to_disk(partial)
             os.replace(partial, self.path(key))
             flush(self.folder)
         except (OSError, SafetensorError) as error:
-            number = getattr(error, "errno", None) or _system_error(str(error))
+            # safetensors gives the number of the system's error in words only.
+            in_words = re.search(r"\(os error (\d+)\)", str(error))
+            number = getattr(error, "errno", None) or (in_words and int(in_words[1]))
             if not number:
                 raise
             raise OSError(
@@ -124,9 +126,9 @@ class Store:
         file would be read as a result. Links are refused, for they may lead outside of the store.
         """
         folder = self.path(key)
+        if folder.is_symlink():
+            return "it is a link"
         try:
-            if folder.is_symlink():
-                return "it is a link"
             files = _files(folder)
             digests = self.record(key)["files"]
             unlisted = sorted(set(files) ^ {SIGNATURE, *digests})
@@ -157,16 +159,16 @@ class Store:
 
         The lock file stays: to delete it while another process waits for it would let two in.
         """
-        lock = FileLock(self.folder / f"{key}.lock")
+        lock = FileLock(self.folder / f"{key}.lock", poll_interval=0.2)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(blocking=False)
             except Timeout:
                 if not wait:
                     raise
                 print(f"Waiting for stage {key}: another process is training it.", flush=True)
-                lock.acquire(poll_interval=0.2)
+                lock.acquire()
         except Timeout:
             raise
         except OSError as error:
@@ -180,12 +182,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _system_error(message: str) -> int:
-    """The system's number of an error that safetensors reports in words only."""
-    match = re.search(r"\(os error (\d+)\)", message)
-    return int(match[1]) if match else 0
 
 
 def _prepare(partial: Path) -> None:
@@ -220,9 +216,3 @@ def _files(folder: Path) -> dict[str, Path]:
                 raise ValueError(f"A stage holds {allowed} only, not {path.name}.")
             files[path.relative_to(folder).as_posix()] = path
     return files
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """The digest of every file but the record; raises as ``_files`` does."""
-    files = _files(folder)
-    return {name: file_digest(path) for name, path in files.items() if name != SIGNATURE}

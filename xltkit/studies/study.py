@@ -63,24 +63,25 @@ def study(
     names = parse_substitutes(substitutes)
     tasks = _target_tasks(targets, suite)
     is_by_arm = isinstance(languages, Mapping)
-    by_arm = dict(languages) if is_by_arm else dict.fromkeys(arms, languages)
     if is_by_arm:
-        _check_variants(by_arm, arms)
+        _check_variants(languages, list(arms))
+    by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
     _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
     runs = []
     missing = {}
-    distinct = list(dict.fromkeys(tuple(codes) for codes in by_arm.values()))
     for task in tasks:
         train_set = _train_set(task, names)
-        default = _benchmark_languages(suite, task)
+        # A benchmark may test a task in fewer languages than it has.
+        default = BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
         # Once for each set of languages, not for each arm: what is absent is warned about.
+        distinct = dict.fromkeys(by_arm.values())
         coverage = {codes: _present(task, split, source, codes or default) for codes in distinct}
         absent = [code for _, codes in coverage.values() for code in codes]
         missing[task.name] = tuple(dict.fromkeys(absent))
         for arm, recipe in arms.items():
-            present, _ = coverage[tuple(by_arm[arm])]
-            scoring = Evaluate(task.name, present, split, examples, sweep=sweep)
+            present, _ = coverage[by_arm[arm]]
+            scoring = Evaluate(task.name, tuple(present), split, examples, sweep=sweep)
             recipe = recipe.with_substitutes(names).with_target(
                 train_set, language=source, steps=steps or None, shuffled=shuffled
             )
@@ -117,14 +118,9 @@ def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     return tasks
 
 
-def _benchmark_languages(suite: str, task: Task) -> tuple[str, ...]:
-    """The languages that a benchmark tests a task in, which may be fewer than the task has."""
-    return BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
-
-
 def _present(
     task: Task, split: str, source: str, languages: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[list[str], list[str]]:
     """The languages that can be scored, and those whose data cannot be found.
 
     The source is scored, too, if the task has it; no ``languages`` means all of the task.
@@ -137,33 +133,30 @@ def _present(
     if not present:
         # Loading raises the error that says what was looked for and how to get it.
         load(task, split, absent[0] if absent else source)
-    return tuple(present), tuple(absent)
+    return present, absent
 
 
 def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
     """Raise ValueError for a language that no target has; one that only some have is allowed."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
-    allowed = sorted({code for source in sources for code in source.languages})
     # Each source is asked: the microworld has variants that its list of languages does not name.
     wrong = [c for c in dict.fromkeys(codes) if not any(c in source for source in sources)]
-    if allowed and wrong:
+    if sources and wrong:
         hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(wrong) else ""
+        allowed = sorted({code for source in sources for code in source.languages})
         raise ValueError(
             f"No target has the language {wrong}; there are {', '.join(allowed)}.{hint}"
         )
 
 
-def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: Iterable[str]) -> None:
+def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: Sequence[str]) -> None:
     """Raise ValueError unless every arm has one variant of each of the same base languages."""
-    arms = list(arms)
     if set(by_arm) != set(arms):
         raise ValueError(
             f"languages are given for {list(by_arm)}, and the arms are {arms}. Give every "
             f"arm its own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
         )
-    bases = {}
-    for arm, codes in by_arm.items():
-        bases[arm] = sorted(code.partition("-x-")[0] for code in codes)
+    bases = {arm: sorted(code.partition("-x-")[0] for code in by_arm[arm]) for arm in arms}
     first = bases[arms[0]]
     if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
         raise ValueError(

@@ -76,6 +76,7 @@ def train(
     folder: Path,
     title: str = "training",
     checkpoint_seconds: float | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> nn.Module:
     """Train a model in place and return it.
 
@@ -93,6 +94,7 @@ def train(
         title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
             unless given.
+        on_step: called after each step instead of showing progress; it may raise to end the work.
 
     Raises:
         Diverged: if the loss or the gradient is not finite.
@@ -117,7 +119,7 @@ def train(
         log = Log(Path(os.devnull))
     last_checkpoint = time.monotonic()
 
-    with track(schedule.steps, title, done=start) as progress:
+    with track(schedule.steps, title, initial=start, disable=on_step is not None) as progress:
         for step in range(start, schedule.steps):
             rate = schedule.rate(step)
             for group in optimizer.param_groups:
@@ -138,7 +140,10 @@ def train(
             optimizer.zero_grad(set_to_none=True)
 
             log.add(step, loss=loss, rate=rate, norm=float(norm))
-            progress.update(loss=loss, rate=rate)
+            progress.set_postfix(loss=loss, rate=rate, refresh=False)
+            progress.update()
+            if on_step is not None:
+                on_step()
             # By the clock, not by the step: a kill costs as much time with any model.
             if is_main and time.monotonic() - last_checkpoint > checkpoint_seconds:
                 _checkpoint(unwrapped, optimizer.optimizer, folder, step + 1, log)

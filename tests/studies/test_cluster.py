@@ -118,7 +118,7 @@ def dies_at_work(log: Path, port: int) -> None:
     """A worker for which every stage is too large."""
     from xltkit.studies import make as making
 
-    making.make = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    making.make = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
     work(log, port)
 
 

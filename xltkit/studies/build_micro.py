@@ -14,7 +14,6 @@ The same machine and thread count give the same weights again.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,8 +33,9 @@ from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
 from xltkit.data.microworld.pictures import SIDE
 from xltkit.keys import file_digest
-from xltkit.models.encoder import HEADS, MICRO, TOWER, load_tokenizer
-from xltkit.models.vision import MICRO_CLIP, PROCESSOR
+from xltkit.models.encoder import MICRO, TOWER, load_tokenizer
+from xltkit.models.vision import MICRO_CLIP
+from xltkit.studies.export import copy_encoder
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
@@ -48,16 +48,7 @@ from xltkit.training.phases_images import ImageText
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}
 PAIRS = {"high": 3000, "mid": 500, "low": 75}
 SPECIAL = "<s> <pad> </s> <unk> <mask>".split()  # ids 0 to 4, as XLM-R but for <mask>
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-LAYERS = 3
-WIDTH = 128
-VOCABULARY = 3000
-STEPS = 16000
-SCENES = 20000
-CLIP_LAYERS = 2
-CLIP_STEPS = 1500
-CLIP_FILES = (*FILES, HEADS)
-CLIP_FILES += tuple(f"{TOWER}/{name}" for name in ("config.json", "model.safetensors", PROCESSOR))
+SCENES = 20000  # with English captions
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -91,9 +82,9 @@ def write_blank(
     folder: Path,
     languages: Iterable[MicroLanguage],
     *,
-    layers: int = LAYERS,
-    width: int = WIDTH,
-    vocabulary: int = VOCABULARY,
+    layers: int = 3,
+    width: int = 128,
+    vocabulary: int = 3000,
     documents: Mapping[str, int] = DOCUMENTS,
 ) -> None:
     """A checkpoint folder without weights: an architecture, and a tokenizer of some languages.
@@ -167,13 +158,13 @@ def micro(folder: Path, steps: int = 0) -> Recipe:
         if not language.is_english
     )
     text = tuple(map(plain_text, languages))
-    return Recipe(str(folder), (pretraining(text, pairs, steps or STEPS),))
+    return Recipe(str(folder), (pretraining(text, pairs, steps or 16000),))
 
 
 def micro_clip(folder: Path, steps: int = 0) -> Recipe:
     """The recipe of ``micro-clip``; text encoder and tower with random weights go into a folder."""
     torch.manual_seed(0)
-    config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=CLIP_LAYERS)
+    config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=2)
     config.architectures = None
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer("micro").save_pretrained(folder)
@@ -186,20 +177,16 @@ def micro_clip(folder: Path, steps: int = 0) -> Recipe:
         TrainingSet("captions", "en", SCENES),
         tower=str(folder / TOWER),
         locked=False,
-        steps=steps or CLIP_STEPS,
+        steps=steps or 1500,
         batch_size=96,
         learning_rate=2e-3,
     )
     return Recipe(str(folder), (phase,))
 
 
-# By name: the recipe, where the package looks for the model, and its files.
-MODELS = {"micro": (micro, MICRO, FILES), "micro-clip": (micro_clip, MICRO_CLIP, CLIP_FILES)}
-
-
 def main(name: str, arguments: Sequence[str]) -> None:
     """Build a model, copy it to where the package looks for it, and print a hash of its weights."""
-    recipe_of, home, files = MODELS[name]
+    recipe_of, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
     parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
     parser.add_argument("--out", type=Path, default=home, help="folder to write to")
     parser.add_argument("--steps", type=int, default=0, help="0: as many as for what is shipped")
@@ -208,8 +195,5 @@ def main(name: str, arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     store = Store()
     (stage,) = training_stages(recipe_of(store.folder / f"{name}-blank", options.steps), seed=0)
-    trained = make(stage, store)
-    for file in files:
-        (options.out / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained / file, options.out / file)
+    copy_encoder(make(stage, store), options.out)
     print(f"{options.out}: {file_digest(options.out / 'model.safetensors')[:16]}")

@@ -32,6 +32,10 @@ GONE = (
     "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
     "way continues from its last checkpoint."
 )
+TOO_LARGE = (
+    "Several workers ended while they made {}: most often the memory was too small. Type fewer "
+    "--workers, or give a smaller batch_size with more accumulation. Finished stages are kept."
+)
 
 
 class Stopped(Exception):
@@ -40,11 +44,9 @@ class Stopped(Exception):
 
 def threads(processes: int) -> int:
     """The threads for each of ``processes`` processes that share the cores of this machine."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // processes)
+    from dask.system import CPU_COUNT
+
+    return max(1, CPU_COUNT // processes)
 
 
 def make_all(
@@ -187,40 +189,27 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
 def _share(
     stages: Sequence[Stage], store: Store, client: Client, done: Callable[[Stage], None]
 ) -> None:
-    """Make stages on the workers of a scheduler, each after its parent."""
-    import cloudpickle
-
-    folder = store.folder.resolve()
-    session = cloudpickle.dumps(_registries())
-    futures: dict[str, Future] = {}
-    try:
-        for stage in stages:
-            futures[stage.key] = client.submit(
-                make_in_worker,
-                cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, and no torch
-                folder,
-                session,
-                futures.get(stage.parent.key) if stage.parent else None,
-                key=_task_name(stage, folder),
-                priority=stage.phase.steps,  # the longest first
-            )
-        _await(stages, futures, done)
-    except BaseException:
-        if client.status == "running":
-            client.cancel(list(futures.values()))  # what others wait for, too, continues
-        raise
-
-
-def _await(
-    stages: Sequence[Stage], futures: Mapping[str, Future], done: Callable[[Stage], None]
-) -> None:
-    """Wait for all stages; one that fails is tried once more.
+    """Make stages on the workers of a scheduler, each after its parent; try a failed one again.
 
     Dask's own ``retries`` would not do: a scheduler answers with the error that it remembers of an
     earlier run, such as a disk that was full. A second attempt continues from the last checkpoint.
     """
+    import cloudpickle
     from distributed import KilledWorker, as_completed
 
+    folder = store.folder.resolve()
+    session = cloudpickle.dumps(_registries())
+    futures: dict[str, Future] = {}
+    for stage in stages:
+        futures[stage.key] = client.submit(
+            make_in_worker,
+            cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, without torch
+            folder,
+            session,
+            futures.get(stage.parent.key) if stage.parent else None,
+            key=_task_name(stage, folder),
+            priority=stage.phase.steps,  # the longest first
+        )
     by_name = {futures[stage.key].key: stage for stage in stages}
     retried: set[str] = set()
     ended = as_completed(list(futures.values()))
@@ -234,27 +223,17 @@ def _await(
             raise ConnectionError(GONE)
         if status == "error":  # else its parent, or another notebook, tries again
             error = future.exception()
-            is_failure = not isinstance(error, Stopped)  # another notebook gave it up, we do not
-            if is_failure and future.key in retried and isinstance(error, KilledWorker):
-                raise RuntimeError(
-                    f"Several workers ended while they made {stage.title} ({stage.key}): most "
-                    "often the memory was too small. Type fewer --workers, or give a smaller "
-                    "batch_size with more accumulation. Finished stages are kept."
-                ) from error
-            if is_failure and future.key in retried:
-                future.result()  # raises the error
-            if is_failure:
-                retried.add(future.key)
-            _retry(future)
+            if not isinstance(error, Stopped):  # another notebook gave it up, we do not
+                if stage.key in retried and isinstance(error, KilledWorker):
+                    raise RuntimeError(TOO_LARGE.format(stage.title)) from error
+                if stage.key in retried:
+                    future.result()  # raises the error
+                retried.add(stage.key)
+            try:
+                future.retry()
+            except (KeyError, OSError) as unknown:  # to a scheduler that was restarted in between
+                raise ConnectionError(GONE) from unknown
         ended.add(future)
-
-
-def _retry(future: Future) -> None:
-    """Try a stage again; a scheduler that was restarted in between does not know it."""
-    try:
-        future.retry()
-    except (KeyError, OSError) as error:
-        raise ConnectionError(GONE) from error
 
 
 def _task_name(stage: Stage, folder: Path) -> str:

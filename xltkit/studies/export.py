@@ -17,7 +17,6 @@ from xltkit.studies.store import SIGNATURE, Store
 from xltkit.tasks import TASKS, get
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
-NOT_COPIED = ("result", SIGNATURE, "log.jsonl")  # they belong to the store
 
 
 def export(
@@ -68,10 +67,15 @@ def export(
     # Under a temporary name first: what has its final name is complete.
     partial = to.with_name(f"{to.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    ignored = shutil.ignore_patterns(*NOT_COPIED)
-    shutil.copytree(store.path(key), partial, ignore=ignored, copy_function=shutil.copyfile)
+    copy_encoder(store.path(key), partial)
     _card(chain, scores, results.scores).save(partial / "README.md")
     return partial.rename(to)
+
+
+def copy_encoder(stage: Path, to: Path) -> None:
+    """Copy what was trained, without the results and the record that belong to the store."""
+    ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl")
+    shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
 def main(run: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -85,15 +84,9 @@ class Study:
         for stage in self.stages:
             cached = store.has(stage.key)
             kind, units = _kind(stage.signature)
-            row = {
-                "key": stage.key,
-                "stage": stage.title,
-                "steps": stage.phase.steps,
-                "cached": cached,
-                "seconds": 0.0 if cached else rates.get(kind, np.nan) * units,
-            }
-            rows.append(row)
-        return pd.DataFrame(rows)
+            seconds = 0.0 if cached else rates.get(kind, np.nan) * units
+            rows.append((stage.key, stage.title, stage.phase.steps, cached, seconds))
+        return pd.DataFrame(rows, columns=["key", "stage", "steps", "cached", "seconds"])
 
     def run(
         self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
@@ -110,8 +103,14 @@ class Study:
                 ``XLTKIT_SCHEDULER`` unless given.
         """
         store = store or Store()
-        if self.stages:
-            print(_plan_text(self.plan(store), self.unshared), flush=True)
+        plan = self.plan(store)
+        minutes = plan["seconds"].sum() / 60  # what has no estimate counts as 0
+        estimate = f", {minutes:.1f} min of work or more" if minutes else ""
+        print(
+            f"{len(plan)} stages ({self.unshared} before sharing), {plan['cached'].sum()} in the "
+            f"store, {(~plan['cached']).sum()} to make{estimate}.",
+            flush=True,
+        )
         with track(len(self.stages), "study", unit="stage") as bar:
 
             def done(stage: Stage) -> None:
@@ -243,22 +242,6 @@ def _rescored(run: Run, change: Mapping[str, Any]) -> Run:
     recipe = Recipe(stage.encoder, phases)
     changed = evaluation_stage(recipe, run.seed, stage.parent, replace(stage.phase, **change))
     return replace(run, stage=changed)
-
-
-def _plan_text(table: pd.DataFrame, unshared: int) -> str:
-    """A plan in one line: how many stages of which phases, and about how long they take."""
-    left = table[~table["cached"]]
-    text = f"{len(table)} stages ({unshared} before sharing), {table['cached'].sum()} in the store"
-    if left.empty:
-        return f"{text}."
-    phases = Counter(title.partition(" ")[0] for title in left["stage"])
-    counts = ", ".join(f"{count} {phase}" for phase, count in phases.items())
-    text += f", {len(left)} to make ({counts})"
-    timed = left["seconds"].dropna()
-    if not timed.empty:
-        text += f": about {max(timed.sum() / 60, 0.1):.1f} min of work"
-    untimed = len(left) - len(timed)
-    return f"{text}, and {untimed} of unknown length." if 0 < untimed < len(left) else f"{text}."
 
 
 def _kind(signature: Mapping[str, Any]) -> tuple[tuple[str, str], int]:

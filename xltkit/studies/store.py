@@ -56,15 +56,8 @@ class Store:
         return records
 
     def ready(self, key: str) -> bool:
-        """Whether the stage is there and undamaged; a damaged one is set aside, with a warning."""
-        if not self._damage(key):
-            return True
-        if os.path.lexists(self.path(key)):
-            # If the store cannot be written, or another process holds the lock, ``get`` will
-            # set the stage aside.
-            with suppress(OSError), self._lock(key, wait=False):
-                self._set_aside(key)
-        return False
+        """Whether the stage is there and undamaged."""
+        return not self._damage(key)
 
     def get(
         self, key: str, signature: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]]
@@ -154,23 +147,19 @@ class Store:
         )
 
     @contextmanager
-    def _lock(self, key: str, wait: bool = True) -> Iterator[None]:
+    def _lock(self, key: str) -> Iterator[None]:
         """Let one process at a time make a stage; the system frees the lock of a dead process.
 
         The lock file stays: to delete it while another process waits for it would let two in.
         """
-        lock = FileLock(self.folder / f"{key}.lock", poll_interval=0.2)
+        lock = FileLock(self.folder / f"{key}.lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
+            with suppress(Timeout):
                 lock.acquire(blocking=False)
-            except Timeout:
-                if not wait:
-                    raise
+            if not lock.is_locked:
                 print(f"Waiting for stage {key}: another process is training it.", flush=True)
-                lock.acquire()
-        except Timeout:
-            raise
+                lock.acquire(poll_interval=0.2)
         except OSError as error:
             raise OSError(
                 error.errno,

@@ -189,9 +189,9 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
         return task, "", models.Model(start, {}), tokenizer
     phase = stage.parent.phase
     trained = get(phase.training_sets[0].task)
+    weights = load_file(Path(start) / HEADS)
     if task.type.needs_image_space:
         # As wide as it was trained, which only its weights say.
-        weights = load_file(Path(start) / HEADS)
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
         head = joint_head(phase, width)
     elif (trained.kind, trained.labels) == (task.kind, task.labels):
@@ -202,7 +202,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
     model = models.Model(start, {trained.name: head}, phase.pooling)
-    model.heads.load_state_dict(load_file(Path(start) / HEADS))
+    model.heads.load_state_dict(weights)
     return task, trained.name, model, tokenizer
 
 

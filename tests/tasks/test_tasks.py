@@ -14,15 +14,13 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from xltkit.data import languages, loading, readers
-from xltkit.data.loading import CONVERTED, MissingData, Source
-from xltkit.data.microworld.generate import SIZES
+from xltkit.data.loading import CONVERTED, MissingData
 from xltkit.studies import stages
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import SPLITS, SUITES, TASKS, TYPES, TrainingSet, check, get, load, register
 from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
-from xltkit.tasks.suites.load import read_tasks
-from xltkit.training.phases import Evaluate, Target
+from xltkit.training.phases import Evaluate
 
 REAL = [task for task in TASKS.values() if task.note and task.licence]
 MIRROR = os.environ.get("XLTKIT_HUB", "")
@@ -35,6 +33,7 @@ METRICS = {
     "mining": {"f1"},
     "ranking": {"map@20", "mrr@20"},
     "captions": {"r@1"},
+    "text": {""},
 }
 CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
 CHOICES |= {"csqa": 5}
@@ -47,7 +46,7 @@ def offline(monkeypatch):
 
 
 def parts(task):
-    return [p for s in SPLITS if getattr(task, s) for p in getattr(task, s).parts]
+    return [part for split in SPLITS for part in getattr(getattr(task, split), "parts", ())]
 
 
 def test_every_row_that_is_not_generated_is_looked_at_here():
@@ -58,9 +57,7 @@ def test_every_row_that_is_not_generated_is_looked_at_here():
 
 @pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
 def test_a_row_is_complete_and_consistent(task):
-    assert task.type.columns
-    assert task.metric in METRICS.get(task.kind, {task.metric})
-    assert bool(task.metric) == (task.kind != "text")
+    assert task.type.columns and task.metric in METRICS[task.kind]
     for text in (task.licence, task.citation, task.note):
         assert text and text == text.strip()
     assert re.search(r"(19|20)\d\d", task.citation)
@@ -68,17 +65,16 @@ def test_a_row_is_complete_and_consistent(task):
     if task.kind in ("classification", "choice", "tagging", "span"):
         assert trained.train is not None
         assert (trained.kind, trained.labels) == (task.kind, task.labels)
-    if task.kind == "classification":
-        assert task.chance == pytest.approx(100 / len(task.labels))
-    elif task.kind == "choice":
-        assert task.chance == pytest.approx(100 / CHOICES[task.name])
+    if task.kind in ("classification", "choice"):
+        size = CHOICES[task.name] if task.kind == "choice" else len(task.labels)
+        assert task.chance == pytest.approx(100 / size)
     elif task.kind == "tagging":
         assert len(set(task.labels)) == len(task.labels) > 0 or task.name == "ccg"
-    assert parts(task)
 
 
 @pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
 def test_the_sources_of_a_row_are_complete_and_consistent(task):
+    assert parts(task)
     for part in parts(task):
         assert part.columns and part.hub.count("/") >= 1, part.hub
         assert all(languages.language(code).code == code for code in part.configs)
@@ -87,69 +83,17 @@ def test_the_sources_of_a_row_are_complete_and_consistent(task):
             continue
         assert bool(part.revision) != bool(part.unpinned), part.hub
         assert not part.revision or re.fullmatch(rf"[0-9a-f]{{40}}|{CONVERTED}", part.revision)
-    for split in SPLITS:
-        if source := getattr(task, split):
-            assert len(set(source.languages)) == len(source.languages)
-            assert all(source.of(code) in source.parts for code in source.languages)
-            assert "xx" not in source
+    for source in filter(None, (getattr(task, split) for split in SPLITS)):
+        assert len(set(source.languages)) == len(source.languages)
+        assert all(source.of(code) in source.parts for code in source.languages)
+        assert "xx" not in source
 
 
-def test_a_repository_has_one_pin():
-    pins = {}
-    for part in (part for task in REAL for part in parts(task)):
-        for source in (part, *part.joined):
-            pins.setdefault(source.hub, set()).add((source.revision, source.unpinned, source.url))
-    assert {hub: pin for hub, pin in pins.items() if len(pin) > 1} == {}
-
-
-def test_chance_in_the_microworld_is_that_of_its_test_split():
-    assert {get(name).chance for name in ("retrieval", "captions")} == {100 / SIZES["test"]}
-    assert get("linking").chance == 180 / SIZES["test"]
-
-
-ROW = """
-[one]
-kind = "classification"
-metric = "accuracy"
-chance = "100/3"
-training = {}
-[one.data]
-hub = "org/set"
-splits = "test"
-languages = "de"
-read = "readers.nli"
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("kind", "type", "unexpected keyword argument 'type'"),
-        ("languages", "language", "no field 'languages'"),
-        ("hub =", "licence = 'MIT'\nhub =", "unexpected keyword argument 'licence'"),
-        ("readers.nli", "readers.nly", "no attribute 'nly'"),
-        ("readers.nli", "reader.nli", "no file of readers 'reader'. Did you mean 'readers'"),
-        ("read =", "holds = 'mnli.train'\nread =", "no split 'mnli.train'"),
-    ],
-)
-def test_a_wrong_row_is_named(tmp_path, old, new, message):
-    file = tmp_path / "mine.toml"
-    file.write_text(ROW)
-    assert read_tasks([file])["one"].test.configs == {"de": "de"}
-    file.write_text(ROW.replace(old, new))
-    with pytest.raises(ValueError, match=rf"mine\.toml, task 'one': .*{message}"):
-        read_tasks([file])
-
-
-def test_suites_name_tasks():
+def test_suites_name_tasks_and_training_sets_are_multilingual():
     for suite in SUITES.values():
         assert all(name in TASKS for names in suite.targets.values() for name in names)
         assert all(p.task in TASKS for pair in suite.order_pairs.values() for p in pair)
-
-
-def test_training_sets_are_multilingual():
-    assert len(get("xnli").train.languages) == 15
-    assert len(get("tydiqa").train.languages) == 9
+    assert [len(get(name).train.languages) for name in ("xnli", "tydiqa")] == [15, 9]
 
 
 def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatch):
@@ -235,11 +179,6 @@ def test_the_readme_shows_a_task_of_your_own(monkeypatch):
         register(Task("mine", "spans", "f1", 0.0))
 
 
-def test_an_own_source_needs_four_fields_only():
-    source = Source("my-org/set", "test", {"sw": "sw"}, readers.nli)
-    assert (source.languages, source.parts) == (["sw"], (source,))
-
-
 @pytest.mark.real
 @pytest.mark.skipif(not MIRROR, reason="XLTKIT_HUB is not set: no mirror of the Hub to read")
 @pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
@@ -265,18 +204,6 @@ def test_what_the_mirror_holds_agrees_with_the_row(task):
     assert seen or not any(p.location(c).files for p in parts(task) for c in p.configs)
 
 
-def test_what_a_joined_source_trains_on_is_not_tested(monkeypatch):
-    tested = Task("own", "classification", "accuracy", 100 / 3, test=get("snli").train)
-    tested = replace(tested, labels=readers.NLI_LABELS, train_on="mnli")
-    monkeypatch.setitem(TASKS, "own", tested)
-    phase = Evaluate("own", ("en",), "test")
-    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet("anli+")])])
-    with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
-        stages._check_unseen(phase, tested.test, recipe)
-    recipe.phases[0].training_sets = [TrainingSet("mnli")]
-    stages._check_unseen(phase, tested.test, recipe)
-
-
 def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
     rows = pd.DataFrame({"gold": ['["das Haus"]'], "pred": ["Haus"]})
     scored = TYPES["span"].metrics(get("mlqa-q-en"), rows, "de")  # German articles do not count
@@ -284,17 +211,24 @@ def test_questions_in_another_language_are_scored_by_the_rules_of_the_context():
     assert TYPES["span"].metrics(get("xquad"), rows, "de")["f1"] < 100
 
 
+def check_unseen(trained, tested, split="validation", code="en"):
+    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(trained)])])
+    stages._check_unseen(Evaluate(tested, (code,), split), getattr(get(tested), split), recipe)
+
+
 def test_what_is_trained_on_is_not_tested_on(monkeypatch):
     """The same rows under another task's name, and rows that another data set contains."""
-    for trained, tested in [
-        ("wikineural-small", "wikineural"), ("balanced-copa", "copa"), ("balanced-copa", "xcopa"),
-    ]:  # fmt: skip
-        recipe = Recipe("micro").then(Target(trained))
-        phase = Evaluate(tested, ("en",), "validation")
+    own = Task("own", "classification", "accuracy", 100 / 3, test=get("snli").train)
+    own = replace(own, labels=readers.NLI_LABELS, train_on="mnli")
+    monkeypatch.setitem(TASKS, "own", own)
+    with pytest.raises(ValueError, match=r"own is tested on rows that anli\+ trains on .stanford"):
+        check_unseen("anli+", "own", "test")
+    check_unseen("mnli", "own", "test")
+    pairs = {"copa": "balanced-copa", "xcopa": "balanced-copa", "wikineural": "wikineural-small"}
+    for tested, trained in pairs.items():
         with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
-            stages._check_unseen(phase, get(tested).validation, recipe)
-    allowed = Evaluate("xcopa", ("et",), "test")
-    stages._check_unseen(allowed, get("xcopa").test, Recipe("micro").then(Target("balanced-copa")))
+            check_unseen(trained, tested)
+    check_unseen("balanced-copa", "xcopa", "test", "et")
     with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
         stages.evaluation_stage(Recipe("micro"), 0, None, Evaluate("bucc", ("de",), "validation"))
 
@@ -307,10 +241,9 @@ def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path)
 
 
 def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path):
-    folder = tmp_path / "local/ccg"
-    folder.mkdir(parents=True)
+    file = tmp_path / "local/ccg/train.conll"
+    file.parent.mkdir(parents=True)
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\n")
-    assert len(training_rows(TrainingSet("ccg"))) == 1
-    (folder / "train.conll").write_text("a\tN\nb\tN/N\n\nc\tN\n\n")
-    assert len(training_rows(TrainingSet("ccg"))) == 2
+    for count, more in ((1, ""), (2, "c\tN\n\n")):
+        file.write_text("a\tN\nb\tN/N\n\n" + more)
+        assert len(training_rows(TrainingSet("ccg"))) == count

@@ -192,13 +192,9 @@ class Forward:
 
 
 class TaskType:
-    """What a task has to say of its rows, its training, its predictions and its scores.
+    """What a task has to say of its rows, its training, its predictions and its scores."""
 
-    A subclass registers itself in ``TYPES`` under its ``name``. It keeps no state.
-    """
-
-    name = ""  # what ``Task.kind`` says
-
+    name = ""  # what ``Task.kind`` says; a subclass registers itself in ``TYPES`` under it
     # The canonical columns of a row. ``id`` is the kit's own key, unique within task, split and
     # language; parallel rows have the same id in every language.
     columns: tuple[str, ...] = ()
@@ -209,11 +205,9 @@ class TaskType:
     extra_split = ""  # read beside the tested split
     has_plain_text = False  # ``as_text`` reads the rows as text without labels
     needs_all_rows = False  # a part of the rows would be another task
-
     masks_tokens = False  # trained by predicting masked tokens
     in_batch_negatives = False  # the loss compares the rows of a batch, which cannot be cut
     unit_weight = 1.0  # of one distribution in the loss
-
     is_untrained = False  # nothing is trained for it
     reads_layers = False  # scored on hidden layers, without a head
     needs_image_space = False  # scored in the space of texts and pictures that a phase trained
@@ -307,20 +301,13 @@ class TaskType:
         return int((labels != IGNORED).sum() * self.unit_weight)
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The distributions that a loss is over, as scores (units, classes), and their classes.
-
-        The right class (units) is ``IGNORED`` where there is none. Units of a row lie together.
-        """
+        """Scores (units, classes) of the distributions of a loss, row by row, and right classes."""
         return logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row of a batch (rows): the sum over its units.
-
-        The loop divides by the targets of the whole step.
-        """
-        scores, targets = self.units(logits, labels)
+        """The loss of each row of a batch (rows): the sum over its units, not averaged."""
         losses = torch.nn.functional.cross_entropy(
-            scores, targets, ignore_index=IGNORED, reduction="none"
+            *self.units(logits, labels), ignore_index=IGNORED, reduction="none"
         )
         return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
 
@@ -419,11 +406,9 @@ def _whole_words(encoding: Any, row: int) -> np.ndarray:
 
 def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedExample:
     """Several examples as one, the number ``index``, that has the sequences of all."""
-    fields = {
-        name: tuple(chain.from_iterable(getattr(part, name) for part in parts))
-        for name in ("sequences", "types", "words")
-    }
-    return EncodedExample(index, target=target, **fields)
+    columns = zip(*((part.sequences, part.types, part.words) for part in parts), strict=True)
+    sequences, types, words = (tuple(chain.from_iterable(column)) for column in columns)
+    return EncodedExample(index, sequences, types, target, words=words)
 
 
 def predictions_table(

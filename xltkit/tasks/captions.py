@@ -23,8 +23,8 @@ WAYS = ("text to image", "image to text")
 class Captions(base.TaskType):
     """A picture finds its captions, and a caption its picture, by cosine.
 
-    Nothing is trained for it: it is scored on what ``ImageText`` or ``Distil`` left. An example is
-    a caption, and its target the number of its picture.
+    It is scored on what ``ImageText`` or ``Distil`` left. An example is a caption, and its target
+    the number of its picture.
     """
 
     name = "captions"
@@ -48,10 +48,7 @@ class Captions(base.TaskType):
         pictures = [i for i, texts in enumerate(lists) for _ in texts]
         captions = [text for texts in lists for text in texts]
         examples = base.encoded(tokenizer(captions, truncation=True, max_length=max_length))
-        return [
-            replace(example, example=picture, target=picture)
-            for example, picture in zip(examples, pictures, strict=True)
-        ]
+        return [replace(e, example=i, target=i) for e, i in zip(examples, pictures, strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """Vectors of length 1."""

@@ -92,8 +92,7 @@ class Mining(base.TaskType):
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The pairs above the threshold; one language after the other, for they are large.
 
-        There is a row for each foreign sentence that has a partner, gold or predicted, and for each
-        of its pairs; a partner that is missing is "".
+        A row has a foreign sentence, one gold and one predicted partner, "" where there is none.
         """
         for language, part in rows.items():
             validation = forward.extra[language]
@@ -138,8 +137,7 @@ def _mined_pairs(predictions: pd.DataFrame) -> list[pd.DataFrame]:
 def candidate_pairs(rows: Dataset, vectors: np.ndarray) -> dict[Pair, float]:
     """Pairs of ids (foreign, English) that may be translations, with their margins.
 
-    A sentence that is repeated is searched once, and no pair with it counts (XTREME
-    utils_retrieve.py).
+    A sentence that is repeated is searched once, and no pair with it counts.
     """
     sides = np.array(rows["side"][:])
     ids = rows["id"][:]
@@ -170,11 +168,10 @@ def gold_pairs(rows: Dataset) -> set[Pair]:
 class Ranking(base.TaskType):
     """A query and a pool of candidates in many languages, of which one or more are right.
 
-    A dual encoder: query and candidate pass the same encoder and the same head, and a training
-    batch is a softmax over the candidates of the batch (XTREME third_party/bert.py) and, if rows
-    have a ``negative``, over one wrong candidate of each row too (Karpukhin et al. 2020, section
-    3.2). A candidate may be a text with its context, read as a pair. A test row has a ``key``;
-    right are the candidates that hold it in ``keys``.
+    A dual encoder: query and candidate pass the same encoder and head, and training is a softmax
+    over the candidates of the batch (XTREME third_party/bert.py) and, if rows have a ``negative``,
+    over one wrong candidate of each row too (Karpukhin et al. 2020, section 3.2). A candidate may
+    have a context. Right are the candidates that hold the ``key`` of a query in ``keys``.
     """
 
     name = "ranking"
@@ -224,14 +221,10 @@ class Ranking(base.TaskType):
         return list(logits.float().cpu().numpy())
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
-        """The ranking of the candidates of all languages for each query.
+        """The ranking of the candidates of all languages for each query; ids as JSON lists.
 
-        Candidates are encoded and compared in blocks, of which only the best are kept, so the
-        memory needed does not grow with their number (Mewsli-X has a million). Right and ranked ids
-        are lists as JSON; the score is average precision.
-
-        Raises:
-            ValueError: if a query has no right candidate in the pool.
+        Candidates are encoded and compared in blocks, of which only the best are kept: Mewsli-X has
+        a million. The score is average precision. ValueError if nothing in the pool is right.
         """
         queries = np.concatenate([forward.vectors(part) for part in rows.values()])
         top = scorers.TopK(DEPTH)

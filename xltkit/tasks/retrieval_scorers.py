@@ -39,10 +39,9 @@ def nearest(query: np.ndarray, database: np.ndarray) -> np.ndarray:
 class TopK:
     """The best ``k`` candidates of each query, from scores that come in blocks of candidates.
 
-    Memory depends on ``k`` and the block, not on the number of candidates. However the candidates
-    are cut into blocks, the ranking is that of ``argsort(kind="stable")[::-1]`` over all of them:
-    of equal scores the later candidate comes first (XTREME third_party/utils_lareqa.py:381, which
-    leaves ``kind`` open, as ``torch.topk`` does).
+    However they are cut into blocks, the ranking is that of ``argsort(kind="stable")[::-1]`` over
+    all of them: of equal scores the later candidate comes first (XTREME
+    third_party/utils_lareqa.py:381, which leaves ``kind`` open, as ``torch.topk`` does).
     """
 
     def __init__(self, k: int):
@@ -198,9 +197,8 @@ def average_precision(
 ) -> float:
     """Average precision of one ranking at ``k``; LAReQA's mAP@20 is its mean.
 
-    Precision at each rank with a relevant candidate, summed and divided by the number of relevant
-    candidates or ``k``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). A
-    candidate that is repeated counts once and takes up its ranks all the same.
+    Precision at each rank with a relevant candidate, summed and divided by their number or ``k``,
+    whichever is less (XTREME third_party/utils_lareqa.py:348-360). A repeated one counts once.
     """
     relevant = set(relevant)
     total = 0.0
@@ -215,8 +213,8 @@ def average_precision(
 def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable], k: int = 20) -> float:
     """100 over the rank of the first of ``gold`` in the first ``k``, or 0 if none is among them.
 
-    Its mean over queries is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695), which
-    evaluate.py:112-115 prints as map@20.
+    Its mean is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695; evaluate.py:112-115
+    prints it as map@20).
     """
     ranks = (rank for rank, candidate in enumerate(ranking[:k], 1) if candidate in gold)
     return 100.0 / next(ranks, float("inf"))

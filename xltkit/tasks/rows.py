@@ -29,13 +29,9 @@ def source_of(task: Task, split: str) -> Source:
 
 
 def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
-    """The rows of a task in a language, in the canonical columns of its type.
+    """The rows of a task in a language (``sw``), in the canonical columns of its type.
 
-    Args:
-        task: a row of the registry, or one of your own.
-        split: ``train``, ``validation``, ``test`` or, of a ranking, ``candidates``.
-        language: a code such as ``sw``.
-        examples: how many rows the microworld generates; other data sets have the rows they have.
+    ``examples`` is how many rows the microworld generates; other data sets have what they have.
 
     Raises:
         MissingData: if they cannot be had, naming the command that would get them.

@@ -67,10 +67,9 @@ def normalized(text: str, language: str = "") -> str:
 
     Without a language, by the English rule of SQuAD v1.1, which XTREME applies to every language of
     XQuAD and TyDiQA (third_party/evaluate_squad.py:26-90): only ASCII punctuation and English
-    articles go. With one, by its rule in MLQA (mlqa_evaluation_v1.py:21-83, copied in XTREME
-    third_party/evaluate_mlqa.py). Every Chinese ideograph becomes a token of its own there. Arabic
-    "ال" becomes a space wherever it stands, inside words too: the branch of the official expression
-    that looks for the start of a word can never match.
+    articles go. With one, by its rule in MLQA (mlqa_evaluation_v1.py:21-83, in XTREME
+    third_party/evaluate_mlqa.py): every Chinese ideograph becomes a token, and Arabic "ال" a space,
+    inside words too (the official branch for the start of a word can never match).
     """
     deleted = _DELETE_PUNCTUATION if language else _DELETE_ASCII_PUNCTUATION
     articles = _ENGLISH_ARTICLES
@@ -130,12 +129,11 @@ def answers(
 def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
     """Chunks of all sentences as (type, first, last), by the rule of seqeval 0.0.12.
 
-    Mirrors ``get_entities`` of that version, the one XTREME was scored with; positions count an
-    ``O`` after each sentence. The first character of a tag is its prefix and the text after the
-    last ``-`` its type, also for tags without a prefix: a run of equal part-of-speech tags is
-    one chunk, but tags beginning with ``B``, ``E`` or ``S`` (SYM, SCONJ) are always single. The
-    rule is not strict: ``I-LOC`` can open a chunk. seqeval 1.x cuts the first character off a
-    tag without a prefix, and so takes CCONJ and SCONJ for the same type.
+    XTREME was scored with its ``get_entities``; positions count an ``O`` after each sentence. The
+    first character of a tag is its prefix and the text after the last ``-`` its type, also without
+    a prefix: a run of equal part-of-speech tags is one chunk, but tags that begin with ``B``, ``E``
+    or ``S`` (SYM, SCONJ) are always single. The rule is not strict: ``I-LOC`` can open a chunk.
+    seqeval 1.x cuts the first character off a tag without a prefix: CCONJ and SCONJ are one type.
     """
     spans = set()
     first = 0

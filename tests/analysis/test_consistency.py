@@ -99,12 +99,6 @@ def test_consistency_of_four_items_by_hand():
     assert np.isnan(row["agreement_low"]) and row["seeds"] == 1
 
 
-def test_perfect_agreement_is_100_even_where_all_are_wrong():
-    row = consistency(four_items({code: [N, C, E, E] for code in PREDICTIONS})).iloc[0]
-    assert row[["agreement", "rankc_corrected"]].tolist() == pytest.approx([100] * 2)
-    assert row["kappa"] == 1 and row["all_right"] == 0
-
-
 def test_independent_errors_and_rankings_are_what_is_expected_by_chance():
     random = np.random.default_rng(4)
     golds = random.choice([E, N, C], 6000)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from analysis.fakes import FakeResults, right_or_wrong
 
-from xltkit.analysis.items import Block, Items, grid, items
+from xltkit.analysis.items import Block, Items, items
 from xltkit.tasks import get
 
 COLUMN = ("nli", "qbe")
@@ -22,12 +22,6 @@ def design(gaps, columns=(COLUMN,)) -> Items:
     numerator = np.stack([gaps, np.zeros_like(gaps)])
     block = Block(columns, numerator, np.ones_like(numerator))
     return Items(("a", "b"), (block,))
-
-
-def test_a_grid_adds_up_what_lies_in_one_place():
-    table = pd.DataFrame({"arm": ["b", "a", "b"], "item": ["x", "y", "x"]})
-    array = grid(table, {"arm": ["a", "b"], "item": ["x", "y"]}, [1, 2, 4])
-    assert array.tolist() == [[0, 2], [5, 0]]
 
 
 def test_variances_of_a_design_of_two_seeds_and_two_items():

@@ -150,11 +150,6 @@ def test_xtreme_r_has_formats_of_its_own(english, tmp_path):
     assert missing["lareqa"] == "has no official format" and missing.drop("lareqa").eq("").all()
 
 
-def test_without_labels_no_gold_leaves_the_house(english, tmp_path):
-    write_submission(miniature(), tmp_path / "new", arm="a", seed=3)
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["predictions"]
-
-
 def test_what_is_missing_is_named_and_no_file_is_invented(english, tmp_path, capsys):
     results = miniature()
     table = results.predictions
@@ -163,20 +158,10 @@ def test_what_is_missing_is_named_and_no_file_is_invented(english, tmp_path, cap
     missing = write_submission(results, tmp_path, arm="a", seed=3).set_index("task")["missing"]
     assert missing["panx"] == "all 40 languages" and missing["udpos"] == "yo"
     assert "udpos: yo; panx: all 40 languages" in capsys.readouterr().out
-    assert not (tmp_path / "predictions/panx").exists()
+    assert not (tmp_path / "predictions/panx").exists() and not (tmp_path / "labels").exists()
+    with pytest.raises(FileExistsError, match="give a new folder"):
+        write_submission(results, tmp_path, arm="a", seed=3)
     assert len(list((tmp_path / "predictions/udpos").iterdir())) == 32
-
-
-def test_ids_that_repeat_stay_apart_in_the_labels(english, tmp_path):
-    """TyDiQA repeats ids; the reader marks the second, and so do the files."""
-    results = miniature()
-    rows = predicted("tydiqa", "ko", [(["one"], "one"), (["two"], "two")])
-    rows["example_id"] = ["7", "7#2"]
-    keep = results.predictions.query("task != 'tydiqa' or language != 'ko'")
-    results.predictions = pd.concat([keep, rows], ignore_index=True)
-    write_submission(results, tmp_path, arm="a", seed=3)
-    answers = json.loads((tmp_path / "predictions/tydiqa/test-ko.json").read_text())
-    assert answers == {"7": "one", "7#2": "two"}
 
 
 @pytest.mark.parametrize(
@@ -195,12 +180,6 @@ def test_what_is_no_submission_is_refused(tmp_path, options, scores, message):
     results.scores = results.scores.assign(**scores)
     with pytest.raises(ValueError, match=message):
         write_submission(results, tmp_path, **{"arm": "a", "seed": 3} | options)
-
-
-def test_a_folder_with_older_files_is_refused(english, tmp_path):
-    (tmp_path / "old").write_text("")
-    with pytest.raises(FileExistsError, match="give a new folder"):
-        write_submission(miniature(), tmp_path, arm="a", seed=3)
 
 
 # The official scorer itself, where there is a checkout of google-research/xtreme

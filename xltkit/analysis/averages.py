@@ -36,8 +36,7 @@ def averages(
         training sets, are not the benchmark's.
 
     Raises:
-        ValueError: for an unknown benchmark, scores of none of its tasks, or two scores of the same
-            thing.
+        ValueError: for an unknown benchmark, no score of its tasks, or two of the same thing.
     """
     whole = benchmark(name)
     used = scores[scores["task"].isin(whole.tasks)]
@@ -92,10 +91,8 @@ def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
     columns = ["level", "name", "metric", *by_metric.index, "missing"]
     table = pd.DataFrame(rows, columns=columns).assign(definition="official")
     if whole.is_own_average:
-        mean = f"the mean over its {len(whole.tasks)} tasks"
-        table.loc[len(table) - 1, "definition"] = (
-            f"ours: {mean}; the official script can compute none"
-        )
+        ours = f"ours: the mean over its {len(whole.tasks)} tasks; the official script has none"
+        table.loc[len(table) - 1, "definition"] = ours
     table.insert(0, "benchmark", whole.name)
     return table
 

@@ -51,18 +51,11 @@ def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.D
         by_language = group[~group["is_source"]].groupby("language")["value"].mean()
         worst = by_language.sort_values()[:5]
         row = dict(zip(by, key, strict=True))
-        row |= {
-            "source": source.mean(),
-            "transfer": transfer.mean(),
-            "low": low,
-            "high": high,
-            "gap": source.mean() - transfer.mean(),
-            "worst five": worst.mean(),
-            "worst": ", ".join(worst.index),
-            "seeds": group["seed"].nunique(),
-            "degenerate": _degenerate(results, group["arm"], group["task"]),
-        }
-        rows.append(row)
+        row |= {"source": source.mean(), "transfer": transfer.mean(), "low": low, "high": high}
+        row |= {"gap": source.mean() - transfer.mean()}
+        row |= {"worst five": worst.mean(), "worst": ", ".join(worst.index)}
+        degenerate = _degenerate(results, group["arm"], group["task"])
+        rows.append(row | {"seeds": group["seed"].nunique(), "degenerate": degenerate})
     return pd.DataFrame(rows)
 
 
@@ -86,8 +79,7 @@ def compare(
     Args:
         results: of a study.
         baseline: the arm to subtract.
-        by: columns of ``results.scores`` to group by: ``task``, ``family``, ``resource``,
-            ``language``, or several.
+        by: columns of ``results.scores`` to group by.
         method: a key of ``METHODS``.
 
     Returns:
@@ -97,8 +89,7 @@ def compare(
         runs of both arms at chance or worse (``Results.degenerate``), which are not left out.
 
     Raises:
-        ValueError: if the baseline is no arm, there is nothing to compare it with, or the method
-            is unknown or needs predictions that the scores are not of.
+        ValueError: for unknown names, or a method whose predictions do not give the scores.
     """
     by = _columns(results, by)
     groups = ["arm", *by, "languages"]
@@ -139,7 +130,7 @@ def interaction(
         ``compare``.
 
     Raises:
-        ValueError: if the baseline is no arm, or a group has no transfer language.
+        ValueError: for unknown names, or groups without transfer languages of one task.
     """
     _columns(results, by)
     paired = _paired(results, baseline)
@@ -184,10 +175,9 @@ def _paired(results: Results, baseline: str) -> pd.DataFrame:
     )
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
-    return paired.assign(
-        difference=paired["value"] - paired["value_baseline"],
-        languages=np.where(paired["is_source"], "source", "transfer"),
-    )
+    languages = np.where(paired["is_source"], "source", "transfer")
+    gains = paired["value"] - paired["value_baseline"]
+    return paired.assign(difference=gains, languages=languages)
 
 
 def _test(

@@ -24,10 +24,7 @@ MEANS = ["agreement", "kappa", "rankc_corrected", "all_right"]
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """The rank (0 is the best) of each candidate, for scores of shape (items, candidates).
-
-    Of equal scores the lower index comes first.
-    """
+    """The rank (0 is the best, of equals the first) of each candidate: (items, candidates)."""
     order = np.argsort(-scores, axis=1, kind="stable")
     # The inverse of a permutation is what sorts it.
     return np.argsort(order, axis=1)
@@ -37,14 +34,8 @@ def rank_consistency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """RankC of each item: how alike two languages rank its candidates (Qi et al. 2023, 2310.10378).
 
     The sum over j = 1..N of w_j P@j, where P@j is the share of the first j candidates that the two
-    rankings have in common, and w_j is in proportion to exp(N - j).
-
-    Args:
-        first: ``ranks`` in one language, shape (items, N).
-        second: ranks of the same items and candidates in another.
-
-    Returns:
-        Shape (items,), 1 for equal rankings; for unrelated ones ``rank_floor`` on average, not 0.
+    rankings have in common, and w_j is in proportion to exp(N - j). Both are ``ranks`` of the same
+    items and candidates. 1 for equal rankings; for unrelated ones ``rank_floor`` on average, not 0.
     """
     count = first.shape[1]
     # A candidate is among the first j of both as soon as j exceeds the worse of its two ranks, and
@@ -69,10 +60,8 @@ def pairwise(
 ) -> pd.DataFrame:
     """How well any two languages agree, on the items that they have in common.
 
-    Args:
-        results: of a study.
-        tasks: which; empty means all that are parallel, and a warning names the others.
-        languages: which; empty means all, the source language included.
+    Without ``tasks`` these are all that are parallel, and a warning names the others; without
+    ``languages`` all, the source language included.
 
     Returns:
         One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
@@ -84,16 +73,14 @@ def pairwise(
         the best candidate was kept. ``n`` counts items.
 
     Raises:
-        ValueError: for unknown names, tasks that were named and are not parallel, items predicted
-            twice, or if there is no pair.
+        ValueError: for unknown names, named tasks that are not parallel, or if there is no pair.
     """
     rows = []
     for run, codes, table in _parallel_runs(results, tasks, languages):
         table = table.assign(row=range(len(table)))
         places = table.pivot(index="example_id", columns="language", values="row")
-        labels = candidate_ranks = None
-        if get(run["task"]).type.is_comparable:
-            labels = pd.factorize(table["pred"])[0]
+        labels = pd.factorize(table["pred"])[0]
+        candidate_ranks = None
         if "log_probs" in table and table["log_probs"].notna().all():
             candidate_ranks = ranks(np.stack(table["log_probs"].tolist()))
         for language, other in combinations(codes, 2):
@@ -101,7 +88,7 @@ def pairwise(
             if not len(first):
                 continue
             row = run | {"language": language, "other": other, "n": len(first)}
-            if labels is not None:
+            if get(run["task"]).type.is_comparable:
                 row |= _agreement(labels[first], labels[second])
             if candidate_ranks is not None:
                 row |= _rank_agreement(candidate_ranks[first], candidate_ranks[second])
@@ -119,9 +106,7 @@ def consistency(
 ) -> pd.DataFrame:
     """How consistent each arm is over languages: means over pairs, and shares of the items.
 
-    Args:
-        results: of a study.
-        tasks: as in ``pairwise``; so are ``languages``.
+    Args and errors are those of ``pairwise``.
 
     Returns:
         One row per arm and task. ``agreement``, ``kappa`` and ``rankc_corrected`` are means over
@@ -129,9 +114,6 @@ def consistency(
         perfect score in every language, ``all_right_expected`` what it would be if errors were
         independent (the product of the accuracies). Means over ``seeds``, with their t intervals
         ``<column>_low`` and ``<column>_high``. ``n`` counts the items that all ``languages`` have.
-
-    Raises:
-        ValueError: as ``pairwise``.
     """
     pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEANS[:3]].mean()
     rows = []

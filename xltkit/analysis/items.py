@@ -28,15 +28,10 @@ Column = tuple[str, str]  # a task, and the language that arms are compared on
 
 
 def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) -> np.ndarray:
-    """A long table as an array with one axis per column of the table.
+    """The values of a long table's rows, as an array with one axis per column.
 
-    Args:
-        table: one row per value.
-        axes: the columns to spread over, and the levels of each in order.
-        values: what to spread, one per row.
-
-    Returns:
-        0 where there is no row, the sum where there are several.
+    ``axes`` are these columns with the levels of each in order. The array is 0 where there is no
+    row, and the sum where there are several.
     """
     values = np.asarray(values)
     places = [pd.Index(levels).get_indexer(table[name]) for name, levels in axes.items()]
@@ -70,11 +65,9 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 class Block:
     """Items that are drawn together, and what they add to the metric in each column.
 
-    Attributes:
-        columns: tasks and languages. A column stands here several times if its metric is a mean
-            of several ratios.
-        numerator: shape (arms, seeds, columns, items); 0 for an item that a column does not have.
-        denominator: the same shape.
+    ``numerator`` and ``denominator`` have the shape (arms, seeds, columns, items), and are 0 for an
+    item that a column does not have. A column whose metric is a mean of ratios stands here for
+    each of them.
     """
 
     columns: tuple[Column, ...]
@@ -133,10 +126,7 @@ class Items:
     ) -> tuple[float, float]:
         """What other items would add to the variance of the mean difference of two arms.
 
-        Args:
-            arm: minus ``baseline``.
-            baseline: another arm.
-            weights: of the metric in each column; the difference is that of weighted sums.
+        The difference is that of sums of the metrics with ``weights``.
 
         Returns:
             For these very models: the variance over draws of the items. And beside other seeds:
@@ -169,11 +159,7 @@ class Items:
 
 @lru_cache(maxsize=2)
 def items(results: Results) -> Items:
-    """The items of a study, from its predictions; kept for the next call.
-
-    Raises:
-        ValueError: if a score of the study is not what its predictions give.
-    """
+    """The items of a study, from its predictions; kept for the next call."""
     arms = tuple(results.study.arms)
     seeds = results.main["seed"].unique()
     blocks = []
@@ -191,12 +177,7 @@ def items(results: Results) -> Items:
 
 
 def metric_terms(results: Results) -> pd.DataFrame:
-    """What every item adds to the metric of its task: ``TaskType.terms`` of all runs in one table.
-
-    Returns:
-        ``arm``, ``seed``, ``task``, ``language``, ``base_language`` (what arms are compared on),
-        ``item``, ``part``, ``numerator`` and ``denominator``: the metric in points is the sum of
-        the one over the sum of the other, and the mean of these ratios if there are several parts.
+    """``TaskType.terms`` of all runs in one table: what every item adds to the metric of its task.
 
     Raises:
         ValueError: if a score of the study is not what its predictions give.

@@ -20,18 +20,12 @@ STATISTICS = ("diagonal", "off_diagonal", "penalty")
 
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The mean score of each pair of languages.
-
-    Returns:
-        One row per arm, task, ``language`` and ``other``: ``value`` (0 to 100, the mean over
-        ``n`` items, then over ``seeds``).
-    """
-    pair = ["arm", "task", "language", "other"]
-    by_seed = predictions.groupby([*pair, "seed"], sort=False)
-    table = by_seed.agg(value=("score", "mean"), n=("example_id", "nunique")).reset_index()
-    table["value"] *= 100
-    groups = table.groupby(pair, sort=False)
-    return groups.agg(value=("value", "mean"), n=("n", "max"), seeds=("seed", "size")).reset_index()
+    """By arm, task and pair of languages the ``value``, a mean over ``n`` items and ``seeds``."""
+    cells = predictions.groupby(["arm", "task", "language", "other"], sort=False)
+    table = cells.agg(
+        value=("score", "mean"), n=("example_id", "nunique"), seeds=("seed", "nunique")
+    )
+    return table.assign(value=100 * table["value"]).reset_index()
 
 
 def penalty(
@@ -44,21 +38,15 @@ def penalty(
     a difference. Seeds are drawn as well, and both alike for all arms. (With few seeds such an
     interval is too narrow; see ``t_interval``. With one it says nothing of other seeds.)
 
-    Args:
-        predictions: as the module says, every arm, seed and cell of the same items.
-        baseline: an arm to subtract from the others.
-        resamples: how many to draw.
-
     Returns:
         One row per arm and task, in points: ``diagonal`` and ``off_diagonal`` means of the cells,
         and ``penalty``, off-diagonal minus diagonal (negative if mixing hurts). Each has its 95 %
-        percentile interval in ``<name>_low`` and ``<name>_high``. With a baseline there are
-        ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its own row.
-        ``n`` counts items.
+        percentile interval in ``<name>_low`` and ``<name>_high``. With the ``baseline``, an arm,
+        there are ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its
+        own row. ``n`` counts items.
 
     Raises:
-        ValueError: for an item that some cell, arm or seed lacks or has twice, or an unknown
-            baseline.
+        ValueError: for an unknown baseline, or items that some cell lacks or has twice.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False):
@@ -81,10 +69,9 @@ def _intervals(means: np.ndarray, draws: np.ndarray, suffix: str) -> dict[str, f
     """Each statistic and its percentile interval, as columns of the table."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     row = {}
-    for i, name in enumerate(STATISTICS):
-        row[f"{name}{suffix}"] = float(means[i])
-        row[f"{name}{suffix}_low"] = float(low[i])
-        row[f"{name}{suffix}_high"] = float(high[i])
+    for name, *values in zip(STATISTICS, means, low, high, strict=True):
+        columns = [f"{name}{suffix}{end}" for end in ("", "_low", "_high")]
+        row |= dict(zip(columns, values, strict=True))
     return row
 
 

@@ -66,21 +66,16 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _half(item: str) -> int:
-    """In which half an item lies: the same for every arm, seed and language."""
-    return hashlib.sha256(item.encode()).digest()[0] % 2
-
-
 def _gains(results: Results, baseline: str) -> pd.DataFrame:
     """Gains over the baseline on each half of the items: means over languages, the source apart.
 
     Rows are ``seed``, ``task``, ``half`` and ``languages`` (source or transfer), columns the arms.
     """
     terms = metric_terms(results)
-    halves = {item: _half(item) for item in terms["item"].unique()}
+    # An item lies in the same half for every arm, seed and language.
+    terms["half"] = [hashlib.sha256(item.encode()).digest()[0] % 2 for item in terms["item"]]
     keys = ["arm", "seed", "task", "language", "half"]
-    sums = terms.assign(half=terms["item"].map(halves)).groupby([*keys, "part"])
-    sums = sums[["numerator", "denominator"]].sum()
+    sums = terms.groupby([*keys, "part"])[["numerator", "denominator"]].sum()
     metric = pd.Series(ratio(sums["numerator"], sums["denominator"]), sums.index)
     table = metric.groupby(keys).mean().rename("value").reset_index()
 

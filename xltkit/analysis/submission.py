@@ -29,13 +29,9 @@ def _lines(line: Callable[[str], Any], rows: pd.DataFrame, column: str, language
     return "".join(f"{line(value)}\n" for value in rows[column])
 
 
-def _choice(label: str) -> str:
-    return json.dumps({"label": int(label)})
-
-
-def _tags(tags: str) -> str:
+def _tags(rows: pd.DataFrame, column: str, language: str) -> str:
     """One tag per line, and a blank line after each sentence."""
-    return "\n".join([*tags.split(), ""])
+    return "".join(tags.replace(" ", "\n") + "\n\n" for tags in rows[column])
 
 
 def _answers(rows: pd.DataFrame, column: str, language: str) -> str:
@@ -81,9 +77,9 @@ def _rankings(rows: pd.DataFrame, column: str, language: str) -> str:
 FORMATS = {
     "xnli": ("xnli", "tsv", partial(_lines, str)),
     "paws-x": ("pawsx", "tsv", partial(_lines, PARAPHRASE_LABELS.index)),
-    "xcopa": ("xcopa", "jsonl", partial(_lines, _choice)),
-    "udpos": ("udpos", "tsv", partial(_lines, _tags)),
-    "panx": ("panx", "tsv", partial(_lines, _tags)),
+    "xcopa": ("xcopa", "jsonl", partial(_lines, '{{"label": {}}}'.format)),
+    "udpos": ("udpos", "tsv", _tags),
+    "panx": ("panx", "tsv", _tags),
     "xquad": ("xquad", "json", _answers),
     "mlqa": ("mlqa", "json", _answers),
     "tydiqa": ("tydiqa", "json", _answers),
@@ -106,20 +102,13 @@ def write_submission(
 
     Files are ``predictions/<official task>/test-<language>.<tsv, json or jsonl>`` in ``folder``.
     Languages that the study did not score get no file; the official scorer stops at a task that
-    lacks one, and leaves out a task that has no folder.
-
-    Args:
-        results: of a study over tasks of the benchmark, on all examples of their test splits.
-        folder: new or empty.
-        arm: whose predictions.
-        seed: of which run.
-        benchmark: ``xtreme`` or ``xtreme-r``.
-        labels: also write the gold labels, into ``labels/``: with both, the official scorer can
-            be run on the spot (``--prediction_folder``, ``--label_folder``, ``--xtreme_version``).
+    lacks one, and leaves out a task that has no folder. With ``labels`` the gold labels are written
+    into ``labels/``, too: then the official scorer can be run on the spot
+    (``--prediction_folder``, ``--label_folder``, ``--xtreme_version``).
 
     Returns:
-        One row per task: its official folder, the number of files and of examples, and what is
-        missing, which is also printed.
+        One row per task of the ``benchmark`` (``xtreme`` or ``xtreme-r``): its official folder, the
+        number of files, and what is missing, which is also printed.
 
     Raises:
         ValueError: if there is nothing to write, or the predictions are not of whole test splits.
@@ -148,19 +137,13 @@ def write_submission(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 text = write(tables[task, code], column, code)
                 path.write_text(text, encoding="utf-8", newline="\n")
-        absent = [code for code in languages if code not in written]
-        missing = ", ".join(absent) if written else f"all {len(absent)} languages"
-        row = {
-            "task": task,
-            "folder": official if written else "-",
-            "files": len(written),
-            "examples": sum(len(tables[task, code]) for code in written),
-            "missing": missing if write else "has no official format",
-        }
-        rows.append(row)
-    table = pd.DataFrame(rows)
+        missing = ", ".join(code for code in languages if code not in written)
+        if not written:
+            missing = f"all {len(languages)} languages" if write else "has no official format"
+        rows.append((task, official, len(written), missing))
+    table = pd.DataFrame(rows, columns=["task", "folder", "files", "missing"])
     print(f"{table['files'].sum()} files of predictions in {folder / 'predictions'}.")
-    gaps = [f"{row['task']}: {row['missing']}" for row in rows if row["missing"]]
+    gaps = [f"{task}: {missing}" for task, _, _, missing in rows if missing]
     if gaps:
         print(f"Missing, so that {benchmark} has no average: {'; '.join(gaps)}.")
     return table

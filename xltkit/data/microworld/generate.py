@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from typing import Any
 
@@ -44,23 +44,15 @@ def _two_texts(item: Item, lang: MicroLanguage) -> dict[str, Any]:
 
 def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     context, question, asked, answer = item
-    words = []
-    spans = []  # of the words of the answer, in characters of the context
-    position = 0
-    for number, sentence in enumerate(context):
-        tokens = sentence.tokens(lang)
-        for token, form in zip(tokens, forms(tokens, lang), strict=True):
-            if number == asked and token.concept in answer:
-                spans.append((position, position + len(form)))
-            words.append(form)
-            position += len(form) + 1
-    whole = " ".join(words)
-    start = spans[0][0]
-    end = spans[-1][1]
+    tokens = context[asked].tokens(lang)
+    places = [i for i, token in enumerate(tokens) if token.concept in answer]
+    words = forms(tokens, lang)
+    before = [verbalize((sentence,), lang) for sentence in context[:asked]]
+    start = len(" ".join([*before, *words[: places[0]], ""]))
     return {
         "question": verbalize((question,), lang),
-        "context": whole,
-        "answers": [whole[start:end]],
+        "context": verbalize(context, lang),
+        "answers": [" ".join(words[places[0] : places[-1] + 1])],
         "starts": [start],
     }
 
@@ -86,8 +78,8 @@ def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, A
     return {"tokens": forms(tokens, lang), "tags": tags}
 
 
-def _translation(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": verbalize(item, lang), "english": verbalize(item, ENGLISH)}
+def _translated(item: Item, lang: MicroLanguage, english: str = "translation") -> dict[str, Any]:
+    return {"text": verbalize(item, lang), english: verbalize(item, ENGLISH)}
 
 
 def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
@@ -107,25 +99,20 @@ def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     return {"text": verbalize(item, lang)}
 
 
-def _pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": verbalize(item, lang), "translation": verbalize(item, ENGLISH)}
-
-
-def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    """Both wordings of what the picture shows, in the same order in every language."""
-    captions = [verbalize((caption,), lang) for caption in _captions(item)]
-    return {"image": pictures.render(item[0]), "texts": captions}
-
-
 def _captions(item: Item) -> list[Sentence]:
+    """Both wordings of what the picture shows, in the same order in every language."""
     (scene,) = item
     ways = [Sentence(clause) for clause in wordings(scene)]
     return ways[::-1] if int(digest(scene.about)[:8], 16) % 2 else ways
 
 
+def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    captions = [verbalize((caption,), lang) for caption in _captions(item)]
+    return {"image": pictures.render(item[0]), "texts": captions}
+
+
 def _caption_pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    caption = (_captions(item)[0],)
-    return {"text": verbalize(caption, lang), "translation": verbalize(caption, ENGLISH)}
+    return _translated((_captions(item)[0],), lang)
 
 
 GENERATORS: dict[str, tuple[Maker, Writer]] = {
@@ -135,12 +122,12 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
     "pos": (make.sentence, _tagged),
     "ner": (make.dealing, partial(_tagged, named=True)),
     "qa": (make.qa, _question),
-    "retrieval": (make.sentence, _translation),
+    "retrieval": (make.sentence, partial(_translated, english="english")),
     "linking": (make.linking, _description),
     "captions": (make.picture, _caption),
     "caption-pairs": (make.picture, _caption_pair),
     "text": (make.document, _text),
-    "pairs": (make.pair, _pair),
+    "pairs": (make.pair, _translated),
     # Intermediate tasks that are no targets.
     "nli-large": (partial(make.nli, distract=True), _two_texts),
     "qa-large": (partial(make.qa, more=3), _question),
@@ -161,11 +148,9 @@ def _split(item: Item) -> str:
 def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
     """The distinct items of a task and split, without end, always in the same order."""
     maker, _ = GENERATORS[task]
-    seen: set[Item] = set(_translated()) if task == "retrieval" else set()
-    number = 0
-    while True:
+    seen: set[Item] = set(_sentences_of_pairs()) if task == "retrieval" else set()
+    for number in count():
         item = maker(Random(f"{task}/{stream}/{number}"))
-        number += 1
         # Two scenes may be one picture: no picture is in two splits, or twice in one.
         identity = pictures.visible(item[0]) if maker is make.picture else item
         if _split(identity) == split and identity not in seen:
@@ -174,34 +159,34 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
 
 
 @cache
-def _translated() -> frozenset[Item]:
+def _sentences_of_pairs() -> frozenset[Item]:
     """The sentences of all the pairs that anything is trained on, as items of one sentence."""
     pairs = items("pairs", "train", MOST_PAIRS)
     return frozenset((sentence,) for pair in pairs for sentence in pair)
 
 
 @lru_cache(maxsize=64)
-def items(task: str, split: str, count: int) -> tuple[Item, ...]:
-    """The first ``count`` items of a task and split, in no language yet."""
-    return tuple(islice(generate(task, split), count))
+def items(task: str, split: str, number: int) -> tuple[Item, ...]:
+    """The first items of a task and split, in no language yet."""
+    return tuple(islice(generate(task, split), number))
 
 
 @lru_cache(maxsize=256)
-def rows(task: str, split: str, lang: MicroLanguage, count: int = 0) -> Dataset:
-    """The items of a task and split in a language, in the canonical columns of the task's kind.
+def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset:
+    """The items of a task and split in a language, in the canonical columns of its type.
 
     Args:
         task: a key of ``GENERATORS``.
         split: ``train``, ``validation`` or ``test``.
         lang: any language, of the table or with knobs turned.
-        count: number of items; 0 means the size in ``SIZES``.
+        number: of items; 0 means the size in ``SIZES``.
     """
     _, write = GENERATORS[task]
-    count = count or SIZES[split]
+    number = number or SIZES[split]
     if task == "text":  # says something else in every language; all other tasks are parallel by id
-        chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), count)
+        chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), number)
     else:
-        chosen = items(task, split, count)
+        chosen = items(task, split, number)
     written = [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
     table = Dataset.from_list(written)
     return table.cast_column("image", _IMAGE) if task == "captions" else table
@@ -227,7 +212,6 @@ class MicroworldSource(Source):
     is_generated = True
 
     def _generator(self, code: str) -> tuple[str, int]:
-        """The generator and the usual number of rows. Raises MissingData for a language."""
         generator, _, size = self.of(code).configs[code].partition(":")
         return generator, int(size or SIZES[self.split])
 

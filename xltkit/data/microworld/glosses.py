@@ -14,12 +14,10 @@ from xltkit.data.microworld.grammar import Sentence
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage, language
 from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
-# Short labels of the endings, as in the Leipzig Glossing Rules.
-LABELS = {"pl": "PL", "3sg": "3SG", "acc": "ACC", "obl": "OBL"}
 CASES = ("acc", "obl")
+_CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 # A concept and its grammatical endings.
 Inflection = tuple[str, tuple[str, ...]]
-_CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 
 
 def gloss(
@@ -31,31 +29,32 @@ def gloss(
         sentence: what is said, or a number: the sentence that is drawn with it.
         languages: codes, with knobs if wanted (``qbe-x-sov``), or languages.
     """
-    said = makers.sentence(Random(sentence))[0] if isinstance(sentence, int) else sentence
-    rows = [_row(said, language(c) if isinstance(c, str) else c) for c in languages]
+    if isinstance(sentence, int):
+        (sentence,) = makers.sentence(Random(sentence))
+    rows = [_row(sentence, language(c) if isinstance(c, str) else c) for c in languages]
     return HTML(f'<div style="overflow-x:auto"><table>{"".join(rows)}</table></div>')
 
 
-def label(concept: str, endings: Sequence[str]) -> str:
-    """A word as a gloss writes it, such as ``ball-PL``."""
-    return "-".join((concept, *(LABELS[e] for e in endings)))
+def _label(concept: str, endings: Sequence[str]) -> str:
+    """A word as a gloss writes it, by the Leipzig Glossing Rules: ``ball-PL``."""
+    return "-".join((concept, *(ending.upper() for ending in endings)))
 
 
-def _row(said: Sentence, lang: MicroLanguage) -> str:
+def _row(sentence: Sentence, lang: MicroLanguage) -> str:
     # Every script of the table is written from left to right; dir says so to a screen reader.
     tag = f'lang="{lang.code}" dir="ltr"'
     cells = "".join(
         f'<td style="{_CELL}"><span {tag}>{escape(lang.form(t.concept, t.endings))}</span><br>'
-        f"<small>{escape(label(t.concept, t.endings))}</small></td>"
-        for t in said.tokens(lang)
+        f"<small>{escape(_label(t.concept, t.endings))}</small></td>"
+        for t in sentence.tokens(lang)
     )
-    about = escape(f"{lang.family}, {lang.resource}" if not lang.is_english else "source")
+    about = "source" if lang.is_english else f"{lang.family}, {lang.resource}"
     head = f'<th scope="row" style="{_CELL}">{escape(lang.name)}<br><small>{about}</small></th>'
     return f"<tr>{head}{cells}</tr>"
 
 
 @cache
-def inflections() -> tuple[Inflection, ...]:
+def _inflections() -> tuple[Inflection, ...]:
     """Every concept with all the endings that sentences give it."""
     cases = [(), *((case,) for case in CASES)]
     endings = {
@@ -64,10 +63,13 @@ def inflections() -> tuple[Inflection, ...]:
         "VERB": [(), ("3sg",)],
         "PUNCT": [],
     }
-    pairs = []
-    for concept, tag in TAGS.items():
-        pairs += [(concept, ends) for ends in endings.get(tag, [()])]
-    return tuple(pairs)
+    return tuple(
+        (concept, ends) for concept, tag in TAGS.items() for ends in endings.get(tag, [()])
+    )
+
+
+def _marked(lang: MicroLanguage, endings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(ending for ending in endings if lang.marking or ending not in CASES)
 
 
 @cache
@@ -76,12 +78,8 @@ def word_forms(code: str) -> Mapping[Inflection, str]:
     lang = language(code)
     return {
         (concept, endings): lang.form(concept, _marked(lang, endings))
-        for concept, endings in inflections()
+        for concept, endings in _inflections()
     }
-
-
-def _marked(lang: MicroLanguage, endings: Sequence[str]) -> tuple[str, ...]:
-    return tuple(ending for ending in endings if lang.marking or ending not in CASES)
 
 
 @cache
@@ -90,15 +88,12 @@ def meanings(code: str) -> Mapping[str, tuple[str, ...]]:
 
     Empty for English and for languages that are not of the microworld.
     """
-    try:
-        lang = language(code)
-    except ValueError:
+    if code == "en" or code.partition("-x-")[0] not in LANGUAGES:
         return {}
-    if lang.is_english:
-        return {}
+    lang = language(code)
     table: dict[str, tuple[str, ...]] = {}
     for (concept, endings), word in word_forms(code).items():
-        meaning = label(concept, _marked(lang, endings))
+        meaning = _label(concept, _marked(lang, endings))
         table[word] = tuple(dict.fromkeys((*table.get(word, ()), meaning)))
     return table
 

@@ -75,19 +75,11 @@ def _phrase(phrase: Phrase, language: MicroLanguage, case: str = "") -> list[Tok
 
 
 def _place(place: tuple[str, Phrase], language: MicroLanguage) -> list[Token]:
-    relation, phrase = place
+    adposition, phrase = place
     words = _phrase(phrase, language, "obl")
-    adposition = Token(relation)
-    return [*words, adposition] if language.nouns == "first" else [adposition, *words]
-
-
-def _question_phrase(clause: Clause, language: MicroLanguage) -> list[Token]:
-    if clause.asked == "which":
-        return [Token("what"), Token("colour")]
-    if clause.asked == "how":
-        case = ("acc",) if language.marking else ()
-        return [Token("how"), Token("many"), Token(clause.object.noun, ("pl", *case))]
-    return [Token(clause.asked)]
+    if language.nouns == "first":
+        return [*words, Token(adposition)]
+    return [Token(adposition), *words]
 
 
 def words(clause: Clause, language: MicroLanguage) -> list[Token]:
@@ -103,12 +95,16 @@ def words(clause: Clause, language: MicroLanguage) -> list[Token]:
     if clause.asked == "who":
         subject = [Token("who")]
     elif clause.asked:
-        asked = _question_phrase(clause, language)
         # The part asked for leaves its place; verb-final languages ask in situ.
+        asked = [Token(clause.asked)]
         if clause.asked == "where":
             place = []
         elif clause.asked == "which":
+            asked = [Token("what"), Token("colour")]
             predicate = []
+        elif clause.asked == "how":
+            asked += [Token("many"), object_[-1]]  # the noun of "two cups"
+            object_ = []
         else:
             object_ = []
         if final:

@@ -6,7 +6,7 @@ of its words and no length tells the label; ``tests/data/test_microworld_gates.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -34,47 +34,40 @@ def nli(random: Random, distract: bool = False) -> Item:
     label = random.choice(NLI_LABELS)
     people = random.sample(lex.NAMES, 2)
     things = random.sample(scenes.OBJECTS, 2)
-    words = _words_of_attribute if random.random() < 0.5 else _words_of_action
-    old, new = words(label, random)
+    is_attribute = random.random() < 0.5
+    old, new = _old_and_new(label, is_attribute, random)
     premise = [_about(people[0], things[0], old, random)]
     hypothesis = _about(people[0], things[0], new, random)
     if distract:
-        premise.append(_about(people[1], things[1], words(label, random)[0], random))
+        word, _ = _old_and_new(label, is_attribute, random)
+        premise.append(_about(people[1], things[1], word, random))
         random.shuffle(premise)
     return tuple(map(Sentence, premise)), (Sentence(hypothesis),), NLI_LABELS.index(label)
+
+
+def _old_and_new(label: str, is_attribute: bool, random: Random) -> tuple[str, str]:
+    """A word of the premise, and the word in its place in the hypothesis."""
+    if is_attribute:
+        first, second = random.sample(lex.ATTRIBUTES, 2)
+        pair, contrast = random.sample(list(first.items()), 2)
+        unrelated = list(second.items())
+    else:
+        opposites, unrelated = random.sample(lex.OPPOSITES, 2)
+        pair, contrast = _one_of(opposites, random)
+    old, synonym = _one_of(pair, random)
+    if label == "entailment":
+        return old, synonym
+    return old, random.choice(contrast if label == "contradiction" else random.choice(unrelated))
 
 
 def _about(person: str, thing: str, word: str, random: Random) -> Clause:
     if lex.TAGS[word] == "VERB":
         return Clause(name(person), word, Phrase(thing, "the"))
-    # Either wording, for either half: the ball of Anna is red; Anna owns a red ball.
     return random.choice(wordings(Fact("colour", (person, thing, word))))
 
 
-def _one_of(pair: tuple[str, str], random: Random) -> tuple[str, str]:
+def _one_of(pair: tuple[Any, Any], random: Random) -> tuple[Any, Any]:
     return pair if random.random() < 0.5 else pair[::-1]
-
-
-def _words_of_attribute(label: str, random: Random) -> tuple[str, str]:
-    first, second = random.sample(lex.ATTRIBUTES, 2)
-    word, other = random.sample(list(first.items()), 2)
-    old, synonym = _one_of(word, random)
-    if label == "entailment":
-        return old, synonym
-    if label == "contradiction":
-        return old, random.choice(other)
-    return old, random.choice(random.choice(list(second.items())))
-
-
-def _words_of_action(label: str, random: Random) -> tuple[str, str]:
-    pair, unrelated = random.sample(lex.OPPOSITES, 2)
-    verb, opposite = _one_of(pair, random)
-    old, synonym = _one_of(verb, random)
-    if label == "entailment":
-        return old, synonym
-    if label == "contradiction":
-        return old, random.choice(opposite)
-    return old, random.choice(random.choice(unrelated))
 
 
 def paraphrase(random: Random) -> Item:
@@ -96,30 +89,30 @@ def paraphrase(random: Random) -> Item:
     first = wordings(fact)[way]
     second = wordings(other)[way if same_word else 1 - way]
     # Each party is told by an attribute, and the second time by its synonym: no two are alike.
-    first, second = _dressed(first, second, fact, random)
-    return (Sentence(first),), (Sentence(second),), int(not swapped)
+    things = [part for part in fact.about if part in scenes.OBJECTS]
+    pairs = random.sample([pair for table in lex.ATTRIBUTES for pair in table.items()], len(things))
+    old, new = zip(*(_one_of(pair, random) for pair in pairs), strict=True)
+    sentences = [
+        (Sentence(_described(clause, dict(zip(things, words, strict=True)))),)
+        for clause, words in ((first, old), (second, new))
+    ]
+    return *sentences, int(not swapped)
 
 
-def _dressed(first: Clause, second: Clause, fact: Fact, random: Random) -> tuple[Clause, Clause]:
-    """Both clauses with the same things described, by a word and by its synonym."""
-    things = [a for a in fact.about if a in scenes.OBJECTS]
-    pairs = random.sample([p for a in lex.ATTRIBUTES for p in a.items()], len(things))
-    pairs = [_one_of(pair, random) for pair in pairs]
+def _described(clause: Clause, attributes: Mapping[str, str]) -> Clause:
+    """A clause with an adjective for each of its things."""
 
-    def dress(phrase: Phrase | None, side: int) -> Phrase | None:
-        if phrase is None or phrase.noun not in things:
+    def described(phrase: Phrase | None) -> Phrase | None:
+        if phrase is None or phrase.noun not in attributes:
             return phrase
-        return phrase._replace(adjectives=(pairs[things.index(phrase.noun)][side],))
+        return phrase._replace(adjectives=(attributes[phrase.noun],))
 
-    def dressed(clause: Clause, side: int) -> Clause:
-        adposition, place = clause.place
-        return clause._replace(
-            subject=dress(clause.subject, side),
-            object=dress(clause.object, side),
-            place=(adposition, dress(place, side)),
-        )
-
-    return dressed(first, 0), dressed(second, 1)
+    adposition, place = clause.place
+    return clause._replace(
+        subject=described(clause.subject),
+        object=described(clause.object),
+        place=(adposition, described(place)),
+    )
 
 
 # Where things are is told from either side too often to be asked in so short a text.

@@ -3,11 +3,8 @@
 import datasets
 import huggingface_hub
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
 
 from xltkit.data import loading
-
-NLI_NAMES = ("entailment", "neutral", "contradiction")
 
 
 @pytest.fixture(autouse=True)
@@ -15,35 +12,37 @@ def offline(monkeypatch):
     """No network, and no warning or answer of the Hub that another test was given."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    loading.warn_once.cache_clear()
-    loading._ask_hub.cache_clear()
+    for cached in (loading.warn_once, loading._ask_hub, loading._rows):
+        cached.cache_clear()
     yield
     loading._ask_hub.cache_clear()
 
 
 @pytest.fixture
-def put(tmp_path, monkeypatch):
-    """``put(rows, "org/name/config/split")`` keeps rows in a mirror, which is the one looked at."""
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-
-    def put(rows, path):
-        file = tmp_path / f"{path}.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows.to_parquet(file)
-        return file
-
-    return put
+def unset(monkeypatch):
+    """No mirror."""
+    monkeypatch.delenv("XLTKIT_HUB", raising=False)
 
 
 @pytest.fixture
-def pairs():
-    """Makes sentence pairs with labels, by the Hub's names of columns and classes."""
+def mirror(tmp_path, monkeypatch):
+    """An empty folder as the mirror."""
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path
 
-    def pairs(labels, first="premise", second="hypothesis", names=NLI_NAMES):
-        label = ClassLabel(names=list(names)) if names else Value("int64")
-        features = Features({first: Value("string"), second: Value("string"), "label": label})
-        texts = [f"{i}\r\n" for i in range(len(labels))]
-        rows = {first: texts, second: texts, "label": labels}
-        return Dataset.from_dict(rows, features=features)
 
-    return pairs
+@pytest.fixture
+def put(mirror):
+    """``put(rows, path)`` keeps rows, or a text, in the mirror."""
+
+    def put(rows, path):
+        file = mirror / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(rows, str):
+            file.write_bytes(rows.encode())
+        else:
+            rows.to_parquet(file)
+        return file
+
+    return put

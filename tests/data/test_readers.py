@@ -3,53 +3,144 @@
 import warnings
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, List
+from tables import pairs, table
 
 from xltkit.data import readers, readers_choice, readers_tags
 from xltkit.data.loading import MissingData, Source
 from xltkit.tasks import TYPES, get, load
 from xltkit.tasks.base import Task
 
-TEXT = Value("string")
+STRINGS = {"premise": ["a", "b"], "hypothesis": ["c", "d"], "label": ["contradictory", "neutral"]}
+QUESTIONS = {"question1": ["a", "b"], "question2": ["c", "d"], "label": [0, 1]}
+COPA = {
+    "premise": ["The man fell.\r\n", "It rained."],
+    "choice1": ["a", "b"],
+    "choice2": ["c", "d"],
+    "question": ["cause", "effect"],
+    "idx": [5, 9],
+    "label": [0, 1],
+}
+SIQA = {"context": ["She left."], "question": ["Why?"], "label": ["3"]}
+COSMOS = {"id": ["k"], "context": ["It rained .\r\n"], "question": ["Why ?"], "label": [3]}
+CSQA = {
+    "id": ["h1", "h2"],
+    "question": ["Where?", "Which?"],
+    "choices": [{"label": list("ABCDE"), "text": list("vwxyz")}] * 2,
+    "answerKey": ["B", ""],
+}
+HELLASWAG = {"ctx": ["A man. He", "x"], "endings": [list("abcd")] * 2, "label": ["3", ""]}
+UD = {
+    "tokens": [["zrobiłem", "zrobił", "em", "praca", "jest"]],
+    "upos": [[1, 2, 3, 0, 2]],  # 1-2, 1, 2, 3, and the empty node 3.1
+    "head": [["None", "0", "1", "1", "None"]],
+}
+SEPARATED = "\u1100 one\u001ctwo\u0085 \u2028three"
+PANX = "O B-LOC I-LOC B-PER I-PER B-ORG I-ORG".split()
+
+
+def tags(*names):
+    return List(ClassLabel(names=list(names)))
+
+
+def upos(*names):
+    return [[readers_tags.UPOS.index(name) for name in names]]
+
+
+# Reader, language, rows of the Hub, and what some of the canonical columns then hold.
+READ = {
+    "labels by name": (
+        readers.nli, "en", pairs([1, 2, 0], "CONTRADICTION entailment neutral"),
+        {"id": ["0", "1", "2"], "text_a": ["0", "1", "2"], "label": [0, 1, 2]},
+    ),
+    "labels as strings": (readers.nli, "en", table(STRINGS), {"label": [2, 1]}),
+    "no gold label": (readers.nli, "en", pairs([-1, 1]), {"label": [-1, 1]}),
+    "left out": (
+        readers.snli, "en", pairs([2, -1, 0]),
+        {"id": ["0", "2"], "text_a": ["0", "2"], "label": [2, 0]},
+    ),
+    "qqp": (
+        readers.qqp, "en",
+        table(QUESTIONS, label=ClassLabel(names=["duplicate", "not_duplicate"])),
+        {"text_b": ["c", "d"], "label": [1, 0]},
+    ),
+    "line ends": (
+        readers.tatoeba, "sw",
+        table({"source_sentence": ["a\n", f"{SEPARATED}\r\n"], "target_sentence": ["A", "B"]}),
+        {"id": ["sw-0", "sw-1"], "text": ["a", SEPARATED], "english": ["A", "B"]},
+    ),
+    "tatoeba of xtreme-r": (
+        readers.tatoeba_r, "lt", table({"sentence1": ["Labas!\n"], "sentence2": ["Hello!"]}),
+        {"id": ["lt-0"], "text": ["Labas!"], "english": ["Hello!"]},
+    ),
+    "copa": (
+        readers_choice.copa, "en", table(COPA),
+        {
+            "id": ["5", "9"],
+            "premise": ["The man fell. What was the cause?", "It rained. What was the effect?"],
+            "choices": [["a", "c"], ["b", "d"]],
+        },
+    ),
+    "siqa": (
+        readers_choice.siqa, "en", table(SIQA | {f"answer{a}": [a] for a in "ABC"}),
+        {"premise": ["She left. Why?"], "choices": [["A", "B", "C"]], "label": [2]},
+    ),
+    "cosmosqa": (
+        readers_choice.cosmosqa, "en", table(COSMOS | {f"answer{i}": [str(i)] for i in range(4)}),
+        {"id": ["k"], "premise": ["It rained . Why ?"], "choices": [list("0123")], "label": [3]},
+    ),
+    "csqa": (
+        readers_choice.csqa, "en", table(CSQA),
+        {"id": ["h1", "h2"], "choices": [list("vwxyz")] * 2, "label": [1, -1]},
+    ),
+    "hellaswag": (
+        readers_choice.hellaswag, "en", table(HELLASWAG),
+        {"premise": ["A man. He", "x"], "choices": [list("abcd")] * 2, "label": [3, -1]},
+    ),
+    "tags by name": (
+        readers_tags.udpos, "en",
+        table({"tokens": [["go", "sun"]], "pos_tags": [[0, 1]]}, pos_tags=tags("VERB", "NOUN")),
+        {"id": ["en-0"], "tokens": [["go", "sun"]], "tags": upos("VERB", "NOUN")},
+    ),
+    "tags by number": (
+        readers_tags.wikineural, "de", table({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]}),
+        {"id": ["de-0"], "tags": [[1, 2]]},
+    ),
+    "panx": (
+        readers_tags.panx, "pt",
+        table({"tokens": [["Rio", "!"]], "ner_tags": [[1, 0]]}, ner_tags=tags(*PANX)),
+        {"tags": [[readers_tags.PANX_TAGS.index("B-LOC"), 0]]},
+    ),
+    "ranges and empty nodes": (
+        readers_tags.upos, "pl", table(UD, upos=tags("NOUN", "_", "VERB", "AUX")),
+        {"tokens": [["zrobił", "em", "praca"]], "tags": upos("VERB", "AUX", "NOUN")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "language", "rows", "expected"), READ.values(), ids=READ)
+def test_rows_become_canonical(reader, language, rows, expected):
+    read = reader(rows, language)
+    assert {column: read[column][:] for column in expected} == expected
+    assert read.column_names in [list(kind.columns) for kind in TYPES.values()]
 
 
 @pytest.mark.parametrize(
-    ("names", "labels"),
+    ("reader", "rows", "message"),
     [
-        ("entailment neutral contradiction", [0, 1, 2]),
-        ("contradiction entailment neutral", [1, 2, 0]),
-        ("ENTAILMENT NEUTRAL CONTRADICTION", [0, 1, 2]),
+        (readers.nli, pairs([0, 1, 2], "yes no maybe"), "maybe.*expected only entailment"),
+        (readers.nli, table(STRINGS | {"label": [0, 1]}), "without names"),
+        (readers_choice.copa, table(COPA | {"question": ["cause", "why"]}), "'why'.*cause, effect"),
+        (
+            readers_tags.panx,
+            table({"tokens": [["x"]], "ner_tags": [[1]]}, ner_tags=tags("O", "B-MISC")),
+            "B-MISC.*expected only O, B-PER",
+        ),
     ],
 )
-def test_nli_labels_are_mapped_by_name(pairs, names, labels):
-    assert readers.nli(pairs(labels, names=names.split()), "en")["label"][:] == [0, 1, 2]
-
-
-def test_nli_labels_as_strings_and_without_gold(pairs):
-    rows = pairs([0, 0]).remove_columns("label").add_column("label", ["contradictory", "neutral"])
-    assert readers.nli(rows, "en")["label"][:] == [2, 1]
-    assert readers.nli(pairs([-1, 1]), "en")["label"][:] == [-1, 1]
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [(["yes", "no", "maybe"], "maybe.*expected only entailment"), (None, "without names")],
-)
-def test_nli_refuses_labels_it_cannot_name(pairs, names, message):
+def test_classes_that_are_not_of_the_task_are_named(reader, rows, message):
     with pytest.raises(ValueError, match=message):
-        readers.nli(pairs([0, 1, 2], names=names), "en")
-
-
-def test_line_ends_go_and_separators_inside_stay():
-    text = "\u1100 one\u001ctwo\u0085 \u2028three"
-    assert readers.lines([f"{text}\r\n"]) == [text]
-    rows = Dataset.from_dict(
-        {"source_sentence": ["a\n", "b\u001c\n"], "target_sentence": ["A", "B\r\n"]}
-    )
-    read = readers.tatoeba(rows, "sw")
-    assert read["text"][:] == ["a", "b\u001c"]
-    assert read["english"][:] == ["A", "B"]
-    assert read["id"][:] == ["sw-0", "sw-1"]
+        reader(rows, "en")
 
 
 @pytest.mark.parametrize(
@@ -69,41 +160,40 @@ def test_nearest_start(context, answer, start, expected):
 
 
 def squad(*rows, ids=None):
-    texts, starts = [r[1] for r in rows], [r[2] for r in rows]
+    """Contexts with an answer and its start, or without an answer."""
+    answers = [{"text": list(answer[:1]), "answer_start": list(answer[1:])} for _, *answer in rows]
     return Dataset.from_dict(
         {
             "id": ids or [f"q{i}" for i in range(len(rows))],
-            "question": ["?"] * len(rows),
-            "context": [r[0] for r in rows],
-            "answers": [
-                {"text": [t], "answer_start": [s]} for t, s in zip(texts, starts, strict=True)
-            ],
+            "question": ["Who?"] * len(rows),
+            "context": [row[0] for row in rows],
+            "answers": answers,
         }
     )
 
 
-def test_span_repairs_offsets_and_keeps_ids():
-    read = readers.span(squad(("the cat", "cat", 6), ("the dog", "the", 0)), "en")
-    assert read.column_names == list(TYPES["span"].columns)
-    assert read["starts"][:] == [[4], [0]]
+def test_spans_keep_their_ids_and_offsets_are_repaired(tokenizer):
+    read = readers.span(squad(("Anna fell.", "Anna", 2), ("Anna fell.",)), "en")
     assert read["id"][:] == ["q0", "q1"]
-
-
-def test_span_names_the_row_whose_answer_is_nowhere():
+    assert read["answers"][:] == [["Anna"], []] and read["starts"][:] == [[0], []]
+    # A question without an answer is trained to the first token.
+    examples = TYPES["span"].encode(read, tokenizer, 32, training=True)
+    first, second = TYPES["span"].labels(examples, 32).tolist()
+    assert 0 < first[0] <= first[1] and second == [0, 0]
     with pytest.raises(ValueError, match=r"Row 'q1' \(sw\): the answer 'cat' does not occur"):
         readers.span(squad(("the cat", "cat", 4), ("the dog", "cat", 4)), "sw")
 
 
 def test_tydiqa_filters_by_language_and_repeated_ids_become_distinct():
     ids = ["english-7", "swahili-7", "english-7", "english-8"]
-    read = readers.tydiqa(squad(*[("a b", "b", 2)] * 4, ids=ids), "en")
-    assert read["id"][:] == ["english-7", "english-7#2", "english-8"]
-    assert len(readers.tydiqa(squad(*[("a b", "b", 2)] * 4, ids=ids), "sw")) == 1
+    rows = squad(*[("a b", "b", 2)] * 4, ids=ids)
+    assert readers.tydiqa(rows, "en")["id"][:] == ["english-7", "english-7#2", "english-8"]
+    assert len(readers.tydiqa(rows, "sw")) == 1
 
 
 def test_tydiqa_heldout_never_trains_on_what_it_scores():
-    rows = squad(*[(f"context {i} b", "b", 10) for i in range(300)])
-    rows = rows.remove_columns("id").add_column("id", [f"english-{i}" for i in range(300)])
+    contexts = [(f"context {i} b", "b", 10) for i in range(300)]
+    rows = squad(*contexts, ids=[f"english-{i}" for i in range(300)])
     train = readers.tydiqa_kept(rows, "en")["context"][:]
     test = readers.tydiqa_held_out(rows, "en")["context"][:]
     assert not set(train) & set(test)
@@ -111,99 +201,25 @@ def test_tydiqa_heldout_never_trains_on_what_it_scores():
     assert 10 < len(test) < 60
 
 
-def copa_rows(questions):
-    return Dataset.from_dict(
-        {
-            "premise": ["The man fell.\r\n", "It rained."],
-            "choice1": ["a", "b"],
-            "choice2": ["c", "d"],
-            "question": questions,
-            "idx": [5, 9],
-            "label": [0, 1],
-        }
-    )
-
-
-def test_copa_asks_the_question_of_xtreme_r():
-    read = readers_choice.copa(copa_rows(["cause", "effect"]), "en")
-    assert read["premise"][:] == [
-        "The man fell. What was the cause?",
-        "It rained. What was the effect?",
-    ]
-    assert read["choices"][:] == [["a", "c"], ["b", "d"]]
-    assert read["id"][:] == ["5", "9"]
-    with pytest.raises(ValueError, match=r"'why'.*expected only cause, effect"):
-        readers_choice.copa(copa_rows(["cause", "why"]), "en")
-
-
-def test_xcopa_takes_the_questions_of_english_copa():
-    english = copa_rows(["cause", "cause"])
-    read = readers_choice.xcopa(copa_rows(["effect", "effect"]), "it", english)
-    assert all(text.endswith("What was the cause?") for text in read["premise"][:])
-
-
-def test_xcopa_warns_once_when_english_copa_is_missing(monkeypatch):
-    monkeypatch.delenv("XLTKIT_HUB", raising=False)
+def test_xcopa_takes_the_questions_of_english_copa_or_warns_once(unset):
+    swapped = table(COPA | {"question": ["effect", "effect"]})
+    read = readers_choice.xcopa(swapped, "it", table(COPA))
+    assert read["premise"][:] == readers_choice.copa(table(COPA), "en")["premise"][:]
     source = get("xcopa").validation
     with pytest.warns(UserWarning, match="wrong questions.*aps/super_glue"):
-        rows = source.converted(copa_rows(["effect", "effect"]), "it")
-    assert rows["premise"][0].endswith("effect?")
+        read = source.converted(swapped, "it")
+    assert read["premise"][0].endswith("effect?")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        source.converted(copa_rows(["effect", "effect"]), "it")
-        source.converted(copa_rows(["effect", "effect"]), "zh")  # never wrong in Chinese
+        source.converted(swapped, "it")
+        source.converted(swapped, "zh")  # never wrong in Chinese
 
 
-def test_siqa_letters_become_numbers():
-    rows = Dataset.from_dict(
-        {
-            "context": ["She left."],
-            "question": ["Why?"],
-            "answerA": ["x"],
-            "answerB": ["y"],
-            "answerC": ["z"],
-            "label": ["3"],
-        }
-    )
-    read = readers_choice.siqa(rows, "en")[0]
-    assert read == {"id": "0", "premise": "She left. Why?", "choices": ["x", "y", "z"], "label": 2}
-
-
-def test_tags_are_mapped_by_name_and_numbers_by_the_table():
-    features = Features(
-        {"tokens": List(Value("string")), "pos_tags": List(ClassLabel(names=["VERB", "NOUN"]))}
-    )
-    rows = Dataset.from_dict({"tokens": [["go", "sun"]], "pos_tags": [[0, 1]]}, features=features)
-    read = readers_tags.udpos(rows, "en")
-    assert [readers_tags.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "NOUN"]
-    rows = Dataset.from_dict({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]})
-    read = readers_tags.wikineural(rows, "de")
-    assert [readers_tags.WIKINEURAL_TAGS[tag] for tag in read["tags"][0]] == ["B-PER", "I-PER"]
-    assert read["id"][:] == ["de-0"]
-
-
-def test_snli_pairs_without_a_gold_label_are_left_out(pairs):
-    read = readers.snli(pairs([2, -1, 0]), "en")
-    assert read["label"][:] == [2, 0]
-    assert read["id"][:] == ["0", "2"]
-    assert read["text_a"][:] == ["0", "2"]
-
-
-def test_qqp_labels_are_those_of_paws_x(pairs):
-    rows = pairs([0, 1], "question1", "question2", ["not_duplicate", "duplicate"])
-    read = readers.qqp(rows, "en")
-    labels = get("qqp").labels
-    assert [labels[n] for n in read["label"]] == ["different", "paraphrase"]
-    assert labels == get("paws-x").labels
-
-
-def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(put, pairs):
-    files = {
-        f"train_r{number}": put(pairs([0] * size), f"facebook/anli/plain_text/train_r{number}")
-        for number, size in ((1, 2), (2, 1), (3, 3))
-    }
-    put(pairs([1, 2]), "nyu-mll/glue/mnli/train")
-    snli = put(pairs([-1, 0, 1]), "stanfordnlp/snli/plain_text/train")
+def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(put):
+    for number, size in ((1, 2), (2, 1), (3, 3)):
+        last = put(pairs([0] * size), f"facebook/anli/plain_text/train_r{number}.parquet")
+    put(pairs([1, 2]), "nyu-mll/glue/mnli/train.parquet")
+    snli = put(pairs([-1, 0, 1]), "stanfordnlp/snli/plain_text/train.parquet")
     assert len(load(get("anli"), "train", "en")) == 6
     rows = load(get("anli+"), "train", "en")
     assert rows["label"][:] == [0] * 6 + [1, 2] + [0, 1]
@@ -211,182 +227,69 @@ def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(put, pairs):
     source = get("anli+").train
     before = source.fingerprint("en")
     assert before.count("sha256:") == 3
-    put(pairs([2]), "stanfordnlp/snli/plain_text/train")
+    put(pairs([2]), "stanfordnlp/snli/plain_text/train.parquet")
     assert source.fingerprint("en") != before
-    files["train_r2"].unlink()
+    last.unlink()
     assert not get("anli").train.location("en").files  # two rounds are not ANLI
     snli.unlink()
-    kinds = [
-        part.replace("@", ":").partition(":")[0] for part in source.fingerprint("en").split("+")
-    ]
-    assert kinds == ["hub", "sha256", "hub"]
+    origins = [part.replace("@", ":").split(":")[0] for part in source.fingerprint("en").split("+")]
+    assert origins == ["hub", "sha256", "hub"]
 
 
-def test_a_joined_source_that_is_missing_is_missing_data(put, pairs):
-    put(pairs([0]), "demo/own/en/train")
-    pinned = Source("demo/other", "train", {"en": "en"}, readers.nli, "0" * 40)
-    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(pinned,))
+def test_a_joined_source_that_is_missing_is_missing_data(put):
+    put(pairs([0]), "demo/own/en/train.parquet")
+    configs = {"en": "en"}
+    pinned = Source("demo/other", "train", configs, readers.nli, "0" * 40)
+    source = Source("demo/own", "train", configs, readers.nli, appended=(pinned,))
     assert source.fingerprint("en").endswith(f"+hub@{'0' * 40}")
-    unknown = Source("local/other", "train", {"en": "en"}, readers.nli)
-    source = Source("demo/own", "train", {"en": "en"}, readers.nli, appended=(unknown,))
+    unknown = Source("local/other", "train", configs, readers.nli)
     with pytest.raises(MissingData, match="local/other"):
-        source.fingerprint("en")
-
-
-def squad2_rows():
-    answers = {"text": List(TEXT), "answer_start": List(Value("int32"))}
-    return Dataset.from_dict(
-        {
-            "id": ["a", "b"],
-            "question": ["Who fell?", "Who sang?"],
-            "context": ["Anna fell.", "Anna fell."],
-            "answers": [{"text": ["Anna"], "answer_start": [0]}, {"text": [], "answer_start": []}],
-        },
-        features=Features({"id": TEXT, "question": TEXT, "context": TEXT, "answers": answers}),
-    )
-
-
-def test_a_question_without_an_answer_is_trained_to_the_first_token(tokenizer):
-    rows = readers.span(squad2_rows(), "en")
-    assert rows["answers"][:] == [["Anna"], []]
-    assert rows["starts"][:] == [[0], []]
-    examples = TYPES["span"].encode(rows, tokenizer, 32, training=True)
-    first, second = TYPES["span"].labels(examples, 32).tolist()
-    assert 0 < first[0] <= first[1] and second == [0, 0]
-
-
-def test_hellaswag_labels_are_strings():
-    rows = Dataset.from_dict(
-        {"ctx": ["A man sits. He", "x"], "endings": [list("abcd")] * 2, "label": ["3", ""]}
-    )
-    read = readers_choice.hellaswag(rows, "en")
-    assert read[0] == {"id": "0", "premise": "A man sits. He", "choices": list("abcd"), "label": 3}
-    with pytest.raises(ValueError, match=r"cannot be scored.*-1"):
-        TYPES["choice"].check_rows(get("hellaswag"), read, "validation")
-
-
-def test_csqa_answers_are_found_by_their_letter():
-    choices = {"label": list("ABCDE"), "text": ["bank", "library", "mall", "store", "York"]}
-    rows = Dataset.from_dict(
-        {
-            "id": ["h1", "h2"],
-            "question": ["Where?", "Which?"],
-            "choices": [choices, {"label": list("EDCBA"), "text": choices["text"]}],
-            "answerKey": ["B", "E"],
-        }
-    )
-    read = readers_choice.csqa(rows, "en")
-    assert read["label"][:] == [1, 0]
-    assert read["choices"][0] == choices["text"]
-
-
-def test_cosmosqa_keeps_none_of_the_above():
-    row = {"id": "k", "context": "It rained .\r\n", "question": "Why ?", "label": 3}
-    answers = ["a", "b", "c", "None of the above choices ."]
-    row |= {f"answer{i}": text for i, text in enumerate(answers)}
-    read = readers_choice.cosmosqa(Dataset.from_list([row]), "en")[0]
-    assert read == {"id": "k", "premise": "It rained . Why ?", "choices": answers, "label": 3}
-
-
-def test_panx_tags_are_mapped_by_name():
-    names = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER", "B-ORG", "I-ORG"]
-    features = Features({"tokens": List(TEXT), "ner_tags": List(ClassLabel(names=names))})
-    rows = Dataset.from_dict({"tokens": [["Rio", "!"]], "ner_tags": [[1, 0]]}, features=features)
-    read = readers_tags.panx(rows, "pt")
-    assert [get("panx").labels[tag] for tag in read["tags"][0]] == ["B-LOC", "O"]
-    wrong = features | {"ner_tags": List(ClassLabel(names=["O", "B-MISC"]))}
-    rows = Dataset.from_dict({"tokens": [["x"]], "ner_tags": [[1]]}, features=Features(wrong))
-    with pytest.raises(ValueError, match=r"B-MISC.*expected only O, B-PER"):
-        readers_tags.panx(rows, "pt")
-
-
-def test_ranges_and_empty_nodes_of_universal_dependencies_are_no_words():
-    tags = List(ClassLabel(names=["NOUN", "_", "VERB", "AUX"]))
-    features = Features({"tokens": List(TEXT), "upos": tags, "head": List(TEXT)})
-    rows = Dataset.from_dict(
-        {
-            "tokens": [["zrobiłem", "zrobił", "em", "praca", "jest"]],
-            "upos": [[1, 2, 3, 0, 2]],  # 1-2, 1, 2, 3, and the empty node 3.1
-            "head": [["None", "0", "1", "1", "None"]],
-        },
-        features=features,
-    )
-    read = readers_tags.upos(rows, "pl")
-    assert read["tokens"][:] == [["zrobił", "em", "praca"]]
-    assert [readers_tags.UPOS[tag] for tag in read["tags"][0]] == ["VERB", "AUX", "NOUN"]
-    assert read["id"][:] == ["pl-0"]
-
-
-def test_tatoeba_of_xtreme_r_has_the_foreign_sentence_first():
-    rows = Dataset.from_dict({"sentence1": ["Labas!\n"], "sentence2": ["Hello!"]})
-    read = readers.tatoeba_r(rows, "lt")[0]
-    assert read == {"id": "lt-0", "text": "Labas!", "english": "Hello!"}
+        Source("demo/own", "train", configs, readers.nli, appended=(unknown,)).fingerprint("en")
 
 
 CONLL = "The\tNP/N\r\nNew York\tN\r\n\r\n#\tN\n\u2028x\tS\\NP\n\n\n"
 
 
-@pytest.fixture
-def ccg(tmp_path, monkeypatch):
-    file = tmp_path / "local" / "ccg" / "train.conll"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(CONLL.encode())
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    return file
-
-
-def test_ccg_takes_its_labels_from_your_file(ccg):
+def test_ccg_takes_its_labels_from_your_file(put):
+    put(CONLL, "local/ccg/train.conll")
     task = get("ccg")
-    assert task.labels == ("N", "NP/N", "S\\NP")
+    assert task.labels == ("N", "NP/N", "S\\NP") and TYPES["tagging"].head(task).size == 3
     rows = load(task, "train", "en")
     assert rows["tokens"][:] == [["The", "New York"], ["#", "\u2028x"]]
-    assert [[task.labels[t] for t in tags] for tags in rows["tags"]] == [
-        ["NP/N", "N"],
-        ["N", "S\\NP"],
-    ]
-    assert TYPES["tagging"].head(task).size == 3
+    assert rows["tags"][:] == [[1, 0], [0, 2]]
     first = task.train.fingerprint("en")
-    ccg.write_text(CONLL.replace("NP/N", "NP"))
+    put(CONLL.replace("NP/N", "NP"), "local/ccg/train.conll")
     assert get("ccg").labels == ("N", "NP", "S\\NP")
     assert task.train.fingerprint("en") != first
+    for line in ("The NP/N", "The\tDT\tNP/N", "The\t"):
+        put(f"a\tN\n{line}\n", "local/ccg/train.conll")
+        with pytest.raises(ValueError, match=r"train.conll, line 2: .*is not a token, one tab"):
+            get("ccg")
 
 
-@pytest.mark.parametrize("line", ["The NP/N", "The\tDT\tNP/N", "The\t"])
-def test_a_line_that_is_no_token_and_tag_is_named(ccg, line):
-    ccg.write_text(f"a\tN\n{line}\n")
-    with pytest.raises(ValueError, match=r"train.conll, line 2: .*is not a token, one tab"):
-        get("ccg")
-
-
-def test_without_the_file_ccg_says_what_to_write_where(tmp_path, monkeypatch):
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+def test_without_the_file_ccg_says_what_to_write_where(mirror):
     assert get("ccg").labels == ()
     with pytest.raises(MissingData) as error:
         load(get("ccg"), "train", "en")
-    for part in (str(tmp_path / "local/ccg/train.conll"), "licensed by the LDC", "a tab and its"):
+    for part in (str(mirror / "local/ccg/train.conll"), "licensed by the LDC", "a tab and its"):
         assert part in str(error.value)
 
 
-def lareqa(url="https://example.org/1234abcd/xquad-r"):
+def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(put, mirror, monkeypatch):
     def read(path, language):
         return Dataset.from_list([{"id": "0", "text": path.read_text(), "english": language}])
 
-    return Source("raw/demo/xquad-r", "test", {"en": "en.json"}, read, url=url)
-
-
-def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(tmp_path, monkeypatch):
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    task = Task("demo", "retrieval", "accuracy", 0.0, test=lareqa())
+    url = "https://example.org/1234abcd/xquad-r"
+    source = Source("raw/demo/xquad-r", "test", {"en": "en.json"}, read, url=url)
+    task = Task("demo", "retrieval", "accuracy", 0.0, test=source)
     with pytest.raises(MissingData) as error:
         load(task, "test", "en")
-    file = tmp_path / "raw/demo/xquad-r/en.json"
-    command = f'curl --create-dirs -fL -o "{file}" https://example.org/1234abcd/xquad-r/en.json'
+    command = f'curl --create-dirs -fL -o "{mirror}/raw/demo/xquad-r/en.json" {url}/en.json'
     assert command in str(error.value)
-    file.parent.mkdir(parents=True)
-    file.write_text("{}")
+    file = put("{}", "raw/demo/xquad-r/en.json")
     assert load(task, "test", "en")["text"][:] == ["{}"]
-    assert task.test.raw("en") == file
-    assert task.test.fingerprint("en").startswith("sha256:")
+    assert source.raw("en") == file
+    assert source.fingerprint("en").startswith("sha256:")
     monkeypatch.delenv("XLTKIT_HUB")
     with pytest.raises(MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
-        task.test.raw("en")
+        source.raw("en")

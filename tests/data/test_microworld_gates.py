@@ -7,29 +7,42 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from xltkit.data.microworld import generate as tasks
-from xltkit.data.microworld import lexicon
+from xltkit.data.microworld import generate, lexicon
 from xltkit.data.microworld.languages import ENGLISH, LANGUAGES
 
-PAIRS = ("nli", "paraphrase", "nli-large")
-CONTRASTS = lexicon.CONTRASTS
-CHOICES = ("choice", "continuation", "odd-one-out")
 MARGIN = 3  # points above chance
 TRAIN, TEST = 6000, 3000
 
 
+def read(task):
+    rows = (
+        generate.rows(task, "train", ENGLISH, TRAIN),
+        generate.rows(task, "test", ENGLISH, TEST),
+    )
+    return [table[:] for table in rows]
+
+
 def bag(texts, vocabulary):
-    out = np.zeros((len(texts), len(vocabulary)))
-    for row, words in zip(out, texts, strict=True):
-        for word in words.split():
+    counts = np.zeros((len(texts), len(vocabulary)))
+    for row, text in zip(counts, texts, strict=True):
+        for word in text.split():
             if word in vocabulary:
                 row[vocabulary[word]] += 1
-    return out
+    return counts
 
 
-def words_of(*columns):
-    found = sorted({w for texts in columns for text in texts for w in text.split()})
-    return {word: i for i, word in enumerate(found)}
+def indexed(texts):
+    return {word: i for i, word in enumerate(sorted({w for text in texts for w in text.split()}))}
+
+
+def lengths(texts):
+    return np.array([[len(text.split())] for text in texts])
+
+
+def common(first, second):
+    return np.array(
+        [[len(set(a.split()) & set(b.split()))] for a, b in zip(first, second, strict=True)]
+    )
 
 
 def ridge(train, targets, test):
@@ -39,161 +52,146 @@ def ridge(train, targets, test):
     return test @ weights
 
 
-def common(first, second):
-    return np.array(
-        [[len(set(a.split()) & set(b.split()))] for a, b in zip(first, second, strict=True)]
-    )
+@pytest.mark.parametrize("task", ["nli", "paraphrase", "nli-large"])
+def test_no_part_of_a_pair_tells_its_label(task):
+    train, test = read(task)
+    vocabulary = indexed(train["text_a"] + train["text_b"])
+
+    def features(rows):
+        first, second = rows["text_a"], rows["text_b"]
+        bags = bag(first, vocabulary), bag(second, vocabulary)
+        return {
+            "first half": bags[0],
+            "second half": bags[1],
+            "bag of words": sum(bags),
+            "two bags": np.hstack(bags),
+            "overlap": np.eye(30)[common(first, second)[:, 0]],
+            "length": np.hstack([lengths(first), lengths(second)]) / 10,
+        }
+
+    targets = np.eye(max(train["label"]) + 1)[train["label"]]
+    chance = 100 / targets.shape[1]
+    assert 100 * max(Counter(test["label"]).values()) / TEST < chance + MARGIN
+    known, asked = features(train), features(test)
+    for name in known:
+        guess = ridge(known[name], targets, asked[name]).argmax(1)
+        score = 100 * np.mean(guess == test["label"])
+        assert score < chance + MARGIN, (name, score)
 
 
-@pytest.fixture(scope="module")
-def rows():
-    return lambda task: (
-        tasks.rows(task, "train", ENGLISH, TRAIN),
-        tasks.rows(task, "test", ENGLISH, TEST),
-    )
+@pytest.mark.parametrize("task", ["choice", "continuation", "odd-one-out"])
+def test_no_alternative_gives_itself_away(task):
+    train, test = read(task)
+    count = len(train["choices"][0])
+    vocabulary = indexed(text for choices in train["choices"] for text in choices)
 
+    def features(rows):
+        choices = [text for choices in rows["choices"] for text in choices]
+        premises = [text for text in rows["premise"] for _ in range(count)]
+        return {
+            "the alternative alone": bag(choices, vocabulary),
+            "overlap": common(premises, choices),
+            "length": lengths(choices),
+            "place": np.tile(np.eye(count), (len(rows["label"]), 1)),
+        }
 
-@pytest.mark.parametrize("task", PAIRS)
-def test_no_part_of_a_pair_tells_its_label(task, rows):
-    train, test = rows(task)
-    known = words_of(train["text_a"], train["text_b"])
-    features = {
-        "first half": lambda r: bag(r["text_a"], known),
-        "second half": lambda r: bag(r["text_b"], known),
-        "bag of words": lambda r: bag(
-            [f"{a} {b}" for a, b in zip(r["text_a"], r["text_b"], strict=True)], known
-        ),
-        "two bags": lambda r: np.hstack([bag(r[c], known) for c in ("text_a", "text_b")]),
-        "overlap": lambda r: np.eye(30)[common(r["text_a"], r["text_b"])[:, 0]],
-        "length": lambda r: np.array([[len(a.split()), len(b.split())] for a, b in
-                                      zip(r["text_a"], r["text_b"], strict=True)]) / 10,
-    }  # fmt: skip
-    targets = np.eye(max(train["label"]) + 1)[train["label"][:]]
-    chance = 100 * max(Counter(test["label"][:]).values()) / len(test)
-    assert chance < 100 / targets.shape[1] + MARGIN
-    for name, make in features.items():
-        guess = ridge(make(train), targets, make(test)).argmax(1)
-        score = 100 * np.mean(guess == test["label"][:])
-        assert score < 100 / targets.shape[1] + MARGIN, (name, score)
-
-
-@pytest.mark.parametrize("task", CHOICES)
-def test_no_alternative_gives_itself_away(task, rows):
-    train, test = rows(task)
-    count = len(train[0]["choices"])
-    choices = lambda r: [c for row in r["choices"] for c in row]  # noqa: E731
-    premises = lambda r: [p for p in r["premise"] for _ in range(count)]  # noqa: E731
-    known = words_of(choices(train))
-    features = {
-        "the alternative alone": lambda r: bag(choices(r), known),
-        "overlap": lambda r: common(premises(r), choices(r)),
-        "length": lambda r: np.array([[len(c.split())] for c in choices(r)]),
-        "place": lambda r: np.tile(np.eye(count), (len(r), 1)),
-    }
-    right = np.array([i == row["label"] for row in train for i in range(count)], float)
-    for name, make in features.items():
+    right = np.eye(count)[train["label"]].ravel()
+    known, asked = features(train), features(test)
+    for name in known:
         # Ties are dealt out at random, or the first alternative would win them all.
-        noise = 1e-9 * np.random.default_rng(0).normal(size=(len(test), count))
-        scores = ridge(make(train), right, make(test)).reshape(-1, count) + noise
-        score = 100 * np.mean(scores.argmax(1) == test["label"][:])
+        noise = 1e-9 * np.random.default_rng(0).normal(size=(TEST, count))
+        scores = ridge(known[name], right, asked[name]).reshape(-1, count) + noise
+        score = 100 * np.mean(scores.argmax(1) == test["label"])
         assert score < 100 / count + MARGIN, (name, score)
 
 
 def test_there_are_enough_causes():
-    assert len(lexicon.CAUSES) >= 20
-    assert len(set(lexicon.CAUSES.values())) == len(lexicon.CAUSES)
+    assert len(set(lexicon.CAUSES.values())) == len(lexicon.CAUSES) >= 20
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_answers_stand_where_they_say_and_never_at_one_place(code):
     for task in ("qa", "qa-large"):
-        rows = tasks.rows(task, "test", LANGUAGES[code], 150)
+        rows = generate.rows(task, "test", LANGUAGES[code], 150)
         for row in rows:
-            start, answer = row["starts"][0], row["answers"][0]
+            (start,), (answer,) = row["starts"], row["answers"]
             assert row["context"][start : start + len(answer)] == answer
         places = np.array([row["starts"][0] / len(row["context"]) for row in rows])
         assert np.histogram(places, bins=4, range=(0, 1))[0].max() < 75  # of 150
 
 
-def test_questions_need_the_question(rows):
+def test_questions_need_the_question():
     """Whoever answers with some word of the right kind has two or more to choose from."""
-    _, test = rows("qa")
-    contexts = Counter(row["question"].split()[0] for row in test)
-    assert min(contexts.values()) > 0.05 * TEST  # who, what, where, how: none is rare
-    names = [
-        [w for w in row["context"].split() if w in lexicon.NAMES]
-        for row in test
-        if row["question"].startswith("who")
-    ]
-    assert np.mean([len(set(found)) for found in names]) > 2
+    _, test = read("qa")
+    asked = np.array([question.split()[0] for question in test["question"]])
+    assert min(Counter(asked).values()) > 0.05 * TEST  # who, what, where, how: none is rare
+    names = [len(set(context.split()) & set(lexicon.NAMES)) for context in test["context"]]
+    assert np.mean(np.array(names)[asked == "who"]) > 2
 
 
 def test_tags_are_spread():
-    tagged = tasks.rows("pos", "test", ENGLISH, TEST)["tags"]
-    share = Counter(t for tags in tagged for t in tags)
-    assert len(share) == len(tasks.POS_TAGS) and max(share.values()) / sum(share.values()) < 0.3
-    named = Counter(t for tags in tasks.rows("ner", "test", ENGLISH, TEST)["tags"] for t in tags)
-    entities = [named[tasks.NER_TAGS.index(f"B-{e}")] for e in ("PER", "ORG", "LOC")]
-    assert len(named) == len(tasks.NER_TAGS)
-    assert max(entities) < 4 * min(entities)
+    pos, ner = (
+        Counter(tag for tags in generate.rows(task, "test", ENGLISH, TEST)["tags"] for tag in tags)
+        for task in ("pos", "ner")
+    )
+    assert len(pos) == len(generate.POS_TAGS) and max(pos.values()) / pos.total() < 0.3
+    entities = [ner[generate.NER_TAGS.index(f"B-{entity}")] for entity in ("PER", "ORG", "LOC")]
+    assert len(ner) == len(generate.NER_TAGS) and max(entities) < 4 * min(entities)
 
 
-def test_a_name_alone_does_not_tell_whose_it_is(rows):
+def test_a_name_alone_does_not_tell_whose_it_is():
     """The best guess for each word alone, learnt from training, misses many of the names."""
-    train, test = rows("ner")
+    train, test = (
+        [
+            pair
+            for tokens, tags in zip(rows["tokens"], rows["tags"], strict=True)
+            for pair in zip(tokens, tags, strict=True)
+        ]
+        for rows in read("ner")
+    )
     seen = {}
-    for row in train:
-        for word, tag in zip(row["tokens"], row["tags"], strict=True):
-            seen.setdefault(word, Counter())[tag] += 1
-    names = [
-        (word, tag)
-        for row in test
-        for word, tag in zip(row["tokens"], row["tags"], strict=True)
-        if word in lexicon.SHARED_NAMES
+    for word, tag in train:
+        seen.setdefault(word, Counter())[tag] += 1
+    guesses = [
+        seen[word].most_common(1)[0][0] == tag for word, tag in test if word in lexicon.SHARED_NAMES
     ]
-    right = np.mean([seen[word].most_common(1)[0][0] == tag for word, tag in names])
-    assert right < 0.5
+    assert np.mean(guesses) < 0.5
 
 
 def test_labels_are_what_the_words_say():
-    for (said,), (then,), label in tasks.items("nli", "test", 300):
-        first, second = ({t.concept for t in s.tokens(ENGLISH)} for s in (said, then))
+    both = lexicon.SYNONYMS | {other: word for word, other in lexicon.SYNONYMS.items()}
+    for (premise,), (hypothesis,), label in generate.items("nli", "test", 300):
+        first, second = ({t.concept for t in s.tokens(ENGLISH)} for s in (premise, hypothesis))
         old, new = (
-            next(w for w in words if w in lexicon.SYNONYMS or w in lexicon.SYNONYMS.values())
+            next(word for word in words if word in both)
             for words in (first - second, second - first)
         )
-        synonyms = lexicon.SYNONYMS.get(old) == new or lexicon.SYNONYMS.get(new) == old
-        expected = 0 if synonyms else 2 if new in CONTRASTS[old] else 1
+        expected = 0 if both[old] == new else 2 if new in lexicon.CONTRASTS[old] else 1
         assert label == expected, (old, new)
 
 
 def test_a_paraphrase_has_the_same_giver_and_a_swap_another():
-    givers = {*lexicon.TRANSFERS}
-    for (said,), (then,), label in tasks.items("paraphrase", "test", 300):
-        if said.clause.object is None:  # where things are: over, and from the other side under
-            low = [
-                c.subject.noun if c.place[0] in ("under", "behind") else c.place[1].noun
-                for c in (said.clause, then.clause)
-            ]
-        else:
-            low = [
-                c.subject.noun if c.verb in givers else c.place[1].noun
-                for c in (said.clause, then.clause)
-            ]
-        assert label == (low[0] == low[1])
+    for (one,), (other,), label in generate.items("paraphrase", "test", 300):
+        # Who gives or, where things are, what is the lower one.
+        parties = [
+            clause.subject.noun
+            if clause.verb in lexicon.TRANSFERS or clause.place[0] in ("under", "behind")
+            else clause.place[1].noun
+            for clause in (one.clause, other.clause)
+        ]
+        assert label == (parties[0] == parties[1])
 
 
 def test_no_sentence_of_the_retrieval_test_was_ever_translated():
-    pairs = {said for two in tasks.items("pairs", "train", tasks.MOST_PAIRS) for said in two}
-    assert not pairs & {said for (said,) in tasks.items("retrieval", "test", 500)}
+    pairs = generate.items("pairs", "train", generate.MOST_PAIRS)
+    translated = {sentence for pair in pairs for sentence in pair}
+    assert not translated & {sentence for (sentence,) in generate.items("retrieval", "test", 500)}
 
 
 def test_documents_say_no_only_to_what_they_do_not_say():
-    wrong = checked = 0
-    for text in tasks.rows("text", "train", ENGLISH, 3000)["text"]:
-        for sentence in text.split(" ? no .")[:-1]:
-            checked += 1
-            wrong += sentence.rsplit(" . ", 1)[-1].strip() in text.replace(
-                f"{sentence.rsplit(' . ', 1)[-1]} ? no .", ""
-            )
-    assert checked > 200 and wrong / checked < 0.01
+    wrong = []
+    for text in generate.rows("text", "train", ENGLISH, 3000)["text"]:
+        for before in text.split(" ? no .")[:-1]:
+            doubted = before.rsplit(" . ", 1)[-1]
+            wrong.append(doubted.strip() in text.replace(f"{doubted} ? no .", ""))
+    assert len(wrong) > 200 and np.mean(wrong) < 0.01

@@ -11,9 +11,10 @@ from bs4 import BeautifulSoup
 from xltkit.data import microworld
 from xltkit.explore import errors as module
 from xltkit.explore import html
-from xltkit.explore.errors import OUTCOMES, errors, occurrences, shown_tasks
+from xltkit.explore.errors import OUTCOMES, choices, errors, occurrences, shown_tasks
 from xltkit.studies.results import Results
 
+ARMS = ["none", "aligned"]
 SCRIPT = "<script>alert('x')</script>"
 
 
@@ -39,20 +40,22 @@ def test_counts_agree_with_the_predictions_and_pages_show_each_example_once(look
         predictions(looked_at, "nli", arm, "qad", seed).eval("gold == pred")
         for arm in ("none", "aligned")
     )
-    caption = soup(errors(looked_at, "nli", language="qad", seed=seed)).caption.get_text()
+    caption = soup(errors(looked_at, "nli", ARMS, "qad", seed)).caption.get_text()
     assert f"seed {seed}: 20 test examples, of which" in caption
     for (one, other), outcome in OUTCOMES.items():
         mask = (none == one) & (aligned == other)
         assert f"{mask.sum()} {outcome}" in caption
-        options = {"language": "qad", "seed": seed, "outcome": outcome}
-        pages = [errors(looked_at, "nli", first=8, skip=skip, **options) for skip in (0, 8, 16)]
+        pages = [
+            errors(looked_at, "nli", ARMS, "qad", seed, outcome=outcome, skip=skip)
+            for skip in (0, 8, 16)
+        ]
         assert [key for page in pages for key in examples(page)] == list(mask.index[mask])
 
 
 @pytest.mark.parametrize("language", ["en", "qto"])
 @pytest.mark.parametrize("task", ["nli", "choice", "pos", "qa"])
 def test_every_type_shows_its_input_its_gold_and_both_answers(looked_at, task, language):
-    shown = errors(looked_at, task, language=language, first=20)
+    shown = errors(looked_at, task, ARMS, language, 0, first=20)
     assert {th["scope"] for th in soup(shown).find_all("th")} == {"col", "row"}
     assert soup(shown).caption.get_text().endswith("Examples 1 to 20 of 20: all")
     tables = [predictions(looked_at, task, arm, language) for arm in ("none", "aligned")]
@@ -68,7 +71,7 @@ def test_every_type_shows_its_input_its_gold_and_both_answers(looked_at, task, l
 
 
 def test_answers_are_marked_at_their_characters(looked_at):
-    shown = examples(errors(looked_at, "qa", language="en", first=20))
+    shown = examples(errors(looked_at, "qa", ARMS, "en", 0, first=20))
     answers = {arm: predictions(looked_at, "qa", arm, "en")["pred"] for arm in ("none", "aligned")}
     rows = microworld.rows("qa", "test", microworld.language("en"), 20)
     for row in rows:
@@ -113,20 +116,20 @@ def test_whatever_stands_in_a_text_is_escaped(looked_at, monkeypatch):
     test_rows = module.test_rows
     monkeypatch.setattr(module, "test_rows", lambda *a: test_rows(*a).map(spoil))
     for language in ("en", "qto"):
-        assert "<script" not in errors(looked_at, "nli", language=language, first=3).data
+        assert "<script" not in errors(looked_at, "nli", ARMS, language, 0).data
     assert "<b>" not in html.text("<b>", "en", [(0, 3, "<b>")])
     assert 'lang="ar" dir="rtl"' in html.text("القاهرة", "ar")
 
 
 def test_what_does_not_exist_or_cannot_be_shown_is_refused(looked_at):
     with pytest.raises(ValueError, match=r"no arm 'text'.* Allowed: none, aligned"):
-        errors(looked_at, arms=["none", "text"])
+        errors(looked_at, "nli", ["none", "text"], "qad", 0)
     with pytest.raises(ValueError, match=r"no seed 7. Allowed: 0, 1"):
-        errors(looked_at, seed=7)
+        errors(looked_at, "nli", ARMS, "qad", 7)
     assert shown_tasks(looked_at) == ["nli", "choice", "pos", "qa"]
     with pytest.raises(ValueError, match=r"no task with texts 'retrieval'.* Allowed: nli, choice"):
-        errors(looked_at, "retrieval")
+        errors(looked_at, "retrieval", ARMS, "qad", 0)
     run = next(run for run in looked_at.study.runs if run.task == "nli")
     mixed = replace(run, stage=replace(run.stage, phase=replace(run.stage.phase, mixed=True)))
     with pytest.raises(ValueError, match="nli was scored anew; give the study's own results"):
-        errors(Results(replace(looked_at.study, runs=(mixed,)), looked_at.store))
+        choices(Results(replace(looked_at.study, runs=(mixed,)), looked_at.store), "nli")

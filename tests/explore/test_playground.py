@@ -25,13 +25,13 @@ def full_precision(monkeypatch):
 
 @pytest.fixture(scope="module")
 def qa(looked_at):
-    return Playground(looked_at, "qa", "none", language="qad")
+    return Playground(looked_at, "qa", "none", "qad", 0)
 
 
 @pytest.mark.parametrize("arm", ["none", "aligned"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
-    play = Playground(looked_at, task, arm, language="qad", seed=1)
+    play = Playground(looked_at, task, arm, "qad", 1)
     measured = looked_at.predictions.query(
         f"task == {task!r} and arm == {arm!r} and language == 'qad' and seed == 1"
     ).set_index("example_id")
@@ -50,7 +50,7 @@ def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_edit_moves_the_numbers_that_are_shown(looked_at, task):
-    play = Playground(looked_at, task, language="qad")
+    play = Playground(looked_at, task, "none", "qad", 0)
     name, text = next(iter(play.texts(0).items()))
     words = text.split()
     edit = {name: " ".join([words[1], words[0], *words[2:]])}
@@ -76,7 +76,7 @@ def test_gold_moves_with_the_text_and_is_not_compared_with_once_it_is_gone(looke
     assert isnan(reading["score"]) and isnan(reading[PROBABILITY]) and reading["answer"]
     assert "<td>–</td>" in qa.ask(2, context=cut).data
 
-    play = Playground(looked_at, "pos", language="qto")
+    play = Playground(looked_at, "pos", "none", "qto", 0)
     words = play.texts(0)["tokens"].split()
     assert isnan(play.compare(0, tokens=" ".join(["Anna", *words]))["edited"]["score"])
     as_many = play.compare(0, tokens=" ".join(["Anna", *words[1:]]))["edited"]
@@ -86,7 +86,7 @@ def test_gold_moves_with_the_text_and_is_not_compared_with_once_it_is_gone(looke
 
 
 def test_an_attack_gives_texts_to_ask(looked_at, qa):
-    for play in (qa, Playground(looked_at, "choice", "aligned", language="qad")):
+    for play in (qa, Playground(looked_at, "choice", "aligned", "qad", 0)):
         for attack in (Typos(strength=0.5), CodeMixing(strength=1, languages=("qto",))):
             attacked = [play.attacked(i, attack) for i in range(3)]
             assert attacked != [play.texts(i) for i in range(3)]
@@ -101,5 +101,7 @@ def test_typed_text_is_escaped_and_what_cannot_be_asked_is_refused(looked_at, qa
         qa.ask(0, premise="text")
     with pytest.raises(ValueError, match="No text stands in context"):
         qa.ask(0, context=" ")
-    with pytest.raises(FileNotFoundError, match=r"arm 'none' for nli is gone .*trains it again"):
-        Playground(Results(looked_at.study, store), "nli")
+    with pytest.raises(
+        FileNotFoundError, match=r"arm none, seed 0 for nli is gone .*trains it again"
+    ):
+        Playground(Results(looked_at.study, store), "nli", "none", "qad", 0)

@@ -16,7 +16,7 @@ from xltkit.data.text import Row, word_spans
 from xltkit.explore import html
 from xltkit.keys import choose
 from xltkit.studies.make import test_rows
-from xltkit.studies.results import Results
+from xltkit.studies.results import Results, Run
 from xltkit.tasks import get
 from xltkit.tasks.base import Task
 
@@ -31,9 +31,8 @@ ALL = "all"
 
 
 class Choices(NamedTuple):
-    """What can be shown of a study: a task, and the arms, languages and seeds it was tested in."""
+    """What can be shown of a task of a study: the arms, languages and seeds it was tested in."""
 
-    task: Task
     arms: list[str]
     languages: list[str]
     seeds: list[int]
@@ -45,34 +44,41 @@ def shown_tasks(results: Results) -> list[str]:
     return [task for task in tasks if get(task).type.is_attackable]
 
 
-def choices(results: Results, task: str = "") -> Choices:
-    """What can be shown of a task: the first one, unless named.
+def choices(results: Results, task: str) -> Choices:
+    """What can be shown of a task; the transfer languages come first.
 
     Raises:
         ValueError: for a task that cannot be shown, or was scored on other texts than its rows.
     """
-    tasks = shown_tasks(results)
-    choose("task with texts", task or next(iter(tasks), "of any name"), tasks)
-    task = task or tasks[0]
+    choose("task with texts", task, shown_tasks(results))
     runs = [run for run in results.study.runs if run.task == task]
     phases = [run.stage.phase for run in runs]
     if any(phase.attack or phase.mixed or phase.smoothing for phase in phases):
         raise ValueError(f"{task} was scored anew; give the study's own results, not rescore()'s.")
     languages = [c for c in phases[0].languages if all(c in phase.languages for phase in phases)]
-    languages.sort(key=lambda code: code == results.study.source)  # transfer languages first
+    languages.sort(key=lambda code: code == results.study.source)
     arms = list(dict.fromkeys(run.arm for run in runs))
-    seeds = list(dict.fromkeys(run.seed for run in runs))
-    return Choices(get(task), arms, languages, seeds)
+    return Choices(arms, languages, list(dict.fromkeys(run.seed for run in runs)))
+
+
+def chosen_run(results: Results, task: str, arm: str, language: str, seed: int) -> Run:
+    """The run of an arm and a seed that was tested in a language; ValueError if there is none."""
+    allowed = choices(results, task)
+    choose("arm", arm, allowed.arms)
+    choose("language", language, allowed.languages)
+    choose("seed", seed, allowed.seeds)
+    names = (task, arm, seed)
+    return next(run for run in results.study.runs if (run.task, run.arm, run.seed) == names)
 
 
 def errors(
     results: Results,
-    task: str = "",
-    arms: Sequence[str] = (),
+    task: str,
+    arms: Sequence[str],
+    language: str,
+    seed: int,
     *,
-    language: str = "",
     outcome: str = ALL,
-    seed: int | None = None,
     first: int = 8,
     skip: int = 0,
 ) -> HTML:
@@ -81,26 +87,18 @@ def errors(
     An example is right if its score is 1: of spans the answer word for word, of tags every one.
 
     Args:
-        results: of a study.
-        task: of the study; the first that can be shown, unless named.
-        arms: two of them; the first two, unless named.
-        language: a test language; the first transfer language, unless named.
+        results: of a study, which has the task, the two arms, the language and the seed.
         outcome: which examples, such as ``both wrong``; all, unless named.
-        seed: of the study; the first, unless named.
         first: how many examples are shown, in the order of the test set.
         skip: how many of them come before.
 
     Raises:
         ValueError: for a name that does not exist; the message says which do.
     """
-    allowed = choices(results, task)
-    task = allowed.task
-    arms = [choose("arm", arm, allowed.arms) for arm in arms or allowed.arms[:2]]
-    language = choose("language", language or allowed.languages[0], allowed.languages)
-    seed = choose("seed", allowed.seeds[0] if seed is None else seed, allowed.seeds)
+    runs = [chosen_run(results, task, arm, language, seed) for arm in arms]
     choose("outcome", outcome, (ALL, *OUTCOMES.values()))
     table = results.predictions
-    table = table[(table["task"] == task.name) & (table["seed"] == seed)]
+    table = table[(table["task"] == task) & (table["seed"] == seed)]
     table = table[table["language"] == language].set_index("example_id")
     answers = {arm: table[table["arm"] == arm] for arm in arms}
     is_right = [answers[arm]["score"] == 1 for arm in (arms[0], arms[-1])]
@@ -110,8 +108,7 @@ def errors(
     shown = outcomes if outcome == ALL else outcomes[outcomes == outcome]
     page = shown.iloc[skip : skip + first]
 
-    run = next(run for run in results.study.runs if (run.task, run.arm) == (task.name, arms[0]))
-    rows = test_rows(task, run.stage.phase, language)
+    rows = test_rows(get(task), runs[0].stage.phase, language)
     places = {example: i for i, example in enumerate(rows["id"][:])}
     lines = []
     for example in page.index:
@@ -125,11 +122,11 @@ def errors(
             preds[arm] = answer_text(row, table["pred"][example])
             cells.append(_cell(row, preds[arm], language, gold) + _verdict(table.loc[example]))
         head = f"{escape(example)}<br><small>{escape(outcomes[example])}</small>"
-        texts = html.named_texts(texts_by_name(task, row), language, _marks(row, preds))
+        texts = html.named_texts(texts_by_name(get(task), row), language, _marks(row, preds))
         lines.append([head, texts, *cells])
     counts = [f"{sum(outcomes == name)} {name}" for name in OUTCOMES.values()]
     caption = (
-        f"{escape(task.name)} in {escape(find_language(language).name)} ({escape(language)}), seed "
+        f"{escape(task)} in {escape(find_language(language).name)} ({escape(language)}), seed "
         f"{seed}: {len(outcomes)} test examples, of which {', '.join(counts)}. "
         f"Examples {skip + 1} to {skip + len(page)} of {len(shown)}: {outcome}"
     )

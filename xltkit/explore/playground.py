@@ -17,11 +17,12 @@ from xltkit.data.text import Row
 from xltkit.evaluation.attacked import AttackedModel
 from xltkit.evaluation.attacks import Attack
 from xltkit.explore import html
-from xltkit.explore.errors import answer_text, choices, occurrences, texts_by_name
+from xltkit.explore.errors import answer_text, chosen_run, occurrences, texts_by_name
 from xltkit.keys import choose
 from xltkit.studies.make import reader, test_rows
 from xltkit.studies.results import Results
 from xltkit.studies.stages import Stage
+from xltkit.tasks import get
 from xltkit.tasks.base import Task
 
 PROBABILITY = "probability of gold"
@@ -38,13 +39,6 @@ def _load(stage: Stage, folder: Path) -> AttackedModel:
 class Playground:
     """A trained model of a study and the test rows of a language, to be edited and predicted again.
 
-    Args:
-        results: of a study.
-        task: of the study; the first whose rows can be edited, unless named.
-        arm: the first, unless named.
-        language: a test language; the first transfer language, unless named.
-        seed: the first, unless named.
-
     Attributes:
         rows: the test rows, in canonical columns; methods take the place of a row among them.
 
@@ -53,29 +47,17 @@ class Playground:
         FileNotFoundError: if the store has the scores but no longer the model.
     """
 
-    def __init__(
-        self,
-        results: Results,
-        task: str = "",
-        arm: str = "",
-        *,
-        language: str = "",
-        seed: int | None = None,
-    ):
-        allowed = choices(results, task)
-        self.task = allowed.task
-        self.arm = choose("arm", arm or allowed.arms[0], allowed.arms)
-        self.language = choose("language", language or allowed.languages[0], allowed.languages)
-        self.seed = choose("seed", allowed.seeds[0] if seed is None else seed, allowed.seeds)
-        name = (self.task.name, self.arm, self.seed)
-        runs = results.study.runs
-        stage = next(run.stage for run in runs if (run.task, run.arm, run.seed) == name)
+    def __init__(self, results: Results, task: str, arm: str, language: str, seed: int):
+        self.task = get(task)
+        self.language = language
+        self.of = f"arm {arm}, seed {seed}"
+        stage = chosen_run(results, task, arm, language, seed).stage
         if not results.store.has(stage.parent.key):
             raise FileNotFoundError(
-                f"The model of arm {self.arm!r} for {self.task.name} is gone from the store; "
+                f"The model of {self.of} for {task} is gone from the store; "
                 "results.study.run() trains it again."
             )
-        rows = test_rows(self.task, stage.phase, self.language)
+        rows = test_rows(self.task, stage.phase, language)
         self.rows = rows.select_columns(list(self.task.type.columns)).to_list()
         self._model = _load(stage, results.store.path(stage.parent.key))
 
@@ -131,7 +113,7 @@ class Playground:
         caption = (
             f"{escape(self.task.name)} {escape(self.rows[example]['id'])} in "
             f"{escape(find_language(self.language).name)} ({escape(self.language)}), predicted by "
-            f"arm {escape(self.arm)}, seed {self.seed}. {NOTE}"
+            f"{escape(self.of)}. {NOTE}"
         )
         return html.table(caption, ["", "as it is", "edited"][: len(lines[0])], lines)
 

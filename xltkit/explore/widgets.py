@@ -76,15 +76,16 @@ def errors(results: Results, task: str = "") -> None:
         return error_browser.choices(results, chosen["task"]).languages
 
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
-        page = {"first": PAGE, "skip": PAGE * (number - 1)}
-        example = {"language": language, "seed": seed, "outcome": outcome}
-        display(error_browser.errors(results, task, (one, other), **example, **page))
+        page = {"outcome": outcome, "first": PAGE, "skip": PAGE * (number - 1)}
+        display(error_browser.errors(results, task, (one, other), language, seed, **page))
 
+    tasks = error_browser.shown_tasks(results)
+    task = task or tasks[0]
     allowed = error_browser.choices(results, task)
     outcomes = (error_browser.ALL, *error_browser.OUTCOMES.values())
     above = ("task", "one", "other", "language", "seed")
     controls = {
-        "task": Control("task", error_browser.shown_tasks(results), allowed.task.name),
+        "task": Control("task", tasks, task),
         "one": Control("arm", allowed.arms),
         "other": Control("beside", allowed.arms, allowed.arms[:2][-1]),
         "language": Control("language", languages, follows=("task",)),
@@ -132,7 +133,7 @@ def ask(results: Results, task: str) -> None:
     @lru_cache(maxsize=1)
     def load(arm: str, language: str, seed: int) -> Playground:
         for _ in track(1, "loading the model", "model", leave=False):
-            playground = Playground(results, task, arm, language=language, seed=seed)
+            playground = Playground(results, task, arm, language, seed)
         return playground
 
     @cache

@@ -252,14 +252,9 @@ def _task_scores(
     return shown.assign(label=_labels(shown))
 
 
-def _by_resource(groups: pd.Series) -> list[str]:
-    """Groups in their order; resource classes from much text to little."""
-    return sorted(groups.unique(), key=lambda group: CLASS_RANK.get(group, 0))
-
-
 def _group_colors(groups: pd.Series) -> dict[str, tuple]:
-    """A color for each group of languages."""
-    names = _by_resource(groups)
+    """A color for each group in its order; resource classes from much text to little."""
+    names = sorted(groups.unique(), key=lambda group: CLASS_RANK.get(group, 0))
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
@@ -290,7 +285,7 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     table = compare(results, baseline, by)
     table = table[table["languages"] == "transfer"].rename(columns={"difference": "value"})
     arms = [arm for arm in results.study.arms if arm != baseline]
-    groups = _by_resource(table[by])
+    groups = list(_group_colors(table[by]))
     table["place"] = table[by].map(groups.index) + table["arm"].map(_offsets(arms))
     styles = arm_styles([baseline, *arms])
     del styles[baseline]
@@ -341,12 +336,9 @@ def claims(table: pd.DataFrame) -> Axes:
     for verdict, look in VERDICT_STYLES.items():
         dot_and_bar(ax, rows[rows["verdict"] == verdict], look | {"label": verdict})
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
-    is_unsure = rows["confirmed"] == UNCONFIRMED
-    for part, fill, label in (
-        (rows[~is_unsure], "full", "claimed"),
-        (rows[is_unsure], "none", "not confirmed"),
-    ):
-        ax.plot(part["figure"], part["place"], fillstyle=fill, label=label, **diamond)
+    for is_unsure, part in rows.groupby(rows["confirmed"] == UNCONFIRMED):
+        fill = {"fillstyle": "none", "label": UNCONFIRMED} if is_unsure else {"label": "claimed"}
+        ax.plot(part["figure"], part["place"], **diamond, **fill)
     several = rows.groupby("claim")["run"].transform("nunique") > 1
     names = rows["claim"] + np.where(several, " (" + rows["run"] + ")", "")
     _name_rows(ax, [textwrap.fill(name, CLAIM_WIDTH) for name in names])

@@ -55,19 +55,23 @@ def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> F
     if language != "en" and "en" in getattr(get(task), phase.split):
         codes.append("en")
     rows = {code: test_rows(get(task), phase, code) for code in codes}
-    places = {name: i for i, name in enumerate(rows[language]["id"][:])}
+    places = {}
+    for code, part in rows.items():
+        places[code] = {name: i for i, name in enumerate(part["id"][:])}
     figure = Figure(figsize=(8.0, 1.45 * len(table)), layout="constrained")
     axes = figure.subplots(len(table), 3, squeeze=False, width_ratios=(3.2, 1, 1))
     for (left, *others), row in zip(axes, table.itertuples(), strict=True):
         captions = []
-        for part in rows.values():  # parallel rows have the same place in every language
-            caption = part[places[row.gold]]["texts"][0].replace(" .", ".")
+        for code, part in rows.items():
+            if row.gold not in places[code]:
+                continue
+            caption = part[places[code][row.gold]]["texts"][0].replace(" .", ".")
             captions.append(textwrap.fill(caption, 52))
         left.text(0, 0.5, "\n".join(captions), va="center", size=9)
         left.set_axis_off()
         titles = {"its picture": row.gold, f"first (its own: rank {row.rank:.0f})": row.pred}
         for ax, (title, picture) in zip(others, titles.items(), strict=True):
-            ax.imshow(rows[language][places[picture]]["image"], interpolation="nearest")
+            ax.imshow(rows[language][places[language][picture]]["image"], interpolation="nearest")
             ax.set_title(title, fontsize=8, color=RIGHT if row.rank == 1 else WRONG)
             ax.set(xticks=[], yticks=[])
     return figure

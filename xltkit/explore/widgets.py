@@ -187,14 +187,13 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
             table = vectors(name, layer)
             panels[name] = table[table["language"].isin([source, *languages])]
         figure = plots_pictures.sentences(panels, first=number)
-        titles = [ax.get_title(loc="left").replace("\n", ", ") for ax in figure.axes]
+        titles = "; ".join(ax.get_title(loc="left").replace("\n", ", ") for ax in figure.axes)
         names = ", ".join([source, *languages])
         caption = (
-            f"{number} sentences in {names}, means of their tokens after layer {layer}; above: "
-            f"nearest sentence in {source} is the translation, % of {len(texts[source])}, mean "
-            "over the other languages."
+            f"{number} sentences in {names}, means of their tokens after layer {layer}; above: % "
+            f"of {len(texts[source])} whose nearest in {source} is the translation."
         )
-        alt = f"Points of the same sentences in {names}, joined by lines: {'; '.join(titles)}."
+        alt = f"Points of the same sentences in {names}, joined by lines: {titles}."
         plots.show(figure, caption=caption, alt=alt)
 
     depth = configuration(first).num_hidden_layers

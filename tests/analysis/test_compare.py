@@ -15,28 +15,21 @@ class Table:
     """Results without a study behind them."""
 
     def __init__(self, values):
+        families = {"en": "English", "qad": "Alvic", "qbe": "Beric"}
+        names = "arm task language family seed value".split()
         rows = [
-            {
-                "arm": arm,
-                "seed": seed,
-                "task": task,
-                "language": code,
-                "base_language": code,
-                "is_source": code == "en",
-                "family": {"en": "English", "qad": "Alvic", "qbe": "Beric"}[code],
-                "value": value,
-                "n": 100,
-                "metric": "accuracy",
-            }
+            (arm, task, code, families[code], seed, value)
             for (arm, task, code), by_seed in values.items()
             for seed, value in enumerate(by_seed)
         ]
-        self.main = self.scores = pd.DataFrame(rows)
+        table = pd.DataFrame(rows, columns=names)
+        table["base_language"] = table["language"]
+        self.main = self.scores = table.assign(is_source=table["language"] == "en", n=100)
         runs = self.main[["arm", "seed", "task"]].drop_duplicates()
         self.degenerate = runs.assign(
             degenerate=(runs["arm"] == "text") & (runs["seed"] == 2), why=""
         )
-        self.study = type("Study", (), {"arms": dict.fromkeys(r["arm"] for r in rows)})
+        self.study = type("Study", (), {"arms": dict.fromkeys(table["arm"])})
 
 
 VALUES = {

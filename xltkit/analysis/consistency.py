@@ -19,8 +19,8 @@ from xltkit.studies.results import Results
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
-MEASURES = ["agreement", "expected", "kappa", "rankc", "rankc_corrected"]
-MEANS = ["agreement", "kappa", "rankc_corrected", "all_right"]
+MEASURES = ["agreement", "kappa", "rankc_corrected"]
+MEANS = [*MEASURES, "all_right"]
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -65,12 +65,10 @@ def pairwise(
 
     Returns:
         One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
-        is never the ``other``). ``agreement`` (0 to 100) is the share of equal predictions,
-        ``expected`` what two such distributions of labels would give if they had nothing in common,
-        ``kappa`` = (agreement - expected) / (1 - expected) (Cohen 1960), NaN if only one label was
-        ever given; all NaN for texts. ``rankc`` is the mean of ``rank_consistency`` (0 to 100), and
-        ``rankc_corrected`` (RankC - floor) / (1 - floor), 0 for unrelated rankings; NaN where only
-        the best candidate was kept. ``n`` counts items.
+        is never the ``other``). ``agreement`` (0 to 100) is the share of equal predictions, and
+        ``kappa`` how far it is above chance (Cohen 1960; NaN if only one label was ever given);
+        both NaN for texts. ``rankc_corrected`` is (RankC - floor) / (1 - floor) in per cent, 0 for
+        unrelated rankings; NaN where only the best candidate was kept. ``n`` counts items.
 
     Raises:
         ValueError: for unknown names, named tasks that are not parallel, or if there is no pair.
@@ -89,9 +87,12 @@ def pairwise(
                 continue
             row = run | {"language": language, "other": other, "n": len(first)}
             if get(run["task"]).type.is_comparable:
-                row |= _agreement(labels[first], labels[second])
+                row["agreement"] = 100 * np.mean(labels[first] == labels[second])
+                row["kappa"] = _kappa(labels[first], labels[second])
             if candidate_ranks is not None:
-                row |= _rank_agreement(candidate_ranks[first], candidate_ranks[second])
+                rankc = rank_consistency(candidate_ranks[first], candidate_ranks[second]).mean()
+                floor = rank_floor(candidate_ranks.shape[1])
+                row["rankc_corrected"] = 100 * (rankc - floor) / (1 - floor)
             rows.append(row)
     if not rows:
         raise ValueError(
@@ -115,7 +116,7 @@ def consistency(
         independent (the product of the accuracies). Means over ``seeds``, with their t intervals
         ``<column>_low`` and ``<column>_high``. ``n`` counts the items that all ``languages`` have.
     """
-    pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEANS[:3]].mean()
+    pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEASURES].mean()
     rows = []
     for run, codes, table in _parallel_runs(results, tasks, languages):
         scores = table.pivot(index="example_id", columns="language", values="score")
@@ -160,19 +161,9 @@ def _parallel_runs(
             yield dict(zip(RUN, key, strict=True)), codes, part
 
 
-def _agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """How often two series of codes of labels are equal, and how often they would be by chance."""
-    same = float(np.mean(first == second))
+def _kappa(first: np.ndarray, second: np.ndarray) -> float:
+    """Cohen's kappa of two series of codes of labels."""
     labels = max(first.max(), second.max()) + 1
     counts = np.bincount(first, minlength=labels) @ np.bincount(second, minlength=labels)
     expected = counts / len(first) ** 2
-    kappa = (same - expected) / (1 - expected) if expected < 1 else np.nan
-    return {"agreement": 100 * same, "expected": 100 * expected, "kappa": kappa}
-
-
-def _rank_agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Mean RankC of the items, and how far it is above its floor."""
-    rankc = rank_consistency(first, second).mean()
-    floor = rank_floor(first.shape[1])
-    corrected = 100 * (rankc - floor) / (1 - floor) if floor < 1 else np.nan
-    return {"rankc": 100 * rankc, "rankc_corrected": corrected}
+    return (np.mean(first == second) - expected) / (1 - expected) if expected < 1 else np.nan

@@ -90,9 +90,9 @@ def test_an_attack_is_deterministic_and_keeps_the_clean_scores(parts, name):
 def test_the_order_and_the_company_of_the_rows_play_no_part(parts):
     model, task, name, rows, tokenizer = parts("choice")
     attack = CodeMixing(strength=0.3, beam=2)
-    reversed_half = {"qbe": rows["qbe"].select(range(7, -1, -1))}
+    half = {"qbe": rows["qbe"].select(range(7, -1, -1))}
     whole, _ = attacked(model, task, name, {"qbe": rows["qbe"]}, tokenizer, attack)
-    part, _ = attacked(model, task, name, reversed_half, tokenizer, attack)
+    part, _ = attacked(model, task, name, half, tokenizer, attack)
     both = part.merge(whole, on="example_id", suffixes=("", "_whole"))
     assert len(both) == 8
     for column in ("pred", "input", "queries"):
@@ -126,12 +126,9 @@ def test_more_tries_are_no_weaker_and_each_is_a_query(parts):
 def test_queries_are_the_rows_that_the_model_reads(parts, monkeypatch):
     read = []
     real = AttackedModel.predict
-
-    def counted(self, rows):
-        read.append(len(rows))
-        return real(self, rows)
-
-    monkeypatch.setattr(AttackedModel, "predict", counted)
+    monkeypatch.setattr(
+        AttackedModel, "predict", lambda self, rows: read.append(len(rows)) or real(self, rows)
+    )
     table, _ = attacked(*parts("qa-small"), Typos(strength=0.2, beam=2))
     assert table["queries"].sum() == sum(read) - 2 * COUNT  # the clean rows, once each
 
@@ -279,18 +276,18 @@ def test_shifts_of_the_embeddings_stay_in_the_ball_and_vanish_with_it(parts, nor
     seen = []
     real = gradient.read_perturbed
 
-    def recorded(model, batch, perturbation):
-        seen.append((batch, perturbation.detach()))
-        return real(model, batch, perturbation)
+    def recorded(model, examples, inputs, *args):
+        seen.append((inputs, args[-1].detach()))
+        return real(model, examples, inputs, *args)
 
     monkeypatch.setattr(gradient, "read_perturbed", recorded)
     table, scores = attacked(*setup, EmbeddingPGD(radius=0.3, step=0.7, steps=3, norm=norm))
     assert len(seen) % 4 == 0  # the start, and three steps
-    for batch, perturbation in seen:
-        ball = Ball(setup[0], batch.inputs, norm, 0.3)
+    for inputs, perturbation in seen:
+        ball = Ball(setup[0], inputs, norm, 0.3)
         size = perturbation.flatten(1).norm(dim=1) if norm == "l2" else perturbation.abs()
         assert float(size.max()) <= ball.radius * (1 + 1e-5)
-        assert not perturbation[batch.inputs["attention_mask"] == 0].any()
+        assert not perturbation[inputs["attention_mask"] == 0].any()
     tried = table[table["clean_score"] > 0]
     assert tried["loss"].mean() > tried["clean_loss"].mean() + 0.1
     assert tried["changed"].isna().all() and set(tried["queries"]) == {6}

@@ -34,10 +34,6 @@ def results(tiny, tmp_path_factory):
     return study(arms, TASKS, [0], languages=CODES, steps=5, examples=30).run(store)
 
 
-def values(results, *columns):
-    return results.main.set_index(["task", *columns])["value"]
-
-
 def examples(lengths, sequences=1):
     return [EncodedExample(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
 
@@ -104,7 +100,8 @@ def test_mixed_puts_every_first_text_before_every_second():
 def test_the_diagonal_of_the_matrix_is_the_plain_score(results):
     names = ["nli", "choice", "qa-small"]
     mixed = results.rescore({"mixed": {"mixed": True}}, names)["mixed"]
-    matrix, plain = values(mixed, "language", "other"), values(results, "language")
+    matrix = mixed.main.set_index(["task", "language", "other"])["value"]
+    plain = results.main.set_index(["task", "language"])["value"]
     assert len(matrix) == 4 * len(names)
     for name in names:
         for code in CODES:

@@ -17,17 +17,16 @@ def gain(store, seeds, **options):
     """Robust minus plain under attack, in points, with its interval over seeds."""
     options = {"languages": ["qbe"], "examples": 60, **options}
     results = xlt.study(ARMS, ["choice"], seeds, **options).run(store)
-    under = results.rescore(ATTACK)["pgd"]
-    found = xlt.compare(under, "plain").query("languages == 'transfer'").iloc[0]
-    return results, found
+    comparison = xlt.compare(results.rescore(ATTACK)["pgd"], "plain")
+    return results, comparison.query("languages == 'transfer'").iloc[0]
 
 
 def test_a_robust_model_is_harder_to_break(store):
-    results, found = gain(store, range(5))
-    assert found["low"] > 10, found
+    results, row = gain(store, range(5))
+    assert row["low"] > 10, row
     assert results.main["value"].min() > 80  # without an attack both know the task
 
 
 def test_with_random_labels_there_is_nothing_to_break(store):
-    _, found = gain(store, range(3), shuffled=True)
-    assert found["low"] <= 0 <= found["high"] or abs(found["difference"]) < 5
+    _, row = gain(store, range(3), shuffled=True)
+    assert row["low"] <= 0 <= row["high"] or abs(row["difference"]) < 5

@@ -23,13 +23,12 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
         attacked: of the same study, rescored under attacks.
 
     Returns:
-        One row per arm, seed, task, language and attack. ``attack``, ``access``, ``strength``
-        (share of the words, 0 to 1; of embeddings the radius), ``beam`` and ``settings`` (what
-        else departs from the attack's defaults) say which. ``value`` is the task's metric under
-        attack and ``clean`` that of the same items without, ``drop`` their difference, in points;
-        ``success``, ``changed``, ``valid`` and ``queries`` are those of
-        ``xltkit.evaluation.attacked``. Every attack has rows of strength 0: the clean scores, those
-        of the study if it scored as many items.
+        One row per arm, seed, task, language and attack: ``attack``, ``access``, ``strength``
+        (share of the words, or radius), ``beam`` and ``settings`` (what else departs from the
+        defaults). ``value`` is the task's metric under attack, ``clean`` that of the same items
+        without, ``drop`` their difference in points; ``success``, ``changed``, ``valid`` and
+        ``queries`` are those of ``xltkit.evaluation.attacked``. Rows of strength 0 have the clean
+        scores, those of the study if it scored as many items.
     """
     under_attack = pd.concat([_attack_table(results) for results in attacked.values()])
     # On fewer items than the study's, the clean score is that of the attacked items.

@@ -12,7 +12,6 @@ from xltkit.data.text import word_spans
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
-GENERATED = ("microworld", "microworld-released")
 # The share of entries with a foreign word, counted in the first 150 of the released table (Robust-
 # XLT, counterfitted_neighbors.json).
 FOREIGN_SHARE = 0.28
@@ -39,11 +38,9 @@ def _cased(word: str, like: str) -> str:
 def synonyms(source: str, language: str = "en") -> Lexicon:
     """Synonyms of the words of a language.
 
-    Args:
-        source: ``microworld``, every language of which has them; ``microworld-released``, its
-            English ones with words of other languages among them, in as many entries as in the
-            table released with the robust-training paper; or a JSON file ``{word: [words]}``.
-        language: the code of a language; a file is taken to be in it.
+    ``source`` is ``microworld``, every language of which has them; ``microworld-released``, its
+    English ones with words of other languages among them, in as many entries as in the table
+    released with the robust-training paper; or a JSON file ``{word: [words]}``.
     """
     if source == "microworld":
         return glosses.synonyms(language)
@@ -53,13 +50,10 @@ def synonyms(source: str, language: str = "en") -> Lexicon:
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
-    """What the words of a language are in others.
+    """What the words of a language are in others, without the language itself.
 
-    Args:
-        source: ``microworld``, or a folder of files ``<language>-<other>.txt`` with a word and its
-            translation a line, separated by a tab or a space (the format of MUSE).
-        language: of the words.
-        others: of the translations; the language itself is left out.
+    ``source`` is ``microworld``, or a folder of files ``<language>-<other>.txt`` with a word and
+    its translation a line, separated by a tab or a space (the format of MUSE).
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
@@ -68,18 +62,11 @@ def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
 
 
 def _files(*paths: str | Path) -> list[tuple[Path, str]]:
-    """Files with their digests, under which their content is remembered.
-
-    Raises:
-        ValueError: if one is missing.
-    """
+    """Files with their digests, under which their content is remembered."""
     files = [Path(path).expanduser() for path in paths]
     for file in files:
         if not file.is_file():
-            raise ValueError(
-                f"There is no {file}. Give the path of a JSON file {{word: [words]}} of synonyms, "
-                "a folder of files of translations, or 'microworld' for its languages."
-            )
+            raise ValueError(f"There is no {file}; give an existing path, or 'microworld'.")
     return [(file, known_digest(file)) for file in files]
 
 
@@ -102,7 +89,7 @@ def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
 
 def fingerprint(source: str) -> str:
     """What identifies a table, as a part of the key of a stage."""
-    if source in GENERATED:
+    if source in ("microworld", "microworld-released"):
         tables = (_released(), glosses.synonyms("qbe"))
         return f"{source}/{digest([sorted(table.items()) for table in tables])}"
     path = Path(source).expanduser()
@@ -111,10 +98,10 @@ def fingerprint(source: str) -> str:
 
 
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
-    """The table without the words that occur in none of some English texts (our filter).
+    """The table without the words that occur in none of some English texts.
 
-    Nobody has marked which of the released table's words are English; those of a training set of
-    hundreds of thousands of sentences nearly all are.
+    Our filter: nobody has marked which words of the released table are English, but those of
+    hundreds of thousands of training sentences nearly all are.
     """
     vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
     filtered = {}

@@ -17,17 +17,14 @@ KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors st
 
 
 class Word(NamedTuple):
-    """A word of a row: ``row[column]``, or its text number ``part``, from ``start`` to ``end``.
-
-    ``fixed`` words overlap a gold answer and must stay.
-    """
+    """A word of a row."""
 
     column: str
-    part: int
+    part: int  # the number of the text in its column
     start: int
     end: int
     text: str
-    fixed: bool = False
+    fixed: bool = False  # it overlaps a gold answer and must stay
 
 
 @lru_cache(maxsize=65536)
@@ -71,13 +68,9 @@ def texts(columns: Sequence[str], row: Row) -> list[tuple[str, int, str]]:
 
 
 def words(columns: Sequence[str], row: Row) -> list[Word]:
-    """The words of a row in reading order.
+    """The words in the given columns of a row, in reading order.
 
     A row of ``tokens`` is split already: each token but punctuation is a word.
-
-    Args:
-        columns: those that hold text.
-        row: in canonical columns; ``answers`` and their ``starts`` lie in its ``context``.
     """
     row_words = []
     answers = [(start, start + len(answer)) for answer, start in _answers(row)]
@@ -97,24 +90,16 @@ def _answers(row: Row) -> list[tuple[str, int]]:
 
 
 def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) -> dict[str, Any]:
-    """A copy of a row with some of its words changed; the starts of answers move with the text.
-
-    Args:
-        columns: those that hold text.
-        row: in canonical columns.
-        edits: new words by their index in ``words``; no ``fixed`` ones.
-    """
+    """A copy of a row with new words, by their index in ``words``; starts of answers move along."""
     row_words = words(columns, row)
     new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
     for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
         column, part, start, end, *_ = row_words[i]
-        is_list = isinstance(new[column], list)
-        text = new[column][part] if is_list else new[column]
-        text = text[:start] + edits[i] + text[end:]
-        if is_list:
-            new[column][part] = text
+        if isinstance(new[column], list):
+            text = new[column][part]
+            new[column][part] = text[:start] + edits[i] + text[end:]
         else:
-            new[column] = text
+            new[column] = new[column][:start] + edits[i] + new[column][end:]
         if column == "context":
             growth = len(edits[i]) - (end - start)
             new["starts"] = [s + growth if s >= end else s for s in new["starts"]]
@@ -131,18 +116,13 @@ def is_valid(columns: Sequence[str], row: Row) -> bool:
 def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:
     """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
 
-    The first letter stays, and marks stay with their letters.
-
-    Args:
-        word: as it stands in the text; one of fewer than three letters has no typos.
-        random: draws the one mistaken letter of each place.
-        vocabulary: words of the language, in lower case. They are no typos, and it is their
-            letters that are mistaken for one another.
+    The first letter stays, and so do words of two; marks stay with their letters. Words of the
+    vocabulary (in lower case) are no typos; its letters are those that are mistaken, by chance.
     """
     letters = graphemes(word)
-    if len(letters) < 3:
-        return []
     slips = []
+    if len(letters) < 3:
+        return slips
     for i in range(1, len(letters)):
         letter = letters[i]
         if not letter[0].isalpha():

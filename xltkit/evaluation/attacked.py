@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,48 +23,27 @@ from xltkit.models.encoder import Model
 from xltkit.tasks.base import Columns, EncodedExample, Task, TaskType, score_table
 
 ROWS = 4096  # encoded at a time
-# What settings of attacks can be: one of these, or a number above the first and up to the second.
+# What settings of attacks can be: one of some words, or a number above some limit.
 CHOICES = {"at": ("end", "start"), "norm": ("l2", "linf")}
-RANGES = {
-    "strength": (0, 1),
-    "radius": (0, inf),
-    "beam": (-1, inf),
-    "candidates": (0, inf),
-    "tries": (0, inf),
-    "steps": (0, inf),
-}
+LIMITS = {"strength": 0, "radius": 0, "beam": -1, "candidates": 0, "tries": 0, "steps": 0}
 
 
 class Prediction(NamedTuple):
-    """The model's prediction for a row in canonical columns.
+    """The model's prediction for a row."""
 
-    Attributes:
-        row: what was read.
-        score: 0 to 1.
-        loss: of the gold label, summed over the parts of the row.
-        columns: of the prediction in the table of predictions.
-    """
-
-    row: Row
-    score: float
-    loss: float
-    columns: Mapping[str, Any]
+    row: Row  # in canonical columns
+    score: float  # 0 to 1
+    loss: float  # of the gold label, summed over the parts of the row
+    columns: Mapping[str, Any]  # in the table of predictions
 
 
 class AttackResult(NamedTuple):
-    """What an attack made of one row.
+    """What an attack made of one row."""
 
-    Attributes:
-        prediction: for the attacked row.
-        changed: share of the words that are other words now.
-        queries: rows that the model read during the attack, without the clean one.
-        read: the decoded inputs, where no text but what the model reads was attacked.
-    """
-
-    prediction: Prediction
-    changed: float = 0.0
-    queries: int = 0
-    read: Sequence[str] = ()
+    prediction: Prediction  # for the attacked row
+    changed: float = 0.0  # share of the words that are other words now
+    queries: int = 0  # rows that the model read during the attack, without the clean one
+    read: Sequence[str] = ()  # the decoded inputs, where not the text but these were attacked
 
 
 @dataclass(frozen=True)
@@ -92,7 +70,7 @@ class AttackedModel:
         predictions: list[Prediction] = []
         for start in range(0, len(rows), ROWS):
             part = rows[start : start + ROWS]
-            predictions += self.predict_encoded(part, self.encode(part))
+            predictions += self.predictions(part, self.encode(part))
         return predictions
 
     def predict_variants(self, variants: Sequence[Sequence[Row]]) -> list[list[Prediction]]:
@@ -100,20 +78,15 @@ class AttackedModel:
         predictions = iter(self.predict([row for of_row in variants for row in of_row]))
         return [[next(predictions) for _ in of_row] for of_row in variants]
 
-    def predict_encoded(
-        self, rows: Sequence[Row], examples: Sequence[EncodedExample]
-    ) -> list[Prediction]:
-        """The predictions for rows that are encoded already."""
-        pairs = outputs(self.model, self.type, self.head, examples, self.tokenizer, losses=True)
-        return self.predictions(rows, examples, pairs)
-
     def predictions(
         self,
         rows: Sequence[Row],
         examples: Sequence[EncodedExample],
-        pairs: Sequence[tuple[Any, float]],
+        pairs: Sequence[tuple[Any, float]] = (),
     ) -> list[Prediction]:
-        """The predictions for rows, from the output and the loss of each of their examples."""
+        """The predictions for encoded rows, from outputs and losses if the model has read them."""
+        if not pairs:
+            pairs = outputs(self.model, self.type, self.head, examples, self.tokenizer, losses=True)
         decoded = [output for output, _ in pairs]
         table = self.type.predictions(self.task, Columns.of(rows), examples, decoded)
         losses = np.zeros(len(rows))
@@ -155,10 +128,10 @@ class Attack:
         for name, value in vars(self).items():
             if name in CHOICES:
                 choose(f"value of {name}", value, CHOICES[name])
-            if name in RANGES:
-                low, high = RANGES[name]
-                if not low < value <= high:
-                    raise ValueError(f"{name} is {value}; it can be above {low}, up to {high}.")
+            if name in LIMITS and value <= LIMITS[name]:
+                raise ValueError(f"{name} is {value}; it must be above {LIMITS[name]}.")
+            if name == "strength" and value > 1:
+                raise ValueError(f"strength is {value}, a share of the words; it can be 1 at most.")
 
     def sources(self) -> dict[str, str]:
         """Fingerprints of the files that are read, for the key of a stage."""
@@ -169,11 +142,8 @@ class Attack:
     ) -> list[AttackResult]:
         """The results of the attack on some rows of a language.
 
-        Args:
-            model: under attack.
-            clean: the predictions for the rows as they are, at least one.
-            rows: all test rows of the language, whose words and sentences may be proposed.
-            language: of the rows.
+        ``clean`` are the predictions for these rows as they are, at least one; the words and
+        sentences of ``rows``, all test rows of the language, may be proposed.
         """
         raise NotImplementedError
 
@@ -191,11 +161,7 @@ def attacked(
     Rows that the model gets wrong as they are (a score of 0) are left as they are.
 
     Args:
-        model: with the trained head in place.
-        task: whose rows these are, of a type that is attackable.
-        head: the name of the head to read.
-        rows: the test rows of each language, in canonical columns.
-        tokenizer: the encoder's.
+        model, task, head, rows, tokenizer: as for ``predict``; the task type is attackable.
         attack: what is done to the rows.
 
     Returns:
@@ -225,8 +191,7 @@ def attacked(
         values |= _costs(task.type, table)
         costs += [(language, metric, value, len(table)) for metric, value in values.items()]
     predictions, scores = score_table(task, tables)
-    costs_table = pd.DataFrame(costs, columns=scores.columns)
-    return predictions, pd.concat([scores, costs_table], ignore_index=True)
+    return predictions, pd.concat([scores, pd.DataFrame(costs, columns=scores.columns)])
 
 
 def _table(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ Place = tuple[int, int, int]  # the numbers of an example, of a sequence in it, 
 # the vocabulary. A word has several places if sequences share it: the premise of alternatives, a
 # context in windows that overlap.
 Sites = dict[tuple[int, ...], list[Place]]
+Reading = tuple[list[tuple[Any, float]], Tensor]  # outputs with losses, and their weighted sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +63,20 @@ class EmbeddingPGD(Attack):
     def run(
         self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
     ) -> list[AttackResult]:
-        start_rows = [start.row for start in clean]
-        examples = model.encode(start_rows)
+        unchanged = [start.row for start in clean]
+        examples = model.encode(unchanged)
         outputs: list[list[Any]] = [[None] * len(examples) for _ in range(self.steps)]
-        for batch in gradient_batches(model, examples):
-            ball = Ball(model.model, batch.inputs, self.norm, self.radius)
-            perturbation = batch.zeros
-            _, loss = read_perturbed(model, batch, perturbation)
+        for numbers, inputs, perturbation, read in gradient_batches(model, examples):
+            ball = Ball(model.model, inputs, self.norm, self.radius)
+            _, loss = read(perturbation)
             for step_outputs in outputs:
                 (gradient,) = torch.autograd.grad(loss, perturbation)
                 size = self.step * self.radius
                 perturbation = ball.ascend(perturbation.detach(), gradient, size).requires_grad_()
-                read, loss = read_perturbed(model, batch, perturbation)
-                for i, output in zip(batch.numbers, read, strict=True):
+                pairs, loss = read(perturbation)
+                for i, output in zip(numbers, pairs, strict=True):
                     step_outputs[i] = output
-        steps = [model.predictions(start_rows, examples, of_step) for of_step in outputs]
+        steps = [model.predictions(unchanged, examples, of_step) for of_step in outputs]
         worst = [max(tried, key=model.rank) for tried in zip(*steps, strict=True)]
         queries = 2 * self.steps  # a gradient and an evaluation each
         return [AttackResult(prediction, float("nan"), queries) for prediction in worst]
@@ -137,7 +137,7 @@ class TokenFlip(WordAttack):
                 for example in examples
                 if example.example in active
             ]
-            new = model.predict_encoded([rows[row] for row in active], flipped)
+            new = model.predictions([rows[row] for row in active], flipped)
             for row, prediction in zip(active, new, strict=True):
                 predictions[row] = prediction
                 if model.rank(prediction) > model.rank(results[row].prediction):
@@ -157,14 +157,14 @@ def _flip_best(
     vocabulary: Sequence[int],
 ) -> None:
     """Flip the word of each active row that gains most; it is no site any more."""
-    numbers = [i for i, example in enumerate(examples) if example.example in active]
+    places = [i for i, example in enumerate(examples) if example.example in active]
     gradients: dict[int, Tensor] = {}  # of each example (sequences, tokens, width)
-    for batch in gradient_batches(model, [examples[i] for i in numbers]):
-        _, loss = read_perturbed(model, batch, batch.zeros)
-        (gradient,) = torch.autograd.grad(loss, batch.zeros)
-        parts = gradient.split([len(example.sequences) for example in batch.examples])
-        for i, part in zip(batch.numbers, parts, strict=True):
-            gradients[numbers[i]] = part
+    for numbers, _, zeros, read in gradient_batches(model, [examples[i] for i in places]):
+        _, loss = read(zeros)
+        (gradient,) = torch.autograd.grad(loss, zeros)
+        chosen = [places[i] for i in numbers]
+        parts = gradient.split([len(examples[i].sequences) for i in chosen])
+        gradients |= zip(chosen, parts, strict=True)
     embeddings = model.model.encoder.get_input_embeddings().weight.detach()
     embeddings = embeddings[list(vocabulary)].float()
     for row in active:
@@ -177,15 +177,10 @@ def _flip_best(
 
 
 def best_flip(slopes: Tensor, current: Sequence[int], embeddings: Tensor) -> tuple[int, int]:
-    """The token whose flip gains most to first order, ``(e_new - e_old) . slope``, and its flip.
+    """The flip that gains most to first order, ``(e_new - e_old) . slope``: which token, to what.
 
-    Args:
-        slopes: the gradient of the loss by the embedding of each token (tokens, width).
-        current: the number of each token in the vocabulary (tokens).
-        embeddings: of the vocabulary of two or more tokens (vocabulary, width).
-
-    Returns:
-        The number of the token, and that of what it becomes in the vocabulary.
+    ``slopes`` is the gradient of the loss by the embedding of each token (tokens, width),
+    ``current`` what the tokens are in the vocabulary, whose ``embeddings`` are (vocabulary, width).
     """
     old = torch.tensor(current, device=slopes.device)[:, None]
     gains = slopes @ embeddings.T
@@ -195,10 +190,9 @@ def best_flip(slopes: Tensor, current: Sequence[int], embeddings: Tensor) -> tup
 
 def script_of(text: str) -> str:
     """The script that all of a text is written in, as Unicode names it; empty if it is no word."""
-    if any(unicodedata.category(character)[0] not in "LM" for character in text):
-        return ""
+    is_word = all(unicodedata.category(character)[0] in "LM" for character in text)
     scripts = {script(character) for character in text if character.isalpha()}
-    return scripts.pop() if len(scripts) == 1 else ""
+    return scripts.pop() if is_word and len(scripts) == 1 else ""
 
 
 def main_script(columns: Sequence[str], rows: Sequence[Row]) -> str:
@@ -231,18 +225,16 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
 def find_sites(
     rows: Sequence[Row], examples: Sequence[EncodedExample], vocabulary: Sequence[int]
 ) -> list[Sites]:
-    """The words of each row that may be flipped.
-
-    Args:
-        rows: in canonical columns.
-        examples: the rows, encoded.
-        vocabulary: ids of the words that may be flipped, and into which.
-    """
+    """The words of each row that may be flipped: those that ``vocabulary`` has the ids of."""
     numbers = {token: number for number, token in enumerate(vocabulary)}
     sites: list[Sites] = [defaultdict(list) for _ in rows]
     for i, example in enumerate(examples):
         row = rows[example.example]
-        answers = _answer_spans(row)
+        answers = [  # the spans of gold answers in the context, wherever they stand
+            (match.start(), match.start() + len(answer))
+            for answer in filter(None, row.get("answers", ()))
+            for match in re.finditer(f"(?={re.escape(answer)})", row["context"])
+        ]
         for s, (ids, texts) in enumerate(zip(example.sequences, example.words, strict=True)):
             for position in (texts >= 0).nonzero()[0].tolist():
                 token = int(ids[position])
@@ -259,52 +251,39 @@ def find_sites(
     return sites
 
 
-def _answer_spans(row: Row) -> list[tuple[int, int]]:
-    """Where gold answers stand in the context, wherever they do; none for rows without."""
-    return [
-        (match.start(), match.start() + len(answer))
-        for answer in filter(None, row.get("answers", ()))
-        for match in re.finditer(f"(?={re.escape(answer)})", row["context"])
-    ]
+def gradient_batches(
+    model: AttackedModel, examples: Sequence[EncodedExample]
+) -> Iterator[tuple[list[int], dict[str, Tensor], Tensor, Callable[[Tensor], Reading]]]:
+    """The examples in batches small enough for gradients; the model in evaluation mode.
 
-
-class Batch(NamedTuple):
-    """Examples that the model reads together; each loss counts with its weight.
-
-    ``zeros`` is the perturbation to start from (sequences, tokens, width), with a gradient.
+    Yields the numbers of the examples of a batch, their inputs, the perturbation to start from,
+    zeros (sequences, tokens, width) with a gradient, and what reads the batch perturbed.
     """
-
-    numbers: Sequence[int]
-    examples: Sequence[EncodedExample]
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
-    weights: Tensor
-    zeros: Tensor
-
-
-def gradient_batches(model: AttackedModel, examples: Sequence[EncodedExample]) -> Iterator[Batch]:
-    """The examples in batches small enough for gradients; the model in evaluation mode."""
     hardware = device.device()
     model.model.to(hardware).eval()  # dropout would be an attack of its own
-    weights = model.type.loss_weights(examples)
+    width = model.model.encoder.get_input_embeddings().embedding_dim
+    weights = torch.tensor(model.type.loss_weights(examples), device=hardware)
     for numbers in batches_by_length(examples, TOKENS[hardware.type] // GRADIENT):
         chosen = [examples[i] for i in numbers]
         tensors = model.type.collate(chosen, model.tokenizer, training=True)
         inputs = {name: value.to(hardware) for name, value in tensors.items()}
         labels = inputs.pop("labels")
-        counts = torch.tensor([weights[i] for i in numbers], device=hardware)
-        width = model.model.encoder.get_input_embeddings().embedding_dim
-        shape = (*inputs["input_ids"].shape, width)
-        zeros = torch.zeros(shape, device=hardware, requires_grad=True)
-        yield Batch(numbers, chosen, inputs, labels, counts, zeros)
+        zeros = torch.zeros(*inputs["input_ids"].shape, width, device=hardware, requires_grad=True)
+        read = partial(read_perturbed, model, chosen, inputs, labels, weights[numbers])
+        yield numbers, inputs, zeros, read
 
 
 def read_perturbed(
-    model: AttackedModel, batch: Batch, perturbation: Tensor
-) -> tuple[list[tuple[Any, float]], Tensor]:
+    model: AttackedModel,
+    examples: Sequence[EncodedExample],
+    inputs: Mapping[str, Tensor],
+    labels: Tensor,
+    weights: Tensor,
+    perturbation: Tensor,
+) -> Reading:
     """Outputs with losses of a batch under a shift of its embeddings, and the loss to ascend."""
     with device.autocast(), perturbed(model.model, perturbation):
-        logits = model.model(model.head, **batch.inputs)
-        losses = model.type.losses(logits, batch.labels)
-    outputs = model.type.outputs(logits.detach(), batch.examples)
-    return list(zip(outputs, losses.tolist(), strict=True)), (losses * batch.weights).sum()
+        logits = model.model(model.head, **inputs)
+        losses = model.type.losses(logits, labels)
+    outputs = model.type.outputs(logits.detach(), examples)
+    return list(zip(outputs, losses.tolist(), strict=True)), (losses * weights).sum()

@@ -50,7 +50,7 @@ def predict(
         model: with the trained head in place, unless the task is scored on hidden states.
         task: whose rows these are.
         head: the name of the head to read.
-        rows: the test rows of each language, in canonical columns.
+        rows: the test rows of each language.
         tokenizer: the encoder's.
         layer: the hidden layer to score; 0 means ``protocol_layer``.
         sweep: score every hidden layer and pooling too, in the same pass.
@@ -86,17 +86,29 @@ def outputs(
 ) -> list[Any]:
     """The outputs of a model for some examples, in their order.
 
-    An output is what ``TaskType.outputs`` keeps of the logits of the head; with ``smoothing`` the
-    majority of ``VOTES`` of them under noise; with ``layers`` a float16 array (layers, poolings,
-    width) of pooled hidden states. With ``losses``, it is a pair with the loss of the example.
+    An output is what ``TaskType.outputs`` keeps of the logits; with ``smoothing`` the majority of
+    ``VOTES`` of them under noise; with ``layers`` pooled hidden states (layers, poolings, width) in
+    float16. With ``losses``, it is a pair with the loss of the example.
     """
+
+    def vote(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> list[Any]:
+        """The majority of predictions under noise (Cohen et al. 2019, randomized smoothing)."""
+        ball = Ball(model, tensors)
+        # The noise depends on the inputs alone: the same batch always gets the same prediction.
+        seed = derive("votes", int(tensors["input_ids"].sum()))
+        votes = []
+        for number in range(VOTES):
+            noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, number))
+            with perturbed(model, noise):
+                votes.append(task_type.outputs(model(head, **tensors), batch))
+        return [task_type.vote(of_example) for of_example in zip(*votes, strict=True)]
 
     def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
         labels = tensors.pop("labels", None)
         if layers:
             return _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
         if smoothing:
-            return _vote(model, task_type, head, tensors, batch, smoothing)
+            return vote(tensors, batch)
         logits = model(head, **tensors)
         values = task_type.outputs(logits, batch)
         if losses:
@@ -105,28 +117,6 @@ def outputs(
 
     collate = partial(task_type.collate, tokenizer=tokenizer, training=losses)
     return infer(model, examples, collate, read)
-
-
-def _vote(
-    model: Model,
-    task_type: TaskType,
-    head: str,
-    tensors: dict[str, torch.Tensor],
-    batch: Sequence[EncodedExample],
-    smoothing: RandomPerturbation,
-) -> list[Any]:
-    """The majority of predictions under noise (Cohen et al. 2019, randomized smoothing).
-
-    The noise depends on the inputs alone, so that the same batch always gets the same prediction.
-    """
-    ball = Ball(model, tensors)
-    seed = derive("votes", int(tensors["input_ids"].sum()))
-    votes = []
-    for number in range(VOTES):
-        noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, number))
-        with perturbed(model, noise):
-            votes.append(task_type.outputs(model(head, **tensors), batch))
-    return [task_type.vote(of_example) for of_example in zip(*votes, strict=True)]
 
 
 def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarray:
@@ -148,13 +138,8 @@ def predict_pairs(
     Premise, first sentence or question is in ``language``; hypothesis, second sentence, context
     or alternatives are in ``other``. The items are those that all languages have.
 
-    Args:
-        predict_rows: predictions and scores of rows by language, see ``predict``.
-        task: whose rows these are, of a type with ``crossed_text``.
-        rows: the test rows of each language.
-
-    Raises:
-        ValueError: for a task that is not parallel.
+    ``predict_rows`` is ``predict`` for rows by language. Raises ValueError for a task that is not
+    parallel.
     """
     places = {code: {key: i for i, key in enumerate(part["id"][:])} for code, part in rows.items()}
     first, *others = places.values()
@@ -166,11 +151,8 @@ def predict_pairs(
     for one, other in product(parts, repeat=2):
         crossed = {task.type.crossed_text: parts[one][task.type.crossed_text]}
         pairs[f"{one}+{other}"] = Columns(parts[other] | crossed)
-    predictions, scores = predict_rows(pairs)
-    return _split_languages(predictions), _split_languages(scores)
-
-
-def _split_languages(table: pd.DataFrame) -> pd.DataFrame:
-    """The two languages of a pair in two columns."""
-    both = table["language"].str.split("+", regex=False, expand=True)
-    return table.assign(language=both[0], other=both[1])
+    tables = []
+    for table in predict_rows(pairs):
+        both = table["language"].str.split("+", regex=False, expand=True)
+        tables.append(table.assign(language=both[0], other=both[1]))
+    return tuple(tables)

@@ -53,14 +53,7 @@ class WordAttack(Attack):
     version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
 
     def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
-        """All words that may replace a word.
-
-        Args:
-            word: as it stands in the text.
-            language: of the text.
-            random: draws what the proposals leave open.
-            seen: the words of the test set in this language, in lower case.
-        """
+        """All words that may replace a word; ``seen`` are those of the test set, in lower case."""
         raise NotImplementedError
 
     def run(
@@ -91,11 +84,11 @@ class WordAttack(Attack):
                     variants = [*beams[i], *variants]
                 variants.sort(key=lambda variant: model.rank(variant.prediction), reverse=True)
                 beams[i] = variants[: max(1, self.beam)]
-        results = []
-        for start, (worst, *_), count in zip(clean, beams, queries, strict=True):
-            share = len(worst.edits) / max(1, len(words(columns, start.row)))
-            results.append(AttackResult(worst.prediction, share, count))
-        return results
+        counts = [max(1, len(words(columns, start.row))) for start in clean]
+        return [
+            AttackResult(worst.prediction, len(worst.edits) / count, read)
+            for (worst, *_), count, read in zip(beams, counts, queries, strict=True)
+        ]
 
     def places(self, columns: Sequence[str], row: Row, language: str, seen: Words) -> Places:
         """The words of a row that are attacked, in order, and what may replace each."""

@@ -14,9 +14,7 @@ from xltkit.data.microworld import lexicon as lex
 from xltkit.data.microworld import scenes
 from xltkit.data.microworld.grammar import Clause, Phrase, Sentence
 from xltkit.data.microworld.scenes import Fact, facts, name, questions, the, varied, wordings
-
-NLI_LABELS = ("entailment", "neutral", "contradiction")
-PARAPHRASE_LABELS = ("different", "paraphrase")
+from xltkit.data.readers import NLI_LABELS
 
 # An item is what is to be said and what is to be predicted.
 Item = tuple[Any, ...]
@@ -143,9 +141,9 @@ def choice(random: Random) -> Item:
     forward = random.random() < 0.5
     given, choices = (states, events) if forward else (events, states)
     label = random.randrange(2)
+    extra = Clause(person, random.choice(lex.STAYS), place=place)
+    premise = (Sentence(extra), Sentence(given[0]))
     ordered = choices if label == 0 else choices[::-1]
-    extra = Sentence(Clause(person, random.choice(lex.STAYS), place=place))
-    premise = (extra, Sentence(given[0]))
     return premise, tuple(map(Sentence, ordered)), "so" if forward else "because", label
 
 
@@ -167,16 +165,8 @@ def continuation(random: Random) -> Item:
 
 
 # What words have in common: the classes of ``odd_one_out``.
-CLASSES = (
-    lex.ANIMALS,
-    lex.PLACES,
-    tuple(lex.COLOURS),
-    tuple(lex.CAUSES),
-    lex.ACTIONS,
-    lex.THINGS,
-    lex.NAMES,
-    lex.NUMBERS,
-)
+CLASSES = (lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES))
+CLASSES += (lex.ACTIONS, lex.THINGS, lex.NAMES, lex.NUMBERS)
 
 
 def odd_one_out(random: Random) -> Item:
@@ -198,11 +188,11 @@ def dealing(random: Random) -> Item:
 
 
 def linking(random: Random) -> Item:
-    """A sentence that names two parties, and the description of one of them.
+    """A sentence that names two parties, the description of one of them, and a wrong one.
 
     Which of the two is meant is not said, as in a search by an ambiguous mention; the description
-    tells the same fact from the other side. A third part has the same words as the description,
-    with the parties swapped: a candidate that is wrong, and that only order or case tells apart.
+    tells the same fact from the other side. In the wrong one, the parties are swapped: the words
+    are the same, and only order or case tells them apart.
     """
     fact = facts("dealing", 1, random)[0]
     while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right

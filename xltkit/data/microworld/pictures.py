@@ -26,22 +26,13 @@ if TYPE_CHECKING:
 
 SIDE = 64  # pixels of a picture
 PIXELS = {"big": 16, "large": 16, "small": 10, "tiny": 10}
-RGB = {
-    "red": (214, 48, 49),
-    "blue": (38, 96, 200),
-    "green": (46, 158, 78),
-    "yellow": (250, 205, 40),
-    "black": (45, 45, 48),
-    "white": (255, 255, 255),
-    "brown": (140, 86, 44),
-    "grey": (150, 155, 160),
-}
-PAPER, FLOOR, LINE = (247, 242, 230), (226, 215, 192), (40, 36, 34)
+PAPER, FLOOR = (247, 242, 230), (226, 215, 192)
 _BASE = {synonym: colour for colour, synonym in COLOURS.items()}
-# Details that do not take the colour of the thing.
-_FIXED = {"line": LINE, "flame": (255, 150, 30), "leaf": (90, 160, 60), "light": (255, 252, 240)}
+_TABLES = json.loads(Path(__file__).with_name("icons.json").read_text())
+# Colours of things, and of details that do not take the colour of the thing, in RGB.
+RGB = {name: tuple(values) for name, values in _TABLES["colours"].items()}
 # What a thing is drawn with: shape, colour, and coordinates in hundredths of its size.
-ICONS: dict[str, list[list[Any]]] = json.loads(Path(__file__).with_name("icons.json").read_text())
+ICONS: dict[str, list[list[Any]]] = _TABLES["icons"]
 # Where the middles of one to four things stand in their cell, as shares of its side.
 _PLACES = {
     "": ((0.5, 0.5),),
@@ -68,12 +59,12 @@ def _sprite(thing: str, colour: str, pixels: int) -> Image.Image:
     width = max(4, round(5 * scale))
     for shape, paint, *coordinates in ICONS[thing]:
         box = [coordinate * scale for coordinate in coordinates]
-        fill = RGB[colour] if paint == "main" else _FIXED[paint]
-        edge = {"outline": LINE, "width": width} if paint == "main" else {}
+        fill = RGB[colour if paint == "main" else paint]
+        edge = {"outline": RGB["line"], "width": width} if paint == "main" else {}
         if shape == "ring":  # the handle of a cup: a line with an edge on both sides
             left, top, right, bottom = box
             inner = [left + width, top + width, right - width, bottom - width]
-            pen.ellipse(box, outline=LINE, width=3 * width)
+            pen.ellipse(box, outline=RGB["line"], width=3 * width)
             pen.ellipse(inner, outline=fill, width=width)
         elif shape == "plain":
             pen.rectangle(box, fill=fill)

@@ -35,7 +35,7 @@ from typing import Any
 from xltkit.data import readers, readers_captions, readers_choice, readers_retrieval, readers_tags
 from xltkit.data.languages import language
 from xltkit.data.loading import Source
-from xltkit.data.microworld import generate, meanings
+from xltkit.data.microworld import generate
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites import microworld
@@ -48,7 +48,6 @@ _MODULES = {
     "readers_retrieval": readers_retrieval,
     "readers_tags": readers_tags,
     "generate": generate,
-    "meanings": meanings,
     "microworld": microworld,
 }
 _GENERATED = {"languages": "*", "read": "microworld.unchanged"}  # of every row of the microworld

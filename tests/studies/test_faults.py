@@ -97,7 +97,7 @@ class Watch:
         assert self.seen.items() <= states.items(), f"lost or made twice: {self.seen} {states}"
         self.seen = states
         checkpoints = listed(self.folder, "*.partial/checkpoint-*")
-        partial = [int(p.name.split("-")[1]) for p in checkpoints if (p / "state.json").exists()]
+        partial = [int(checkpoint.stem.split("-")[1]) for checkpoint in checkpoints]
         return sum(1 + self.steps.get(key, 0) for key in states) + sum(partial)
 
     def wait(self, is_over) -> None:

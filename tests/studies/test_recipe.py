@@ -61,7 +61,6 @@ def test_the_share_of_language_modelling_is_kept():
         (lambda: Intermediate(["nlu"]), "nli"),
         (lambda: Intermediate(["nli"], mlm=0.2), "text"),
         (lambda: Intermediate(["nli"], mlm=1.5, text=["text"]), "below 1"),
-        (lambda: Target("nli", pooling="max"), "mean"),
     ],
 )
 def test_bad_phases_are_refused_with_the_remedy(make, message):

@@ -47,7 +47,7 @@ def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(negatives):
 
 def test_the_head_gives_cosines_times_a_learned_scale_of_100():
     torch.manual_seed(0)
-    head = Vector(6, "mean")
+    head = Vector(6)
     out = head(torch.randn(2, 3, 6), torch.ones(2, 3))
     assert float((out[0] @ out[0]).detach()) == pytest.approx(100.0, rel=1e-5)
     assert abs(float((out[0] @ out[1]).detach())) < 100.0

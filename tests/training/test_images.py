@@ -103,7 +103,7 @@ def test_a_queue_adds_its_vectors_as_negatives_and_an_empty_one_nothing():
 
 
 def test_the_scale_starts_at_its_value_is_clamped_and_comes_back():
-    head = Joint(4, 4, "mean", True)
+    head = Joint(4, 4, True)
     assert float(head.scale().detach()) == pytest.approx(1 / 0.07)
     for far, limit, way in ((9.0, 100.0, 1), (-9.0, 1.0, -1)):
         with torch.no_grad():
@@ -217,6 +217,7 @@ def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer
 # --- stages --------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("error")  # the store deletes an attempt that is not as it should be
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, locked, killed_at):
     phase = ImageText(FEW, locked=locked, queue=30, steps=6, batch_size=8)
@@ -281,21 +282,19 @@ def test_a_student_finds_the_pictures_of_its_teacher(store):
     assert min(recalls(phase, store, examples=50).values()) > 40
 
 
-def test_a_stage_is_a_teacher_as_it_pools_and_if_it_has_a_tower(tiny, store):
-    first = trained(ImageText(FEW, locked=False, pooling="first", **QUICK), store, tiny)
-    mean = trained(ImageText(FEW, **QUICK), store, tiny)
+def test_a_stage_is_a_teacher_of_captions_if_it_has_a_tower(tiny, store):
+    unlocked = trained(ImageText(FEW, locked=False, **QUICK), store, tiny)
+    locked = trained(ImageText(FEW, **QUICK), store, tiny)
     inputs = load_tokenizer(tiny)(["some words"], return_tensors="pt")
-    for folder in (first, mean):
-        hidden = Model(str(folder), {}).eval().hidden(**inputs)
-        pooled = hidden[:, 0] if folder == first else hidden.mean(1)
-        weights = load_file(folder / "heads.safetensors")
-        by_hand = pooled @ weights["captions.text.weight"].T + weights["captions.text.bias"]
-        vectors = vision.teacher_vectors(str(folder), ["some words"], store.folder)
-        assert np.allclose(vectors, by_hand.detach().numpy(), atol=2e-3)
-    assert vision.tower_of(str(first)) == str(first / "tower")
-    assert recalls(Distil(FEW, teacher=str(first), **QUICK), store, tiny, ("qas",), 10)
+    pooled = Model(str(locked), {}).eval().hidden(**inputs).mean(1)
+    weights = load_file(locked / "heads.safetensors")
+    by_hand = pooled @ weights["captions.text.weight"].T + weights["captions.text.bias"]
+    vectors = vision.teacher_vectors(str(locked), ["some words"], store.folder)
+    assert np.allclose(vectors, by_hand.detach().numpy(), atol=2e-3)
+    assert vision.tower_of(str(unlocked)) == str(unlocked / "tower")
+    assert recalls(Distil(FEW, teacher=str(unlocked), **QUICK), store, tiny, ("qas",), 10)
     with pytest.raises(ValueError, match="No pictures lie in the space of"):
-        recalls(Distil(FEW, teacher=str(mean), **QUICK), store, tiny, ("qas",), 10)
+        recalls(Distil(FEW, teacher=str(locked), **QUICK), store, tiny, ("qas",), 10)
 
 
 # --- keys and refusals ---------------------------------------------------------------------------
@@ -323,10 +322,8 @@ def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
     [
         (ImageText, (["nli"],), r"ImageText is given \['nli'\]; it trains on one task"),
         (ImageText, (["captions", "emoji"],), "one task of pictures with captions"),
-        (ImageText, {"against": "words"}, r"'words'.*Allowed: image, paraphrase"),
-        (ImageText, {"accumulation": 2}, "leave accumulation 1"),
+        (ImageText, {"accumulation": 2}, "accumulation is 2.* leave accumulation 1"),
         (ImageText, {"tower": "pixels", "locked": False}, "nothing to train"),
-        (ImageText, {"queue": -1}, "queue is -1"),
         (ImageText, {"tower": "micro-visoin"}, "'micro-visoin' is no image tower"),
         (Distil, (["pos"],), r"Distil is given \['pos'\]; it trains on captions, text or"),
         (Distil, {"teacher": "mini-clip"}, "'mini-clip' is no image tower"),

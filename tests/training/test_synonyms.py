@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from xltkit.data import lexicons
 from xltkit.data.text import is_valid, words
 from xltkit.tasks import get, load
 from xltkit.training.synonyms import SynonymSmoothing
@@ -114,11 +113,3 @@ def test_the_filter_leaves_no_word_that_the_rows_have_not():
     assert len(vocabulary(released) - vocabulary(clean)) > 10
     assert not vocabulary(filtered) - vocabulary(clean)
     assert filtered["text_a"][:] != clean["text_a"][:]
-
-
-def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="copies is 0"):
-        SynonymSmoothing(copies=0)
-    with pytest.raises(ValueError, match=r"rate 1\.5"):
-        SynonymSmoothing(rate=1.5)
-    assert SynonymSmoothing().sources() == {"synonyms": lexicons.fingerprint("microworld-released")}

@@ -10,7 +10,7 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get
-from xltkit.training.phases import Evaluate, Intermediate, Target, signature
+from xltkit.training.phases import Intermediate, Target
 from xltkit.training.robust import Adversarial, RandomPerturbation
 
 
@@ -37,15 +37,6 @@ def test_effort_multiplies_the_steps_and_own_steps_are_kept(tiny):
     assert steps(Target(effort=2)) == 2 * get("nli").training.steps
     with pytest.raises(ValueError, match="effort is 0"):
         Target(effort=0)
-
-
-def test_what_is_off_plays_no_part_in_a_key():
-    assert not {"robust", "align", "effort"} & set(signature(Target("nli")))
-    assert not {"attack", "mixed", "smoothing"} & set(signature(Evaluate("nli", ("en",))))
-    known = signature(Target("nli", robust=Adversarial(steps=2)))["robust"]
-    assert known["method"] == "Adversarial" and known["steps"] == 2
-    gaussian = signature(Target("nli", robust=RandomPerturbation()))
-    assert gaussian != signature(Target("nli", robust=RandomPerturbation(radius=0.2)))
 
 
 def test_robust_arms_share_heads_and_order_with_the_plain_one(tiny, store):

@@ -7,6 +7,8 @@ from functools import cache
 
 import torch
 
+from xltkit.keys import choose
+
 
 @cache
 def device() -> torch.device:
@@ -26,18 +28,16 @@ def precision() -> str:
     differ between two runs on one machine, and their results with it. ``XLTKIT_PRECISION``
     overrides it. The choice is recorded with every result.
     """
-    requested = os.environ.get("XLTKIT_PRECISION", "")
-    if requested not in ("", "bf16", "no"):
-        raise ValueError(f"XLTKIT_PRECISION is {requested!r}; it can be 'bf16' or 'no' (fp32).")
+    requested = os.environ.get("XLTKIT_PRECISION")
     if requested:
-        return requested
+        return choose("XLTKIT_PRECISION", requested, ["bf16", "no"])
+    is_native = False
     if device().type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    if device().type == "cpu":
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device().type == "cpu":
         # Without these instructions a CPU emulates bf16 and is slower than in fp32.
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if native else "no"
-    return "no"
+        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if is_native else "no"
 
 
 def autocast() -> torch.autocast:

@@ -138,7 +138,6 @@ class Model(nn.Module):
     Args:
         name: an encoder (see ``locate``).
         heads: the head of each label space, by name. New heads are drawn from torch's generator.
-        pooling: what sequence heads read, ``mean`` or ``first``.
         attention: transformers' name of an implementation; empty means the architecture's default.
         scratch: draw the encoder's weights from torch's generator, too, instead of loading them.
     """
@@ -147,7 +146,6 @@ class Model(nn.Module):
         self,
         name: str,
         heads: Mapping[str, Head],
-        pooling: str = "mean",
         attention: str = "",
         scratch: bool = False,
     ):
@@ -170,7 +168,7 @@ class Model(nn.Module):
             self.encoder.pooler = None
         self.heads = nn.ModuleDict()
         for key, head in heads.items():
-            layer = head_layer(head, self.encoder.config, pooling)
+            layer = head_layer(head, self.encoder.config)
             if layer is not None:
                 self.heads[key] = layer
 
@@ -187,15 +185,28 @@ class Model(nn.Module):
         return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
 
     def layers(self, numbers: Sequence[int], **inputs: Tensor) -> dict[int, Tensor]:
-        """Hidden states (batch, tokens, width) after some layers; 1 is the first layer.
+        """Hidden states (batch, tokens, width) after some layers, in ascending order from 1.
 
-        Raises:
-            ValueError: for a number out of range.
+        Layers above the last of these are not run. Raises ValueError for a number out of range.
         """
         if not set(numbers) <= set(range(1, self.depth + 1)):
             raise ValueError(f"Layers are {numbers}; the encoder has 1 to {self.depth}.")
-        states = self.encoder(**inputs, output_hidden_states=True).hidden_states
-        return {number: states[number] for number in numbers}
+        parent, name = _find_layers(self.encoder)
+        layers = getattr(parent, name)
+        outputs: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            outputs.append(output[0] if isinstance(output, tuple) else output)
+
+        hooks = [layers[number - 1].register_forward_hook(keep) for number in numbers]
+        setattr(parent, name, layers[: max(numbers)])
+        try:
+            self.hidden(**inputs)
+        finally:
+            setattr(parent, name, layers)
+            for hook in hooks:
+                hook.remove()
+        return dict(zip(numbers, outputs, strict=True))
 
     def pooled(self, head: str, **inputs: Tensor) -> Tensor:
         """The vector of a sequence (batch, width): what a sequence head scores, else the mean."""
@@ -217,10 +228,10 @@ class Model(nn.Module):
         return scores
 
     def save(self, tokenizer: Any, folder: Path) -> None:
-        """Write the encoder as an ordinary checkpoint folder, heads and a trained tower beside it.
+        """Write an ordinary checkpoint folder, with heads and a trained tower beside the encoder.
 
-        If the phase trained a language model, it is part of the checkpoint, and ``AutoModel`` as
-        well as ``AutoModelForMaskedLM`` loads the folder.
+        A trained language model is part of the checkpoint: ``AutoModel`` as well as
+        ``AutoModelForMaskedLM`` loads it.
         """
         (self.language_model or self.encoder).save_pretrained(folder)
         # It would also keep how it was last called, which depends on what this process did before.
@@ -239,6 +250,15 @@ def unwrapped(model: nn.Module) -> Model:
     return getattr(model, "module", model)
 
 
+def _find_layers(encoder: nn.Module) -> tuple[nn.Module, str]:
+    """The module that holds the list of layers of an encoder, and the name of the list in it."""
+    for parent in encoder.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == encoder.config.num_hidden_layers:
+                return parent, name
+    raise ValueError(f"{type(encoder).__name__} has no list of layers to stop in.")
+
+
 def _set_sinusoids(model: nn.Module) -> None:
     """Set learned absolute positions to sinusoids.
 
@@ -253,7 +273,8 @@ def _set_sinusoids(model: nn.Module) -> None:
         rates = length ** -(torch.arange(0, width, 2) / width)
         angles = torch.arange(length)[:, None] * rates
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(length, width)
-        positions.weight.data = waves * POSITION_SCALE
+        with torch.no_grad():
+            positions.weight.copy_(waves * POSITION_SCALE)
 
 
 # --- running a model over a test set -----------------------------------------------------------
@@ -267,12 +288,12 @@ def batches_by_length(examples: Sequence[EncodedExample], tokens: int) -> Iterat
     batch: list[int] = []
     width = 0
     rows = 0
-    for i in sorted(range(len(examples)), key=lambda i: (-len(examples[i]), i)):
-        width = width or len(examples[i])
+    for i in sorted(range(len(examples)), key=lambda i: -len(examples[i])):
         rows += len(examples[i].sequences)
         if batch and width * rows > tokens:
             yield batch
             batch = []
+        if not batch:
             width = len(examples[i])
             rows = len(examples[i].sequences)
         batch.append(i)
@@ -287,16 +308,13 @@ def infer(
     collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
     read: Callable[[dict[str, Tensor], Sequence[EncodedExample]], Sequence[Any]],
 ) -> list[Any]:
-    """Run a model over examples in batches of similar length, without gradients or dropout.
+    """One value for each example, in their order, by batches of similar length without gradients.
 
     Args:
-        model: moved to the device, and left in evaluation mode.
+        model: moved to the device, and left in evaluation mode, without dropout.
         examples: in any order.
         collate: examples to the tensors of a batch.
         read: the tensors of a batch, on the device, and its examples, to one value an example.
-
-    Returns:
-        the values, in the order of the examples.
     """
     target = device.device()
     model.to(target).eval()

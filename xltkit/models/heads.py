@@ -11,36 +11,35 @@ from torch import Tensor, nn
 from xltkit.tasks.base import Head
 
 
-def head_layer(head: Head, config: Any, pooling: str) -> nn.Module | None:
-    """The layer that a head describes, on an encoder with this configuration.
+def head_layer(head: Head, config: Any) -> nn.Module | None:
+    """The layer of a head on an encoder with this configuration of transformers.
 
-    Args:
-        head: what it reads and how wide it is.
-        config: the encoder's, as transformers has it.
-        pooling: ``mean`` or ``first``, of a head that reads sequences.
-
-    Returns:
-        None for a head that has no weights beside the encoder and its language model.
+    None for the head of masked language modeling, whose weights are in the encoder's checkpoint.
     """
     width = config.hidden_size
     dropout = getattr(config, "hidden_dropout_prob", 0.1)
     if head.pooling == "sequence":
-        return Pooled(width, head.size, dropout, pooling)
+        return Pooled(width, head.size, dropout)
     if head.pooling == "token":
         return PerToken(width, head.size, dropout)
     if head.pooling == "vector":
-        return Vector(width, pooling)
+        return Vector(width)
     if head.pooling == "joint":
-        return Joint(width, head.size, pooling, head.image_layer)
+        return Joint(width, head.size, head.image_layer)
     return None
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the tokens that are not padding, special tokens included."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
 
 
 class Pooled(nn.Module):
     """Pooling, a tanh layer, scores: a sequence head that works on every encoder."""
 
-    def __init__(self, width: int, size: int, dropout: float, pooling: str):
+    def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
-        self.pooling = pooling
         self.dense = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.scores = nn.Linear(width, size)
@@ -51,7 +50,7 @@ class Pooled(nn.Module):
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """What the scores are a linear function of (batch, width)."""
-        return torch.tanh(self.dense(self.dropout(pool(hidden, mask, self.pooling))))
+        return torch.tanh(self.dense(self.dropout(mean_pool(hidden, mask))))
 
 
 class PerToken(nn.Module):
@@ -78,15 +77,14 @@ class Vector(nn.Module):
     (XTREME third_party/bert.py): each output carries its root, so that both towers are one module.
     """
 
-    def __init__(self, width: int, pooling: str):
+    def __init__(self, width: int):
         super().__init__()
-        self.pooling = pooling
         self.dense = nn.Linear(width, width)
         self.scale = nn.Parameter(torch.tensor(100.0))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to vectors (batch, width)."""
-        pooled = self.dense(pool(hidden, mask, self.pooling))
+        pooled = self.dense(mean_pool(hidden, mask))
         direction = nn.functional.normalize(torch.tanh(pooled).float(), dim=-1)
         return direction * self.scale.clamp(min=1.0).sqrt()
 
@@ -101,30 +99,18 @@ class Joint(nn.Module):
     it at most: in short training it stays near its start.
     """
 
-    def __init__(self, width: int, size: int, pooling: str, image_layer: bool):
+    def __init__(self, width: int, size: int, image_layer: bool):
         super().__init__()
-        self.pooling = pooling
         self.text = nn.Linear(width, size)
         self.image = nn.Linear(size, size) if image_layer else nn.Identity()
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to vectors (batch, size), of any length."""
-        return self.text(pool(hidden, mask, self.pooling))
+        return self.text(mean_pool(hidden, mask))
 
     def scale(self) -> Tensor:
         """What cosines are multiplied by, 1 to 100."""
         with torch.no_grad():  # the weight itself is clamped: a clamped output has no gradient
             self.log_scale.clamp_(0.0, math.log(100.0))
         return self.log_scale.exp()
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """The vector of a sequence: the state of its ``first`` token, or the ``mean`` of all."""
-    return hidden[:, 0] if pooling == "first" else mean_pool(hidden, mask)
-
-
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the tokens that are not padding, special tokens included."""
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1)

@@ -7,9 +7,8 @@ set or test set, and kept in ``<store>/vectors`` as one array of half precision.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from datasets import Dataset, Image
 from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoImageProcessor
 
 from xltkit.keys import digest, file_digest, known_digest
 from xltkit.models import device, encoder
 from xltkit.models.encoder import HEADS, TOWER
-from xltkit.models.heads import pool
+from xltkit.models.heads import mean_pool
 
 MICRO_CLIP = Path(__file__).parents[1] / "data" / "microworld" / "micro-clip"
 PROCESSOR = "preprocessor_config.json"
@@ -36,9 +34,6 @@ PIXELS = "pixels"  # no network at all: what is seen without any training
 PIXELS_SIDE = 16
 BATCH = 64  # pictures or texts that are computed together
 VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
-
-
-# --- names and weights -------------------------------------------------------------------------
 
 
 def locate(name: str) -> str:
@@ -52,9 +47,9 @@ def locate(name: str) -> str:
         encoder.locate(where)
     except ValueError:
         raise ValueError(
-            f"{name!r} is no image tower. Give {', '.join(map(repr, SHIPPED))}, {PIXELS!r}, a "
-            "folder of a checkpoint, or a Hub id such as 'openai/clip-vit-base-patch32' or "
-            "'facebook/dinov2-base', with '@' and a commit to pin it."
+            f"{name!r} is no image tower; give {', '.join(SHIPPED)}, {PIXELS}, a folder of a "
+            "checkpoint, or a Hub id such as 'openai/clip-vit-base-patch32', with '@' and a commit "
+            "to pin it."
         ) from None
     return where
 
@@ -68,60 +63,26 @@ def fingerprint(name: str) -> str:
     for file in (Path(where, HEADS), Path(where, PROCESSOR)):
         if file.is_file():
             parts.append(known_digest(file)[:16])
-    pooling = _pooling(Path(where))
-    if pooling != "mean":
-        parts.append(pooling)
     return "+".join(parts)
-
-
-def tower_fingerprint(name: str) -> str:
-    """What identifies the weights of an image tower. Raises ValueError for a folder without one."""
-    if name == PIXELS:
-        return fingerprint(name)
-    folder = Path(locate(name))
-    if folder.is_dir() and not (folder / PROCESSOR).is_file():
-        raise ValueError(
-            f"{name!r} is no image tower: its folder has no {PROCESSOR}. Save the tower's image "
-            "processor beside it with save_pretrained()."
-        )
-    return fingerprint(name)
 
 
 def tower_of(teacher: str) -> str:
     """The image tower whose space the text vectors of a teacher are in.
 
     Raises:
-        ValueError: for a stage without one: its texts went to the features of a locked tower, which
-            a linear layer took to their space, or to no pictures at all.
+        ValueError: for a stage without one: its texts lie where a linear layer took the features
+            of a locked tower, or where no pictures are.
     """
     if teacher == "micro-clip":
         return "micro-vision"
-    trained = Path(teacher, TOWER)
-    if trained.is_dir():
-        return str(trained)
+    if Path(teacher, TOWER).is_dir():
+        return str(Path(teacher, TOWER))
     if Path(teacher, HEADS).is_file():
         raise ValueError(
-            f"No pictures lie in the space of {teacher!r}: it trained no image tower. "
-            "Score captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
+            f"No pictures lie in the space of {teacher!r}, which trained no image tower; score "
+            "captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
         )
     return teacher
-
-
-def _pooling(folder: Path) -> str:
-    """How the encoder of a stage pools; ``mean`` if the folder is no stage."""
-    record = folder / "signature.json"
-    if not record.is_file():
-        return "mean"
-    return json.loads(record.read_text())["signature"]["pooling"]
-
-
-def _network(name: str) -> nn.Module:
-    """The weights of a tower or of a teacher, in fp32."""
-    where, revision = encoder.locate(locate(name))
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with encoder.explained(name):
-        return AutoModel.from_pretrained(where, dtype=torch.float32, revision=revision)
 
 
 class Tower(nn.Module):
@@ -137,14 +98,9 @@ class Tower(nn.Module):
         with encoder.explained(name):
             # Without torchvision, which the kit does not need for anything else.
             self.processor = AutoImageProcessor.from_pretrained(
-                where, backend="pil", revision=revision
+                where, revision=revision, backend="pil"
             )
-        self.network = _network(name)
-        if self.network.config.model_type == "siglip2":
-            raise ValueError(
-                f"{name!r} takes pictures of any shape (NaFlex), which the kit does not. Take one "
-                "of fixed size, such as 'google/siglip2-base-patch16-224'."
-            )
+        self.network = encoder.load_network(locate(name))
 
     def pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
@@ -165,141 +121,106 @@ class Tower(nn.Module):
 
 
 @torch.inference_mode()
-def width(tower: str | Tower) -> int:
-    """The number of features of a tower, measured on a gray picture."""
-    if tower == PIXELS:
+def width(name: str) -> int:
+    """The number of features of a tower, measured on a black picture."""
+    if name == PIXELS:
         return 3 * PIXELS_SIDE**2
-    if not isinstance(tower, Tower):
-        tower = Tower(tower)
-    was_training = tower.training
-    features = tower.eval()(tower.pixels([PIL.Image.new("RGB", (64, 64), "grey")]))
-    tower.train(was_training)
-    return features.shape[1]
-
-
-# --- features of pictures ----------------------------------------------------------------------
+    tower = Tower(name).eval()
+    return tower(tower.pixels([PIL.Image.new("RGB", (64, 64))])).shape[1]
 
 
 def contents(rows: Dataset) -> list[str]:
     """A digest of the bytes of each picture: equal pictures have equal ones."""
-    encoded = rows.select_columns(["image"]).cast_column("image", Image(decode=False))
     digests = []
-    for start in range(0, len(encoded), BATCH):  # never all pictures in memory
-        for picture in encoded[start : start + BATCH]["image"]:
-            if picture["bytes"]:
-                whole = hashlib.sha256(picture["bytes"]).hexdigest()
-            else:
-                whole = file_digest(Path(picture["path"]))
-            digests.append(whole[:32])
+    for picture in rows.cast_column("image", Image(decode=False))["image"]:
+        if picture["bytes"]:
+            whole = hashlib.sha256(picture["bytes"]).hexdigest()
+        else:
+            whole = file_digest(Path(picture["path"]))
+        digests.append(whole[:32])
     return digests
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
-    """The features of the pictures of some rows by a locked tower, in half precision.
+    """The features (rows, width) of the pictures of rows by a locked tower, as float16.
 
     Args:
         name: of a tower, or ``pixels``: 16 x 16 pixels in three colors, from -1 to 1.
         rows: with a column ``image``.
         store: the folder of the store, where they are kept.
-
-    Returns:
-        An array (rows, width).
     """
 
-    def compute(indices: Sequence[int]) -> Iterator[np.ndarray]:
+    def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         tower = None if name == PIXELS else Tower(name).to(device.device()).eval()
-        for start in range(0, len(indices), BATCH):
-            images = rows.select(indices[start : start + BATCH])["image"][:]
-            yield _plain_pixels(images) if tower is None else _tower_features(tower, images)
+        for indices in batches:
+            images = rows.select(indices)["image"][:]
+            if tower is None:
+                yield torch.stack([_plain_pixels(image) for image in images])
+            else:
+                yield tower(tower.pixels(images).to(device.device()))
 
-    return _kept(store, [fingerprint(name), VERSION], contents(rows), compute)
-
-
-def _plain_pixels(images: Sequence[PIL.Image.Image]) -> np.ndarray:
-    size = (PIXELS_SIDE, PIXELS_SIDE)
-    small = [np.asarray(i.convert("RGB").resize(size), dtype=np.float32) for i in images]
-    return np.stack([pixels.ravel() / 127.5 - 1 for pixels in small])
+    return kept(store, [fingerprint(name), VERSION], contents(rows), compute)
 
 
-@torch.inference_mode()
-def _tower_features(tower: Tower, images: Sequence[PIL.Image.Image]) -> np.ndarray:
-    return tower(tower.pixels(images).to(device.device())).float().cpu().numpy()
-
-
-# --- vectors of a teacher ----------------------------------------------------------------------
+def _plain_pixels(image: PIL.Image.Image) -> Tensor:
+    small = image.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE))
+    return torch.from_numpy(np.asarray(small, dtype=np.float32).ravel() / 127.5 - 1)
 
 
 def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
-    """The vectors of some texts by the text tower of a CLIP, in half precision.
+    """The vectors (texts, width) of texts by the text tower of a CLIP, of any length, as float16.
 
     Args:
         teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
             encoder that transformers knows.
         texts: in the language of the teacher.
         store: the folder of the store, where they are kept.
-
-    Returns:
-        Vectors (texts, width), not brought to length 1.
     """
 
-    def compute(indices: Sequence[int]) -> Iterator[np.ndarray]:
-        network, tokenizer, padding = _teacher(teacher)
-        options = {"truncation": True, "return_tensors": "pt", **padding}
-        for start in range(0, len(indices), BATCH):
-            batch = [texts[i] for i in indices[start : start + BATCH]]
-            inputs = tokenizer(batch, **options).to(device.device())
-            with torch.inference_mode():
-                vectors = network(**inputs).float().cpu().numpy()
-            yield vectors
+    def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+        where = locate(teacher)
+        network = encoder.load_network(where).to(device.device()).eval()
+        is_dual = hasattr(network, "get_text_features")
+        layer = {} if is_dual else _text_layer(teacher)
+        tokenizer = encoder.load_tokenizer(where)
+        options: dict[str, Any] = {"padding": True}
+        if network.config.model_type.startswith("siglip"):
+            # Its vector is the state of the last position, padding or not, of texts of one length.
+            length = network.config.text_config.max_position_embeddings
+            options = {"padding": "max_length", "max_length": length}
+            options["return_attention_mask"] = False
+        for indices in batches:
+            batch = [texts[i] for i in indices]
+            inputs = tokenizer(batch, truncation=True, return_tensors="pt", **options)
+            inputs = inputs.to(device.device())
+            if is_dual:
+                yield network.get_text_features(**inputs).pooler_output
+            else:  # what ``ImageText`` trained: the encoder's pooled state, a linear layer
+                hidden = network(**inputs).last_hidden_state
+                pooled = mean_pool(hidden, inputs["attention_mask"])
+                yield nn.functional.linear(pooled, **layer)
 
-    return _kept(store, [fingerprint(teacher), "text", VERSION], texts, compute)
-
-
-def _teacher(name: str) -> tuple[Callable[..., Tensor], Any, dict[str, Any]]:
-    """A function from tokens to vectors, the tokenizer, and the options of padding."""
-    network = _network(name).to(device.device()).eval()
-    padding: dict[str, Any] = {"padding": True}
-    if network.config.model_type.startswith("siglip"):
-        # Its vector is the state of the last position, padding or not, of texts of one length.
-        length = network.config.text_config.max_position_embeddings
-        padding = {"padding": "max_length", "max_length": length, "return_attention_mask": False}
-
-    def text_features(**inputs: Tensor) -> Tensor:
-        return network.get_text_features(**inputs).pooler_output
-
-    is_dual = hasattr(network, "get_text_features")
-    text_vectors = text_features if is_dual else _stage_as_teacher(name, network)
-    return text_vectors, encoder.load_tokenizer(locate(name)), padding
+    return kept(store, [fingerprint(teacher), "text", VERSION], texts, compute)
 
 
-def _stage_as_teacher(name: str, network: nn.Module) -> Callable[..., Tensor]:
-    """The text side of what ``ImageText`` trained: the encoder's pooled state, a linear layer."""
-    folder = Path(locate(name))
-    heads = load_file(folder / HEADS) if (folder / HEADS).is_file() else {}
-    layer = {key.rpartition(".")[2]: value for key, value in heads.items() if ".text." in key}
+def _text_layer(teacher: str) -> dict[str, Tensor]:
+    """Weight and bias of the linear layer that a stage of ``ImageText`` trained for texts."""
+    file = Path(locate(teacher), HEADS)
+    heads = load_file(file, str(device.device())) if file.is_file() else {}
+    layer = {name.rpartition(".")[2]: value for name, value in heads.items() if ".text." in name}
     if not layer:
         raise ValueError(
-            f"{name!r} is no teacher: it has no text tower. Give 'micro-clip', the folder of a "
-            "trained ImageText stage, or a Hub id such as 'openai/clip-vit-base-patch32'."
+            f"{teacher!r} is no teacher, for it has no text tower; give 'micro-clip', the folder "
+            "of a stage of ImageText, or a Hub id such as 'openai/clip-vit-base-patch32'."
         )
-    pooling = _pooling(folder)
-
-    def text_vectors(input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        hidden = network(input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        pooled = pool(hidden, attention_mask, pooling)
-        return nn.functional.linear(pooled, layer["weight"].to(pooled), layer["bias"].to(pooled))
-
-    return text_vectors
+    return layer
 
 
-# --- one file for each set of inputs -----------------------------------------------------------
-
-
-def _kept(
+def kept(
     store: Path,
     network: Sequence[Any],
     contents: Sequence[str],
-    compute: Callable[[Sequence[int]], Iterator[np.ndarray]],
+    compute: Callable[[Iterable[Sequence[int]]], Iterator[Tensor]],
 ) -> np.ndarray:
     """The vectors (inputs, width) of some inputs in half precision, computed unless they are kept.
 
@@ -307,7 +228,7 @@ def _kept(
         store: the folder of the store.
         network: what identifies the network that computes them.
         contents: each input, or a digest of it; equal ones are computed once.
-        compute: batches of vectors of the inputs at some indices, in their order.
+        compute: from batches of indices of inputs to their vectors.
 
     Raises:
         ValueError: if a value does not fit half precision.
@@ -318,26 +239,22 @@ def _kept(
     file = store / "vectors" / f"{digest([*network, list(indices)])}.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):  # two arms that start together compute them once
-        vectors = _read(file)
-        if vectors is None:
-            batches = compute(list(indices.values()))
-            vectors = np.concatenate(list(batches)).astype(np.float16)
+        try:
+            vectors = np.load(file)
+        except (FileNotFoundError, ValueError, EOFError):  # not there, or torn
+            firsts = list(indices.values())
+            batches = [firsts[i : i + BATCH] for i in range(0, len(firsts), BATCH)]
+            with torch.inference_mode():
+                parts = [part.float().cpu() for part in compute(batches)]
+            vectors = torch.cat(parts).half().numpy()
             if not np.isfinite(vectors).all():
                 raise ValueError(
-                    f"A vector does not fit half precision: a value is above "
-                    f"{np.finfo(np.float16).max:.0f}, or is no number. Take another tower."
-                )
+                    "A vector does not fit half precision: a value is above 65504, or is no "
+                    "number. Take another tower."
+                ) from None
             partial = file.with_suffix(".partial")
             with partial.open("wb") as opened:
                 np.save(opened, vectors)
             os.replace(partial, file)
     positions = {content: position for position, content in enumerate(indices)}
     return vectors[[positions[content] for content in contents]]
-
-
-def _read(file: Path) -> np.ndarray | None:
-    """The array in a file; None if there is no file, or it is torn."""
-    try:
-        return np.load(file)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None

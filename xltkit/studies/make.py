@@ -28,9 +28,9 @@ from xltkit.models.encoder import HEADS
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
+from xltkit.tasks.base import Head
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
-from xltkit.training.contrast import joint_head
 from xltkit.training.loop import Schedule, train
 from xltkit.training.phases import Evaluate, signature
 
@@ -123,13 +123,13 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
     is_short = device.device().type == "cpu" and phase.max_length <= 128
     attention = "eager" if is_short else ""
-    model = models.Model(start, objective.heads(), phase.pooling, attention, phase.scratch)
+    model = models.Model(start, objective.heads(), attention, phase.scratch)
     objective.prepare(model)
     schedule = Schedule(
         phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
     )
     options = options | {"seed": seed, "folder": folder, "title": stage.title}
-    trained = train(model, objective, objective.batches, schedule, **options)
+    trained = train(model, objective, schedule, **options)
     if in_group() and not PartialState().is_main_process:
         return
     trained.save(tokenizer, folder)
@@ -193,7 +193,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     if task.type.needs_image_space:
         # As wide as it was trained, which only its weights say.
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
-        head = joint_head(phase, width)
+        head = Head("joint", width, image_layer=phase.locked)
     elif (trained.kind, trained.labels) == (task.kind, task.labels):
         head = task.type.head(task)
     else:  # an untrained head would score chance and look like a result
@@ -201,7 +201,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
-    model = models.Model(start, {trained.name: head}, phase.pooling)
+    model = models.Model(start, {trained.name: head})
     model.heads.load_state_dict(weights)
     return task, trained.name, model, tokenizer
 

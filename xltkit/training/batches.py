@@ -44,8 +44,7 @@ class Plan:
     Args:
         lengths: for each training set, the length of each of its examples.
         weights: the share of the steps each training set gets.
-        steps: number of optimizer steps.
-        batch_size: examples in a step.
+        steps, batch_size: number of optimizer steps, and of examples in each.
         seed: of the phase; training sets draw their order from it independently.
     """
 

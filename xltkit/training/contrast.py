@@ -35,8 +35,7 @@ def info_nce(
     """The symmetric InfoNCE of each pair of a batch (open_clip; Radford et al. 2021, figure 3).
 
     Args:
-        images: vectors (pairs, width), of any length.
-        texts: vectors (pairs, width).
+        images, texts: vectors (pairs, width), of any length.
         scale: what cosines are multiplied by.
         picture_ids: a number for each pair; pairs with equal ones (two captions of one picture)
             are no negatives of one another, which CLIP itself does not mind.
@@ -95,60 +94,49 @@ class Memory(nn.Module):
         self.filled.fill_(min(length, int(self.filled) + len(numbers)))
 
 
-def joint_head(phase: ImageText | Distil, width: int) -> Head:
-    """The head of a phase: features of a locked tower pass a linear layer."""
-    return Head("joint", width, image_layer=phase.locked)
-
-
 class Contrast(Supervised):
-    """The objective of ``ImageText``, and its batches: captions with features of their pictures.
+    """The objective of ``ImageText``: captions with features of their pictures, kept in the store.
 
-    Args:
-        inputs: of ``Supervised``.
-        phase: of these training sets.
-        store: the folder of the store, where features are kept.
+    ``inputs`` are those of ``Supervised``.
     """
 
     def __init__(self, *inputs: Any, phase: ImageText, store: Path):
         super().__init__(*inputs)
         self.phase = phase
-        self.rows = [training_rows(training_set) for training_set in phase.training_sets]
-        # Equal pictures have one number, in whichever training set they are.
-        digests = [vision.contents(rows) for rows in self.rows]
-        distinct = dict.fromkeys(content for contents in digests for content in contents)
-        number = {content: i for i, content in enumerate(distinct)}
-        self.numbers = [torch.tensor([number[c] for c in contents]) for contents in digests]
         uses_pictures = phase.against == "image"
-        # Which row's picture goes with the captions of each row.
-        self.picture_rows = []
-        for training_set, rows in zip(phase.training_sets, self.rows, strict=True):
+        self.numbers: list[Tensor] = []  # of the picture of each row; equal pictures have one
+        self.pictures: list[Any] = []  # of each row its features, or what its image is read from
+        distinct: dict[str, int] = {}
+        for training_set in phase.training_sets:
+            rows = training_rows(training_set)
+            numbers = [distinct.setdefault(each, len(distinct)) for each in vision.contents(rows)]
             order = np.arange(len(rows))
             if training_set.shuffled and uses_pictures:
                 # Every row has the picture of another; its captions and their order stay.
                 seed = derive("shuffle", training_set.task)
                 order = np.random.default_rng(seed).permutation(len(rows))
-            self.picture_rows.append(order)
-        self.tower: vision.Tower | None = None
-        self.features: list[np.ndarray] = []
-        if uses_pictures and phase.locked:
-            self.features = [vision.features(phase.tower, rows, store) for rows in self.rows]
-        elif uses_pictures:
-            self.tower = vision.Tower(phase.tower)
+            self.numbers.append(torch.tensor(numbers)[order])
+            if uses_pictures and phase.locked:
+                self.pictures.append(vision.features(phase.tower, rows, store)[order])
+            elif uses_pictures:
+                self.pictures.append(rows.select(order))
+        is_trained = uses_pictures and not phase.locked
+        self.tower = vision.Tower(phase.tower) if is_trained else None
 
     @cached_property
     def width(self) -> int:
         """The width of the space that texts and pictures share."""
-        if self.features:
-            return self.features[0].shape[1]
+        if self.pictures and self.tower is None:
+            return self.pictures[0].shape[1]
         # The paraphrase's space is as wide as the pictures' would be.
-        return vision.width(self.tower or self.phase.tower)
+        return vision.width(self.phase.tower)
 
     def heads(self) -> Mapping[str, Head]:
-        """One head for the phase, whatever the number of its languages."""
-        return {self.training_sets[0].task.name: joint_head(self.phase, self.width)}
+        # Features of a locked tower pass a linear layer.
+        head = Head("joint", self.width, image_layer=self.phase.locked)
+        return {self.training_sets[0].task.name: head}
 
     def prepare(self, model: Model) -> None:
-        """Give the model the tower that is trained with it, and the memory of the queue."""
         if self.tower is not None:
             model.tower = self.tower
         if self.phase.queue:
@@ -158,17 +146,16 @@ class Contrast(Supervised):
         """The captions of a step with the features, or the pixels, of their pictures."""
         (batch,) = super().batches(step, parts)
         i = batch.training_set
-        rows = self.picture_rows[i][batch.labels.numpy()]
+        rows = batch.labels.numpy()
         inputs = batch.inputs | {"numbers": self.numbers[i][rows]}
-        if self.features:
-            inputs["pictures"] = torch.from_numpy(self.features[i][rows]).float()
-        elif self.tower is not None:
-            images = self.rows[i].select(rows.tolist())["image"][:]
+        if self.tower is not None:
+            images = self.pictures[i].select(rows)["image"][:]
             inputs["pictures"] = self.tower.pixels(images)
+        elif self.pictures:
+            inputs["pictures"] = torch.from_numpy(self.pictures[i][rows]).float()
         return [batch._replace(inputs=inputs)]
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
-        """The summed loss of a batch."""
         inputs = dict(batch.inputs)
         numbers = inputs.pop("numbers")
         pictures = inputs.pop("pictures", None)
@@ -195,10 +182,7 @@ class Contrast(Supervised):
 class Distillation(Supervised):
     """The objective of ``Distil``: the squared distance from the teacher's vectors.
 
-    Args:
-        inputs: of ``Supervised``.
-        phase: of these training sets.
-        store: the folder of the store, where the teacher's vectors are kept.
+    ``inputs`` are those of ``Supervised``; the vectors are kept in the store.
     """
 
     def __init__(self, *inputs: Any, phase: Distil, store: Path):
@@ -211,8 +195,7 @@ class Distillation(Supervised):
             self.targets.append(vision.teacher_vectors(phase.teacher, rows[column][:], store))
 
     def heads(self) -> Mapping[str, Head]:
-        """One head, whatever the texts."""
-        return {self.training_sets[0].task.name: joint_head(self.phase, self.targets[0].shape[1])}
+        return {self.training_sets[0].task.name: Head("joint", self.targets[0].shape[1])}
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
-from safetensors import SafetensorError
+from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xltkit.files import to_disk
+from xltkit.files import flush
 from xltkit.keys import derive
 from xltkit.models import device
 from xltkit.progress import track
@@ -37,11 +36,14 @@ class Batch(NamedTuple):
     targets: int
 
 
-# The summed loss of a batch; robust training, alignment and the like enter here. One that needs
-# gradients on the way yields losses: each is backpropagated before the next is asked for.
-Objective = Callable[[nn.Module, Batch], Tensor | Iterator[Tensor]]
-# The batches of a step: (step, parts) -> the step's examples in that many parts.
-Batches = Callable[[int, int], Sequence[Batch]]
+class Objective(Protocol):
+    """What is optimized. Robust training, alignment and the like enter here, not in the loop."""
+
+    def batches(self, step: int, parts: int) -> Sequence[Batch]:
+        """The examples of a step in that many parts, as a pure function."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor | Iterator[Tensor]:
+        """The summed loss of a batch, or several, each backpropagated before the next."""
 
 
 class Diverged(RuntimeError):
@@ -69,7 +71,6 @@ class Schedule:
 def train(
     model: nn.Module,
     objective: Objective,
-    batches: Batches,
     schedule: Schedule,
     *,
     seed: int,
@@ -86,11 +87,10 @@ def train(
 
     Args:
         model: fresh from disk; a model that was prepared before would keep its old precision.
-        objective: the summed loss of a batch.
-        batches: the batches of a step, as a pure function.
+        objective: the batches of a step, and their loss.
         schedule: steps, learning rate, accumulation.
         seed: of dropout and whatever else the objective draws.
-        folder: where ``log.jsonl`` and ``checkpoint-<step>/`` are written.
+        folder: where ``log.jsonl`` and ``checkpoint-<step>.safetensors`` are written.
         title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
             unless given.
@@ -113,20 +113,24 @@ def train(
     model.train()
 
     # Every process reads the last checkpoint; the first alone writes one, and the log.
-    start, log = _resume(unwrapped, optimizer.optimizer, folder)
+    start = _resume(unwrapped, optimizer, folder)
     is_main = accelerator.is_main_process
-    if not is_main:
-        log = Log(Path(os.devnull))
+    path = folder / "log.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if start else []
     last_checkpoint = time.monotonic()
 
-    with track(schedule.steps, title, initial=start, disable=on_step is not None) as progress:
+    with (
+        (path if is_main else Path(os.devnull)).open("w") as log,
+        track(schedule.steps, title, initial=start, disable=on_step is not None) as progress,
+    ):
+        log.writelines(lines[:start])
         for step in range(start, schedule.steps):
             rate = schedule.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
             # Forward and backward, in as many parts as memory asks for.
-            loss = _backward(accelerator, model, objective, batches, schedule, seed, step)
+            loss = _backward(accelerator, model, objective, schedule, seed, step)
             norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
 
             # Before the weights change: what is in the last checkpoint stays usable.
@@ -139,20 +143,21 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-            log.add(step, loss=loss, rate=rate, norm=float(norm))
+            line = {"step": step + 1, "loss": loss, "rate": rate, "norm": float(norm)}
+            log.write(json.dumps(line) + "\n")
             progress.set_postfix(loss=loss, rate=rate, refresh=False)
             progress.update()
             if on_step is not None:
                 on_step()
             # By the clock, not by the step: a kill costs as much time with any model.
             if is_main and time.monotonic() - last_checkpoint > checkpoint_seconds:
-                _checkpoint(unwrapped, optimizer.optimizer, folder, step + 1, log)
+                log.flush()
+                _checkpoint(unwrapped, optimizer, folder, step + 1)
                 last_checkpoint = time.monotonic()
-        log.close()
 
     if is_main:
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        for checkpoint in folder.glob("checkpoint*.safetensors"):
+            checkpoint.unlink()
     return unwrapped
 
 
@@ -160,7 +165,6 @@ def _backward(
     accelerator: Accelerator,
     model: nn.Module,
     objective: Objective,
-    batches: Batches,
     schedule: Schedule,
     seed: int,
     step: int,
@@ -169,7 +173,7 @@ def _backward(
     world = accelerator.num_processes
     rank = accelerator.process_index
     # Each process takes every world-th part of the same step.
-    parts = batches(step, schedule.accumulation * world)[rank::world]
+    parts = objective.batches(step, schedule.accumulation * world)[rank::world]
     # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
     # the parts' means would weigh the targets of short parts more.
     targets = torch.tensor(sum(part.targets for part in parts), device=accelerator.device)
@@ -179,10 +183,7 @@ def _backward(
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
         torch.manual_seed(derive(seed, "step", step, i * world + rank))
-        part = part._replace(
-            inputs={name: value.to(accelerator.device) for name, value in part.inputs.items()},
-            labels=part.labels.to(accelerator.device),
-        )
+        part = send_to_device(part, accelerator.device)
         # Gradients are exchanged between processes only after the last part.
         is_last = i == len(parts) - 1
         sync = nullcontext() if is_last else accelerator.no_sync(model)
@@ -204,115 +205,45 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-class Log:
-    """``log.jsonl``: one line per interval, with means over the interval.
-
-    Args:
-        path: of the file.
-        every: steps in an interval.
-        lines: how many lines of an earlier attempt stay.
-        sums: of the interval that was open then.
-    """
-
-    def __init__(self, path: Path, every: int = 20, lines: int = 0, sums: dict | None = None):
-        kept = path.read_text().splitlines()[:lines] if lines else []
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self.path = path
-        self.every = every
-        self.lines = len(kept)
-        self.sums = sums or {"count": 0}
-        self.step = 0
-        self.began = time.monotonic()
-
-    def add(self, step: int, **values: float) -> None:
-        """Add the values of a step."""
-        self.step = step + 1
-        self.sums["count"] += 1
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if self.sums["count"] == self.every:
-            self.close()
-
-    def close(self) -> None:
-        """Write the interval that is open, if it holds anything."""
-        count = self.sums.pop("count")
-        if count:
-            means = {name: value / count for name, value in self.sums.items()}
-            line = {"step": self.step, **means, "seconds": time.monotonic() - self.began}
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            self.lines += 1
-        self.sums = {"count": 0}
-
-
 # --- checkpoints -------------------------------------------------------------------------------
 
 
-def _checkpoint(
-    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, log: Log
-) -> None:
-    """Write weights, optimizer state and the place in the log, and delete older checkpoints."""
-    checkpoint = folder / f"checkpoint-{step}"
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    checkpoint.mkdir()
-    weights = {name: value.detach().contiguous() for name, value in _state(model)}
-    save_file(weights, checkpoint / "model.safetensors")
-    moments = {}
-    for name, parameter in _parameters(optimizer):
-        for key, value in optimizer.state.get(parameter, {}).items():
-            moments[f"{name}.{key}"] = value
-    save_file(moments, checkpoint / "optimizer.safetensors")
-    # state.json comes last and makes the checkpoint whole: a power cut must not leave it alone.
-    to_disk(checkpoint)
-    state = {"step": step, "lines": log.lines, "sums": log.sums}
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    for other in folder.glob("checkpoint-*"):
+def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path, step: int) -> None:
+    """Write all that training goes on with to one file, and delete older ones."""
+    # Weights that are tied have several names, and are written once.
+    weights = {value.data_ptr(): (name, value) for name, value in model.state_dict().items()}
+    tensors = {f"model/{name}": value.contiguous() for name, value in weights.values()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
+    # A file that has its name is whole: neither a kill nor a power cut leaves a part of one.
+    partial = folder / "checkpoint.safetensors"
+    save_file(tensors, partial)
+    flush(partial)
+    checkpoint = folder / f"checkpoint-{step}.safetensors"
+    os.replace(partial, checkpoint)
+    flush(folder)
+    for other in folder.glob("checkpoint-*.safetensors"):
         if other != checkpoint:
-            shutil.rmtree(other)
+            other.unlink()
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> tuple[int, Log]:
-    """Put the last whole checkpoint back, if there is one; return the step to go on with."""
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda c: -int(c.name.split("-")[1]))
-    for checkpoint in checkpoints:
-        try:
-            state = json.loads((checkpoint / "state.json").read_text())
-            weights = load_file(checkpoint / "model.safetensors")
-            moments = load_file(checkpoint / "optimizer.safetensors")
-            break
-        except (OSError, ValueError, SafetensorError):
-            continue  # it was being written, or is damaged
-    else:
-        return 0, Log(folder / "log.jsonl")
-    with torch.no_grad():
-        for name, value in _state(model):
-            value.copy_(weights[name])
-    states: dict[str, dict[str, Tensor]] = {}
-    for key, value in moments.items():
-        name, _, part = key.rpartition(".")
-        states.setdefault(name, {})[part] = value
-    for name, parameter in _parameters(optimizer):
-        if name in states:
-            optimizer.state[parameter] = {
-                part: value.to(parameter.device) for part, value in states[name].items()
-            }
-    return state["step"], Log(folder / "log.jsonl", lines=state["lines"], sums=state["sums"])
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The parameters of an optimizer, named by their group and place."""
-    for g, group in enumerate(optimizer.param_groups):
-        for p, parameter in enumerate(group["params"]):
-            yield f"{g}.{p}", parameter
-
-
-def _state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What training changes: weights, and what a module keeps of earlier steps.
-
-    Buffers that are the same in every step, such as positions, may share memory or be views.
-    """
-    yield from model.named_parameters()
-    for name, buffer in model.named_buffers():
-        owner, _, attribute = name.rpartition(".")
-        if attribute not in model.get_submodule(owner)._non_persistent_buffers_set:
-            yield name, buffer
+def _resume(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path) -> int:
+    """Put the last checkpoint back, if there is one; return the step to go on with."""
+    checkpoints = {
+        int(path.stem.split("-")[1]): path for path in folder.glob("checkpoint-*.safetensors")
+    }
+    if not checkpoints:
+        return 0
+    step = max(checkpoints)
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in load_file(checkpoints[step]).items():
+        owner, _, name = key.partition("/")
+        if owner == "model":
+            weights[name] = value
+        else:
+            number, _, name = name.partition("/")
+            states.setdefault(int(number), {})[name] = value
+    model.load_state_dict(weights, strict=False)
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+    return step

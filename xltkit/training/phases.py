@@ -15,9 +15,8 @@ from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.base import TYPES
 from xltkit.tasks.rows import fingerprint
 from xltkit.training.align import Align, AlignedTask
-from xltkit.training.batches import Plan
 from xltkit.training.robust import RandomPerturbation, Robust
-from xltkit.training.supervised import EncodedTrainingSet, Supervised, encoded_rows
+from xltkit.training.supervised import EncodedTrainingSet, Supervised, encode
 
 Part = str | TrainingSet
 # Metadata of fields. A field that was added later plays no part in a key while it has its default:
@@ -38,7 +37,6 @@ class Phase:
         learning_rate: the peak, after linear warm-up; it then decays linearly to 0.
         warmup: share of the steps that warm up.
         accumulation: parts a batch is computed in; changes memory, not the gradient.
-        pooling: what a sequence head reads, ``mean`` of all tokens or the ``first`` one.
     """
 
     steps: int | None = None
@@ -49,7 +47,6 @@ class Phase:
     weight_decay: float | None = None
     max_length: int | None = None
     accumulation: int = 1
-    pooling: str = "mean"
 
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
@@ -61,8 +58,23 @@ class Phase:
     # Whether the texts it trains lie in one space with pictures.
     has_image_space = False
 
-    def __post_init__(self) -> None:
-        choose("pooling", self.pooling, ("mean", "first"))
+    def _set_training_sets(self, name: str, least: int = 1) -> None:
+        """Turn names of tasks in a field into training sets, in every language of the phase."""
+        parts = getattr(self, name)
+        if isinstance(parts, str | TrainingSet):
+            parts = (parts,)
+        training_sets: list[TrainingSet] = []
+        for part in parts:
+            if isinstance(part, TrainingSet):
+                training_sets.append(part)
+            else:
+                training_sets += [TrainingSet(part, code) for code in self.languages]
+        if len(training_sets) < least:
+            raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
+        for training_set in training_sets:
+            get(training_set.task)  # raises the error that names the task
+        object.__setattr__(self, "languages", tuple(self.languages))
+        object.__setattr__(self, name, tuple(training_sets))
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
@@ -71,10 +83,9 @@ class Phase:
 
     @property
     def base(self) -> Phase:
-        """The phase that this one is a variant of, and whose seeds it uses.
+        """The phase without robust training or alignment.
 
-        Robust training and alignment are variants: heads, order and dropout are those of the phase
-        without them, so that arms differ in nothing else.
+        Its seeds are used: heads, order and dropout are the same, and arms differ in nothing else.
         """
         return self
 
@@ -95,42 +106,27 @@ class Phase:
         encoded = []
         for training_set in self.training_sets:
             kind = self.task_type(training_set)
-            robust = self.robust
-            if robust is not None and (not robust.augments or TYPES[kind].masks_tokens):
-                robust = None  # rows stay as they are; text that a phase mixes in always does
-            rows_fingerprint = fingerprint(training_set)
-            examples = encoded_rows(
-                training_set, rows_fingerprint, kind, self.max_length, encoder, robust
-            )
-            task = replace(get(training_set.task), kind=kind)
-            encoded.append(EncodedTrainingSet(task, examples))
+            rows = (training_set, fingerprint(training_set))
+            # Text that a phase mixes in stays as it is.
+            is_augmented = self.robust and self.robust.augments and not TYPES[kind].masks_tokens
+            augmentation = self.robust if is_augmented else None
+            encoded.append(encode(*rows, kind, self.max_length, encoder, augmentation))
         return encoded
 
-    def objective(
-        self,
-        training_sets: Sequence[EncodedTrainingSet],
-        plan: Plan,
-        tokenizer: Any,
-        seed: int,
-        *,
-        store: Path,
-    ) -> Supervised:
+    def objective(self, *inputs: Any, store: Path) -> Supervised:
         """What the loop optimizes.
 
         Args:
-            training_sets: the encoded rows of ``self.training_sets``.
-            plan: which examples make up which step.
-            tokenizer: the encoder's.
-            seed: of whatever the objective draws.
+            inputs: of ``Supervised``: the encoded ``training_sets``, the plan, the tokenizer, and
+                the seed of whatever the objective draws.
             store: the folder of the store, for what is computed once and kept.
         """
-        return Supervised(training_sets, plan, tokenizer, seed, self.mask_rate, self.robust)
+        return Supervised(*inputs, self.mask_rate, self.robust)
 
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in by what its first task recommends.
 
-        Args:
-            sizes: rows of each training set, from which epochs become steps.
+        Epochs become steps by the ``sizes`` of the training sets.
         """
         defaults = get(self.training_sets[0].task).training
         filled = {}
@@ -143,23 +139,6 @@ class Phase:
         if not steps:
             steps = max(1, round(epochs * sum(sizes) / batch_size))
         return replace(self, **filled, steps=steps, epochs=0.0)
-
-
-def training_sets_of(parts: Iterable[Part], languages: Sequence[str]) -> tuple[TrainingSet, ...]:
-    """Training sets from names of tasks, in every language given, and from training sets."""
-    if isinstance(parts, str | TrainingSet):
-        parts = (parts,)
-    training_sets: list[TrainingSet] = []
-    for part in parts:
-        if isinstance(part, TrainingSet):
-            training_sets.append(part)
-        else:
-            training_sets += [TrainingSet(part, code) for code in languages]
-    if not training_sets:
-        raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
-    for training_set in training_sets:
-        get(training_set.task)  # raises the error that names the task
-    return tuple(training_sets)
 
 
 def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1.0) -> list[float]:
@@ -187,13 +166,7 @@ class _Mixed(Phase):
     temperature: float = 1.0
 
     def _two_groups(self, sizes: Sequence[int], first: int, share: float) -> list[float]:
-        """The weights of two groups of training sets, the second with a share of the steps.
-
-        Args:
-            sizes: of all training sets.
-            first: how many of them are in the first group.
-            share: of the second group, 0 if it is empty.
-        """
+        """The weights of ``first`` training sets, and of the others, which have a ``share``."""
         rule = (self.mix, self.cap, self.temperature)
         weights = [weight * (1 - share) for weight in mixing(sizes[:first], *rule)]
         if share:
@@ -244,11 +217,8 @@ class Intermediate(_Mixed):
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "tasks", training_sets_of(self.tasks, self.languages))
-        text = training_sets_of(self.text, self.languages) if self.text else ()
-        object.__setattr__(self, "text", text)
+        self._set_training_sets("tasks")
+        self._set_training_sets("text", least=0)
         if bool(self.mlm) != bool(self.text) or not 0 <= self.mlm < 1:
             raise ValueError(
                 f"mlm is {self.mlm} and text is {self.text}: give a share below 1 and the text to "
@@ -292,7 +262,6 @@ class Target(Phase):
     effort: float = field(default=1.0, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.effort <= 0:
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
 
@@ -325,7 +294,7 @@ class Evaluate:
 
     Attributes:
         examples: rows per language, 0 means all.
-        layer: for retrieval, the layer to read (0 means the protocol's, see ``kinds.Retrieval``).
+        layer: for retrieval, the layer to read (0 means ``predict.protocol_layer``).
         sweep: for retrieval, also score every layer and pooling.
         max_length: tokens a sequence, 0 means the task's default.
         attack: what is done to the test rows first (a value of ``xltkit.evaluation.attacks``).
@@ -367,4 +336,6 @@ def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any
         elif is_dataclass(value):
             method = {"method": type(value).__name__, "version": value.version}
             values[option.name] = method | values[option.name]
+    if isinstance(phase, Phase):
+        values["pooling"] = "mean"  # once an option: keys say so
     return {"phase": type(phase).__name__, "version": phase.version} | values

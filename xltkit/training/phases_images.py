@@ -11,9 +11,7 @@ from xltkit.keys import choose
 from xltkit.models import vision
 from xltkit.tasks import TrainingSet, get
 from xltkit.training.contrast import Contrast, Distillation
-from xltkit.training.phases import WEIGHTS_NAME, Part, Phase, training_sets_of
-
-AGAINST = ("image", "paraphrase")
+from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
 
 
 @dataclass(frozen=True)
@@ -45,30 +43,28 @@ class ImageText(Phase):
     against: str = "image"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "captions", training_sets_of(self.captions, self.languages))
+        self._set_training_sets("captions")
         tasks = [training_set.task for training_set in self.captions]
         if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
             raise ValueError(
                 f"ImageText is given {tasks}; it trains on one task of "
                 "pictures with captions, as in ImageText(['captions'])."
             )
-        choose("value of against", self.against, AGAINST)
+        choose("value of against", self.against, ("image", "paraphrase"))
         if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
             object.__setattr__(self, "tower", "micro-vision")
-        if self.accumulation > 1:
-            raise ValueError("ImageText takes its negatives from the batch: leave accumulation 1.")
-        if self.queue < 0 or (self.tower == "pixels" and not self.locked):
+        is_trainable = self.locked or self.tower != vision.PIXELS
+        if self.accumulation > 1 or self.queue < 0 or not is_trainable:
             raise ValueError(
-                f"queue is {self.queue} and tower {self.tower!r}, locked={self.locked}: a queue "
-                "is 0 or longer, and plain pixels have nothing to train."
+                f"accumulation is {self.accumulation}, queue {self.queue}, tower {self.tower!r}, "
+                f"locked={self.locked}: negatives come from the whole batch, so leave accumulation "
+                "1; a queue is 0 or longer; and plain pixels have nothing to train."
             )
 
     @property
     def base(self) -> ImageText:
         """The phase with the right pictures: its seeds are those of its controls."""
-        captions = tuple(replace(p, shuffled=False) for p in self.captions)
+        captions = tuple(replace(part, shuffled=False) for part in self.captions)
         return replace(self, captions=captions, against="image")
 
     @property
@@ -84,7 +80,7 @@ class ImageText(Phase):
 
     def sources(self) -> dict[str, str]:
         """The fingerprint of the tower, which says how wide a paraphrase's space is, too."""
-        return {"tower": vision.tower_fingerprint(self.tower)}
+        return {"tower": vision.fingerprint(self.tower)}
 
     def image_tower(self, trained: Path) -> str:
         """The tower whose pictures the captions find, given the folder of the trained phase."""
@@ -116,20 +112,12 @@ class Distil(Phase):
     locked = False  # no image tower takes part
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, "texts", training_sets_of(self.texts, self.languages))
-        tasks = [training_set.task for training_set in self.texts]
-        wrong = [task for task in tasks if not get(task).type.has_plain_text]
+        self._set_training_sets("texts")
+        wrong = [part.task for part in self.texts if not get(part.task).type.has_plain_text]
         if wrong:
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
                 "Distil(['captions'])."
-            )
-        if self.teacher in ("pixels", "micro-vision"):
-            raise ValueError(
-                f"{self.teacher!r} is no teacher, for it reads no text; give 'micro-clip', the "
-                "folder of a stage of ImageText, or a Hub id of a CLIP."
             )
 
     @property
@@ -145,7 +133,6 @@ class Distil(Phase):
         return "distillation"
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the teacher."""
         return {"teacher": vision.fingerprint(self.teacher)}
 
     def image_tower(self, trained: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -21,7 +22,6 @@ from xltkit.models.encoder import unwrapped
 from xltkit.tasks import Task
 from xltkit.training.loop import Batch
 
-NORMS = ("l2", "linf")
 TINY = 1e-8  # a gradient shorter than this has no direction
 TaskLoss = Callable[[nn.Module, Batch], Tensor]  # the summed loss of a batch
 
@@ -55,15 +55,11 @@ def perturbed(model: nn.Module, perturbation: Tensor):
     def add(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return output + perturbation
 
-    hook = _embeddings(model).register_forward_hook(add)
+    hook = unwrapped(model).encoder.get_input_embeddings().register_forward_hook(add)
     try:
         yield
     finally:
         hook.remove()
-
-
-def _embeddings(model: nn.Module) -> nn.Module:
-    return unwrapped(model).encoder.get_input_embeddings()
 
 
 class Ball:
@@ -80,7 +76,7 @@ class Ball:
     def __init__(
         self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0
     ):
-        embeddings = _embeddings(model)
+        embeddings = unwrapped(model).encoder.get_input_embeddings()
         self.mask = inputs["attention_mask"].unsqueeze(-1).float()
         self.width = embeddings.embedding_dim
         self.shape = (*self.mask.shape[:2], self.width)
@@ -95,23 +91,26 @@ class Ball:
 
         ``gaussian``: each number from N(0, radius^2 / width); ``ball``: uniform in the ball.
         """
-        generator = self._generator(seed)
-        noise = torch.randn(self.shape, generator=generator, device=self.mask.device)
+        options = self._random(seed)
+        noise = torch.randn(self.shape, **options)
         if distribution == "gaussian":
             noise = noise / self.width**0.5
         else:
-            share = torch.rand(self.mask.shape, generator=generator, device=self.mask.device)
+            share = torch.rand(self.mask.shape, **options)
             noise = nn.functional.normalize(noise, dim=-1) * share ** (1 / self.width)
         return noise * self.mask * radius * self.mean_norm
 
     def initial(self, magnitude: float, seed: int) -> Tensor:
         """A first perturbation, uniform in a cube (FreeLB's): for ``l2`` shrunk by its size."""
-        generator = self._generator(seed)
-        uniform = torch.rand(self.shape, generator=generator, device=self.mask.device)
+        uniform = torch.rand(self.shape, **self._random(seed))
         size = self.entry
         if self.norm == "l2":
             size = (self.mask.sum(1, keepdim=True) * self.width).sqrt()
         return (2 * uniform - 1) * self.mask * (magnitude * self.mean_norm) / size
+
+    def _random(self, seed: int) -> dict[str, Any]:
+        device = self.mask.device
+        return {"generator": torch.Generator(device).manual_seed(seed), "device": device}
 
     def ascend(self, perturbation: Tensor, gradient: Tensor, step_size: float) -> Tensor:
         """One step along the gradient, and back into the ball."""
@@ -127,9 +126,6 @@ class Ball:
         length = moved.flatten(1).norm(dim=1).clamp(min=TINY)
         return moved * (self.radius / length).clamp(max=1.0)[:, None, None]
 
-    def _generator(self, seed: int) -> torch.Generator:
-        return torch.Generator(self.mask.device).manual_seed(seed)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial(Robust):
@@ -138,9 +134,8 @@ class Adversarial(Robust):
     With ``accumulate`` the parameters learn from the loss at every one of the ``steps``
     perturbations (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at
     the last, as in projected gradient descent (Madry et al. 2018). All of them see one dropout
-    mask. The paper on robust cross-lingual training gives no settings and released no code of
-    this: radius and step size are ours, and a radius of 0.2 already stops ``micro`` from learning
-    inference at all.
+    mask. Huang et al. give no settings: radius and step size are ours, and a radius of 0.2 already
+    stops ``micro`` from learning inference at all.
 
     Attributes:
         steps: passes forward and backward, so the cost of a training step.
@@ -158,34 +153,28 @@ class Adversarial(Robust):
     accumulate: bool = True
 
     def __post_init__(self) -> None:
-        choose("norm", self.norm, NORMS)
+        choose("norm", self.norm, ("l2", "linf"))
         if self.steps < 1 or min(self.radius, self.start) < 0:
-            raise ValueError(
-                f"steps is {self.steps}, radius {self.radius}, start {self.start}: steps can be 1 "
-                "or more, the others 0 or more."
-            )
+            raise ValueError(f"{self}: steps can be 1 or more, radius and start 0 or more.")
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         ball = Ball(model, batch.inputs, self.norm, self.radius)
         dropout_seed = torch.initial_seed()  # which the loop sets for every part of a step
         perturbation = ball.initial(self.start, derive(dropout_seed, "noise"))
-        for step in range(self.steps):
+        for steps_left in reversed(range(self.steps)):
             perturbation = perturbation.detach().requires_grad_()
             torch.manual_seed(dropout_seed)
             with perturbed(model, perturbation):
                 loss = task_loss(model, batch)
-            is_last = step == self.steps - 1
             if self.accumulate:
-                # The loop backpropagates this before it asks for more: the perturbation has a
-                # gradient then.
+                # Once the loop has backpropagated this, the perturbation has a gradient.
                 yield loss / self.steps
-            elif is_last:
+                gradient = perturbation.grad
+            elif steps_left:
+                (gradient,) = torch.autograd.grad(loss, perturbation)
+            else:
                 yield loss
-            if not is_last:
-                if self.accumulate:
-                    gradient = perturbation.grad
-                else:
-                    (gradient,) = torch.autograd.grad(loss, perturbation)
+            if steps_left:
                 perturbation = ball.ascend(perturbation.detach(), gradient, self.step_size)
 
 
@@ -206,8 +195,6 @@ class RandomPerturbation(Robust):
 
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, ("gaussian", "ball"))
-        if self.radius < 0:
-            raise ValueError(f"radius is {self.radius}; it can be 0 or more.")
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")

@@ -13,7 +13,7 @@ from torch import Tensor
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
-from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, Head
+from xltkit.tasks.base import IGNORED, EncodedExample, Head
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
@@ -28,31 +28,30 @@ class EncodedTrainingSet(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def encoded_rows(
+def encode(
     training_set: TrainingSet,
     rows_fingerprint: str,
     kind: str,
     max_length: int,
     encoder: str,
-    robust: Robust | None,
-) -> list[EncodedExample]:
+    augmentation: Robust | None,
+) -> EncodedTrainingSet:
     """The rows of a training set, encoded once for every stage of a process that trains on it.
 
     Args:
         training_set: which rows.
         rows_fingerprint: what they are now; files may change within a session.
         kind: the name of the task type that they are encoded as.
-        max_length: tokens of a sequence.
-        encoder: whose tokenizer is used.
-        robust: what augments the rows, if anything does.
+        max_length, encoder: tokens of a sequence, by whose tokenizer.
+        augmentation: what changes the rows first, if anything does.
     """
     task = replace(get(training_set.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
     rows = training_rows(training_set)
-    if robust is not None:
-        rows = robust.augment(task, rows)
+    if augmentation is not None:
+        rows = augmentation.augment(task, rows)
     limit = min(max_length, tokenizer.model_max_length)
-    return TYPES[kind].encode(rows, tokenizer, limit, training=True)
+    return EncodedTrainingSet(task, task.type.encode(rows, tokenizer, limit, training=True))
 
 
 class Supervised:
@@ -108,20 +107,18 @@ class Supervised:
                 # A part without examples would leave a process waiting for the others: it repeats
                 # one, and counts for nothing.
                 batch = self._batch(training_set, epoch, examples[:1])
-                ignored = batch.labels * 0 + IGNORED
-                batches.append(batch._replace(labels=ignored, targets=0))
+                batches.append(batch._replace(labels=batch.labels * 0 + IGNORED, targets=0))
         return batches
 
     def _batch(self, training_set: int, epoch: int, indices: np.ndarray) -> Batch:
         """Some examples of a training set as tensors; text with some of its tokens masked."""
         task, examples = self.training_sets[training_set]
-        kind = task.type
-        inputs = kind.collate([examples[i] for i in indices], self.tokenizer, training=True)
-        if kind.masks_tokens:
+        inputs = task.type.collate([examples[i] for i in indices], self.tokenizer, training=True)
+        if task.type.masks_tokens:
             seed = derive(derive(self.seed, "mask"), training_set)
-            inputs = kind.mask(inputs, self.tokenizer, indices, seed, epoch, self.mask_rate)
+            inputs = task.type.mask(inputs, self.tokenizer, indices, seed, epoch, self.mask_rate)
         labels = inputs.pop("labels")
-        return Batch(training_set, inputs, labels, kind.count(labels))
+        return Batch(training_set, inputs, labels, task.type.count(labels))
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
         """The summed loss of a batch, or several (see ``loop.Objective``)."""

@@ -48,16 +48,13 @@ class SynonymSmoothing(Robust):
 
     def __post_init__(self) -> None:
         if self.copies < 1 or not 0 <= self.rate <= 1:
-            raise ValueError(
-                f"copies is {self.copies} and rate {self.rate}; copies can be 1 or more, rate a "
-                "share from 0 (as released) to 1."
-            )
+            raise ValueError(f"{self}: copies can be 1 or more, rate a share from 0 to 1.")
 
     def sources(self) -> dict[str, str]:
         return {"synonyms": lexicons.fingerprint(self.source)}
 
     def augment(self, task: Task, rows: Dataset) -> Dataset:
-        table = self.table(task, rows)
+        table = self._table(task, rows)
         random = np.random.default_rng(derive("synonyms", task.name, self.seed))
         copies = []
         for row in rows:
@@ -66,8 +63,7 @@ class SynonymSmoothing(Robust):
                 copies.append(copy | {"id": f"{row['id']}/{number}"})
         return Dataset.from_list(copies, features=rows.features)
 
-    def table(self, task: Task, rows: Dataset) -> Lexicon:
-        """The synonyms that are used for some rows."""
+    def _table(self, task: Task, rows: Dataset) -> Lexicon:
         if self.empty:
             return {}
         table = lexicons.synonyms(self.source)
@@ -82,16 +78,16 @@ class SynonymSmoothing(Robust):
         Words are what ``augment`` takes for words: in sentence pairs everything between spaces
         that is not mere punctuation, so that ``movie.`` has no synonym.
         """
-        table = self.table(task, rows)
+        table = self._table(task, rows)
         columns = task.type.texts
-        seen: list[str] = []
+        is_covered: list[bool] = []
         for row in rows:
+            row_words = [word.text for word in words(columns, row)]
             if "text_a" in row:
                 parts = [part for _, _, text in texts(columns, row) for part in text.split(" ")]
-                seen += [part for part in parts if word_spans(part)]
-            else:
-                seen += [word.text for word in words(columns, row)]
-        return 100 * float(np.mean([word in table for word in seen])) if seen else 0.0
+                row_words = [part for part in parts if word_spans(part)]
+            is_covered += [word in table for word in row_words]
+        return 100 * float(np.mean(is_covered))
 
     def _copy(
         self, columns: Sequence[str], row: Row, table: Lexicon, random: np.random.Generator
@@ -101,11 +97,10 @@ class SynonymSmoothing(Robust):
             for column, _, text in texts(columns, row):
                 copy[column] = " ".join(self._draw(w, table, random) for w in text.split(" "))
             return copy
-        edits = {
-            i: self._draw(word.text, table, random)
-            for i, word in enumerate(words(columns, row))
-            if not word.fixed
-        }
+        edits = {}
+        for i, word in enumerate(words(columns, row)):
+            if not word.fixed:
+                edits[i] = self._draw(word.text, table, random)
         return replace_words(columns, row, edits)
 
     def _draw(self, word: str, table: Lexicon, random: np.random.Generator) -> str:

@@ -70,16 +70,6 @@ def test_top_k_is_the_full_sort_however_the_candidates_are_cut(k, block):
         assert (best == np.take_along_axis(scores, expected, 1)).all()
 
 
-def test_of_equal_scores_the_later_one_comes_first():
-    top = scorers.TopK(3)
-    top.add(np.array([[1.0, 2.0, 1.0]]))
-    top.add(np.array([[1.0, 0.0]]))
-    assert top.best()[1].tolist() == [[1, 3, 2]]
-    top.add(np.array([[1.5, 7]]))  # of another type
-    scores, indices = top.best()
-    assert indices.tolist() == [[6, 1, 5]] and scores.tolist() == [[7.0, 2.0, 1.5]]
-
-
 # BUCC
 
 
@@ -131,15 +121,6 @@ def test_only_margins_above_0_are_pairs():
     assert list(scorers.margin_pairs(x, y, k=1)) == [(0, 0)]
     # A cosine of 0 over a mean of 0 is no margin, and must not be taken for one.
     assert scorers.margin_pairs([[1.0, 0.0]], [[0.0, 1.0]]) == {}
-
-
-def test_mining_takes_each_sentence_once_and_finds_copies():
-    generator = np.random.default_rng(9)
-    x = generator.standard_normal((80, 16))
-    order = generator.permutation(80)
-    pairs = scorers.margin_pairs(x, x[order] * 3, block=33)
-    assert {(int(order[j]), j) for j in range(80)} == set(pairs)
-    assert list(pairs.values()) == sorted(pairs.values(), reverse=True)
 
 
 def test_sentences_that_repeat_are_left_out():

@@ -31,35 +31,27 @@ def results(tiny, module_store):
     return xlt.study(arms, targets, [0, 1], **SMALL, sweep=True).run(module_store)
 
 
-def test_there_is_one_score_for_every_cell_of_the_grid(results):
+def test_tables_have_a_row_for_everything_and_agree(results):
     main = results.main
-    assert len(main) == 2 * 2 * 5 * 3
-    counts = main.groupby(["arm", "seed", "task"], observed=True).size()
-    assert set(counts) == {3}
-    assert main["value"].between(0, 100).all()
+    assert len(main) == 2 * 2 * 5 * 3 and main["value"].between(0, 100).all()
+    assert set(main.groupby(["arm", "seed", "task"]).size()) == {3}
     assert set(main.loc[main["is_source"], "language"]) == {"en"}
-    assert {"family", "resource", "chance", "cpu_s", "steps", "dtype", "stage"} <= set(main.columns)
+    assert {"family", "resource", "chance", "cpu_s", "steps", "dtype", "stage"} <= set(main)
+    assert len(results.predictions) == 2 * 2 * 5 * 3 * 20
+    query = "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
+    predictions = results.predictions.query(query)
+    accuracy = 100 * np.mean(predictions["gold"] == predictions["pred"])
+    assert accuracy == pytest.approx(main.query(query)["value"].item())
 
 
-def test_predictions_are_kept_for_every_example_and_agree_with_the_scores(results):
-    predictions = results.predictions
-    assert len(predictions) == 2 * 2 * 5 * 3 * 20
-    one = predictions.query("arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'")
-    score = results.main.query(
-        "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
-    )
-    assert 100 * np.mean(one["gold"] == one["pred"]) == pytest.approx(score["value"].item())
-
-
-def test_stages_are_shared(results):
+def test_stages_are_shared_and_made_once(results, monkeypatch):
     study = results.study
-    titles = [s.title for s in study.stages]
     # 2 seeds x (1 intermediate + 2 arms x 4 targets x (train, evaluate)), and retrieval: once for
     # the untrained arm, whatever the seed, and once for each seed of the other.
-    assert len(study.stages) == 2 * (1 + 2 * 4 * 2) + 1 + 2
-    assert study.unshared > len(study.stages)
-    assert sum("intermediate" in t for t in titles) == 2
-    assert study.plan(results.store)["cached"].all()
+    assert len(study.stages) == 2 * (1 + 2 * 4 * 2) + 1 + 2 < study.unshared
+    assert sum("intermediate" in stage.title for stage in study.stages) == 2
+    monkeypatch.setattr(Store, "_make", lambda *_: pytest.fail("made again"))
+    pd.testing.assert_frame_equal(study.run(results.store).scores, results.scores)
 
 
 def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
@@ -68,12 +60,6 @@ def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
     assert {f"accuracy@{n}/{p}" for n in (1, 2) for p in ("mean", "first")} <= metrics
     both = table.set_index(["metric", "seed"])["value"]
     assert both["accuracy", 0] == both["accuracy@1/mean", 0]  # protocol layer of two: the first
-
-
-def test_a_second_run_makes_nothing(results, monkeypatch):
-    monkeypatch.setattr(Store, "_make", lambda *a: pytest.fail("made again"))
-    again = results.study.run(results.store)
-    pd.testing.assert_frame_equal(again.scores, results.scores)
 
 
 def test_arms_differ_in_one_thing(results):

@@ -102,10 +102,8 @@ def serving(
 ) -> Iterator[dict[str, str]]:
     """The environment of processes that are to train on the same workers.
 
-    Args:
-        workers: to be started on this machine, for the time of the ``with``, if more than one.
-        scheduler: the address of the one to use; then none is started.
-        environment: of the processes, and of the workers.
+    These are a scheduler's, if its address is given, or else, if more than one, started on this
+    machine for the time of the ``with``.
     """
     scheduler = scheduler or environment.get("XLTKIT_SCHEDULER", "")
     if scheduler:
@@ -252,13 +250,9 @@ def dask_setup(worker: Worker) -> None:
 
 
 def make_in_worker(pickled: bytes, folder: Path, session: bytes, parent: str | None) -> str:
-    """Make a stage in a worker, as the session that asks for it would.
+    """Make a pickled stage in a worker, with the tasks and languages of the session that asks.
 
-    Args:
-        pickled: the stage.
-        folder: of the store.
-        session: tasks and languages of the session.
-        parent: the key of the stage before this one: Dask starts no stage before its parent.
+    Dask starts no stage before its ``parent``, which gives its key.
     """
     import cloudpickle
     import torch

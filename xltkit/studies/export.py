@@ -104,13 +104,7 @@ def _chain(key: str, store: Store) -> list[dict[str, Any]]:
 
 
 def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame) -> ModelCard:
-    """The model card of the last stage of a chain.
-
-    Args:
-        chain: the records of the stages that trained it.
-        scores: of this arm and seed.
-        every: scores of all arms and seeds, for the means over seeds.
-    """
+    """The model card of a chain of records; ``every`` has the scores of all arms and seeds."""
     phases = []
     data = {}
     for record in chain:

@@ -122,12 +122,7 @@ class Study:
 
 
 class Results:
-    """What a study measured, as tidy tables.
-
-    Attributes:
-        study: what was run.
-        store: where its stages are.
-    """
+    """What a study measured, as tidy tables; ``store`` has its stages."""
 
     def __init__(self, study: Study, store: Store):
         self.study = study
@@ -214,7 +209,7 @@ class Results:
             changes: by name, the changed fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
                 or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``.
             tasks: to score; empty means all tasks of the study.
-            workers: as in ``Study.run``; so is ``scheduler``.
+            workers: as in ``Study.run``, and so is ``scheduler``.
 
         Returns:
             Results by name, of the same arms and seeds; whatever reads results reads these.
@@ -269,13 +264,6 @@ def degenerate_runs(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     the task's, or, for tags, that of always predicting the most frequent one; a score counts as
     above chance if a model at chance would reach it in fewer than one of a hundred test sets of
     this size. Tasks for which nothing is trained have no runs to judge.
-
-    Args:
-        scores: ``Results.scores``.
-        predictions: ``Results.predictions``.
-
-    Returns:
-        One row per arm, seed and task: ``degenerate``, and ``why`` (empty if it is not).
     """
     keys = [*RUN, "language"]
     is_trained = ~scores["task"].map(lambda name: get(name).type.is_untrained)

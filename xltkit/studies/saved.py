@@ -74,11 +74,7 @@ class Saved:
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """The ``result.json`` of a finished run, after checking that its tables are unchanged.
-
-    Raises:
-        ResultError: if there is none, or it or a table is damaged.
-    """
+    """The ``result.json`` of a finished run; ResultError if it or a table is damaged."""
     path = folder / "result.json"
     remedy = f"run it again: python -m xltkit run {folder.name}"
     if not path.exists():

@@ -190,11 +190,7 @@ def _prepare(partial: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a stage by their path below its folder.
-
-    Raises:
-        ValueError: for a link, and for a format that could execute code when it is loaded.
-    """
+    """The files of a stage by their path below its folder; ValueError for a link or a pickle."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):

@@ -95,12 +95,7 @@ def study(
 
 
 def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
-    """The tasks that the targets of a suite mean.
-
-    Raises:
-        ValueError: for an unknown name, a task without a metric, or an invented task beside real
-            ones: a mean over both would look like a result.
-    """
+    """The tasks that the targets of a suite mean; never invented ones beside real ones."""
     rows = find_suite(suite)
     tasks = [get(name) for target in targets for name in rows.targets.get(target, (target,))]
     unscored = [task.name for task in tasks if not task.metric]
@@ -121,10 +116,7 @@ def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
 def _present(
     task: Task, split: str, source: str, languages: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The languages that can be scored, and those whose data cannot be found.
-
-    The source is scored, too, if the task has it; no ``languages`` means all of the task.
-    """
+    """The languages that can be scored, the source with them, and those whose data is absent."""
     codes = None
     if languages:
         scored = getattr(task, split) or ()
@@ -166,11 +158,7 @@ def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: Sequence[str]) ->
 
 
 def _train_set(task: Task, substitutes: Mapping[str, str]) -> str:
-    """The task whose training split the target phase uses; empty if nothing is trained.
-
-    Raises:
-        ValueError: if a substitute has another type or other labels.
-    """
+    """The task whose training split the target phase uses; empty if nothing is trained."""
     if task.type.is_untrained:
         return ""
     name = task.train_on or task.name

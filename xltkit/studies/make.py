@@ -189,18 +189,20 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
         return task, "", models.Model(start, {}), tokenizer
     phase = stage.parent.phase
     trained = get(phase.training_sets[0].task)
-    weights = load_file(Path(start) / HEADS)
-    if task.type.needs_image_space:
-        # As wide as it was trained, which only its weights say.
-        (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
-        head = Head("joint", width, image_layer=phase.locked)
-    elif (trained.kind, trained.labels) == (task.kind, task.labels):
-        head = task.type.head(task)
-    else:  # an untrained head would score chance and look like a result
+    has_image_space = task.type.needs_image_space
+    if not has_image_space and (trained.kind, trained.labels) != (task.kind, task.labels):
+        # An untrained head would score chance and look like a result.
         raise ValueError(
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
+    weights = load_file(Path(start) / HEADS)
+    if has_image_space:
+        # As wide as it was trained, which only its weights say.
+        (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
+        head = Head("joint", width, image_layer=phase.locked)
+    else:
+        head = task.type.head(task)
     model = models.Model(start, {trained.name: head})
     model.heads.load_state_dict(weights)
     return task, trained.name, model, tokenizer

@@ -73,7 +73,7 @@ def test_an_error_is_the_stages_own_and_what_is_finished_stays(tiny, tmp_path, c
     with pytest.raises(Exception, match="learning_rate") as caught:
         broken.run(store, scheduler=crew.address)
     assert type(caught.value).__name__ == "Diverged"
-    assert all(store.ready(stage.key) for stage in whole.stages)
+    assert all(store.is_usable(stage.key) for stage in whole.stages)
 
 
 def fails_once(mark: Path, *given):
@@ -99,7 +99,7 @@ def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, c
         wait(remembered)
         assert remembered.status == "error"
         study.run(Store(folder), scheduler=crew.address)
-    assert all(Store(folder).ready(stage.key) for stage in study.stages)
+    assert all(Store(folder).is_usable(stage.key) for stage in study.stages)
 
 
 def test_a_stage_that_nobody_waits_for_is_left_at_a_checkpoint(tiny, tmp_path, crew):

@@ -32,7 +32,7 @@ def test_two_processes_train_one_stage_on_the_same_examples(tiny, tmp_path):
         wait_for(lambda: None not in [crew.ended(f"rank {rank}") for rank in (0, 1)])
         said = [crew.log(f"rank {rank}").read_text() for rank in (0, 1)]
         assert [crew.ended(f"rank {rank}") for rank in (0, 1)] == [0, 0], said
-    assert all(Store(together).ready(stage.key) for stage in study.stages)
+    assert all(Store(together).is_usable(stage.key) for stage in study.stages)
     assert not list(together.glob("*.partial"))
     for stage in study.stages[:-1]:
         one, two = (

@@ -33,7 +33,7 @@ def test_a_finished_stage_is_not_made_again(store):
     fill = Filling()
     for _ in range(2):
         folder = store.get(KEY, {"phase": "Target"}, fill)
-    assert fill.count == 1 and store.ready(KEY)
+    assert fill.count == 1 and store.is_usable(KEY)
     record = json.loads((folder / "signature.json").read_text())
     assert record["signature"] == {"phase": "Target"} and record["cost"] == {"wall_s": 1.0}
 
@@ -112,10 +112,10 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
     outside.write_bytes(b"weights")
     fill = Filling()
     harm(store.get(KEY, {}, fill), outside)
-    assert not store.ready(KEY)
+    assert not store.is_usable(KEY)
     with pytest.warns(UserWarning, match="damaged"):
         folder = store.get(KEY, {}, fill)
-    assert fill.count == 2 and not folder.is_symlink() and store.ready(KEY)
+    assert fill.count == 2 and not folder.is_symlink() and store.is_usable(KEY)
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert names == {"model.safetensors", "scores.parquet", "signature.json"}
     assert len(list((store.folder / "torn").iterdir())) == 1
@@ -193,7 +193,7 @@ def test_two_processes_make_a_stage_once_and_a_killed_one_holds_no_lock(store, i
     both[1].start()
     for process in both:
         process.join(30)
-    assert count.value == 1 and both[1].exitcode == 0 and store.ready(KEY)
+    assert count.value == 1 and both[1].exitcode == 0 and store.is_usable(KEY)
 
 
 def test_a_lock_is_never_a_link(store, tmp_path):
@@ -211,7 +211,7 @@ def test_a_folder_without_permission_says_what_to_do(store):
     store.get("f" * 16, {}, Filling())
     store.folder.chmod(0o500)
     try:
-        assert store.ready("f" * 16)
+        assert store.is_usable("f" * 16)
         with pytest.raises(PermissionError, match="XLTKIT_STORE"):
             store.get(KEY, {}, Filling())
     finally:

@@ -22,7 +22,7 @@ from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import Evaluate
 
-REAL = [task for task in TASKS.values() if task.note and task.licence]
+REAL = [task for task in TASKS.values() if task.note and task.license]
 MIRROR = os.environ.get("XLTKIT_HUB", "")
 METRICS = {
     "classification": {"accuracy"},
@@ -58,7 +58,7 @@ def test_every_row_that_is_not_generated_is_looked_at_here():
 @pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
 def test_a_row_is_complete_and_consistent(task):
     assert task.type.columns and task.metric in METRICS[task.kind]
-    for text in (task.licence, task.citation, task.note):
+    for text in (task.license, task.citation, task.note):
         assert text and text == text.strip()
     assert re.search(r"(19|20)\d\d", task.citation)
     trained = get(task.train_on or task.name)
@@ -154,7 +154,7 @@ def test_the_table_as_text():
     for part in (
         "kind tagging", "metric f1", "google/xtreme", "universal_dependencies", "lt=lt_alksnis",
         "refs/convert/parquet", "no commit of it was found", "trains on udpos",
-        "licence CC BY-SA", "Nivre et al. 2018", "epochs=10", "split validation",
+        "license CC BY-SA", "Nivre et al. 2018", "epochs=10", "split validation",
         "from one treebank each",
     ):  # fmt: skip
         assert part in whole, part

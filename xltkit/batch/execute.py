@@ -26,7 +26,7 @@ import psutil
 
 from xltkit.batch import pages, report
 from xltkit.batch.notebook import DEAD_KERNEL
-from xltkit.batch.runs import BatchError, PlannedRun, damage, plan
+from xltkit.batch.runs import BatchError, PlannedRun, plan, result_problem
 from xltkit.files import root as root_folder
 from xltkit.studies import cluster
 
@@ -247,7 +247,7 @@ def _unexecuted(run: PlannedRun) -> str:
 
 def _unwritten(run: PlannedRun) -> str:
     """What is wrong with the result that the notebook was to write."""
-    reason = damage(run)
+    reason = result_problem(run)
     return reason and f"{reason}; the notebook has to end with run.finish(tables, answer)"
 
 

@@ -169,7 +169,7 @@ def plan(
     if problems:
         raise BatchError("Nothing was started.\n" + "\n".join(problems))
     settled = [replace(run, run_id=_identity(run)) for run in planned]
-    return [replace(run, todo=unfinished(run)) for run in settled]
+    return [replace(run, todo=why_to_run(run)) for run in settled]
 
 
 def _parameters(notebook: Path, injected: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def _subclasses(base: type) -> list[type]:
     return below
 
 
-def damage(run: PlannedRun) -> str:
+def result_problem(run: PlannedRun) -> str:
     """Why ``result.json`` is not the whole result of this very run; empty when it is."""
     try:
         result = record(run.folder)
@@ -277,7 +277,7 @@ def damage(run: PlannedRun) -> str:
     return f"changed since: {', '.join(changed) or 'the notebook or the kit'}"
 
 
-def unfinished(run: PlannedRun) -> str:
+def why_to_run(run: PlannedRun) -> str:
     """Why a run has to run, in words; empty when it is done."""
     # A result is written before the last cells run; only after them is the notebook given its
     # name. A partial notebook that is still there was left by a batch that was killed.
@@ -287,4 +287,4 @@ def unfinished(run: PlannedRun) -> str:
         return "failed before"
     if not run.file(".ipynb").exists():
         return "not run yet"
-    return damage(run)
+    return result_problem(run)

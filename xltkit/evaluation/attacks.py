@@ -23,7 +23,7 @@ SENTENCE_END = re.compile(r"(?<=[。！？।؟])|(?<=[.!?])(?=\s|\Z)")
 
 @dataclass(frozen=True, kw_only=True)
 class Typos(WordAttack):
-    """One slip of the finger in a word: letters swapped, left out, doubled or mistaken.
+    """One typing error in a word: letters swapped, dropped, doubled or replaced.
 
     A mistaken letter is a neighbor on the keyboard in Latin script; in others it is a letter of
     the same script that the test set itself uses, with the same marks if it has any. The first

@@ -64,7 +64,7 @@ class PerToken(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
 
-        Padding gets no chance: a softmax over the tokens, as for spans, would depend on it.
+        Padding is masked out: a softmax over the tokens, as for spans, would depend on it.
         """
         scores = self.scores(self.dropout(hidden))
         return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)

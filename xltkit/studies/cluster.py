@@ -84,7 +84,7 @@ def make_all(
         return
     left = []
     for stage in stages:
-        if store.ready(stage.key):
+        if store.is_usable(stage.key):
             done(stage)
         else:
             left.append(stage)

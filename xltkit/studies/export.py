@@ -60,7 +60,7 @@ def export(
             f"trained. Its targets are {', '.join(scores['task'].unique())}."
         )
     key = chain[-1]["key"]
-    if not store.ready(key):
+    if not store.is_usable(key):
         raise ValueError(f"The stage {key} is damaged. Run its notebook again, which remakes it.")
     if to.exists():
         raise FileExistsError(f"{to} exists already; name a folder that does not.")

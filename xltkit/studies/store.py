@@ -40,7 +40,7 @@ class Store:
         return self.folder / key
 
     def has(self, key: str) -> bool:
-        """Whether the stage is there; ``get`` and ``ready`` also check that it is undamaged."""
+        """Whether the stage is there; ``get`` and ``is_usable`` also check that it is undamaged."""
         return (self.path(key) / SIGNATURE).is_file()
 
     def record(self, key: str) -> dict[str, Any]:
@@ -55,9 +55,9 @@ class Store:
                 records.append(json.loads(path.read_text()))
         return records
 
-    def ready(self, key: str) -> bool:
+    def is_usable(self, key: str) -> bool:
         """Whether the stage is there and undamaged."""
-        return not self._damage(key)
+        return not self._problem(key)
 
     def get(
         self, key: str, signature: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]]
@@ -74,11 +74,11 @@ class Store:
             OSError: if the disk is full or the folder cannot be written; other stages are safe.
         """
         # Most stages are finished, and need no lock: a stage gets its name when it is complete.
-        if not self._damage(key):
+        if not self._problem(key):
             return self.path(key)
         with self._lock(key):
             # Who held the lock before us has made the stage, unless it was killed.
-            if self._damage(key):
+            if self._problem(key):
                 self._set_aside(key)
                 self._make(key, signature, make)
         return self.path(key)
@@ -112,7 +112,7 @@ class Store:
                 "again: training continues from its last checkpoint.",
             ) from error
 
-    def _damage(self, key: str) -> str:
+    def _problem(self, key: str) -> str:
         """Why a stage cannot be used; empty if it is complete and holds nothing else.
 
         Every file is hashed: a store may be shared, copied, or on a failing disk, and a changed
@@ -134,7 +134,7 @@ class Store:
 
     def _set_aside(self, key: str) -> None:
         """Move a damaged stage out of the way; somebody may want to see what happened to it."""
-        reason = self._damage(key)
+        reason = self._problem(key)
         if not reason or not os.path.lexists(self.path(key)):
             return
         aside = self.folder / "torn" / f"{key}-{uuid.uuid4().hex[:8]}"

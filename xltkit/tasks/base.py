@@ -50,7 +50,7 @@ class Task:
     # Names of classes or tags by index; empty where only the user's own file knows them (ccg).
     labels: tuple[str, ...] = ()
     training: TrainingArguments = field(default_factory=TrainingArguments)
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     note: str = ""  # the protocol
 

@@ -71,7 +71,7 @@ class Tagging(base.TaskType):
         ]
 
     def vote(self, outputs: Sequence[Any]) -> Any:
-        """The tag that most outputs say of each word; of equals the first in order."""
+        """Majority vote for each word; ties go to the tag with the lowest index."""
         return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:

@@ -30,7 +30,7 @@ class ImageText(Phase):
         tower: ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
         locked: whether the tower stays as it is.
         queue: captions and pictures of earlier steps that count as negatives, too (cross-batch
-            memory, Wang et al. 2020); they are as old as they are and get no gradient.
+            memory, Wang et al. 2020); their features are stale and get no gradient.
         against: ``image``, or ``paraphrase``: another caption of the same picture in its place,
             seen by the same encoder. The control for what contrast alone does.
     """

@@ -64,7 +64,7 @@ def table_of_tasks() -> pd.DataFrame:
                 "languages": len(source.languages),
                 "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
                 "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
-                "licence": task.licence or "-",
+                "license": task.license or "-",
                 "citation": task.citation or "-",
                 "note": task.note,
             }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import xltkit as xlt
 from xltkit.evaluation.attacks import EmbeddingPGD
 from xltkit.training.robust import Adversarial
@@ -10,6 +12,7 @@ ARMS = {
     "plain": xlt.encoder("micro"),
     "robust": xlt.encoder("micro").then(xlt.Target(robust=Adversarial())),
 }
+pytestmark = pytest.mark.slow
 ATTACK = {"pgd": {"attack": EmbeddingPGD(radius=0.1)}}
 
 

@@ -54,7 +54,7 @@ class SynonymSmoothing(Robust):
         return {"synonyms": lexicons.fingerprint(self.source)}
 
     def augment(self, task: Task, rows: Dataset) -> Dataset:
-        table = self._table(task, rows)
+        table = self.table(task, rows)
         random = np.random.default_rng(derive("synonyms", task.name, self.seed))
         copies = []
         for row in rows:
@@ -63,7 +63,8 @@ class SynonymSmoothing(Robust):
                 copies.append(copy | {"id": f"{row['id']}/{number}"})
         return Dataset.from_list(copies, features=rows.features)
 
-    def _table(self, task: Task, rows: Dataset) -> Lexicon:
+    def table(self, task: Task, rows: Dataset) -> Lexicon:
+        """The synonyms that are used for some rows, by word."""
         if self.empty:
             return {}
         table = lexicons.synonyms(self.source)
@@ -78,7 +79,7 @@ class SynonymSmoothing(Robust):
         Words are what ``augment`` takes for words: in sentence pairs everything between spaces
         that is not mere punctuation, so that ``movie.`` has no synonym.
         """
-        table = self._table(task, rows)
+        table = self.table(task, rows)
         columns = task.type.texts
         is_covered: list[bool] = []
         for row in rows:

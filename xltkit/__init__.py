@@ -14,9 +14,9 @@ from typing import Any
 _HOMES = {
     "Adversarial": "training.robust",
     "Align": "training.align",
-    "Distil": "training.phases_images",
+    "Distil": "training.image_text",
     "Evaluate": "training.phases",
-    "ImageText": "training.phases_images",
+    "ImageText": "training.image_text",
     "Intermediate": "training.phases",
     "ParameterError": "batch.parameters",
     "Playground": "explore.playground",

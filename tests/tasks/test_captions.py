@@ -17,9 +17,9 @@ from xltkit.tasks.captions import WAYS, check_paraphrases, ranks_table
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
-from xltkit.training.contrast import Contrast
+from xltkit.training.image_text import Contrast
 from xltkit.training.phases import Intermediate, Pretrain, Target
-from xltkit.training.phases_images import ImageText
+from xltkit.training.image_text import ImageText
 from xltkit.training.supervised import EncodedTrainingSet
 
 CAPTIONS = get("captions")

@@ -42,7 +42,7 @@ from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.training.phases import Pretrain
-from xltkit.training.phases_images import ImageText
+from xltkit.training.image_text import ImageText
 
 # Documents of plain text, and translation pairs with English, by resource level.
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}

@@ -17,9 +17,8 @@ from xltkit.tasks.captions import WAYS, check_paraphrases, ranks_table
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
-from xltkit.training.image_text import Contrast
+from xltkit.training.image_text import Contrast, ImageText
 from xltkit.training.phases import Intermediate, Pretrain, Target
-from xltkit.training.image_text import ImageText
 from xltkit.training.supervised import EncodedTrainingSet
 
 CAPTIONS = get("captions")

@@ -24,9 +24,8 @@ from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.rows import training_rows
 from xltkit.training.batches import Plan
-from xltkit.training.image_text import Memory, info_nce
+from xltkit.training.image_text import Distil, ImageText, Memory, info_nce
 from xltkit.training.phases import Evaluate
-from xltkit.training.image_text import Distil, ImageText
 
 FEW = TrainingSet("captions", "qas", 40)
 QUICK = {"steps": 3, "batch_size": 8}

@@ -115,9 +115,9 @@ def _pairs(
     texts: tuple[str, str],
     labels: Sequence[str],
     key: str = "",
-    labelled: bool = False,
+    labeled: bool = False,
 ) -> Dataset:
-    """Sentence pairs with a class; ``labelled`` leaves out what has none, and keeps the ids."""
+    """Sentence pairs with a class; ``labeled`` leaves out what has none, and keeps the ids."""
     first, second = texts
     pairs = canonical(
         "classification",
@@ -126,14 +126,14 @@ def _pairs(
         text_b=lines(rows[second][:]),
         label=_labels(rows, labels),
     )
-    if not labelled:
+    if not labeled:
         return pairs
     return pairs.select([i for i, label in enumerate(pairs["label"][:]) if label >= 0])
 
 
 nli: Reader = partial(_pairs, texts=("premise", "hypothesis"), labels=NLI_LABELS)
 # Annotators of SNLI who did not agree left pairs without a label, in every split.
-snli: Reader = partial(nli, labelled=True)
+snli: Reader = partial(nli, labeled=True)
 qqp: Reader = partial(
     _pairs, texts=("question1", "question2"), labels=("not_duplicate", "duplicate")
 )

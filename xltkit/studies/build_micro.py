@@ -41,8 +41,8 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
-from xltkit.training.phases import Pretrain
 from xltkit.training.image_text import ImageText
+from xltkit.training.phases import Pretrain
 
 # Documents of plain text, and translation pairs with English, by resource level.
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}

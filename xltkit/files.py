@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -42,11 +44,18 @@ def commit() -> str:
     return commit.strip() + (" (files changed since)" if changed else "")
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text file under a temporary name first: it is complete, or as it was before."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under: the file is complete, or as it was before."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    yield partial
     os.replace(partial, path)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file that is complete, or as it was before."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def to_disk(folder: Path) -> None:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xltkit.files import commit, root, versions, write
+from xltkit.files import commit, replacing, root, versions, write
 from xltkit.keys import file_digest, unknown
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a batch checks without it
@@ -216,9 +216,8 @@ def _write_table(folder: Path, name: str, table: pandas.DataFrame) -> dict[str, 
             'letters, digits, - and _. Type for example run.finish({"scores": frame}, "...").'
         )
     file = folder / f"{name}.parquet"
-    partial = folder / f"{name}.parquet.partial"
-    table.to_parquet(partial)
-    os.replace(partial, file)
+    with replacing(file) as partial:
+        table.to_parquet(partial)
     return {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
 
 

@@ -7,7 +7,6 @@ set or test set, and kept in ``<store>/vectors`` as one array of half precision.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
+from xltkit.files import replacing
 from xltkit.keys import digest, file_digest, known_digest
 from xltkit.models import device, encoder
 from xltkit.models.encoder import HEADS, TOWER
@@ -252,9 +252,7 @@ def kept(
                     "A vector does not fit half precision: a value is above 65504, or is no "
                     "number. Take another tower."
                 ) from None
-            partial = file.with_suffix(".partial")
-            with partial.open("wb") as opened:
+            with replacing(file) as partial, partial.open("wb") as opened:
                 np.save(opened, vectors)
-            os.replace(partial, file)
     positions = {content: position for position, content in enumerate(indices)}
     return vectors[[positions[content] for content in contents]]

@@ -98,7 +98,7 @@ XQUAD_RO = (
         ("xquad", "train", "en", "has no train split with labels, only test. It trains on 'squad'"),
         ("copa", "test", "en", "has no test split with labels, only train, validation"),
         ("xquad", "test", "yo", "No test rows of xquad in 'yo'. google/xquad is read in ar, de"),
-        ("sick", "train", "en", "set XLTKIT_HUB to a folder that holds it"),
+        ("sick", "train", "en", "set XLTKIT_HUB to a folder that holds $XLTKIT_HUB/local"),
     ],
 )
 def test_missing_data_says_what_was_looked_for_and_how_to_get_it(

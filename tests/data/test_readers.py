@@ -6,7 +6,7 @@ import pytest
 from datasets import ClassLabel, Dataset, List
 from tables import pairs, table
 
-from xltkit.data import readers, readers_choice, readers_tags
+from xltkit.data import readers
 from xltkit.data.loading import MissingData, Source
 from xltkit.tasks import TYPES, get, load
 from xltkit.tasks.base import Task
@@ -44,7 +44,7 @@ def tags(*names):
 
 
 def upos(*names):
-    return [[readers_tags.UPOS.index(name) for name in names]]
+    return [[readers.UPOS.index(name) for name in names]]
 
 
 # Reader, language, rows of the Hub, and what some of the canonical columns then hold.
@@ -74,7 +74,7 @@ READ = {
         {"id": ["lt-0"], "text": ["Labas!"], "english": ["Hello!"]},
     ),
     "copa": (
-        readers_choice.copa, "en", table(COPA),
+        readers.copa, "en", table(COPA),
         {
             "id": ["5", "9"],
             "premise": ["The man fell. What was the cause?", "It rained. What was the effect?"],
@@ -82,37 +82,37 @@ READ = {
         },
     ),
     "siqa": (
-        readers_choice.siqa, "en", table(SIQA | {f"answer{a}": [a] for a in "ABC"}),
+        readers.siqa, "en", table(SIQA | {f"answer{a}": [a] for a in "ABC"}),
         {"premise": ["She left. Why?"], "choices": [["A", "B", "C"]], "label": [2]},
     ),
     "cosmosqa": (
-        readers_choice.cosmosqa, "en", table(COSMOS | {f"answer{i}": [str(i)] for i in range(4)}),
+        readers.cosmosqa, "en", table(COSMOS | {f"answer{i}": [str(i)] for i in range(4)}),
         {"id": ["k"], "premise": ["It rained . Why ?"], "choices": [list("0123")], "label": [3]},
     ),
     "csqa": (
-        readers_choice.csqa, "en", table(CSQA),
+        readers.csqa, "en", table(CSQA),
         {"id": ["h1", "h2"], "choices": [list("vwxyz")] * 2, "label": [1, -1]},
     ),
     "hellaswag": (
-        readers_choice.hellaswag, "en", table(HELLASWAG),
+        readers.hellaswag, "en", table(HELLASWAG),
         {"premise": ["A man. He", "x"], "choices": [list("abcd")] * 2, "label": [3, -1]},
     ),
     "tags by name": (
-        readers_tags.udpos, "en",
+        readers.udpos, "en",
         table({"tokens": [["go", "sun"]], "pos_tags": [[0, 1]]}, pos_tags=tags("VERB", "NOUN")),
         {"id": ["en-0"], "tokens": [["go", "sun"]], "tags": upos("VERB", "NOUN")},
     ),
     "tags by number": (
-        readers_tags.wikineural, "de", table({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]}),
+        readers.wikineural, "de", table({"tokens": [["Anna", "Lee"]], "ner_tags": [[1, 2]]}),
         {"id": ["de-0"], "tags": [[1, 2]]},
     ),
     "panx": (
-        readers_tags.panx, "pt",
+        readers.panx, "pt",
         table({"tokens": [["Rio", "!"]], "ner_tags": [[1, 0]]}, ner_tags=tags(*PANX)),
-        {"tags": [[readers_tags.PANX_TAGS.index("B-LOC"), 0]]},
+        {"tags": [[readers.PANX_TAGS.index("B-LOC"), 0]]},
     ),
     "ranges and empty nodes": (
-        readers_tags.upos, "pl", table(UD, upos=tags("NOUN", "_", "VERB", "AUX")),
+        readers.upos, "pl", table(UD, upos=tags("NOUN", "_", "VERB", "AUX")),
         {"tokens": [["zrobił", "em", "praca"]], "tags": upos("VERB", "AUX", "NOUN")},
     ),
 }  # fmt: skip
@@ -129,10 +129,10 @@ def test_rows_become_canonical(reader, language, rows, expected):
     ("reader", "rows", "message"),
     [
         (readers.nli, pairs([0, 1, 2], "yes no maybe"), "maybe.*expected only entailment"),
-        (readers.nli, table(STRINGS | {"label": [0, 1]}), "without names"),
-        (readers_choice.copa, table(COPA | {"question": ["cause", "why"]}), "'why'.*cause, effect"),
+        (readers.nli, table(STRINGS | {"label": [0, 1]}), r"holds \[0, 1\]; expected only entail"),
+        (readers.copa, table(COPA | {"question": ["cause", "why"]}), "'why'.*cause, effect"),
         (
-            readers_tags.panx,
+            readers.panx,
             table({"tokens": [["x"]], "ner_tags": [[1]]}, ner_tags=tags("O", "B-MISC")),
             "B-MISC.*expected only O, B-PER",
         ),
@@ -203,8 +203,8 @@ def test_tydiqa_heldout_never_trains_on_what_it_scores():
 
 def test_xcopa_takes_the_questions_of_english_copa_or_warns_once(unset):
     swapped = table(COPA | {"question": ["effect", "effect"]})
-    read = readers_choice.xcopa(swapped, "it", table(COPA))
-    assert read["premise"][:] == readers_choice.copa(table(COPA), "en")["premise"][:]
+    read = readers.xcopa(swapped, "it", table(COPA))
+    assert read["premise"][:] == readers.copa(table(COPA), "en")["premise"][:]
     source = get("xcopa").validation
     with pytest.warns(UserWarning, match="wrong questions.*aps/super_glue"):
         read = source.converted(swapped, "it")

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 from tables import table
 
-from xltkit.data import readers_captions as readers
+from xltkit.data import readers
 from xltkit.data.loading import MissingData
 from xltkit.studies import stages
 from xltkit.tasks import SUITES, TYPES, TrainingSet, get, load

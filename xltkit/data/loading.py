@@ -80,24 +80,15 @@ class Location(NamedTuple):
         return list(chain(*files)) if all(files) else []
 
     def commit(self) -> str:
-        """The commit of the Hub to load: pinned, or the newest that the Hub or its cache knows.
-
-        Raises:
-            MissingData: if it is not on the Hub, or not pinned and no commit is known.
-        """
+        """The commit of the Hub to load: pinned, or else the newest. Raises MissingData."""
         if not self.on_hub:
             raise self.missing("nowhere else to look")
         if self.revision and self.revision != CONVERTED:
             return self.revision
         commit, reason = _ask_hub(self.hub, self.revision)
-        if commit:
-            return commit
-        card = huggingface_hub.try_to_load_from_cache(
-            self.hub, "README.md", repo_type="dataset", revision=self.revision or None
-        )
-        if isinstance(card, str):
-            return Path(card).parent.name
-        raise self.missing(reason)
+        if not commit:
+            raise self.missing(reason)
+        return commit
 
     def fingerprint(self) -> str:
         """The commit of the Hub, or a hash of the files. Raises MissingData without either."""
@@ -113,28 +104,23 @@ class Location(NamedTuple):
         searched = f"no {file}" if self.mirror else "XLTKIT_HUB is not set"
         if self.files:
             searched = f"found {self.files[0]}"
-        error = MissingData(
-            f"Looked for {self.hub}, config {self.config}, split {self.split}: {searched}; "
-            f"{reason}. {self._remedy(file)}"
-        )
-        error.reason = reason if self.on_hub else self.origin or f"fetch it from {self.url}"
-        return error
-
-    def _remedy(self, file: Path) -> str:
-        command = "On a machine with a network this gets it:"
+        remedy = "On a machine with a network this gets it: "
         if self.on_hub:
             folder = "data_dir=" if self.revision == CONVERTED else ""
             revision = f", revision='{self.revision}'" if self.revision else ""
-            return (
-                f'{command} python -c "import datasets; datasets.load_dataset('
-                f"'{self.hub}', {folder}'{self.config}', split='{self.split}'{revision})\""
-            )
-        if self.is_file and self.url:
+            arguments = f"'{self.hub}', {folder}'{self.config}', split='{self.split}'{revision}"
+            remedy += f'python -c "import datasets; datasets.load_dataset({arguments})"'
+        elif self.url:
             setting = "" if self.mirror else "Set XLTKIT_HUB to a folder for data. "
-            return f'{setting}{command} curl --create-dirs -fL -o "{file}" {self.url}/{self.config}'
-        name = f", as {file}" if self.is_file else ""
-        origin = f" {self.origin}" if self.origin else ""
-        return f"It is not on the Hub: set XLTKIT_HUB to a folder that holds it{name}.{origin}"
+            remedy = f'{setting}{remedy}curl --create-dirs -fL -o "{file}" {self.url}/{self.config}'
+        else:
+            remedy = f"Not on the Hub: set XLTKIT_HUB to a folder that holds {file}. {self.origin}"
+        error = MissingData(
+            f"Looked for {self.hub}, config {self.config}, split {self.split}: {searched}; "
+            f"{reason}. {remedy.strip()}"
+        )
+        error.reason = reason if self.on_hub else self.origin or f"fetch it from {self.url}"
+        return error
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a source can key a cache
@@ -213,11 +199,20 @@ class Source:
         config = part.configs[language]
         return Location(part.hub, config, split, part.revision, mirror, part.url, part.unpinned)
 
+    def is_shared(self, language: str) -> bool:
+        """Whether other languages lie in the same file: it must be read to know which it holds."""
+        location = self.location(language)
+        codes = self.of(language).configs
+        return sum(self.location(code) == location for code in codes) > 1
+
+    def must_be_read(self, language: str) -> bool:
+        """Whether only reading tells if a language is available, and not a file in the mirror."""
+        return self.is_shared(language) or not self.location(language).files
+
     def rows(self, language: str, count: int = 0) -> Dataset:
         """The rows of a language, as the reader makes them; a generator makes ``count``.
 
-        Raises:
-            MissingData: if they cannot be had, naming the command that would get them.
+        Raises MissingData, naming the command that would get them.
         """
         part = self.of(language)
         return _rows(part, language, part.fingerprint(language))
@@ -225,11 +220,7 @@ class Source:
     def raw(self, language: str, first: int = 0) -> Dataset | Path | list[Path]:
         """What the reader is given: rows in the Hub's own columns, or the path of a file.
 
-        Args:
-            first: how many rows are enough, and downloaded from the Hub; 0 means all.
-
-        Raises:
-            MissingData: if they cannot be had, naming the command that would get them.
+        ``first`` rows are enough, and no more are downloaded; 0 means all. Raises MissingData.
         """
         location = self.location(language)
         if not location.files:
@@ -245,12 +236,6 @@ class Source:
             return rows
         return rows.select(range(min(first, len(rows))))
 
-    def is_shared(self, language: str) -> bool:
-        """Whether other languages lie in the same file: it must be read to know which it holds."""
-        location = self.location(language)
-        codes = self.of(language).configs
-        return sum(self.location(code) == location for code in codes) > 1
-
     def converted(self, given: Any, language: str) -> Dataset:
         """What ``raw`` gave, in the columns that the reader makes."""
         if self.repaired_by is None:
@@ -261,18 +246,11 @@ class Source:
             repairs = None
         return self.read(given, language, repairs)
 
-    def must_be_read(self, language: str) -> bool:
-        """Whether only reading tells if a language is available, and not a file in the mirror."""
-        return self.is_shared(language) or not self.location(language).files
-
     def fingerprint(self, language: str) -> str:
-        """What identifies the rows of a language, as a part of the key of a stage.
+        """What identifies the rows of a language in the key of a stage. Raises MissingData.
 
         ``hub@<commit>`` or ``sha256:<digest>`` of a file of the mirror, then those of joined
         sources, the reader's version and, if it is not the kit's, the reader itself.
-
-        Raises:
-            MissingData: if the source cannot be had.
         """
         part = self.of(language)
         identities = [part.location(language).fingerprint()]
@@ -300,6 +278,17 @@ def _rows(source: Source, language: str, fingerprint: str) -> Dataset:
     return whole.add_column("id", ids).select_columns(rows.column_names)
 
 
+def _own_reader(read: Reader) -> str:
+    """What identifies a reader that is not the kit's: whoever edits it wants other rows."""
+    function = read.func if isinstance(read, partial) else read
+    if function.__module__.startswith("xltkit."):
+        return ""
+    try:
+        return f"/{digest(inspect.getsource(function))[:8]}"
+    except OSError:  # typed into a plain interpreter
+        return f"/{digest(function.__code__.co_code.hex())[:8]}"
+
+
 def _from_hub(location: Location, first: int) -> Dataset:
     """Rows of the Hub or of its cache: all, or the first ones of a stream."""
     commit = location.commit()
@@ -325,11 +314,15 @@ def _from_hub(location: Location, first: int) -> Dataset:
 
 @lru_cache(maxsize=256)  # a process sees one commit, even if a new one appears
 def _ask_hub(hub: str, revision: str) -> tuple[str, str]:
-    """The commit of a revision and, if the Hub does not tell it, the reason (otherwise empty)."""
+    """The commit of a revision, offline the one in the cache, and the reason if it is unknown."""
+    revision = revision or None
     if huggingface_hub.is_offline_mode():
-        return "", "HF_HUB_OFFLINE is set"
+        card = huggingface_hub.try_to_load_from_cache(
+            hub, "README.md", repo_type="dataset", revision=revision
+        )
+        return Path(card).parent.name if isinstance(card, str) else "", "HF_HUB_OFFLINE is set"
     try:
-        return huggingface_hub.HfApi().dataset_info(hub, revision=revision or None).sha, ""
+        return huggingface_hub.HfApi().dataset_info(hub, revision=revision).sha, ""
     except Exception as error:  # a refusal of the Hub, or whatever the transport raises
         return "", _hub_reason(error)
 
@@ -342,17 +335,6 @@ def _hub_reason(error: Exception) -> str:
         f"the Hub did not answer ({type(error).__name__}: {error}); HF_HUB_OFFLINE=1 makes do with "
         "what was downloaded before"
     )
-
-
-def _own_reader(read: Reader) -> str:
-    """What identifies a reader that is not the kit's: whoever edits it wants other rows."""
-    function = read.func if isinstance(read, partial) else read
-    if not hasattr(function, "__code__") or function.__module__.partition(".")[0] == "xltkit":
-        return ""
-    try:
-        return f"/{digest(inspect.getsource(function))[:8]}"
-    except OSError:  # typed into a plain interpreter
-        return f"/{digest(function.__code__.co_code.hex())[:8]}"
 
 
 @cache

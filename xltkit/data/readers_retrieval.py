@@ -36,10 +36,9 @@ def sentence_breaks(text: str) -> list[tuple[int, int]]:
     train on differ from the published ones. LAReQA's files give those of the test sets.
     """
     ends = [m.end() for m in _END.finditer(text) if not _NO_END.search(text[: m.end()])]
-    starts = [0, *ends]
     return [
         (start, start + len(text[start:end].rstrip()))
-        for start, end in zip(starts, [*ends, len(text)], strict=True)
+        for start, end in zip([0, *ends], [*ends, len(text)], strict=True)
     ]
 
 
@@ -61,7 +60,7 @@ def answer_sentences(rows: Dataset, language: str) -> Dataset:
 
 
 def tydiqa_sentences(rows: Dataset, language: str) -> Dataset:
-    """The same of TyDiQA, whose file holds all languages."""
+    """Questions of TyDiQA, whose file holds all languages, with the sentence of the answer."""
     return answer_sentences(of_language(rows, language), language)
 
 
@@ -137,9 +136,9 @@ def mewsli_pairs(path: Path, language: str) -> Dataset:
     """Mentions in English Wikipedia with the description of their entity, to train on."""
     pairs = []
     for row in _json_lines(path):
-        key, query = _query(**row["contextual_mention"])
         entity = row["entity"]
-        pairs.append((key, query, entity["entity_id"], _description(entity), ""))
+        query = _query(**row["contextual_mention"])
+        pairs.append((*query, entity["entity_id"], _description(entity), ""))
     return _table("ranking pairs", pairs)
 
 
@@ -156,31 +155,26 @@ def mewsli_mentions(path: Path, language: str) -> Dataset:
 
 def mewsli_entities(path: Path, language: str) -> Dataset:
     """The candidate entities, each described in one of fifty languages."""
-    entities = [
-        (row["entity_id"], _description(row), "", [row["entity_id"]]) for row in _json_lines(path)
-    ]
-    return _table("candidates", entities)
+    entities = [(row["entity_id"], _description(row), "") for row in _json_lines(path)]
+    return _table("candidates", [(*entity, [entity[0]]) for entity in entities])
 
 
-def _sides(
-    foreign: Mapping[str, str], english: Mapping[str, str], gold: Iterable[Sequence[str]]
-) -> Dataset:
+def _sides(foreign: Iterable, english: Iterable, gold: Iterable[Sequence[str]]) -> Dataset:
+    """Two collections of ids and sentences, and the pairs of ids that are translations."""
     partners: dict[str, list[str]] = {}
     for one, other in gold:
         partners.setdefault(one, []).append(other)
-    sentences = [(key, "text", text, partners.get(key, [])) for key, text in foreign.items()]
-    sentences += [(key, "english", text, []) for key, text in english.items()]
+    sentences = [(key, "text", text, partners.get(key, [])) for key, text in dict(foreign).items()]
+    sentences += [(key, "english", text, []) for key, text in dict(english).items()]
     return _table("mining", sentences)
 
 
 def bucc(rows: Dataset, language: str) -> Dataset:
     """BUCC on the Hub: one row with both collections and pairs of their places, counted from 1."""
-    foreign: dict[str, str] = {}
-    english: dict[str, str] = {}
-    gold: list[tuple[str, str]] = []
+    foreign, english, gold = [], [], []
     for row in rows:
-        foreign |= {f"{language}-{i}": text for i, text in enumerate(row["sentence1"], start=1)}
-        english |= {f"en-{i}": text for i, text in enumerate(row["sentence2"], start=1)}
+        foreign += [(f"{language}-{i}", text) for i, text in enumerate(row["sentence1"], start=1)]
+        english += [(f"en-{i}", text) for i, text in enumerate(row["sentence2"], start=1)]
         gold += [(f"{language}-{one}", f"en-{other}") for one, other in row["gold"]]
     return _sides(foreign, english, gold)
 
@@ -191,7 +185,8 @@ def bucc_files(paths: Sequence[Path], language: str) -> Dataset:
     for path in paths:
         lines = path.read_text(encoding="utf-8").split("\n")
         pairs[path.suffix[1:]] = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
-    if missing := [part for part in (language, "en", "gold") if part not in pairs]:
+    parts = (language, "en", "gold")
+    if missing := [part for part in parts if part not in pairs]:
         names = ", ".join(path.name for path in paths)
         raise ValueError(f"BUCC in {language!r}: no file ends in {missing}; found {names}.")
-    return _sides(dict(pairs[language]), dict(pairs["en"]), pairs["gold"])
+    return _sides(*(pairs[part] for part in parts))

@@ -32,7 +32,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from xltkit.data import readers, readers_captions, readers_choice, readers_retrieval, readers_tags
+from xltkit.data import readers, readers_retrieval
 from xltkit.data.languages import language
 from xltkit.data.loading import Source
 from xltkit.data.microworld import generate
@@ -43,10 +43,7 @@ from xltkit.tasks.suites import microworld
 Row = Mapping[str, Any]
 _MODULES = {
     "readers": readers,
-    "readers_captions": readers_captions,
-    "readers_choice": readers_choice,
     "readers_retrieval": readers_retrieval,
-    "readers_tags": readers_tags,
     "generate": generate,
     "microworld": microworld,
 }

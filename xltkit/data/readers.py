@@ -107,6 +107,7 @@ def _pairs(
     rows: Dataset, language: str, *, texts: tuple[str, str], labels: Sequence[str], key: str = ""
 ) -> Dataset:
     """Sentence pairs, their class by its name or number of a name; -1, no gold label, stays."""
+    first, second = (lines(rows[column][:]) for column in texts)
     values = rows["label"][:]
     names = getattr(rows.features["label"], "names", None)
     if names:
@@ -114,7 +115,6 @@ def _pairs(
         numbers = [order[value] if value >= 0 else -1 for value in values]
     else:
         numbers = class_numbers("label", values, labels)
-    first, second = (lines(rows[column][:]) for column in texts)
     ids = rows[key][:] if key else range(len(rows))
     return canonical("classification", ids, text_a=first, text_b=second, label=numbers)
 

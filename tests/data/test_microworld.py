@@ -11,7 +11,7 @@ from xltkit.data.microworld.grammar import Clause, Phrase, Sentence, verbalize
 from xltkit.data.microworld.languages import ENGLISH, KNOBS, LANGUAGES, MicroLanguage, language
 from xltkit.data.microworld.scenes import Fact, name, the, wordings
 
-GIVE = Sentence(Clause(name("Anna"), "give", the("ball", "red"), ("to", name("Ben"))))
+GIVE = Sentence(Clause(name("Anna"), "give", the("red ball"), ("to", name("Ben"))))
 KEPT = (*lexicon.NAMES, *lexicon.SHARED_NAMES, *lexicon.PUNCTUATION)
 WORDS = [word for word in lexicon.TAGS if word not in KEPT]
 
@@ -166,6 +166,6 @@ def test_pictures_are_the_same_if_they_mean_the_same_and_differ_otherwise():
 
 
 def test_a_contact_sheet_shows_pictures_with_captions():
-    sheet = contact_sheet(generate.rows("captions", "test", ENGLISH, 5), columns=3)
+    sheet = contact_sheet(generate.rows("captions", "test", ENGLISH, 5))
     shown = [axis for axis in sheet.axes if axis.images]
     assert len(shown) == 5 and shown[0].get_title().endswith(".")

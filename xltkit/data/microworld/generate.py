@@ -48,12 +48,11 @@ def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     places = [i for i, token in enumerate(tokens) if token.concept in answer]
     words = forms(tokens, lang)
     before = [verbalize((sentence,), lang) for sentence in context[:asked]]
-    start = len(" ".join([*before, *words[: places[0]], ""]))
     return {
         "question": verbalize((question,), lang),
         "context": verbalize(context, lang),
         "answers": [" ".join(words[places[0] : places[-1] + 1])],
-        "starts": [start],
+        "starts": [len(" ".join([*before, *words[: places[0]], ""]))],
     }
 
 
@@ -78,6 +77,10 @@ def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, A
     return {"tokens": forms(tokens, lang), "tags": tags}
 
 
+def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
+    return {"text": verbalize(item, lang)}
+
+
 def _translated(item: Item, lang: MicroLanguage, english: str = "translation") -> dict[str, Any]:
     return {"text": verbalize(item, lang), english: verbalize(item, ENGLISH)}
 
@@ -86,33 +89,23 @@ def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     """The descriptions are English in every language; the right one is the key."""
     mention, described, wrong = item
     text = verbalize(described, ENGLISH)
-    return {
-        "query": verbalize(mention, lang),
-        "key": text,
-        "text": text,
-        "context": "",
-        "negative": verbalize(wrong, ENGLISH),
-    }
+    query = {"query": verbalize(mention, lang), "key": text}
+    return query | {"text": text, "context": "", "negative": verbalize(wrong, ENGLISH)}
 
 
-def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": verbalize(item, lang)}
-
-
-def _captions(item: Item) -> list[Sentence]:
+def _captions(item: Item, lang: MicroLanguage) -> list[str]:
     """Both wordings of what the picture shows, in the same order in every language."""
     (scene,) = item
-    ways = [Sentence(clause) for clause in wordings(scene)]
-    return ways[::-1] if int(digest(scene.about)[:8], 16) % 2 else ways
+    captions = [verbalize((Sentence(clause),), lang) for clause in wordings(scene)]
+    return captions[::-1] if int(digest(scene.about)[:8], 16) % 2 else captions
 
 
 def _caption(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    captions = [verbalize((caption,), lang) for caption in _captions(item)]
-    return {"image": pictures.render(item[0]), "texts": captions}
+    return {"image": pictures.render(item[0]), "texts": _captions(item, lang)}
 
 
 def _caption_pair(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return _translated((_captions(item)[0],), lang)
+    return {"text": _captions(item, lang)[0], "translation": _captions(item, ENGLISH)[0]}
 
 
 GENERATORS: dict[str, tuple[Maker, Writer]] = {
@@ -134,35 +127,25 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
     "continuation": (make.continuation, _choices),
     "odd-one-out": (make.odd_one_out, _words),
 }
-_IMAGE = datasets.Image()
-
-
-def _split(item: Item) -> str:
-    # json writes nested tuples much faster than repr does.
-    share = hashlib.sha256(json.dumps(item).encode()).digest()[0] / 256
-    if share < 0.2:
-        return "test"
-    return "validation" if share < 0.4 else "train"
 
 
 def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
     """The distinct items of a task and split, without end, always in the same order."""
     maker, _ = GENERATORS[task]
-    seen: set[Item] = set(_sentences_of_pairs()) if task == "retrieval" else set()
+    seen: set[Item] = set()
+    if task == "retrieval":
+        pairs = items("pairs", "train", MOST_PAIRS)
+        seen = {(sentence,) for pair in pairs for sentence in pair}
     for number in count():
         item = maker(Random(f"{task}/{stream}/{number}"))
         # Two scenes may be one picture: no picture is in two splits, or twice in one.
         identity = pictures.visible(item[0]) if maker is make.picture else item
-        if _split(identity) == split and identity not in seen:
+        # json writes nested tuples much faster than repr does.
+        share = hashlib.sha256(json.dumps(identity).encode()).digest()[0] / 256
+        place = "test" if share < 0.2 else "validation" if share < 0.4 else "train"
+        if place == split and identity not in seen:
             seen.add(identity)
             yield item
-
-
-@cache
-def _sentences_of_pairs() -> frozenset[Item]:
-    """The sentences of all the pairs that anything is trained on, as items of one sentence."""
-    pairs = items("pairs", "train", MOST_PAIRS)
-    return frozenset((sentence,) for pair in pairs for sentence in pair)
 
 
 @lru_cache(maxsize=64)
@@ -187,9 +170,10 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
         chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), number)
     else:
         chosen = items(task, split, number)
-    written = [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
-    table = Dataset.from_list(written)
-    return table.cast_column("image", _IMAGE) if task == "captions" else table
+    table = Dataset.from_list(
+        [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
+    )
+    return table.cast_column("image", datasets.Image()) if task == "captions" else table
 
 
 @cache
@@ -219,8 +203,8 @@ class MicroworldSource(Source):
         return self.read(self.raw(code, count), code)
 
     def raw(self, code: str, first: int = 0) -> Dataset:
-        generator, size = self._generator(code)
-        return rows(generator, self.split, language(code), first or size)
+        generator, _ = self._generator(code)
+        return rows(generator, self.split, language(code), self.count(code, first))
 
     def count(self, code: str, examples: int = 0) -> int:
         return examples or self._generator(code)[1]
@@ -231,6 +215,6 @@ class MicroworldSource(Source):
 
     def fingerprint(self, code: str) -> str:
         """The config, the language, and a digest of some rows, which follows the generator."""
-        generator, _ = self._generator(code)
-        sample = _sample(generator, self.split, language(code))
-        return f"microworld/{self.configs[code]}/{self.split}/{language(code)}/{sample}"
+        lang = language(code)
+        sample = _sample(self._generator(code)[0], self.split, lang)
+        return f"microworld/{self.configs[code]}/{self.split}/{lang}/{sample}"

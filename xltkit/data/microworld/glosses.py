@@ -11,10 +11,9 @@ from IPython.display import HTML
 
 from xltkit.data.microworld import meanings as makers
 from xltkit.data.microworld.grammar import Sentence
-from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage, language
+from xltkit.data.microworld.languages import CASES, LANGUAGES, MicroLanguage, language
 from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
-CASES = ("acc", "obl")
 _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 # A concept and its grammatical endings.
 Inflection = tuple[str, tuple[str, ...]]
@@ -31,7 +30,19 @@ def gloss(
     """
     if isinstance(sentence, int):
         (sentence,) = makers.sentence(Random(sentence))
-    rows = [_row(sentence, language(c) if isinstance(c, str) else c) for c in languages]
+    rows = []
+    for code in languages:
+        lang = language(code) if isinstance(code, str) else code
+        about = "source" if lang.is_english else f"{lang.family}, {lang.resource}"
+        head = f'<th scope="row" style="{_CELL}">{escape(lang.name)}<br><small>{about}</small></th>'
+        # Every script of the table is written from left to right; dir says so to a screen reader.
+        cells = "".join(
+            f'<td style="{_CELL}"><span lang="{lang.code}" dir="ltr">'
+            f"{escape(lang.form(token.concept, token.endings))}</span><br>"
+            f"<small>{escape(_label(token.concept, token.endings))}</small></td>"
+            for token in sentence.tokens(lang)
+        )
+        rows.append(f"<tr>{head}{cells}</tr>")
     return HTML(f'<div style="overflow-x:auto"><table>{"".join(rows)}</table></div>')
 
 
@@ -40,45 +51,21 @@ def _label(concept: str, endings: Sequence[str]) -> str:
     return "-".join((concept, *(ending.upper() for ending in endings)))
 
 
-def _row(sentence: Sentence, lang: MicroLanguage) -> str:
-    # Every script of the table is written from left to right; dir says so to a screen reader.
-    tag = f'lang="{lang.code}" dir="ltr"'
-    cells = "".join(
-        f'<td style="{_CELL}"><span {tag}>{escape(lang.form(t.concept, t.endings))}</span><br>'
-        f"<small>{escape(_label(t.concept, t.endings))}</small></td>"
-        for t in sentence.tokens(lang)
-    )
-    about = "source" if lang.is_english else f"{lang.family}, {lang.resource}"
-    head = f'<th scope="row" style="{_CELL}">{escape(lang.name)}<br><small>{about}</small></th>'
-    return f"<tr>{head}{cells}</tr>"
-
-
 @cache
-def _inflections() -> tuple[Inflection, ...]:
-    """Every concept with all the endings that sentences give it."""
+def word_forms(code: str) -> Mapping[Inflection, str]:
+    """Every word form of a language, with all the endings that sentences give a word."""
+    lang = language(code)
     cases = [(), *((case,) for case in CASES)]
     endings = {
-        "NOUN": [(*number, *case) for number in ((), ("pl",)) for case in cases],
+        "NOUN": [*cases, *(("pl", *case) for case in cases)],
         "PROPN": cases,
         "VERB": [(), ("3sg",)],
         "PUNCT": [],
     }
-    return tuple(
-        (concept, ends) for concept, tag in TAGS.items() for ends in endings.get(tag, [()])
-    )
-
-
-def _marked(lang: MicroLanguage, endings: Sequence[str]) -> tuple[str, ...]:
-    return tuple(ending for ending in endings if lang.marking or ending not in CASES)
-
-
-@cache
-def word_forms(code: str) -> Mapping[Inflection, str]:
-    """Every word form of a language; one without case marking leaves the case endings out."""
-    lang = language(code)
     return {
-        (concept, endings): lang.form(concept, _marked(lang, endings))
-        for concept, endings in _inflections()
+        (concept, inflection): lang.form(concept, inflection)
+        for concept, tag in TAGS.items()
+        for inflection in endings.get(tag, [()])
     }
 
 
@@ -93,7 +80,8 @@ def meanings(code: str) -> Mapping[str, tuple[str, ...]]:
     lang = language(code)
     table: dict[str, tuple[str, ...]] = {}
     for (concept, endings), word in word_forms(code).items():
-        meaning = _label(concept, _marked(lang, endings))
+        marked = [ending for ending in endings if lang.marking or ending not in CASES]
+        meaning = _label(concept, marked)
         table[word] = tuple(dict.fromkeys((*table.get(word, ()), meaning)))
     return table
 

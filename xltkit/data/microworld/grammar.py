@@ -52,71 +52,6 @@ class Clause(NamedTuple):
     asked: str = ""
 
 
-def _name(phrase: Phrase, endings: tuple[str, ...]) -> list[Token]:
-    """A name: its case ending stands on the last word."""
-    parts = (phrase.noun, *phrase.more)
-    marks = [f"B-{phrase.entity}"] + [f"I-{phrase.entity}"] * len(phrase.more)
-    tokens = [Token(part, (), mark) for part, mark in zip(parts, marks, strict=True)]
-    return [*tokens[:-1], tokens[-1]._replace(endings=endings)]
-
-
-def _phrase(phrase: Phrase, language: MicroLanguage, case: str = "") -> list[Token]:
-    marked = (case,) if case and language.marking else ()
-    if phrase.entity:
-        return _name(phrase, marked)
-    noun = Token(phrase.noun, ("pl", *marked) if phrase.number else marked)
-    adjectives = [Token(a) for a in phrase.adjectives]
-    before = [Token(word) for word in (phrase.determiner, phrase.number) if word]
-    owner = [Token(phrase.owner, (), "B-PER")] if phrase.owner else []
-    of = [Token("of")] if phrase.owner else []
-    if language.nouns == "first":
-        return [*owner, *of, *before, noun, *adjectives]
-    return [*before, *adjectives, noun, *of, *owner]
-
-
-def _place(place: tuple[str, Phrase], language: MicroLanguage) -> list[Token]:
-    adposition, phrase = place
-    words = _phrase(phrase, language, "obl")
-    if language.nouns == "first":
-        return [*words, Token(adposition)]
-    return [Token(adposition), *words]
-
-
-def words(clause: Clause, language: MicroLanguage) -> list[Token]:
-    """A clause as tokens in the word order of a language, without the full stop."""
-    final = language.order == "sov"
-    is_copula = clause.verb == "is"
-    subject = _phrase(clause.subject, language)
-    verb = [Token(clause.verb, () if is_copula else ("3sg",))] if clause.verb else []
-    case = "" if is_copula else "acc"
-    object_ = _phrase(clause.object, language, case) if clause.object else []
-    place = _place(clause.place, language) if clause.place else []
-    predicate = [Token(clause.predicate)] if clause.predicate else []
-    if clause.asked == "who":
-        subject = [Token("who")]
-    elif clause.asked:
-        # The part asked for leaves its place; verb-final languages ask in situ.
-        asked = [Token(clause.asked)]
-        if clause.asked == "where":
-            place = []
-        elif clause.asked == "which":
-            asked = [Token("what"), Token("colour")]
-            predicate = []
-        elif clause.asked == "how":
-            asked += [Token("many"), object_[-1]]  # the noun of "two cups"
-            object_ = []
-        else:
-            object_ = []
-        if final:
-            return [*subject, *place, *object_, *predicate, *asked, *verb]
-        if is_copula:
-            return [*asked, *verb, *subject, *predicate]
-        return [*asked, Token("does"), *subject, Token(clause.verb), *object_, *place]
-    if final:
-        return [*subject, *place, *object_, *predicate, *verb]
-    return [*subject, *verb, *predicate, *object_, *place]
-
-
 class Sentence(NamedTuple):
     """A clause, or two joined by a link (``and``, ``so``, ``because``): a sentence to be said.
 
@@ -130,20 +65,70 @@ class Sentence(NamedTuple):
 
     def tokens(self, language: MicroLanguage) -> list[Token]:
         """The tokens of the sentence in a language, with the full stop or question mark."""
-        tokens = words(self.clause, language)
+        tokens = _clause(self.clause, language)
         if self.second is not None:
             comma = [Token(",")] if self.link == "so" else []
-            tokens += [*comma, Token(self.link), *words(self.second, language)]
+            tokens += [*comma, Token(self.link), *_clause(self.second, language)]
         if self.answer:
             return [*tokens, Token("?"), Token(self.answer), Token(".")]
         return [*tokens, Token("?" if self.clause.asked else ".")]
 
 
+def _clause(clause: Clause, language: MicroLanguage) -> list[Token]:
+    """A clause as tokens in the word order of a language, without the full stop."""
+    is_copula = clause.verb == "is"
+    subject = _phrase(clause.subject, language)
+    verb = [Token(clause.verb, () if is_copula else ("3sg",))] if clause.verb else []
+    object_ = _phrase(clause.object, language, "" if is_copula else "acc")
+    place = []
+    if clause.place:
+        place = _phrase(clause.place[1], language, "obl")
+        place.insert(len(place) if language.nouns == "first" else 0, Token(clause.place[0]))
+    predicate = [Token(clause.predicate)] if clause.predicate else []
+    asked = [Token(clause.asked)] if clause.asked else []
+    match clause.asked:  # the part asked for leaves its place
+        case "who":
+            subject, asked = asked, []
+        case "what":
+            object_ = []
+        case "which":
+            predicate, asked = [], [Token("what"), Token("colour")]
+        case "where":
+            place = []
+        case "how":  # the noun of "two cups"
+            object_, asked = [], [*asked, Token("many"), object_[-1]]
+    if language.order == "sov":  # asks in place
+        return [*subject, *place, *object_, *predicate, *asked, *verb]
+    if not asked:
+        return [*subject, *verb, *predicate, *object_, *place]
+    if is_copula:
+        return [*asked, *verb, *subject, *predicate]
+    return [*asked, Token("does"), *subject, Token(clause.verb), *object_, *place]
+
+
+def _phrase(phrase: Phrase | None, language: MicroLanguage, case: str = "") -> list[Token]:
+    if phrase is None:
+        return []
+    marked = (case,) if case and language.marking else ()
+    if phrase.entity:  # a name: its case ending stands on the last word
+        marks = [f"B-{phrase.entity}"] + [f"I-{phrase.entity}"] * len(phrase.more)
+        names = zip((phrase.noun, *phrase.more), marks, strict=True)
+        tokens = [Token(name, (), mark) for name, mark in names]
+        return [*tokens[:-1], tokens[-1]._replace(endings=marked)]
+    noun = Token(phrase.noun, ("pl", *marked) if phrase.number else marked)
+    adjectives = [Token(adjective) for adjective in phrase.adjectives]
+    before = [Token(word) for word in (phrase.determiner, phrase.number) if word]
+    owner = [Token("of"), Token(phrase.owner, (), "B-PER")] if phrase.owner else []
+    if language.nouns == "first":
+        return [*owner[::-1], *before, noun, *adjectives]
+    return [*before, *adjectives, noun, *owner]
+
+
 def forms(tokens: list[Token], language: MicroLanguage) -> list[str]:
     """Tokens as written words."""
-    return [language.form(t.concept, t.endings) for t in tokens]
+    return [language.form(token.concept, token.endings) for token in tokens]
 
 
 def verbalize(parts: tuple[Sentence, ...], language: MicroLanguage) -> str:
     """Sentences as one string in a language, words and punctuation set apart by single spaces."""
-    return " ".join(" ".join(forms(part.tokens(language), language)) for part in parts)
+    return " ".join(word for part in parts for word in forms(part.tokens(language), language))

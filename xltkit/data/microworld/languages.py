@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 from xltkit.data import languages as registry
@@ -26,14 +25,9 @@ from xltkit.keys import unknown
 _TABLES = tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
 KNOBS: dict[str, dict[str, object]] = _TABLES["knobs"]
 SCRIPTS: dict[str, str] = _TABLES["scripts"]
+CASES = ("acc", "obl")  # the endings that only a language with case marking has
 # Share of replaced words that a language has for itself and does not share with its family.
 PRIVATE_SHARE = 0.25
-
-
-def share(*key: str) -> float:
-    """A number in [0, 1) that depends on the key alone."""
-    digest = hashlib.sha256("/".join(key).encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @dataclass(frozen=True)
@@ -63,46 +57,39 @@ class MicroLanguage:
         """Whether this is the language all others are derived from."""
         return self.family == "English"
 
-    @cached_property
-    def _forms(self) -> dict[tuple[str, tuple[str, ...]], str]:
-        return {}
-
     def form(self, concept: str, endings: tuple[str, ...] = ()) -> str:
         """The word form of a concept, with endings such as ``pl``, ``3sg``, ``acc``, ``obl``."""
-        key = concept, endings
-        if key not in self._forms:
-            self._forms[key] = _form(self, concept, endings)
-        return self._forms[key]
+        return _form(self, concept, endings)
 
 
-def _form(language: MicroLanguage, concept: str, endings: tuple[str, ...]) -> str:
-    stem = _stem(language, concept)
-    ending = "".join(_TABLES["endings"][language.family][name] for name in endings)
-    if TAGS[concept] == "PROPN" and language.anchors:
-        # A name stays readable as an anchor: its ending is set off, as in Turkish "Ankara'da".
-        return f"{stem}'{_write(ending, language)}" if ending else stem
-    return _write(stem + ending, language)
+@cache
+def _form(lang: MicroLanguage, concept: str, endings: tuple[str, ...]) -> str:
+    is_anchor = TAGS[concept] == "PROPN" and lang.anchors
+    is_cognate = TAGS[concept] != "PROPN" and _share("cognate", concept) < lang.cognates
+    stem = concept
+    if not (is_anchor or is_cognate or concept in PUNCTUATION or lang.is_english):
+        # A language with a knob turned keeps its own words: the base code decides.
+        base = lang.code.partition("-x-")[0]
+        is_private = _share("private", base, concept) < PRIVATE_SHARE
+        stem = _words(lang.family, base if is_private else "")[concept]
+    written = _TABLES["endings"][lang.family]
+    ending = "".join(written[name] for name in endings if lang.marking or name not in CASES)
+    if is_anchor:
+        # A name stays readable: its ending is set off, as in Turkish "Ankara'da".
+        return f"{stem}'{_write(ending, lang.script)}" if ending else stem
+    return _write(stem + ending, lang.script)
 
 
-def _stem(language: MicroLanguage, concept: str) -> str:
-    """The stem of a concept in Latin letters: the English one, the family's or the language's."""
-    if TAGS[concept] == "PROPN":
-        is_kept = language.anchors
-    else:
-        is_kept = concept in PUNCTUATION or share("cognate", concept) < language.cognates
-    if is_kept or language.is_english:
-        return concept
-    # A language with a knob turned keeps its own words: the base code decides.
-    base = language.code.partition("-x-")[0]
-    is_private = share("private", base, concept) < PRIVATE_SHARE
-    return _words(language.family, base if is_private else "")[concept]
-
-
-def _write(text: str, language: MicroLanguage) -> str:
-    if language.script == "Latin":
+def _write(text: str, script: str) -> str:
+    if script == "Latin":
         return text
-    letters = str.maketrans(SCRIPTS["Latin"], SCRIPTS[language.script])
-    return text.lower().translate(letters)
+    return text.lower().translate(str.maketrans(SCRIPTS["Latin"], SCRIPTS[script]))
+
+
+def _share(*key: str) -> float:
+    """A number in [0, 1) that depends on the key alone."""
+    digest = hashlib.sha256("/".join(key).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @cache
@@ -118,7 +105,7 @@ def _words(family: str, speaker: str = "") -> dict[str, str]:
         for attempt in range(1000):
             key = (family, *([speaker] if speaker else []), concept, str(attempt))
             # Short words run out: what is left of them gets one syllable more.
-            form = "".join(_sounds(family, syllables + attempt // 200, key))
+            form = _sounds(family, syllables + attempt // 200, key)
             if form not in taken and len(form) > 1:
                 break
         taken.add(form)
@@ -126,13 +113,15 @@ def _words(family: str, speaker: str = "") -> dict[str, str]:
     return words
 
 
-def _sounds(family: str, syllables: int, key: tuple[str, ...]) -> Iterator[str]:
+def _sounds(family: str, syllables: int, key: tuple[str, ...]) -> str:
     """The sounds of a word: an onset and a vowel for each syllable, and one coda."""
     onsets, vowels, codas = (sounds.split(" ") for sounds in _TABLES["sounds"][family])
+    sounds = []
     for i in range(syllables):
-        yield onsets[int(share(*key, f"onset{i}") * len(onsets))]
-        yield vowels[int(share(*key, f"vowel{i}") * len(vowels))]
-    yield codas[int(share(*key, f"coda{syllables - 1}") * len(codas))]
+        sounds.append(onsets[int(_share(*key, f"onset{i}") * len(onsets))])
+        sounds.append(vowels[int(_share(*key, f"vowel{i}") * len(vowels))])
+    sounds.append(codas[int(_share(*key, f"coda{syllables - 1}") * len(codas))])
+    return "".join(sounds)
 
 
 ENGLISH = MicroLanguage("en", "English", "English", "high", 1.0)
@@ -170,17 +159,13 @@ def language(code: str) -> MicroLanguage:
             raise ValueError(unknown("knob", knob, [*KNOBS, "cog00 to cog99"]))
     name = f"{LANGUAGES[base].name} ({', '.join(knobs.split('-'))})"
     variant = replace(LANGUAGES[base], code=code, name=name, **turned)
-    _register(variant)
+    registry.register([_registered(variant)])
     return variant
 
 
-def _register(lang: MicroLanguage) -> None:
-    row = registry.Language(
-        lang.code, lang.name, lang.family, lang.script, "ltr", lang.resource, branch=lang.family
-    )
-    registry.register([row])
+def _registered(lang: MicroLanguage) -> registry.Language:
+    names = (lang.code, lang.name, lang.family, lang.script)
+    return registry.Language(*names, "ltr", lang.resource, branch=lang.family)
 
 
-for _language in LANGUAGES.values():
-    if not _language.is_english:
-        _register(_language)
+registry.register(_registered(lang) for lang in LANGUAGES.values() if not lang.is_english)

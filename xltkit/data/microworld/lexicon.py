@@ -22,25 +22,20 @@ STAYS = _WORDS["stays"]
 SHOWN = _WORDS["shown"]
 SHOWN_NUMBERS = ("", "two", "three", "four")  # the empty number is a single thing
 SHOWN_SIZES = ("big", "small")
-OTHER_NOUNS = ("colour", "person", "firm")
 PUNCTUATION = (".", ",", "?")
 
 # Attributes of a thing, each word with its synonym.
 COLOURS: dict[str, str] = _TABLES["colours"]
-SIZES: dict[str, str] = _TABLES["sizes"]
-CONDITIONS: dict[str, str] = _TABLES["conditions"]
-ATTRIBUTES = (COLOURS, SIZES, CONDITIONS)
-
+ATTRIBUTES: tuple[dict[str, str], ...] = (COLOURS, _TABLES["sizes"], _TABLES["conditions"])
 # Pairs of opposite verbs, each verb a pair with its synonym.
 OPPOSITES = tuple(tuple(map(tuple, pair)) for pair in _TABLES["verbs"]["opposites"])
 ACTIONS = tuple(verb for pair in OPPOSITES for verb, _ in pair)
 TRANSFERS: dict[str, str] = _TABLES["transfers"]
-DEALINGS = {verb: tuple(parties) for verb, parties in _TABLES["dealings"].items()}
+DEALINGS: dict[str, list[str]] = _TABLES["dealings"]
 ENTITIES: dict[str, str] = _TABLES["entities"]
 CONVERSES: dict[str, str] = _TABLES["converses"]
 RELATIONS = (*CONVERSES, "near", "on", "in")
 CAUSES: dict[str, str] = _TABLES["causes"]
-FUNCTION_WORDS: dict[str, str] = _TABLES["function_words"]
 
 SYNONYMS = {word: other for attributes in ATTRIBUTES for word, other in attributes.items()}
 SYNONYMS |= {word: other for pair in OPPOSITES for word, other in pair}
@@ -65,19 +60,19 @@ def _contrasts() -> dict[str, tuple[str, ...]]:
 def _tags() -> dict[str, str]:
     """Every concept with its Universal POS tag."""
     attributes = [word for table in ATTRIBUTES for pair in table.items() for word in pair]
-    verbs = [word for pair in OPPOSITES for verb in pair for word in verb]
-    verbs += [*TRANSFERS, *TRANSFERS.values()]
-    verbs += [*DEALINGS, *(converse for _, _, converse in DEALINGS.values())]
+    actions = [word for pair in OPPOSITES for verb in pair for word in verb]
+    transfers = (*TRANSFERS, *TRANSFERS.values())
+    dealings = (*DEALINGS, *(converse for _, _, converse in DEALINGS.values()))
     words = {
         "PROPN": NAMES + SHARED_NAMES,
-        "NOUN": THINGS + ANIMALS + PLACES + OTHER_NOUNS,
+        "NOUN": THINGS + ANIMALS + PLACES + ("colour", "person", "firm"),
         "ADJ": (*attributes, *CAUSES),
         "NUM": NUMBERS,
-        "VERB": (*verbs, "own", *STAYS, *CAUSES.values()),
+        "VERB": (*actions, *transfers, *dealings, "own", *STAYS, *CAUSES.values()),
         "PUNCT": PUNCTUATION,
     }
     tags = {word: tag for tag, tagged in words.items() for word in tagged}
-    return tags | FUNCTION_WORDS
+    return tags | _TABLES["function_words"]
 
 
 CONTRASTS = _contrasts()

@@ -6,7 +6,7 @@ of its words and no length tells the label; ``tests/data/test_microworld_gates.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -18,6 +18,16 @@ from xltkit.data.readers import NLI_LABELS
 
 # An item is what is to be said and what is to be predicted.
 Item = tuple[Any, ...]
+Maker = Callable[[Random], Item]
+# Where things are is told from either side too often to be asked in so short a text.
+QA_KINDS = ("colour", "stay", "count", "transfer", "action")
+# What words have in common: the classes of ``odd_one_out``.
+CLASSES = (lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES))
+CLASSES += (lex.ACTIONS, lex.THINGS, lex.NAMES, lex.NUMBERS)
+
+
+def _either_way(pair: tuple[Any, Any], random: Random) -> tuple[Any, Any]:
+    return pair if random.random() < 0.5 else pair[::-1]
 
 
 def nli(random: Random, distract: bool = False) -> Item:
@@ -51,8 +61,8 @@ def _old_and_new(label: str, is_attribute: bool, random: Random) -> tuple[str, s
         unrelated = list(second.items())
     else:
         opposites, unrelated = random.sample(lex.OPPOSITES, 2)
-        pair, contrast = _one_of(opposites, random)
-    old, synonym = _one_of(pair, random)
+        pair, contrast = _either_way(opposites, random)
+    old, synonym = _either_way(pair, random)
     if label == "entailment":
         return old, synonym
     return old, random.choice(contrast if label == "contradiction" else random.choice(unrelated))
@@ -60,12 +70,8 @@ def _old_and_new(label: str, is_attribute: bool, random: Random) -> tuple[str, s
 
 def _about(person: str, thing: str, word: str, random: Random) -> Clause:
     if lex.TAGS[word] == "VERB":
-        return Clause(name(person), word, Phrase(thing, "the"))
+        return Clause(name(person), word, the(thing))
     return random.choice(wordings(Fact("colour", (person, thing, word))))
-
-
-def _one_of(pair: tuple[Any, Any], random: Random) -> tuple[Any, Any]:
-    return pair if random.random() < 0.5 else pair[::-1]
 
 
 def paraphrase(random: Random) -> Item:
@@ -77,67 +83,44 @@ def paraphrase(random: Random) -> Item:
     same_word = random.random() < 0.5
     swapped = random.random() < 0.5
     fact = facts(random.choice(("relation", "transfer")), 1, random)[0]
-    while fact.about[1] in lex.RELATIONS and fact.about[1] not in lex.CONVERSES:
+    while fact.kind == "relation" and fact.about[1] not in lex.CONVERSES:
         fact = facts("relation", 1, random)[0]
-    about = list(fact.about)
-    if swapped:
-        about[0], about[-1] = about[-1], about[0]
-    other = Fact(fact.kind, tuple(about))
     way = random.randrange(2)
-    first = wordings(fact)[way]
-    second = wordings(other)[way if same_word else 1 - way]
     # Each party is told by an attribute, and the second time by its synonym: no two are alike.
     things = [part for part in fact.about if part in scenes.OBJECTS]
     pairs = random.sample([pair for table in lex.ATTRIBUTES for pair in table.items()], len(things))
-    old, new = zip(*(_one_of(pair, random) for pair in pairs), strict=True)
-    sentences = [
-        (Sentence(_described(clause, dict(zip(things, words, strict=True)))),)
-        for clause, words in ((first, old), (second, new))
-    ]
+    adjectives = zip(*(_either_way(pair, random) for pair in pairs), strict=True)
+    sentences = []
+    for words, turned in zip(adjectives, (False, True), strict=True):
+        described = {t: f"{word} {t}" for t, word in zip(things, words, strict=True)}
+        first, *rest, last = [described.get(part, part) for part in fact.about]
+        about = (last, *rest, first) if turned and swapped else (first, *rest, last)
+        clauses = wordings(Fact(fact.kind, about))
+        sentences.append((Sentence(clauses[1 - way if turned and not same_word else way]),))
     return *sentences, int(not swapped)
-
-
-def _described(clause: Clause, attributes: Mapping[str, str]) -> Clause:
-    """A clause with an adjective for each of its things."""
-
-    def described(phrase: Phrase | None) -> Phrase | None:
-        if phrase is None or phrase.noun not in attributes:
-            return phrase
-        return phrase._replace(adjectives=(attributes[phrase.noun],))
-
-    adposition, place = clause.place
-    return clause._replace(
-        subject=described(clause.subject),
-        object=described(clause.object),
-        place=(adposition, described(place)),
-    )
-
-
-# Where things are is told from either side too often to be asked in so short a text.
-QA_KINDS = ("colour", "stay", "count", "transfer", "action")
 
 
 def qa(random: Random, more: int = 0) -> Item:
     """A question about one of some facts; another fact of the same kind is there to mislead."""
-    kinds = random.sample(QA_KINDS, 1 + more)
-    context = facts(kinds[0], 2, random)
-    for kind in kinds[1:]:
-        context += facts(kind, 1, random)
+    kind, *others = random.sample(QA_KINDS, 1 + more)
+    context = facts(kind, 2, random)
+    for other in others:
+        context += facts(other, 1, random)
     question, answer = random.choice(questions(context[0]))
     # Every wording of a fact names all that can be asked about it.
-    clauses = [(random.choice(wordings(fact)), i == 0) for i, fact in enumerate(context)]
-    random.shuffle(clauses)
-    asked = [is_asked for _, is_asked in clauses].index(True)
-    return tuple(Sentence(clause) for clause, _ in clauses), Sentence(question), asked, answer
+    sentences = [Sentence(random.choice(wordings(fact))) for fact in context]
+    order = list(range(len(context)))
+    random.shuffle(order)
+    return tuple(sentences[i] for i in order), Sentence(question), order.index(0), answer
 
 
 def choice(random: Random) -> Item:
     """Which state led to this, or what came of this state; the wrong choice is another link's."""
-    right, wrong = random.sample(tuple(lex.CAUSES), 2)
+    pair = random.sample(tuple(lex.CAUSES), 2)  # the right state and the wrong one
     person = name(random.choice(lex.NAMES))
     place = ("in", the(random.choice(lex.PLACES)))
-    states = [Clause(person, "is", predicate=state) for state in (right, wrong)]
-    events = [Clause(person, lex.CAUSES[state]) for state in (right, wrong)]
+    states = [Clause(person, "is", predicate=state) for state in pair]
+    events = [Clause(person, lex.CAUSES[state]) for state in pair]
     forward = random.random() < 0.5
     given, choices = (states, events) if forward else (events, states)
     label = random.randrange(2)
@@ -162,11 +145,6 @@ def continuation(random: Random) -> Item:
     label = random.randrange(2)
     choices = (right, wrong) if label == 0 else (wrong, right)
     return tuple(map(Sentence, premise)), tuple(map(Sentence, choices)), "", label
-
-
-# What words have in common: the classes of ``odd_one_out``.
-CLASSES = (lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES))
-CLASSES += (lex.ACTIONS, lex.THINGS, lex.NAMES, lex.NUMBERS)
 
 
 def odd_one_out(random: Random) -> Item:
@@ -213,23 +191,25 @@ def picture(random: Random) -> Item:
 
 def sentence(random: Random) -> Item:
     """A sentence about anything, asked or told, in some wording."""
-    return (_sentence(random),)
-
-
-def _sentence(random: Random) -> Sentence:
     fact = varied(scenes.anything(random), random)
     draw = random.random()
     if draw < 0.25 and fact.kind in scenes.ASKABLE:
-        return Sentence(random.choice(questions(fact))[0])
+        return (Sentence(random.choice(questions(fact))[0]),)
     if draw < 0.9 and fact.kind == "state":
-        return _caused(fact, random)
+        return (_caused(fact, random),)
     clause = random.choice(wordings(fact))
     if draw < 0.55:
-        return Sentence(clause, "and", random.choice(wordings(scenes.anything(random))))
-    return Sentence(clause)
+        return (Sentence(clause, "and", random.choice(wordings(scenes.anything(random)))),)
+    return (Sentence(clause),)
+
+
+def pair(random: Random) -> Item:
+    """Two sentences, to be said in two languages."""
+    return (*sentence(random), *sentence(random))
 
 
 def _caused(fact: Fact, random: Random) -> Sentence:
+    """A state with what comes of it, told from either side."""
     cause, effect = wordings(fact)
     if random.random() < 0.5:
         return Sentence(cause, "so", effect)
@@ -254,13 +234,20 @@ def document(random: Random) -> Item:
     return (*first, *again) if random.random() < 0.5 else (*again, *first)
 
 
+def _mention(fact: Fact, random: Random) -> Sentence:
+    """A fact in some wording; of a state, mostly with what comes of it."""
+    if fact.kind == "state" and random.random() < 0.7:
+        return _caused(fact, random)
+    return Sentence(random.choice(wordings(fact)))
+
+
 def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Sentence]:
     """A fact told again, or asked and then told or answered, or doubted."""
     draw = random.random()
     if draw < 0.25 and rival is not None:
-        if random.random() < 0.5:
-            return [Sentence(random.choice(wordings(fact)), answer="yes")]
-        return [Sentence(random.choice(wordings(_false(fact, rival, random))), answer="no")]
+        is_true = random.random() < 0.5
+        doubted = fact if is_true else _false(fact, rival, random)
+        return [Sentence(random.choice(wordings(doubted)), answer="yes" if is_true else "no")]
     if draw < 0.65 and fact.kind in scenes.ASKABLE:
         question, answer = random.choice(questions(fact))
         if draw < 0.45 and len(answer) == 1:
@@ -283,18 +270,3 @@ def _false(fact: Fact, rival: Fact, random: Random) -> Fact:
         i = random.choice([i for i, a in enumerate(about) if a != rival.about[i]])
         about[i] = rival.about[i]
     return Fact(fact.kind, tuple(about))
-
-
-def _mention(fact: Fact, random: Random) -> Sentence:
-    """A fact in some wording; of a state, mostly with what comes of it."""
-    if fact.kind == "state" and random.random() < 0.7:
-        return _caused(fact, random)
-    return Sentence(random.choice(wordings(fact)))
-
-
-def pair(random: Random) -> Item:
-    """Two sentences, to be said in two languages."""
-    return (_sentence(random), _sentence(random))
-
-
-Maker = Callable[[Random], Item]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SIDE = 64  # pixels of a picture
 PIXELS = {"big": 16, "large": 16, "small": 10, "tiny": 10}
 PAPER, FLOOR = (247, 242, 230), (226, 215, 192)
+_CELL = 32  # pixels of the square a group stands in
 _BASE = {synonym: colour for colour, synonym in COLOURS.items()}
 _TABLES = json.loads(Path(__file__).with_name("icons.json").read_text())
 # Colours of things, and of details that do not take the colour of the thing, in RGB.
@@ -34,20 +35,10 @@ RGB = {name: tuple(values) for name, values in _TABLES["colours"].items()}
 # What a thing is drawn with: shape, colour, and coordinates in hundredths of its size.
 ICONS: dict[str, list[list[Any]]] = _TABLES["icons"]
 # Where the middles of one to four things stand in their cell, as shares of its side.
-_PLACES = {
-    "": ((0.5, 0.5),),
-    "two": ((0.25, 0.5), (0.75, 0.5)),
-    "three": ((0.5, 0.25), (0.25, 0.75), (0.75, 0.75)),
-    "four": ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)),
-}
-_CELL = 32  # pixels of the square a group stands in
+_PLACES: dict[str, list[list[float]]] = _TABLES["places"]
 # The upper left corners of the first and the second group. Cells of before and behind overlap.
-_CORNERS = {
-    "over": ((16, 0), (16, 32)),
-    "under": ((16, 32), (16, 0)),
-    "before": ((4, 29), (28, 7)),
-    "behind": ((28, 7), (4, 29)),
-}
+_CORNERS: dict[str, list[list[int]]] = _TABLES["corners"]
+COLUMNS = 4  # of a contact sheet
 
 
 @cache
@@ -82,17 +73,14 @@ def render(scene: Fact) -> Image.Image:
     picture = Image.new("RGB", (SIDE, SIDE), PAPER)
     if relation in ("before", "behind"):
         ImageDraw.Draw(picture).rectangle((0, 22, SIDE, SIDE), fill=FLOOR)
-    order = [(first, _CORNERS[relation][0]), (second, _CORNERS[relation][1])]
-    # What stands in front is drawn last.
-    if relation == "before":
-        order.reverse()
-    for (number, size, colour, thing), (left, top) in order:
+    groups = list(zip((first, second), _CORNERS[relation], strict=True))
+    if relation == "before":  # what stands in front is drawn last
+        groups.reverse()
+    for (number, size, colour, thing), (left, top) in groups:
         sprite = _sprite(thing, _BASE.get(colour, colour), PIXELS[size])
+        half = sprite.width / 2
         for x, y in _PLACES[number]:
-            corner = (
-                round(left + x * _CELL - sprite.width / 2),
-                round(top + y * _CELL - sprite.height / 2),
-            )
+            corner = (round(left + x * _CELL - half), round(top + y * _CELL - half))
             picture.paste(sprite, corner, sprite)
     return picture
 
@@ -112,21 +100,20 @@ def visible(scene: Fact) -> tuple[Any, ...]:
     return relation, *groups
 
 
-def contact_sheet(rows: Dataset, *others: Dataset, columns: int = 4) -> Figure:
-    """Pictures with their captions below, in rows, as a figure.
+def contact_sheet(rows: Dataset, *others: Dataset) -> Figure:
+    """Pictures with their captions below, four in a row, as a figure.
 
     Args:
         rows: with ``image`` and ``texts``, as ``microworld.rows("captions", ...)`` gives them.
         others: the same rows in other languages, whose captions stand below the first.
-        columns: pictures side by side.
     """
     from matplotlib.figure import Figure  # no other use of the microworld needs matplotlib
 
     captions = [[texts[0] for texts in table["texts"]] for table in (rows, *others)]
-    down = math.ceil(len(rows) / columns)
-    height = 2.2 + 0.45 * (1 + len(others))
-    figure = Figure(figsize=(2.1 * columns, height * down), layout="constrained")
-    axes = figure.subplots(down, columns, squeeze=False).ravel()
+    down = math.ceil(len(rows) / COLUMNS)
+    height = 2.2 + 0.45 * len(captions)
+    figure = Figure(figsize=(2.1 * COLUMNS, height * down), layout="constrained")
+    axes = figure.subplots(down, COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, image, *texts in zip(axes, rows["image"], *captions, strict=False):

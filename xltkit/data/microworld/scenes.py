@@ -28,34 +28,32 @@ def name(word: str) -> Phrase:
     return Phrase(word, entity="PER")
 
 
-def the(word: str, *adjectives: str, owner: str = "") -> Phrase:
-    """A definite noun phrase."""
-    return Phrase(word, "the", adjectives=adjectives, owner=owner)
+def the(words: str, owner: str = "") -> Phrase:
+    """A definite noun phrase: the noun, maybe after adjectives (``red ball``)."""
+    *adjectives, noun = words.split()
+    return Phrase(noun, "the", adjectives=tuple(adjectives), owner=owner)
 
 
-def _group(number: str, size: str, colour: str, thing: str) -> Phrase:
-    """A number of equal things; the number is empty for a single one."""
-    return Phrase(thing, "" if number else "a", number, (size, colour))
+def _some(thing: str, number: str, *adjectives: str) -> Phrase:
+    """An indefinite noun phrase; the number is empty for a single thing."""
+    return Phrase(thing, "" if number else "a", number, adjectives)
 
 
 def wordings(fact: Fact) -> list[Clause]:
     """The ways to word a fact, as clauses; each of them says all of it."""
     match fact:
         case Fact("colour", (person, thing, colour)):  # the ball of Anna is red
-            owned = Phrase(thing, "a", adjectives=(colour,))
-            return [
-                Clause(the(thing, owner=person), "is", predicate=colour),
-                Clause(name(person), "own", owned),
-            ]
+            is_so = Clause(the(thing, owner=person), "is", predicate=colour)
+            return [is_so, Clause(name(person), "own", _some(thing, "", colour))]
         case Fact("stay", (person, verb, place)):  # Anna lives in the village
             return [Clause(name(person), verb, place=("in", the(place)))]
         case Fact("count", (person, verb, number, thing)):  # Anna finds three balls
-            return [Clause(name(person), verb, Phrase(thing, number=number))]
+            return [Clause(name(person), verb, _some(thing, number))]
         case Fact("action", (person, verb, attribute, thing)):  # Anna mends a red ball
-            return [Clause(name(person), verb, Phrase(thing, "a", adjectives=(attribute,)))]
+            return [Clause(name(person), verb, _some(thing, "", attribute))]
         case Fact("state", (person, state)):  # Anna is hungry, so Anna eats
-            states = Clause(name(person), "is", predicate=state)
-            return [states, Clause(name(person), lex.CAUSES[state])]
+            is_so = Clause(name(person), "is", predicate=state)
+            return [is_so, Clause(name(person), lex.CAUSES[state])]
         case Fact("relation", (first, relation, second)):  # the ball is under the table
             ways = [Clause(the(first), "is", place=(relation, the(second)))]
             if relation in lex.CONVERSES:
@@ -63,20 +61,19 @@ def wordings(fact: Fact) -> list[Clause]:
                 ways.append(Clause(the(second), "is", place=(converse, the(first))))
             return ways
         case Fact("transfer", (giver, verb, thing, taker)):  # Anna gives the ball to Ben
-            gets = lex.TRANSFERS[verb]
-            return [
-                Clause(name(giver), verb, the(thing), ("to", name(taker))),
-                Clause(name(taker), gets, the(thing), ("from", name(giver))),
-            ]
+            gives = Clause(name(giver), verb, the(thing), ("to", name(taker)))
+            gets = Clause(name(taker), lex.TRANSFERS[verb], the(thing), ("from", name(giver)))
+            return [gives, gets]
         case Fact("dealing", (subject, verb, object_)):  # Arden hires Anna; both are phrases
             converse = lex.DEALINGS[verb][2]
             return [Clause(subject, verb, object_), Clause(object_, converse, subject)]
         case Fact("view", (first, relation, second)):  # two small red balls over a big blue cup
+            one, other = (
+                _some(thing, number, size, colour)
+                for number, size, colour, thing in (first, second)
+            )
             converse = lex.CONVERSES[relation]
-            return [
-                Clause(_group(*first), place=(relation, _group(*second))),
-                Clause(_group(*second), place=(converse, _group(*first))),
-            ]
+            return [Clause(one, place=(relation, other)), Clause(other, place=(converse, one))]
     raise ValueError(f"{fact} is no fact.")
 
 
@@ -105,20 +102,12 @@ def questions(fact: Fact) -> list[tuple[Clause, tuple[str, ...]]]:
 
 def _entity(kind: str, random: Random, taken: Iterable[str] = ()) -> Phrase:
     """A name of a person, a firm or a town. Many are the same word: only the sentence tells."""
-    free = [word for word in lex.SHARED_NAMES if word not in taken]
-    first, second = random.sample(free, 2)
+    first, second = random.sample([word for word in lex.SHARED_NAMES if word not in taken], 2)
     draw = random.random()
     if kind == "PER" and draw < 0.6:
         return Phrase(random.choice(lex.NAMES), entity=kind, more=(first,) if draw < 0.3 else ())
-    if kind == "ORG" and draw < 0.5:
-        return Phrase(first, entity=kind, more=("and", second))
-    return Phrase(first, entity=kind)
-
-
-def _parties(verb: str, random: Random) -> tuple[Phrase, Phrase]:
-    who, whom, _ = lex.DEALINGS[verb]
-    subject = _entity(who, random)
-    return subject, _entity(whom, random, (subject.noun, *subject.more))
+    more = ("and", second) if kind == "ORG" and draw < 0.5 else ()
+    return Phrase(first, entity=kind, more=more)
 
 
 def facts(kind: str, count: int, random: Random) -> list[Fact]:
@@ -149,8 +138,12 @@ def facts(kind: str, count: int, random: Random) -> list[Fact]:
             columns = some(lex.NAMES), some(lex.CAUSES)
         case "dealing":
             verbs = some(lex.DEALINGS)
-            parties = [_parties(verb, random) for verb in verbs]
-            columns = [one for one, _ in parties], verbs, [other for _, other in parties]
+            columns = [], verbs, []
+            for verb in verbs:
+                subject = _entity(lex.DEALINGS[verb][0], random)
+                taken = (subject.noun, *subject.more)
+                columns[0].append(subject)
+                columns[2].append(_entity(lex.DEALINGS[verb][1], random, taken))
         case "view":
             things, colours = some(lex.SHOWN, 2 * count), some(lex.COLOURS, 2 * count)
             groups = [
@@ -169,7 +162,7 @@ def varied(fact: Fact, random: Random) -> Fact:
             return lex.SYNONYMS.get(part, part) if random.random() < 0.5 else part
         return tuple(map(other, part)) if type(part) is tuple else part
 
-    return Fact(fact.kind, tuple(map(other, fact.about)))
+    return Fact(fact.kind, other(fact.about))
 
 
 def anything(random: Random) -> Fact:

@@ -16,10 +16,8 @@ from xltkit.tasks.base import TYPES
 from xltkit.tasks.captions import WAYS, check_paraphrases, ranks_table
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
-from xltkit.training.batches import Plan
-from xltkit.training.image_text import Contrast, ImageText
+from xltkit.training.image_text import ImageText
 from xltkit.training.phases import Intermediate, Pretrain, Target
-from xltkit.training.supervised import EncodedTrainingSet
 
 CAPTIONS = get("captions")
 
@@ -126,23 +124,21 @@ def test_pretraining_on_captions_looks_at_no_picture(tiny, store, tokenizer, bli
     training_set = TrainingSet("captions", "qas", 30)
     phase = Pretrain(text=(training_set,), steps=2, batch_size=8, max_length=64)
     (stage,) = training_stages(Recipe(tiny, (phase,)), 0)
-    (encoded,) = stage.phase.encoded(stage.encoder)
+    (examples,) = stage.phase.objective(stage.encoder, 0, store.folder).examples
     texts = as_text(training_rows(training_set))["text"][:]
-    assert [list(e.sequences[0]) for e in encoded.examples] == tokenizer(texts)["input_ids"]
+    assert [list(e.sequences[0]) for e in examples] == tokenizer(texts)["input_ids"]
     folder = make(stage, store)
     assert (folder / "model.safetensors").is_file() and not (folder / "tower").exists()
     assert not (store.folder / "vectors").exists()
 
 
-def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tokenizer, tmp_path):
+def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tiny, tmp_path):
     inputs = []
     for shuffled in (False, True):
         training_set = TrainingSet("captions", "en", 40, shuffled)
-        rows, phase = training_rows(training_set), ImageText(training_set, tower="pixels")
-        examples = TYPES["captions"].encode(rows, tokenizer, 96, training=True)
-        plan = Plan([[len(e) for e in examples]], [1.0], 4, 80, 0)
-        about = ([EncodedTrainingSet(CAPTIONS, examples)], plan, tokenizer, 0)
-        (batch,) = Contrast(*about, phase=phase, store=tmp_path).batches(0, 1)
+        options = {"tower": "pixels", "steps": 4, "batch_size": 80, "max_length": 96}
+        phase = ImageText(training_set, **options)
+        (batch,) = phase.objective(tiny, 0, tmp_path).batches(0, 1)
         inputs.append(batch.inputs)
     plain, dealt = inputs
     assert torch.equal(plain["input_ids"], dealt["input_ids"])

@@ -19,8 +19,7 @@ from xltkit.models.heads import Vector
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import get, retrieval
 from xltkit.tasks.base import TYPES, Task, TrainingArguments
-from xltkit.training.batches import Plan
-from xltkit.training.supervised import EncodedTrainingSet, Supervised
+from xltkit.training.phases import Target
 
 RANKING = TYPES["ranking"]
 
@@ -55,13 +54,10 @@ def test_the_head_gives_cosines_times_a_learned_scale_of_100():
     assert head.scale.grad is not None and head.scale.grad != 0
 
 
-def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tokenizer):
-    task = get("linking")
-    rows = micro.rows("linking", "train", LANGUAGES["en"], 8)
-    features = RANKING.encode(rows, tokenizer, 96, training=True)
-    assert {len(f.sequences) for f in features} == {3}  # query, candidate, negative
-    plan = Plan([[len(f) for f in features]], [1.0], 2, 4, 0)
-    objective = Supervised([EncodedTrainingSet(task, features)], plan, tokenizer, 0)
+def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tiny, tmp_path):
+    phase = Target("linking", examples=8, steps=2, batch_size=4, max_length=96)
+    objective = phase.objective(tiny, 0, tmp_path)
+    assert {len(f.sequences) for f in objective.examples[0]} == {3}  # query, candidate, negative
     assert objective.batches(0, 1)[0].inputs["input_ids"].shape[0] == 12
     with pytest.raises(ValueError, match="accumulation=1"):
         objective.batches(0, 2)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from test_loop import fresh, objective
+from test_loop import fresh
 
 from xltkit.tasks import TrainingSet
-from xltkit.training.align import Align, AlignedTask
+from xltkit.training.align import Align
+from xltkit.training.phases import Target
 
 PAIRS = (TrainingSet("pairs", "qas", 40),)
 
 
-def aligned(made, pairs=PAIRS, **settings):
-    inputs = (made.training_sets, made.plan, made.tokenizer, 3)
-    return AlignedTask(*inputs, align=Align(pairs=pairs, **settings), max_length=64)
+def objective(tiny, align):
+    options = {"examples": 60, "steps": 12, "batch_size": 8, "max_length": 64}
+    return Target("nli", align=align, **options).objective(tiny, 3, Path())
 
 
-def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny, tokenizer):
-    made = objective(tiny, tokenizer, "nli")
-    both = aligned(made, weight=2.0)
-    (batch,) = both.batches(0, 1)
-    model = fresh(tiny, made).eval()
+def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny):
+    aligned = objective(tiny, Align(pairs=PAIRS, weight=2.0))
+    (batch,) = aligned.batches(0, 1)
+    model = fresh(tiny, aligned).eval()
     with torch.no_grad():
-        task, distance = both(model, batch)
-        (alone,) = made.batches(0, 1)
-        assert float(task) == float(made(model, alone))
-        pairs = {k[5:]: v for k, v in batch.inputs.items() if k.startswith("pair/")}
+        loss, distance = aligned(model, batch)
+        task = objective(tiny, None)
+        (alone,) = task.batches(0, 1)
+        assert float(loss) == float(task(model, alone))
+        pairs = batch.inputs["pairs"]
         hidden = model.hidden(pairs["input_ids"], pairs["attention_mask"])
         mask = pairs["attention_mask"][..., None]
         mean = (hidden * mask).sum(1) / mask.sum(1)
@@ -37,31 +40,36 @@ def test_the_distance_is_the_mean_square_of_the_pooled_vectors(tiny, tokenizer):
     assert float(distance) / 8 == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_pairs_are_drawn_anew_each_step_and_divided_among_parts(tiny, tokenizer):
-    both = aligned(objective(tiny, tokenizer, "nli"))
+def test_pairs_are_drawn_anew_each_step_and_divided_among_parts(tiny):
+    aligned = objective(tiny, Align(pairs=PAIRS))
 
     def drawn(batches):
-        rows = [row for batch in batches for row in batch.inputs["pair/input_ids"]]
+        rows = [row for batch in batches for row in batch.inputs["pairs"]["input_ids"]]
         return {tuple(row[row != 1].tolist()) for row in rows}
 
-    whole, parts = both.batches(2, 1), both.batches(2, 4)
-    assert [len(p.inputs["pair/input_ids"]) for p in parts] == [2 * len(p.labels) for p in parts]
-    assert drawn(whole) == drawn(parts) != drawn(both.batches(3, 1))
-    model = fresh(tiny, both).eval()
-    sums = [sum(float(list(both(model, b))[1].detach()) for b in part) for part in (whole, parts)]
+    whole = aligned.batches(2, 1)
+    parts = aligned.batches(2, 4)
+    counts = [len(part.inputs["pairs"]["input_ids"]) for part in parts]
+    assert counts == [2 * len(part.labels) for part in parts]
+    assert drawn(whole) == drawn(parts) != drawn(aligned.batches(3, 1))
+    model = fresh(tiny, aligned).eval()
+    sums = [
+        sum(float(list(aligned(model, batch))[1].detach()) for batch in batches)
+        for batches in (whole, parts)
+    ]
     assert sums[0] == pytest.approx(sums[1], rel=1e-3)
 
 
-def test_the_weight_of_the_distance_does_not_depend_on_the_number_of_pairs(tiny, tokenizer):
-    both = aligned(objective(tiny, tokenizer, "nli"), batch_size=2)
-    (batch,) = both.batches(0, 1)
-    assert len(batch.inputs["pair/input_ids"]) == 4
-    assert float(batch.inputs["pair/share"]) == 8 / 2
-    parts = both.batches(0, 4)  # two of the four parts have a pair
-    assert sum("pair/share" in part.inputs for part in parts) == 2
+def test_the_weight_of_the_distance_does_not_depend_on_the_number_of_pairs(tiny):
+    aligned = objective(tiny, Align(pairs=PAIRS, batch_size=2))
+    (batch,) = aligned.batches(0, 1)
+    assert len(batch.inputs["pairs"]["input_ids"]) == 4
+    assert float(batch.inputs["pairs"]["share"]) == 8 / 2
+    parts = aligned.batches(0, 4)  # two of the four parts have a pair
+    assert sum("pairs" in part.inputs for part in parts) == 2
 
 
-def test_pairs_are_counted_and_bad_settings_are_named(tiny, tokenizer):
+def test_pairs_are_counted_and_bad_settings_are_named(tiny):
     assert Align(pairs=PAIRS).cost == {"qas": 40}
     with pytest.raises(ValueError, match=r"'rotation'.*Allowed: joint"):
         Align(pairs=PAIRS, method="rotation")
@@ -69,4 +77,4 @@ def test_pairs_are_counted_and_bad_settings_are_named(tiny, tokenizer):
         with pytest.raises(ValueError, match="each language once"):
             Align(pairs=pairs)
     with pytest.raises(ValueError, match="nli has no translations"):
-        aligned(objective(tiny, tokenizer, "nli"), (TrainingSet("nli", "en", 10),))
+        objective(tiny, Align(pairs=(TrainingSet("nli", "en", 10),)))

@@ -29,19 +29,19 @@ def test_seed_and_epoch_are_hashed_together():
 
 def test_a_plan_does_not_remember_the_steps_before():
     lengths = [LENGTHS[:300], LENGTHS[:40]]
-    forward, backward = (Plan(lengths, [0.7, 0.3], 80, 16, seed=5) for _ in range(2))
-    steps = [forward[i] for i in range(80)]
-    for i in reversed(range(80)):
-        assert backward[i][:2] == steps[i][:2]
-        assert backward[i].examples.tolist() == steps[i].examples.tolist()
+    plans = [Plan(lengths, [0.7, 0.3], 80, 16, seed=5) for _ in range(2)]
+    forward = [plans[0][i] for i in range(80)]
+    backward = [plans[1][i] for i in reversed(range(80))]
+    for one, other in zip(forward, reversed(backward), strict=True):
+        assert one[:2] == other[:2] and one[2].tolist() == other[2].tolist()
 
 
 def test_a_plan_gives_training_sets_their_share_and_walks_through_each():
     plan = Plan([LENGTHS, LENGTHS[:64]], [0.75, 0.25], 2000, 16, seed=3)
     shares = np.bincount(plan.training_sets) / 2000
     assert abs(shares[0] - 0.75) < 0.03
-    small = [plan[i] for i in range(200) if plan.training_sets[i] == 1]
-    first = [step.examples for step in small if step.epoch == 0]
+    steps = [plan[i] for i in range(200)]
+    first = [examples for training_set, epoch, examples in steps if (training_set, epoch) == (1, 0)]
     assert sorted(np.concatenate(first)) == list(range(64))
 
 

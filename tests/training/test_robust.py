@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from test_loop import fresh, gradients, objective, run, same, weights
+from test_loop import fresh, objective
 from torch import nn
 
 from xltkit.training.loop import Batch
@@ -52,10 +50,6 @@ def test_freelb_on_a_linear_loss_is_what_one_computes_by_hand():
     assert losses == pytest.approx([12 / 3, 15 / 3, 17 / 3])
     unlimited = Adversarial(steps=3, radius=0.0, step_size=0.3, start=0.0)
     assert backpropagated(unlimited.losses(linear, Toy(), batch_of(4)))[2] == pytest.approx(18 / 3)
-    method = Adversarial(steps=2, radius=0.1, step_size=0.3, start=0.0, norm="linf")
-    losses = backpropagated(method.losses(linear, Toy(), batch_of(1)))
-    # an embedding of length 1 and width 2 has numbers of size 1 / sqrt(2), which move alike
-    assert losses[1] * 2 == pytest.approx(3 + 7 * 0.1 / math.sqrt(2))
 
 
 def test_parameters_learn_from_every_step_or_from_the_last():
@@ -71,82 +65,53 @@ def test_parameters_learn_from_every_step_or_from_the_last():
     assert torch.allclose(learned[0][1], 2 * SLOPE)
 
 
-@pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_nothing_leaves_the_ball_and_padding_stays(norm):
+def test_nothing_leaves_the_ball_and_padding_stays():
     torch.manual_seed(0)
     batch = batch_of(5, 2, 1)
-    ball = Ball(Toy(), batch.inputs, norm, 0.25)
+    ball = Ball(Toy(), batch.inputs, 0.25)
     padding = batch.inputs["attention_mask"] == 0
     delta = ball.initial(0.2, 7)
     for _ in range(20):
         delta = ball.ascend(delta, torch.randn_like(delta), 0.4)
-        size = delta.flatten(1).norm(dim=1) if norm == "l2" else delta.abs().amax((1, 2))
-        limit = 0.25 if norm == "l2" else 0.25 / math.sqrt(2)
-        assert (size <= limit + 1e-6).all() and (delta[padding] == 0).all()
+        assert (delta.flatten(1).norm(dim=1) <= 0.25 + 1e-6).all()
+        assert (delta[padding] == 0).all()
     assert torch.equal(ball.initial(0.2, 7), ball.initial(0.2, 7))
     assert not torch.equal(ball.initial(0.2, 7), ball.initial(0.2, 8))
 
 
 def test_noise_is_as_long_as_it_says():
     ball = Ball(Toy(), batch_of(*[50] * 40).inputs)
-    gaussian = ball.noise(0.3, "gaussian", 1).norm(dim=-1)
-    assert float(gaussian.square().mean().sqrt()) == pytest.approx(0.3, rel=0.03)
-    inside = ball.noise(0.3, "ball", 1).norm(dim=-1)
-    assert inside.max() <= 0.3 + 1e-6
-    # uniform in a disc: half of it lies within radius / sqrt(2)
-    assert float((inside < 0.3 / math.sqrt(2)).float().mean()) == pytest.approx(0.5, abs=0.05)
+    lengths = ball.noise(0.3, 1).norm(dim=-1)
+    assert float(lengths.square().mean().sqrt()) == pytest.approx(0.3, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "linking"])
-def test_methods_on_every_type_of_task(tiny, tokenizer, name):
-    made = objective(tiny, tokenizer, name)
-    (batch,) = made.batches(0, 1)
-    model = fresh(tiny, made).eval()
-    before = made(model, batch)
+def test_methods_on_every_type_of_task(tiny, name):
+    task = objective(tiny, name)
+    (batch,) = task.batches(0, 1)
+    model = fresh(tiny, task).eval()
+    before = task(model, batch)
     # without a perturbation the loss is that of the task
     for method in (RandomPerturbation(radius=0.0), Adversarial(step_size=0.0, start=0.0)):
-        losses = backpropagated(method.losses(made, model, batch))
+        losses = backpropagated(method.losses(task, model, batch))
         assert sum(losses) == pytest.approx(float(before.detach()), rel=1e-4, abs=1e-4)
     # the ascent raises it
     method = Adversarial(steps=4, radius=4.0, step_size=2.0, start=0.0)
-    losses = backpropagated(method.losses(made, model, batch))
+    losses = backpropagated(method.losses(task, model, batch))
     assert losses[-1] > losses[0]
     # and nothing is left on the model, not by an error either
-    assert torch.equal(before, made(model, batch))
+    assert torch.equal(before, task(model, batch))
     with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
-        made(model, batch)
-    assert torch.equal(before, made(model, batch))
+        task(model, batch)
+    assert torch.equal(before, task(model, batch))
 
 
-@pytest.mark.parametrize(
-    "method", [Adversarial(start=0.0), Adversarial(start=0.0, norm="linf", accumulate=False)]
-)
-@pytest.mark.parametrize("name", ["nli", "qa"])
-def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, tokenizer, name, method, request):
-    request.getfixturevalue("fp32")
-    made = objective(tiny, tokenizer, name, robust=method)
-    whole, parts = (gradients(fresh(tiny, made), made, count) for count in (1, 4))
-    for key in whole:
-        assert torch.allclose(whole[key], parts[key], atol=2e-5, rtol=1e-3), key
-
-
-def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny, tokenizer):
-    made = objective(tiny, tokenizer, "nli")
-    (batch,) = made.batches(0, 1)
-    model = fresh(tiny, made).train()
+def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny):
+    task = objective(tiny, "nli")
+    (batch,) = task.batches(0, 1)
+    model = fresh(tiny, task).train()
     torch.manual_seed(5)
     still = Adversarial(steps=3, step_size=0.0, start=0.0)
-    first, *others = backpropagated(still.losses(made, model, batch))
+    first, *others = backpropagated(still.losses(task, model, batch))
     assert all(other == first for other in others)
-    assert float(made(model, batch).detach()) / 3 != first  # another mask, another loss
-
-
-@pytest.mark.parametrize("method", [Adversarial(), RandomPerturbation()])
-def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, tokenizer, tmp_path, method, killed_at):
-    made = objective(tiny, tokenizer, "nli", robust=method)
-    whole = weights(run(tiny, made, tmp_path / "whole"))
-    with killed_at(7):
-        run(tiny, made, tmp_path / "torn", checkpoint_seconds=0.0)
-    assert same(whole, weights(run(tiny, made, tmp_path / "torn")))
-    standard = objective(tiny, tokenizer, "nli")
-    assert not same(whole, weights(run(tiny, standard, tmp_path / "standard")))
+    assert float(task(model, batch).detach()) / 3 != first  # another mask, another loss

@@ -24,7 +24,7 @@ from xltkit.tasks.base import Columns, EncodedExample, Task, TaskType, score_tab
 
 ROWS = 4096  # encoded at a time
 # What settings of attacks can be: one of some words, or a number above some limit.
-CHOICES = {"at": ("end", "start"), "norm": ("l2", "linf")}
+CHOICES = {"at": ("end", "start"), "norm": ("l2",)}
 LIMITS = {"strength": 0, "radius": 0, "beam": -1, "candidates": 0, "tries": 0, "steps": 0}
 
 

@@ -45,7 +45,7 @@ class EmbeddingPGD(Attack):
         radius: of the ball round a sequence (``xltkit.training.robust.Ball``), the ``strength``.
         steps: of ascent, of which the worst counts.
         step: the size of one, in radii.
-        norm: ``l2`` or ``linf``.
+        norm: ``l2`` (of a whole sequence), the one there is; it is part of the keys of stages.
     """
 
     radius: float = 0.1
@@ -67,7 +67,7 @@ class EmbeddingPGD(Attack):
         examples = model.encode(unchanged)
         outputs: list[list[Any]] = [[None] * len(examples) for _ in range(self.steps)]
         for numbers, inputs, perturbation, read in gradient_batches(model, examples):
-            ball = Ball(model.model, inputs, self.norm, self.radius)
+            ball = Ball(model.model, inputs, self.radius)
             _, loss = read(perturbation)
             for step_outputs in outputs:
                 (gradient,) = torch.autograd.grad(loss, perturbation)

@@ -98,7 +98,7 @@ def outputs(
         seed = derive("votes", int(tensors["input_ids"].sum()))
         votes = []
         for number in range(VOTES):
-            noise = ball.noise(smoothing.radius, smoothing.distribution, derive(seed, number))
+            noise = ball.noise(smoothing.radius, derive(seed, number))
             with perturbed(model, noise):
                 votes.append(task_type.outputs(model(head, **tensors), batch))
         return [task_type.vote(of_example) for of_example in zip(*votes, strict=True)]

@@ -15,9 +15,7 @@ def device() -> torch.device:
     """The device that stages run on: CUDA, Apple's MPS, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @cache
@@ -28,8 +26,7 @@ def precision() -> str:
     differ between two runs on one machine, and their results with it. ``XLTKIT_PRECISION``
     overrides it. The choice is recorded with every result.
     """
-    requested = os.environ.get("XLTKIT_PRECISION")
-    if requested:
+    if requested := os.environ.get("XLTKIT_PRECISION"):
         return choose("XLTKIT_PRECISION", requested, ["bf16", "no"])
     is_native = False
     if device().type == "cuda":

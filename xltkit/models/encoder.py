@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,11 +59,17 @@ def locate(name: str) -> tuple[str, str]:
     return identifier, revision or "main"
 
 
-@contextmanager
-def explained(name: str):
-    """Turn the many ways in which loading fails into one message that names the remedy."""
+def load(loader: Any, name: str, **options: Any) -> Any:
+    """What a class of transformers reads of an encoder, as in ``load(AutoConfig, "micro")``.
+
+    Raises:
+        ValueError: one message that names the remedy, for the many ways in which loading fails.
+    """
+    where, revision = locate(name)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
-        yield
+        return loader.from_pretrained(where, revision=revision, **options)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"The encoder {name!r} could not be loaded; check its name, fetch it with "
@@ -75,9 +80,7 @@ def explained(name: str):
 
 def configuration(name: str) -> Any:
     """The configuration of an encoder. Raises ValueError, with the remedy, if there is none."""
-    where, revision = locate(name)
-    with explained(name):
-        return AutoConfig.from_pretrained(where, revision=revision)
+    return load(AutoConfig, name)
 
 
 def fingerprint(name: str) -> str:
@@ -104,41 +107,24 @@ def _commit(name: str) -> str | None:
 
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of an encoder; a process reads it once, unless its folder changes."""
-    where, revision = locate(name)
-    with explained(name):
-        return _tokenizer(where, revision, fingerprint(name) if Path(where).is_dir() else "")
+    return _tokenizer(name, fingerprint(name))
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(where: str, revision: str, state: str) -> Any:
-    return AutoTokenizer.from_pretrained(where, revision=revision)
-
-
-def load_network(name: str, loader: Any = AutoModel, **options: Any) -> nn.Module:
-    """A model of transformers, in fp32 whatever dtype the checkpoint was saved in.
-
-    Args:
-        name: see ``locate``.
-        loader: which of transformers' classes reads it.
-        options: of its ``from_pretrained``.
-    """
-    where, revision = locate(name)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with explained(name):
-        return loader.from_pretrained(where, revision=revision, dtype=torch.float32, **options)
+def _tokenizer(name: str, fingerprint: str) -> Any:
+    return load(AutoTokenizer, name)
 
 
 # --- the model ---------------------------------------------------------------------------------
 
 
 class Model(nn.Module):
-    """One encoder shared by the heads of a phase.
+    """One encoder shared by the heads of a phase, in fp32 whatever dtype it was saved in.
 
     Args:
         name: an encoder (see ``locate``).
         heads: the head of each label space, by name. New heads are drawn from torch's generator.
-        attention: transformers' name of an implementation; empty means the architecture's default.
+        attention: transformers' name of an implementation; by default the architecture's own.
         scratch: draw the encoder's weights from torch's generator, too, instead of loading them.
     """
 
@@ -146,18 +132,18 @@ class Model(nn.Module):
         self,
         name: str,
         heads: Mapping[str, Head],
-        attention: str = "",
+        attention: str | None = None,
         scratch: bool = False,
     ):
         super().__init__()
         has_language_model = any(head.pooling == "masked" for head in heads.values())
         loader = AutoModelForMaskedLM if has_language_model else AutoModel
-        options = {"attn_implementation": attention or None}
+        options = {"attn_implementation": attention, "dtype": torch.float32}
         if scratch:
-            network = loader.from_config(configuration(name), dtype=torch.float32, **options)
+            network = loader.from_config(configuration(name), **options)
             _set_sinusoids(network)
         else:
-            network = load_network(name, loader, **options)
+            network = load(loader, name, **options)
         self.tower: nn.Module | None = None  # of images, if one is trained
         self.memory: nn.Module | None = None  # of earlier steps, if an objective has any
         self.encoder = network.base_model
@@ -166,11 +152,8 @@ class Model(nn.Module):
         if getattr(self.encoder, "pooler", None) is not None:
             # Not in every checkpoint, then drawn at random; the kit's heads do their pooling.
             self.encoder.pooler = None
-        self.heads = nn.ModuleDict()
-        for key, head in heads.items():
-            layer = head_layer(head, self.encoder.config)
-            if layer is not None:
-                self.heads[key] = layer
+        layers = {key: head_layer(head, self.encoder.config) for key, head in heads.items()}
+        self.heads = nn.ModuleDict({key: each for key, each in layers.items() if each is not None})
 
     @property
     def depth(self) -> int:
@@ -191,19 +174,20 @@ class Model(nn.Module):
         """
         if not set(numbers) <= set(range(1, self.depth + 1)):
             raise ValueError(f"Layers are {numbers}; the encoder has 1 to {self.depth}.")
-        parent, name = _find_layers(self.encoder)
-        layers = getattr(parent, name)
+        lists = (module for module in self.encoder.modules() if isinstance(module, nn.ModuleList))
+        layers = next(each for each in lists if len(each) == self.depth)
         outputs: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             outputs.append(output[0] if isinstance(output, tuple) else output)
 
         hooks = [layers[number - 1].register_forward_hook(keep) for number in numbers]
-        setattr(parent, name, layers[: max(numbers)])
+        above = layers[max(numbers) :]
+        del layers[max(numbers) :]
         try:
             self.hidden(**inputs)
         finally:
-            setattr(parent, name, layers)
+            layers.extend(above)
             for hook in hooks:
                 hook.remove()
         return dict(zip(numbers, outputs, strict=True))
@@ -250,15 +234,6 @@ def unwrapped(model: nn.Module) -> Model:
     return getattr(model, "module", model)
 
 
-def _find_layers(encoder: nn.Module) -> tuple[nn.Module, str]:
-    """The module that holds the list of layers of an encoder, and the name of the list in it."""
-    for parent in encoder.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.ModuleList) and len(child) == encoder.config.num_hidden_layers:
-                return parent, name
-    raise ValueError(f"{type(encoder).__name__} has no list of layers to stop in.")
-
-
 def _set_sinusoids(model: nn.Module) -> None:
     """Set learned absolute positions to sinusoids.
 
@@ -273,8 +248,7 @@ def _set_sinusoids(model: nn.Module) -> None:
         rates = length ** -(torch.arange(0, width, 2) / width)
         angles = torch.arange(length)[:, None] * rates
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(length, width)
-        with torch.no_grad():
-            positions.weight.copy_(waves * POSITION_SCALE)
+        positions.weight.data.copy_(waves * POSITION_SCALE)
 
 
 # --- running a model over a test set -----------------------------------------------------------

@@ -18,14 +18,15 @@ def head_layer(head: Head, config: Any) -> nn.Module | None:
     """
     width = config.hidden_size
     dropout = getattr(config, "hidden_dropout_prob", 0.1)
-    if head.pooling == "sequence":
-        return Pooled(width, head.size, dropout)
-    if head.pooling == "token":
-        return PerToken(width, head.size, dropout)
-    if head.pooling == "vector":
-        return Vector(width)
-    if head.pooling == "joint":
-        return Joint(width, head.size, head.image_layer)
+    match head.pooling:
+        case "sequence":
+            return Pooled(width, head.size, dropout)
+        case "token":
+            return PerToken(width, head.size, dropout)
+        case "vector":
+            return Vector(width)
+        case "joint":
+            return Joint(width, head.size, head.image_layer)
     return None
 
 
@@ -36,7 +37,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 class Pooled(nn.Module):
-    """Pooling, a tanh layer, scores: a sequence head that works on every encoder."""
+    """Hidden states (batch, tokens, width) to scores (batch, size), by a tanh layer on the mean."""
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -45,7 +46,6 @@ class Pooled(nn.Module):
         self.scores = nn.Linear(width, size)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to scores (batch, size)."""
         return self.scores(self.dropout(self.pooled(hidden, mask)))
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -54,7 +54,10 @@ class Pooled(nn.Module):
 
 
 class PerToken(nn.Module):
-    """Scores for every token."""
+    """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
+
+    Padding is masked out: a softmax over the tokens, as for spans, would depend on it.
+    """
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -62,16 +65,12 @@ class PerToken(nn.Module):
         self.scores = nn.Linear(width, size)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
-
-        Padding is masked out: a softmax over the tokens, as for spans, would depend on it.
-        """
         scores = self.scores(self.dropout(hidden))
         return scores.masked_fill(mask.unsqueeze(-1) == 0, -1e4)
 
 
 class Vector(nn.Module):
-    """A direction for every sequence, for dual encoders: pooling, a tanh layer, length 1.
+    """Hidden states (batch, tokens, width) to directions (batch, width), for dual encoders.
 
     The product of two outputs is their cosine times a learned ``scale`` that starts at 100
     (XTREME third_party/bert.py): each output carries its root, so that both towers are one module.
@@ -83,14 +82,13 @@ class Vector(nn.Module):
         self.scale = nn.Parameter(torch.tensor(100.0))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to vectors (batch, width)."""
         pooled = self.dense(mean_pool(hidden, mask))
         direction = nn.functional.normalize(torch.tanh(pooled).float(), dim=-1)
         return direction * self.scale.clamp(min=1.0).sqrt()
 
 
 class Joint(nn.Module):
-    """The space that texts share with pictures, ``size`` wide: pooling and a linear layer.
+    """Hidden states to vectors (batch, size) of any length, in a space that pictures share.
 
     Features of a locked image tower pass a linear layer (``image_layer``); a tower that is
     trained, and the tower of a teacher, are in that space already. The logarithm of the
@@ -106,7 +104,6 @@ class Joint(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to vectors (batch, size), of any length."""
         return self.text(mean_pool(hidden, mask))
 
     def scale(self) -> Tensor:

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import torch
 from datasets import Dataset, Image
 from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, AutoModel
 
 from xltkit.files import replacing
-from xltkit.keys import digest, file_digest, known_digest
+from xltkit.keys import digest, known_digest
 from xltkit.models import device, encoder
 from xltkit.models.encoder import HEADS, TOWER
 from xltkit.models.heads import mean_pool
@@ -94,13 +95,10 @@ class Tower(nn.Module):
 
     def __init__(self, name: str):
         super().__init__()
-        where, revision = encoder.locate(locate(name))
-        with encoder.explained(name):
-            # Without torchvision, which the kit does not need for anything else.
-            self.processor = AutoImageProcessor.from_pretrained(
-                where, revision=revision, backend="pil"
-            )
-        self.network = encoder.load_network(locate(name))
+        where = locate(name)
+        # Without torchvision, which the kit does not need for anything else.
+        self.processor = encoder.load(AutoImageProcessor, where, backend="pil")
+        self.network = encoder.load(AutoModel, where, dtype=torch.float32)
 
     def pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
@@ -131,14 +129,12 @@ def width(name: str) -> int:
 
 def contents(rows: Dataset) -> list[str]:
     """A digest of the bytes of each picture: equal pictures have equal ones."""
-    digests = []
-    for picture in rows.cast_column("image", Image(decode=False))["image"]:
-        if picture["bytes"]:
-            whole = hashlib.sha256(picture["bytes"]).hexdigest()
-        else:
-            whole = file_digest(Path(picture["path"]))
-        digests.append(whole[:32])
-    return digests
+    pictures = rows.cast_column("image", Image(decode=False))["image"]
+    digests = [
+        hashlib.sha256(picture["bytes"] or Path(picture["path"]).read_bytes()).hexdigest()
+        for picture in pictures
+    ]
+    return [whole[:32] for whole in digests]
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
@@ -155,16 +151,15 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
         for indices in batches:
             images = rows.select(indices)["image"][:]
             if tower is None:
-                yield torch.stack([_plain_pixels(image) for image in images])
+                small = [
+                    image.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE)) for image in images
+                ]
+                colors = np.stack([np.asarray(image, dtype=np.float32).ravel() for image in small])
+                yield torch.from_numpy(colors / 127.5 - 1)
             else:
                 yield tower(tower.pixels(images).to(device.device()))
 
     return kept(store, [fingerprint(name), VERSION], contents(rows), compute)
-
-
-def _plain_pixels(image: PIL.Image.Image) -> Tensor:
-    small = image.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE))
-    return torch.from_numpy(np.asarray(small, dtype=np.float32).ravel() / 127.5 - 1)
 
 
 def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
@@ -179,9 +174,19 @@ def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarr
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         where = locate(teacher)
-        network = encoder.load_network(where).to(device.device()).eval()
+        target = device.device()
+        network = encoder.load(AutoModel, where, dtype=torch.float32).to(target).eval()
         is_dual = hasattr(network, "get_text_features")
-        layer = {} if is_dual else _text_layer(teacher)
+        if not is_dual:  # what ``ImageText`` trained: a linear layer on the pooled states
+            file = Path(where, HEADS)
+            heads = load_file(file, str(target)) if file.is_file() else {}
+            layer = {name.rpartition(".")[2]: v for name, v in heads.items() if ".text." in name}
+            if not layer:
+                raise ValueError(
+                    f"{teacher!r} is no teacher, for it has no text tower; give 'micro-clip', the "
+                    "folder of a stage of ImageText, or a Hub id such as "
+                    "'openai/clip-vit-base-patch32'."
+                )
         tokenizer = encoder.load_tokenizer(where)
         options: dict[str, Any] = {"padding": True}
         if network.config.model_type.startswith("siglip"):
@@ -191,29 +196,15 @@ def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarr
             options["return_attention_mask"] = False
         for indices in batches:
             batch = [texts[i] for i in indices]
-            inputs = tokenizer(batch, truncation=True, return_tensors="pt", **options)
-            inputs = inputs.to(device.device())
+            inputs = tokenizer(batch, truncation=True, return_tensors="pt", **options).to(target)
             if is_dual:
                 yield network.get_text_features(**inputs).pooler_output
-            else:  # what ``ImageText`` trained: the encoder's pooled state, a linear layer
+            else:
                 hidden = network(**inputs).last_hidden_state
                 pooled = mean_pool(hidden, inputs["attention_mask"])
                 yield nn.functional.linear(pooled, **layer)
 
     return kept(store, [fingerprint(teacher), "text", VERSION], texts, compute)
-
-
-def _text_layer(teacher: str) -> dict[str, Tensor]:
-    """Weight and bias of the linear layer that a stage of ``ImageText`` trained for texts."""
-    file = Path(locate(teacher), HEADS)
-    heads = load_file(file, str(device.device())) if file.is_file() else {}
-    layer = {name.rpartition(".")[2]: value for name, value in heads.items() if ".text." in name}
-    if not layer:
-        raise ValueError(
-            f"{teacher!r} is no teacher, for it has no text tower; give 'micro-clip', the folder "
-            "of a stage of ImageText, or a Hub id such as 'openai/clip-vit-base-patch32'."
-        )
-    return layer
 
 
 def kept(
@@ -233,16 +224,14 @@ def kept(
     Raises:
         ValueError: if a value does not fit half precision.
     """
-    indices: dict[str, int] = {}  # where each content comes first
-    for i, content in enumerate(contents):
-        indices.setdefault(content, i)
-    file = store / "vectors" / f"{digest([*network, list(indices)])}.npy"
+    numbers, distinct = pd.factorize(np.asarray(contents, dtype=object))
+    file = store / "vectors" / f"{digest([*network, list(distinct)])}.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):  # two arms that start together compute them once
         try:
             vectors = np.load(file)
         except (FileNotFoundError, ValueError, EOFError):  # not there, or torn
-            firsts = list(indices.values())
+            firsts = np.unique(numbers, return_index=True)[1].tolist()
             batches = [firsts[i : i + BATCH] for i in range(0, len(firsts), BATCH)]
             with torch.inference_mode():
                 parts = [part.float().cpu() for part in compute(batches)]
@@ -254,5 +243,4 @@ def kept(
                 ) from None
             with replacing(file) as partial, partial.open("wb") as opened:
                 np.save(opened, vectors)
-    positions = {content: position for position, content in enumerate(indices)}
-    return vectors[[positions[content] for content in contents]]
+    return vectors[numbers]

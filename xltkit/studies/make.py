@@ -29,8 +29,6 @@ from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
-from xltkit.tasks.rows import training_rows
-from xltkit.training.batches import Plan
 from xltkit.training.loop import Schedule, train
 from xltkit.training.phases import Evaluate, signature
 
@@ -112,17 +110,12 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     # share a phase share its heads, its order and its dropout, and so differ in nothing else.
     seed = derive(stage.seed, digest(signature(phase.base, with_names=False)))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
-    tokenizer = models.load_tokenizer(stage.encoder)
-    training_sets = phase.encoded(stage.encoder)
-    sizes = [len(training_rows(training_set)) for training_set in phase.training_sets]
-    lengths = [[len(example) for example in encoded.examples] for encoded in training_sets]
-    plan = Plan(lengths, phase.weights(sizes), phase.steps, phase.batch_size, seed)
-    objective = phase.objective(training_sets, plan, tokenizer, seed, store=folder.parent)
+    objective = phase.objective(stage.encoder, seed, store=folder.parent)
     torch.manual_seed(derive(seed, "heads"))
     # The backward pass of fused attention on a CPU is slower than eager attention on short
     # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
     is_short = device.device().type == "cpu" and phase.max_length <= 128
-    attention = "eager" if is_short else ""
+    attention = "eager" if is_short else None
     model = models.Model(start, objective.heads(), attention, phase.scratch)
     objective.prepare(model)
     schedule = Schedule(
@@ -132,7 +125,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     trained = train(model, objective, schedule, **options)
     if in_group() and not PartialState().is_main_process:
         return
-    trained.save(tokenizer, folder)
+    trained.save(objective.tokenizer, folder)
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:

@@ -22,8 +22,6 @@ from xltkit.tasks.rows import count, training_rows
 from xltkit.training.loop import Batch
 from xltkit.training.supervised import Supervised
 
-PREFIX = "pair/"  # of the names of the inputs that are translation pairs
-
 
 @dataclass(frozen=True, kw_only=True)
 class Align:
@@ -50,7 +48,7 @@ class Align:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", tuple(self.pairs))
         choose("method of alignment", self.method, ["joint"])
-        codes = [p.language for p in self.pairs]
+        codes = [pair.language for pair in self.pairs]
         if not codes or len(set(codes)) < len(codes):
             raise ValueError(
                 f"pairs are in {codes}; give some, and each language once, as in "
@@ -60,67 +58,54 @@ class Align:
     @property
     def cost(self) -> dict[str, int]:
         """The translation pairs used, by language."""
-        return {p.language: count(p) for p in self.pairs}
+        return {pair.language: count(pair) for pair in self.pairs}
 
 
 class AlignedTask(Supervised):
     """The objective of a task, and the distance of translation pairs beside it.
 
-    Args:
-        inputs: of ``Supervised``.
-        align: which pairs, and how.
-        max_length: tokens of a sentence.
-
     Raises:
         ValueError: if a training set has no translations.
     """
 
-    def __init__(self, *inputs: Any, align: Align, max_length: int):
+    def __init__(self, *inputs: Any):
         super().__init__(*inputs)
-        self.align = align
-        self.head = self.training_sets[0].task.name  # whose pooling is used
+        self.align = self.phase.align
         self.text: list[EncodedExample] = []
         self.english: list[EncodedExample] = []
-        for training_set in align.pairs:
+        options = {"truncation": True, "max_length": self.phase.max_length}
+        for training_set in self.align.pairs:
             rows = training_rows(training_set)
             if "translation" not in rows.column_names:
                 raise ValueError(f"{training_set.task} has no translations; align by 'pairs'.")
-            for side, column in ((self.text, "text"), (self.english, "translation")):
-                texts = rows[column][:]
-                side += encoded(self.tokenizer(texts, truncation=True, max_length=max_length))
+            self.text += encoded(self.tokenizer(rows["text"][:], **options))
+            self.english += encoded(self.tokenizer(rows["translation"][:], **options))
 
     def batches(self, step: int, parts: int) -> list[Batch]:
-        """The batches of a step with some pairs, drawn at random."""
+        """The batches of a step, each with ``pairs`` among its inputs: those that are drawn."""
         batches = super().batches(step, parts)
         random = np.random.default_rng(derive(self.seed, "pairs", step))
         examples = sum(len(batch.labels) for batch in batches if batch.targets)
-        size = self.align.batch_size or examples
         targets = sum(batch.targets for batch in batches)
-        indices = np.array_split(random.integers(len(self.text), size=size), parts)
-        for i, drawn in enumerate(indices):
-            if not len(drawn):
-                continue
-            pairs = [side[k] for side in (self.text, self.english) for k in drawn]
-            inputs = dict(batches[i].inputs)
-            for name, value in TaskType().collate(pairs, self.tokenizer, training=False).items():
-                inputs[PREFIX + name] = value
-            # The loop divides by the targets of the step; the mean over its pairs is wanted.
-            inputs[PREFIX + "share"] = torch.tensor(targets / size)
-            batches[i] = batches[i]._replace(inputs=inputs)
+        size = self.align.batch_size or examples
+        indices = random.integers(len(self.text), size=size)
+        for i, drawn in enumerate(np.array_split(indices, parts)):
+            if len(drawn):
+                sides = [side[k] for side in (self.text, self.english) for k in drawn]
+                pairs = TaskType().collate(sides, self.tokenizer, training=False)
+                # The loop divides by the targets of the step; the mean over its pairs is wanted.
+                pairs["share"] = torch.tensor(targets / size)
+                batches[i] = batches[i]._replace(inputs=batches[i].inputs | {"pairs": pairs})
         return batches
 
     def __call__(self, model: Model, batch: Batch) -> Iterator[Tensor]:
         """The losses of the task, then that of the pairs."""
-        inputs = {}
-        pairs = {}
-        for name, value in batch.inputs.items():
-            if name.startswith(PREFIX):
-                pairs[name.removeprefix(PREFIX)] = value
-            else:
-                inputs[name] = value
+        inputs = dict(batch.inputs)
+        pairs = dict(inputs.pop("pairs", {}))
         losses = super().__call__(model, batch._replace(inputs=inputs))
         yield from (losses,) if isinstance(losses, Tensor) else losses
         if pairs:
             share = pairs.pop("share")
-            text, english = unwrapped(model).pooled(self.head, **pairs).float().chunk(2)
+            head = self.tasks[0].name  # whose pooling is used
+            text, english = unwrapped(model).pooled(head, **pairs).float().chunk(2)
             yield self.align.weight * share * (text - english).square().mean(1).sum()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from xltkit.keys import derive
 
@@ -28,14 +28,6 @@ def epoch_batches(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
     return [batches[i] for i in random.permutation(len(batches))]
-
-
-class Step(NamedTuple):
-    """What one optimizer step is made of: some examples of one training set."""
-
-    training_set: int
-    epoch: int
-    examples: np.ndarray
 
 
 class Plan:
@@ -62,17 +54,13 @@ class Plan:
         random = np.random.default_rng(derive(seed, "mixing"))
         self.training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
         # How often the training set of a step was drawn before it.
-        self.draws = np.zeros(steps, dtype=int)
-        for training_set in range(len(weights)):
-            is_drawn = self.training_sets == training_set
-            self.draws[is_drawn] = np.arange(is_drawn.sum())
+        draws = pd.Series(self.training_sets).groupby(self.training_sets).cumcount()
+        self.draws = draws.to_numpy()
         # The batches of the current epoch of each training set: computed once, not once a step.
         self._epochs: dict[int, tuple[int, list[np.ndarray]]] = {}
 
-    def __len__(self) -> int:
-        return len(self.training_sets)
-
-    def __getitem__(self, step: int) -> Step:
+    def __getitem__(self, step: int) -> tuple[int, int, np.ndarray]:
+        """The number of the training set of a step, its epoch, and the numbers of its examples."""
         training_set = int(self.training_sets[step])
         lengths = self.lengths[training_set]
         batches_per_epoch = -(-len(lengths) // self.batch_size)
@@ -81,4 +69,4 @@ class Plan:
             seed = derive(self.seed, "order", training_set)
             batches = epoch_batches(lengths, self.batch_size, seed, epoch)
             self._epochs[training_set] = (epoch, batches)
-        return Step(training_set, epoch, self._epochs[training_set][1][batch])
+        return training_set, epoch, self._epochs[training_set][1][batch]

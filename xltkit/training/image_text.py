@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +75,7 @@ class ImageText(Phase):
             )
 
     @property
-    def base(self) -> ImageText:
-        """The phase with the right pictures: its seeds are those of its controls."""
+    def base(self) -> ImageText:  # its controls have its seeds
         captions = tuple(replace(part, shuffled=False) for part in self.captions)
         return replace(self, captions=captions, against="image")
 
@@ -100,8 +98,8 @@ class ImageText(Phase):
         """The tower whose pictures the captions find, given the folder of the trained phase."""
         return self.tower if self.locked else str(trained / vision.TOWER)
 
-    def objective(self, *inputs: Any, store: Path) -> Contrast:
-        return Contrast(*inputs, phase=self, store=store)
+    def objective(self, encoder: str, seed: int, store: Path) -> Contrast:
+        return Contrast(self, encoder, seed, store)
 
 
 @dataclass(frozen=True)
@@ -153,8 +151,8 @@ class Distil(Phase):
         """The tower whose pictures the texts find: the teacher's."""
         return vision.tower_of(self.teacher)
 
-    def objective(self, *inputs: Any, store: Path) -> Distillation:
-        return Distillation(*inputs, phase=self, store=store)
+    def objective(self, encoder: str, seed: int, store: Path) -> Distillation:
+        return Distillation(self, encoder, seed, store)
 
 
 def info_nce(
@@ -178,11 +176,10 @@ def info_nce(
     """
     images = functional.normalize(images.float(), dim=-1)
     texts = functional.normalize(texts.float(), dim=-1)
-    all_images, all_texts, all_ids = images, texts, picture_ids
+    candidates = (images, texts, picture_ids)
     if queue is not None:
-        all_images = torch.cat([images, queue[0]])
-        all_texts = torch.cat([texts, queue[1]])
-        all_ids = torch.cat([picture_ids, queue[2]])
+        candidates = tuple(torch.cat(pair) for pair in zip(candidates, queue, strict=True))
+    all_images, all_texts, all_ids = candidates
     # The right candidate of a pair is the one in its place; others of the same picture are hidden.
     gold = torch.arange(len(picture_ids), device=picture_ids.device)
     hidden = picture_ids[:, None] == all_ids[None, :]
@@ -212,127 +209,110 @@ class Memory(nn.Module):
     def read(self) -> tuple[Tensor, Tensor, Tensor]:
         """Images, texts and numbers of the pairs, as many as were added so far."""
         count = int(self.filled)
-        return self.images[:count].clone(), self.texts[:count].clone(), self.numbers[:count].clone()
+        return self.images[:count], self.texts[:count], self.numbers[:count]
 
     @torch.no_grad()
     def add(self, images: Tensor, texts: Tensor, numbers: Tensor) -> None:
         """Put pairs before the others; the oldest fall out."""
-        length = len(self.numbers)
-        images = functional.normalize(images.detach().float(), dim=-1)
-        texts = functional.normalize(texts.detach().float(), dim=-1)
-        self.images.copy_(torch.cat([images, self.images])[:length])
-        self.texts.copy_(torch.cat([texts, self.texts])[:length])
-        self.numbers.copy_(torch.cat([numbers, self.numbers])[:length])
-        self.filled.fill_(min(length, int(self.filled) + len(numbers)))
+        images = functional.normalize(images.float(), dim=-1)
+        texts = functional.normalize(texts.float(), dim=-1)
+        new = {"images": images, "texts": texts, "numbers": numbers}
+        for name, values in new.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.cat([values, buffer])[: len(buffer)])
+        self.filled.add_(len(numbers)).clamp_(max=len(self.numbers))
 
 
 class Contrast(Supervised):
-    """The objective of ``ImageText``: captions with features of their pictures, kept in the store.
+    """The objective of ``ImageText``: captions with features of their pictures."""
 
-    ``inputs`` are those of ``Supervised``.
-    """
-
-    def __init__(self, *inputs: Any, phase: ImageText, store: Path):
+    def __init__(self, *inputs: Any):
         super().__init__(*inputs)
-        self.phase = phase
-        uses_pictures = phase.against == "image"
+        phase = self.phase
         self.numbers: list[Tensor] = []  # of the picture of each row; equal pictures have one
         self.pictures: list[Any] = []  # of each row its features, or what its image is read from
+        self.tower = None  # that is trained
+        if phase.has_image_space and not phase.locked:
+            self.tower = vision.Tower(phase.tower)
         distinct: dict[str, int] = {}
         for training_set in phase.training_sets:
             rows = training_rows(training_set)
             numbers = [distinct.setdefault(each, len(distinct)) for each in vision.contents(rows)]
             order = np.arange(len(rows))
-            if training_set.shuffled and uses_pictures:
+            if training_set.shuffled and phase.has_image_space:
                 # Every row has the picture of another; its captions and their order stay.
                 seed = derive("shuffle", training_set.task)
                 order = np.random.default_rng(seed).permutation(len(rows))
             self.numbers.append(torch.tensor(numbers)[order])
-            if uses_pictures and phase.locked:
-                self.pictures.append(vision.features(phase.tower, rows, store)[order])
-            elif uses_pictures:
+            if self.tower is not None:
                 self.pictures.append(rows.select(order))
-        is_trained = uses_pictures and not phase.locked
-        self.tower = vision.Tower(phase.tower) if is_trained else None
-
-    @cached_property
-    def width(self) -> int:
-        """The width of the space that texts and pictures share."""
-        if self.pictures and self.tower is None:
-            return self.pictures[0].shape[1]
-        # The paraphrase's space is as wide as the pictures' would be.
-        return vision.width(self.phase.tower)
+            elif phase.has_image_space:
+                self.pictures.append(vision.features(phase.tower, rows, self.store)[order])
+        # The width of the space of texts and pictures; a paraphrase's is as wide as theirs.
+        is_kept = self.pictures and self.tower is None
+        self.width = self.pictures[0].shape[1] if is_kept else vision.width(phase.tower)
 
     def heads(self) -> Mapping[str, Head]:
         # Features of a locked tower pass a linear layer.
-        head = Head("joint", self.width, image_layer=self.phase.locked)
-        return {self.training_sets[0].task.name: head}
+        return {self.tasks[0].name: Head("joint", self.width, image_layer=self.phase.locked)}
 
     def prepare(self, model: Model) -> None:
-        if self.tower is not None:
-            model.tower = self.tower
+        model.tower = self.tower
         if self.phase.queue:
             model.memory = Memory(self.phase.queue, self.width)
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The captions of a step with the features, or the pixels, of their pictures."""
         (batch,) = super().batches(step, parts)
-        i = batch.training_set
         rows = batch.labels.numpy()
-        inputs = batch.inputs | {"numbers": self.numbers[i][rows]}
-        if self.tower is not None:
-            images = self.pictures[i].select(rows)["image"][:]
-            inputs["pictures"] = self.tower.pixels(images)
-        elif self.pictures:
-            inputs["pictures"] = torch.from_numpy(self.pictures[i][rows]).float()
+        inputs = batch.inputs | {"numbers": self.numbers[batch.training_set][rows]}
+        if self.pictures:
+            pictures = self.pictures[batch.training_set]
+            if self.tower is None:
+                inputs["pictures"] = torch.from_numpy(pictures[rows]).float()
+            else:
+                inputs["pictures"] = self.tower.pixels(pictures.select(rows)["image"][:])
         return [batch._replace(inputs=inputs)]
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
         inputs = dict(batch.inputs)
         numbers = inputs.pop("numbers")
         pictures = inputs.pop("pictures", None)
-        name = self.training_sets[0].task.name
-        towers = unwrapped(model)
-        head = towers.heads[name]
+        name = self.tasks[0].name
+        parts = unwrapped(model)
+        head = parts.heads[name]
         texts = model(name, **inputs)
         if pictures is None:
             # Each caption stands beside another one of its picture.
             images = texts[1::2]
             texts = texts[0::2]
-        elif towers.tower is None:
-            images = head.image(pictures)
         else:
-            images = head.image(towers.tower(pictures))
-        memory = towers.memory
-        queue = memory.read() if memory else None
-        loss = info_nce(images, texts, head.scale(), numbers, queue)
+            images = head.image(parts.tower(pictures) if parts.tower else pictures)
+        memory = parts.memory
+        loss = info_nce(images, texts, head.scale(), numbers, memory.read() if memory else None)
         if memory:
             memory.add(images, texts, numbers)
         return loss.sum()
 
 
 class Distillation(Supervised):
-    """The objective of ``Distil``: the squared distance from the teacher's vectors.
+    """The objective of ``Distil``: the squared distance from the teacher's vectors."""
 
-    ``inputs`` are those of ``Supervised``; the vectors are kept in the store.
-    """
-
-    def __init__(self, *inputs: Any, phase: Distil, store: Path):
+    def __init__(self, *inputs: Any):
         super().__init__(*inputs)
-        self.phase = phase
-        self.targets = []
-        for training_set in phase.training_sets:
+        self.targets = []  # of each training set the vectors (texts, width) of its texts
+        for training_set in self.phase.training_sets:
             rows = as_text(training_rows(training_set))
-            column = "translation" if "translation" in rows.column_names else "text"
-            self.targets.append(vision.teacher_vectors(phase.teacher, rows[column][:], store))
+            texts = rows["translation" if "translation" in rows.column_names else "text"][:]
+            self.targets.append(vision.teacher_vectors(self.phase.teacher, texts, self.store))
 
     def heads(self) -> Mapping[str, Head]:
-        return {self.training_sets[0].task.name: Head("joint", self.targets[0].shape[1])}
+        return {self.tasks[0].name: Head("joint", self.targets[0].shape[1])}
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""
         counts = batch.labels != IGNORED  # a part without examples repeats one
         rows = batch.labels.clamp(min=0).cpu().numpy()
-        vectors = model(self.training_sets[0].task.name, **batch.inputs).float()
+        vectors = model(self.tasks[0].name, **batch.inputs).float()
         targets = torch.from_numpy(self.targets[batch.training_set][rows]).to(vectors)
         return ((vectors - targets).square().mean(1) * counts).sum()

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -87,8 +88,6 @@ def train(
 
     Args:
         model: fresh from disk; a model that was prepared before would keep its old precision.
-        objective: the batches of a step, and their loss.
-        schedule: steps, learning rate, accumulation.
         seed: of dropout and whatever else the objective draws.
         folder: where ``log.jsonl`` and ``checkpoint-<step>.safetensors`` are written.
         title: what the progress bar says.
@@ -107,7 +106,15 @@ def train(
     # without a gradient: that has to be allowed.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[unused])
-    optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), fused=True)
+    # Biases and normalizations are not decayed.
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trainable if p.ndim > 1]
+    vectors = [p for p in trainable if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": schedule.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
@@ -196,15 +203,6 @@ def _backward(
     return summed / max(1, int(targets))
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters in two groups: biases and normalizations are not decayed."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
 # --- checkpoints -------------------------------------------------------------------------------
 
 
@@ -219,31 +217,27 @@ def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path,
     partial = folder / "checkpoint.safetensors"
     save_file(tensors, partial)
     flush(partial)
-    checkpoint = folder / f"checkpoint-{step}.safetensors"
-    os.replace(partial, checkpoint)
+    older = list(folder.glob("checkpoint-*.safetensors"))
+    os.replace(partial, folder / f"checkpoint-{step}.safetensors")
     flush(folder)
-    for other in folder.glob("checkpoint-*.safetensors"):
-        if other != checkpoint:
-            other.unlink()
+    for path in older:
+        path.unlink()
 
 
 def _resume(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path) -> int:
     """Put the last checkpoint back, if there is one; return the step to go on with."""
-    checkpoints = {
-        int(path.stem.split("-")[1]): path for path in folder.glob("checkpoint-*.safetensors")
-    }
-    if not checkpoints:
-        return 0
-    step = max(checkpoints)
-    weights: dict[str, Tensor] = {}
-    states: dict[int, dict[str, Tensor]] = {}
-    for key, value in load_file(checkpoints[step]).items():
-        owner, _, name = key.partition("/")
-        if owner == "model":
-            weights[name] = value
-        else:
-            number, _, name = name.partition("/")
-            states.setdefault(int(number), {})[name] = value
-    model.load_state_dict(weights, strict=False)
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+    paths = folder.glob("checkpoint-*.safetensors")
+    step, path = max(((int(path.stem.split("-")[1]), path) for path in paths), default=(0, None))
+    if path is not None:
+        weights: dict[str, Tensor] = {}
+        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in load_file(path).items():
+            owner, _, name = key.partition("/")
+            if owner == "model":
+                weights[name] = value
+            else:
+                number, _, name = name.partition("/")
+                states[int(number)][name] = value
+        model.load_state_dict(weights, strict=False)
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
     return step

@@ -12,11 +12,9 @@ from typing import Any
 
 from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, get
-from xltkit.tasks.base import TYPES
-from xltkit.tasks.rows import fingerprint
 from xltkit.training.align import Align, AlignedTask
 from xltkit.training.robust import RandomPerturbation, Robust
-from xltkit.training.supervised import EncodedTrainingSet, Supervised, encode
+from xltkit.training.supervised import Supervised
 
 Part = str | TrainingSet
 # Metadata of fields. A field that was added later plays no part in a key while it has its default:
@@ -61,14 +59,12 @@ class Phase:
     def _set_training_sets(self, name: str, least: int = 1) -> None:
         """Turn names of tasks in a field into training sets, in every language of the phase."""
         parts = getattr(self, name)
-        if isinstance(parts, str | TrainingSet):
-            parts = (parts,)
         training_sets: list[TrainingSet] = []
-        for part in parts:
-            if isinstance(part, TrainingSet):
-                training_sets.append(part)
-            else:
+        for part in (parts,) if isinstance(parts, str | TrainingSet) else parts:
+            if isinstance(part, str):
                 training_sets += [TrainingSet(part, code) for code in self.languages]
+            else:
+                training_sets.append(part)
         if len(training_sets) < least:
             raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
         for training_set in training_sets:
@@ -94,34 +90,16 @@ class Phase:
         return [n / sum(sizes) for n in sizes]
 
     def task_type(self, training_set: TrainingSet) -> str:
-        """The task type that rows are encoded as: by default that of their task."""
+        """The task type that rows are trained as: by default that of their task."""
         return get(training_set.task).kind
 
     def sources(self) -> dict[str, str]:
         """Fingerprints of the files that the phase reads beside its rows, by name."""
         return {}
 
-    def encoded(self, encoder: str) -> list[EncodedTrainingSet]:
-        """The training rows, encoded by the tokenizer of an encoder."""
-        encoded = []
-        for training_set in self.training_sets:
-            kind = self.task_type(training_set)
-            rows = (training_set, fingerprint(training_set))
-            # Text that a phase mixes in stays as it is.
-            is_augmented = self.robust and self.robust.augments and not TYPES[kind].masks_tokens
-            augmentation = self.robust if is_augmented else None
-            encoded.append(encode(*rows, kind, self.max_length, encoder, augmentation))
-        return encoded
-
-    def objective(self, *inputs: Any, store: Path) -> Supervised:
-        """What the loop optimizes.
-
-        Args:
-            inputs: of ``Supervised``: the encoded ``training_sets``, the plan, the tokenizer, and
-                the seed of whatever the objective draws.
-            store: the folder of the store, for what is computed once and kept.
-        """
-        return Supervised(*inputs, self.mask_rate, self.robust)
+    def objective(self, encoder: str, seed: int, store: Path) -> Supervised:
+        """What the loop optimizes; the arguments are those of ``Supervised``."""
+        return Supervised(self, encoder, seed, store)
 
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in by what its first task recommends.
@@ -129,16 +107,13 @@ class Phase:
         Epochs become steps by the ``sizes`` of the training sets.
         """
         defaults = get(self.training_sets[0].task).training
-        filled = {}
-        for option in fields(defaults):
-            if option.name not in ("steps", "epochs") and getattr(self, option.name) is None:
-                filled[option.name] = getattr(defaults, option.name)
-        batch_size = self.batch_size or defaults.batch_size
-        epochs = self.epochs or (0 if self.steps else defaults.epochs)
+        names = [option.name for option in fields(defaults) if getattr(self, option.name) is None]
+        filled = replace(self, **{name: getattr(defaults, name) for name in names})
         steps = self.steps or (0 if self.epochs else defaults.steps)
         if not steps:
-            steps = max(1, round(epochs * sum(sizes) / batch_size))
-        return replace(self, **filled, steps=steps, epochs=0.0)
+            epochs = self.epochs or defaults.epochs
+            steps = max(1, round(epochs * sum(sizes) / filled.batch_size))
+        return replace(filled, steps=steps, epochs=0.0)
 
 
 def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1.0) -> list[float]:
@@ -152,25 +127,34 @@ def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1
     """
     powers = {"proportional": 1.0, "temperature": 1.0 / temperature, "uniform": 0.0}
     power = powers[choose("mix", rule, powers)]
-    sizes = [min(n, cap) if cap else n for n in sizes]
-    weights = [n**power for n in sizes]
+    weights = [(min(n, cap) if cap else n) ** power for n in sizes]
     return [w / sum(weights) for w in weights]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Mixed(Phase):
-    """A phase over several training sets, mixed by a rule (see ``mixing``)."""
+    """A phase over two groups of training sets, each mixed by a rule (see ``mixing``)."""
 
     mix: str = "proportional"
     cap: int = 2**17
     temperature: float = 1.0
 
-    def _two_groups(self, sizes: Sequence[int], first: int, share: float) -> list[float]:
-        """The weights of ``first`` training sets, and of the others, which have a ``share``."""
+    @property
+    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
+        """Two groups of training sets, and the share of the steps that the second one gets."""
+        raise NotImplementedError
+
+    @property
+    def training_sets(self) -> tuple[TrainingSet, ...]:
+        first, second, _ = self.groups
+        return (*first, *second)
+
+    def weights(self, sizes: Sequence[int]) -> list[float]:
+        first, _, share = self.groups
         rule = (self.mix, self.cap, self.temperature)
-        weights = [weight * (1 - share) for weight in mixing(sizes[:first], *rule)]
+        weights = [weight * (1 - share) for weight in mixing(sizes[: len(first)], *rule)]
         if share:
-            weights += [weight * share for weight in mixing(sizes[first:], *rule)]
+            weights += [weight * share for weight in mixing(sizes[len(first) :], *rule)]
         return weights
 
 
@@ -190,11 +174,8 @@ class Pretrain(_Mixed):
     scratch: bool = False
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:
-        return (*self.text, *self.pairs)
-
-    def weights(self, sizes: Sequence[int]) -> list[float]:
-        return self._two_groups(sizes, len(self.text), self.pair_share if self.pairs else 0.0)
+    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
+        return self.text, self.pairs, self.pair_share if self.pairs else 0.0
 
     def task_type(self, training_set: TrainingSet) -> str:
         return "text"
@@ -226,15 +207,12 @@ class Intermediate(_Mixed):
             )
 
     @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:
-        return (*self.tasks, *self.text)
+    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
+        return self.tasks, self.text, self.mlm
 
     @property
     def base(self) -> Intermediate:
         return replace(self, robust=None)
-
-    def weights(self, sizes: Sequence[int]) -> list[float]:
-        return self._two_groups(sizes, len(self.tasks), self.mlm)
 
     def task_type(self, training_set: TrainingSet) -> str:
         return super().task_type(training_set) if training_set in self.tasks else "text"
@@ -277,11 +255,8 @@ class Target(Phase):
     def base(self) -> Target:
         return replace(self, robust=None, align=None)
 
-    def objective(self, *inputs: Any, store: Path) -> Supervised:
-        if self.align is None:
-            return super().objective(*inputs, store=store)
-        options = {"align": self.align, "max_length": self.max_length}
-        return AlignedTask(*inputs, self.mask_rate, self.robust, **options)
+    def objective(self, encoder: str, seed: int, store: Path) -> Supervised:
+        return (AlignedTask if self.align else Supervised)(self, encoder, seed, store)
 
     def resolved(self, sizes: Sequence[int]) -> Target:
         resolved = super().resolved(sizes)

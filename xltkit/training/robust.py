@@ -11,15 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor, nn
 
 from xltkit.keys import choose, derive
 from xltkit.models.encoder import unwrapped
-from xltkit.tasks import Task
 from xltkit.training.loop import Batch
 
 TINY = 1e-8  # a gradient shorter than this has no direction
@@ -30,15 +27,11 @@ class Robust:
     """A method of robust training. What a subclass leaves alone is as in standard training."""
 
     version = 1
-    augments = False  # whether ``augment`` changes anything
+    augments = False  # whether it has ``augment(task, rows)``: the rows to train on instead
 
     def sources(self) -> dict[str, str]:
         """Fingerprints of the files that are read, for the key of a stage."""
         return {}
-
-    def augment(self, task: Task, rows: Dataset) -> Dataset:
-        """The rows to train on instead of ``rows``."""
-        return rows
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         """The summed losses of a batch; each is backpropagated before the next is asked for."""
@@ -68,59 +61,37 @@ class Ball:
     Args:
         model: whose embeddings.
         inputs: ``attention_mask`` (sequences, tokens) among others.
-        norm: ``l2``, over all tokens of a sequence together, or ``linf``.
-        radius: in mean embedding norms; for ``linf`` of a single number, in the size that each
-            number of an embedding of mean norm would have. 0 is no limit.
+        radius: of the perturbation of a whole sequence, in mean embedding norms; 0 is no limit.
     """
 
-    def __init__(
-        self, model: nn.Module, inputs: Mapping[str, Tensor], norm: str = "l2", radius: float = 0.0
-    ):
+    def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor], radius: float = 0.0):
         embeddings = unwrapped(model).encoder.get_input_embeddings()
         self.mask = inputs["attention_mask"].unsqueeze(-1).float()
         self.width = embeddings.embedding_dim
-        self.shape = (*self.mask.shape[:2], self.width)
         self.mean_norm = float(embeddings.weight.detach().float().norm(dim=-1).mean())
-        self.norm = norm
-        # The size of each of ``width`` equal numbers of a vector of length 1.
-        self.entry = self.width**0.5 if norm == "linf" else 1.0
-        self.radius = radius * self.mean_norm / self.entry
+        self.radius = radius * self.mean_norm
 
-    def noise(self, radius: float, distribution: str, seed: int) -> Tensor:
-        """A perturbation of every token by itself: its length is about ``radius`` at most.
-
-        ``gaussian``: each number from N(0, radius^2 / width); ``ball``: uniform in the ball.
-        """
-        options = self._random(seed)
-        noise = torch.randn(self.shape, **options)
-        if distribution == "gaussian":
-            noise = noise / self.width**0.5
-        else:
-            share = torch.rand(self.mask.shape, **options)
-            noise = nn.functional.normalize(noise, dim=-1) * share ** (1 / self.width)
-        return noise * self.mask * radius * self.mean_norm
+    def noise(self, length: float, seed: int) -> Tensor:
+        """Gaussian noise on every token: each number from N(0, length^2 / width)."""
+        noise = self._draw(torch.randn, seed) / self.width**0.5
+        return noise * self.mask * length * self.mean_norm
 
     def initial(self, magnitude: float, seed: int) -> Tensor:
-        """A first perturbation, uniform in a cube (FreeLB's): for ``l2`` shrunk by its size."""
-        uniform = torch.rand(self.shape, **self._random(seed))
-        size = self.entry
-        if self.norm == "l2":
-            size = (self.mask.sum(1, keepdim=True) * self.width).sqrt()
+        """A first perturbation, uniform in a cube that shrinks with the sequence (FreeLB's)."""
+        uniform = self._draw(torch.rand, seed)
+        size = (self.mask.sum(1, keepdim=True) * self.width).sqrt()
         return (2 * uniform - 1) * self.mask * (magnitude * self.mean_norm) / size
 
-    def _random(self, seed: int) -> dict[str, Any]:
+    def _draw(self, draw: Callable[..., Tensor], seed: int) -> Tensor:
         device = self.mask.device
-        return {"generator": torch.Generator(device).manual_seed(seed), "device": device}
+        generator = torch.Generator(device).manual_seed(seed)
+        return draw((*self.mask.shape[:2], self.width), generator=generator, device=device)
 
     def ascend(self, perturbation: Tensor, gradient: Tensor, step_size: float) -> Tensor:
         """One step along the gradient, and back into the ball."""
         gradient = gradient.float() * self.mask
-        size = step_size * self.mean_norm
-        if self.norm == "linf":
-            moved = perturbation + gradient.sign() * size / self.entry
-            return moved.clamp(-self.radius, self.radius) if self.radius else moved
         length = gradient.flatten(1).norm(dim=1).clamp(min=TINY)
-        moved = perturbation + gradient * (size / length)[:, None, None]
+        moved = perturbation + gradient * (step_size * self.mean_norm / length)[:, None, None]
         if not self.radius:
             return moved
         length = moved.flatten(1).norm(dim=1).clamp(min=TINY)
@@ -142,7 +113,7 @@ class Adversarial(Robust):
         radius: of the ball around a sequence, in mean embedding norms; 0 is no limit.
         step_size: of the ascent, in mean embedding norms.
         start: magnitude of the first, random perturbation, in the same unit.
-        norm: ``l2`` (of a whole sequence) or ``linf``.
+        norm: ``l2`` (of a whole sequence), the one there is; it is part of the keys of stages.
     """
 
     steps: int = 2
@@ -153,12 +124,12 @@ class Adversarial(Robust):
     accumulate: bool = True
 
     def __post_init__(self) -> None:
-        choose("norm", self.norm, ("l2", "linf"))
+        choose("norm", self.norm, ["l2"])
         if self.steps < 1 or min(self.radius, self.start) < 0:
             raise ValueError(f"{self}: steps can be 1 or more, radius and start 0 or more.")
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
-        ball = Ball(model, batch.inputs, self.norm, self.radius)
+        ball = Ball(model, batch.inputs, self.radius)
         dropout_seed = torch.initial_seed()  # which the loop sets for every part of a step
         perturbation = ball.initial(self.start, derive(dropout_seed, "noise"))
         for steps_left in reversed(range(self.steps)):
@@ -186,18 +157,18 @@ class RandomPerturbation(Robust):
     paper gives neither distribution nor radius: these are ours.
 
     Attributes:
-        radius: length of the perturbation of a token, in mean embedding norms.
-        distribution: ``gaussian`` (the radius is the root mean square) or ``ball`` (uniform).
+        radius: root mean square length of the noise on a token, in mean embedding norms.
+        distribution: ``gaussian``, the one there is; it is part of the keys of stages.
     """
 
     radius: float = 0.3
     distribution: str = "gaussian"
 
     def __post_init__(self) -> None:
-        choose("distribution", self.distribution, ("gaussian", "ball"))
+        choose("distribution", self.distribution, ["gaussian"])
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")
-        noise = Ball(model, batch.inputs).noise(self.radius, self.distribution, seed)
+        noise = Ball(model, batch.inputs).noise(self.radius, seed)
         with perturbed(model, noise):
             yield task_loss(model, batch)

@@ -5,45 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, EncodedExample, Head
-from xltkit.tasks.rows import training_rows
+from xltkit.tasks.rows import fingerprint, training_rows
 from xltkit.training.batches import Plan
 from xltkit.training.loop import Batch
 from xltkit.training.robust import Robust
 
 
-class EncodedTrainingSet(NamedTuple):
-    """The training rows of a training set as token ids."""
-
-    task: Task
-    examples: Sequence[EncodedExample]
-
-
 @lru_cache(maxsize=64)
 def encode(
     training_set: TrainingSet,
-    rows_fingerprint: str,
     kind: str,
-    max_length: int,
     encoder: str,
+    max_length: int,
     augmentation: Robust | None,
-) -> EncodedTrainingSet:
-    """The rows of a training set, encoded once for every stage of a process that trains on it.
+    rows_fingerprint: str,
+) -> Sequence[EncodedExample]:
+    """The rows of a training set as token ids, for every stage of a process that trains on it.
 
     Args:
-        training_set: which rows.
-        rows_fingerprint: what they are now; files may change within a session.
-        kind: the name of the task type that they are encoded as.
-        max_length, encoder: tokens of a sequence, by whose tokenizer.
+        training_set, kind: which rows, and the name of the task type that they are encoded as.
+        encoder, max_length: whose tokenizer, and how many tokens of a sequence.
         augmentation: what changes the rows first, if anything does.
+        rows_fingerprint: what the rows are now; files may change within a session.
     """
     task = replace(get(training_set.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
@@ -51,88 +45,86 @@ def encode(
     if augmentation is not None:
         rows = augmentation.augment(task, rows)
     limit = min(max_length, tokenizer.model_max_length)
-    return EncodedTrainingSet(task, task.type.encode(rows, tokenizer, limit, training=True))
+    return task.type.encode(rows, tokenizer, limit, training=True)
 
 
 class Supervised:
-    """The objective of a phase, and its batches.
+    """The objective of a phase: its batches, and their loss.
 
     Args:
-        training_sets: the encoded training rows.
-        plan: which examples make up which step.
-        tokenizer: the encoder's.
-        seed: of the masks of masked language modeling.
-        mask_rate: share of tokens that it predicts.
-        robust: how tasks are trained against small changes of their inputs, if they are.
+        phase: with every default resolved.
+        encoder: whose tokenizer reads the training rows.
+        seed: of their order, and of whatever else is drawn.
+        store: the folder of the store, for what is computed once and kept.
     """
 
-    def __init__(
-        self,
-        training_sets: Sequence[EncodedTrainingSet],
-        plan: Plan,
-        tokenizer: Any,
-        seed: int,
-        mask_rate: float = 0.15,
-        robust: Robust | None = None,
-    ):
-        self.training_sets = training_sets
-        self.plan = plan
-        self.tokenizer = tokenizer
+    def __init__(self, phase: Any, encoder: str, seed: int, store: Path):
+        self.phase = phase
         self.seed = seed
-        self.mask_rate = mask_rate
-        self.robust = robust
+        self.store = store
+        self.tokenizer = load_tokenizer(encoder)
+        # Of each training set: its task, of the type that it is trained as, and its rows encoded.
+        self.tasks: list[Task] = []
+        self.examples: list[Sequence[EncodedExample]] = []
+        for part in phase.training_sets:
+            task = replace(get(part.task), kind=phase.task_type(part))
+            # Text that a phase mixes in stays as it is.
+            is_augmented = phase.robust and phase.robust.augments and not task.type.masks_tokens
+            augmentation = phase.robust if is_augmented else None
+            about = (part, task.kind, encoder, phase.max_length, augmentation, fingerprint(part))
+            self.tasks.append(task)
+            self.examples.append(encode(*about))
+        weights = phase.weights([len(training_rows(part)) for part in phase.training_sets])
+        lengths = [[len(example) for example in examples] for examples in self.examples]
+        self.plan = Plan(lengths, weights, phase.steps, phase.batch_size, seed)
 
     def heads(self) -> Mapping[str, Head]:
         """The heads the phase trains: one per task, whatever the number of its languages."""
-        tasks = [training_set.task for training_set in self.training_sets]
-        return {task.name: task.type.head(task) for task in tasks}
+        return {task.name: task.type.head(task) for task in self.tasks}
 
     def prepare(self, model: Model) -> None:
         """Give the model whatever is trained beside its encoder and heads."""
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""
-        training_set, epoch, examples = self.plan[step]
-        task = self.training_sets[training_set].task
+        training_set, epoch, numbers = self.plan[step]
+        task = self.tasks[training_set]
         if parts > 1 and task.type.in_batch_negatives:
             raise ValueError(
                 f"{task.name} takes its negatives from the batch, and each of {parts} parts would "
                 "have fewer: use accumulation=1 and one process."
             )
         batches = []
-        for piece in np.array_split(examples, parts):
-            if len(piece):
-                batches.append(self._batch(training_set, epoch, piece))
-            else:
-                # A part without examples would leave a process waiting for the others: it repeats
-                # one, and counts for nothing.
-                batch = self._batch(training_set, epoch, examples[:1])
-                batches.append(batch._replace(labels=batch.labels * 0 + IGNORED, targets=0))
+        for part in np.array_split(numbers, parts):
+            # A part without examples would leave a process waiting for the others: it repeats
+            # one, and counts for nothing.
+            indices = part if len(part) else numbers[:1]
+            examples = [self.examples[training_set][i] for i in indices]
+            inputs = task.type.collate(examples, self.tokenizer, training=True)
+            if task.type.masks_tokens:
+                seed = derive(derive(self.seed, "mask"), training_set)
+                rate = self.phase.mask_rate
+                inputs = task.type.mask(inputs, self.tokenizer, indices, seed, epoch, rate)
+            labels = inputs.pop("labels")
+            if not len(part):
+                labels = torch.full_like(labels, IGNORED)
+            targets = task.type.count(labels) if len(part) else 0
+            batches.append(Batch(training_set, inputs, labels, targets))
         return batches
-
-    def _batch(self, training_set: int, epoch: int, indices: np.ndarray) -> Batch:
-        """Some examples of a training set as tensors; text with some of its tokens masked."""
-        task, examples = self.training_sets[training_set]
-        inputs = task.type.collate([examples[i] for i in indices], self.tokenizer, training=True)
-        if task.type.masks_tokens:
-            seed = derive(derive(self.seed, "mask"), training_set)
-            inputs = task.type.mask(inputs, self.tokenizer, indices, seed, epoch, self.mask_rate)
-        labels = inputs.pop("labels")
-        return Batch(training_set, inputs, labels, task.type.count(labels))
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
         """The summed loss of a batch, or several (see ``loop.Objective``)."""
-        task = self.training_sets[batch.training_set].task
-        if self.robust is None or task.type.masks_tokens:
+        if self.phase.robust is None or self.tasks[batch.training_set].type.masks_tokens:
             return self.task_loss(model, batch)
-        return self.robust.losses(self.task_loss, model, batch)
+        return self.phase.robust.losses(self.task_loss, model, batch)
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
         """The summed loss of a batch as it is, without robust training."""
-        task = self.training_sets[batch.training_set].task
-        if not task.type.masks_tokens:
-            return task.type.losses(model(task.name, **batch.inputs), batch.labels).sum()
-        # The language model scores the masked tokens only.
-        is_masked = batch.labels != IGNORED
-        scores = model(task.name, select=is_masked, **batch.inputs)
-        return task.type.losses(scores, batch.labels[is_masked]).sum()
+        task = self.tasks[batch.training_set]
+        inputs = batch.inputs
+        labels = batch.labels
+        if task.type.masks_tokens:  # the language model scores the masked tokens only
+            is_masked = labels != IGNORED
+            inputs = inputs | {"select": is_masked}
+            labels = labels[is_masked]
+        return task.type.losses(model(task.name, **inputs), labels).sum()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
 from xltkit.data import lexicons
 from xltkit.data.lexicons import Lexicon
-from xltkit.data.text import Row, replace_words, texts, word_spans, words
+from xltkit.data.text import replace_words, texts, word_spans, words
 from xltkit.keys import derive
 from xltkit.tasks.base import Task
 from xltkit.training.robust import Robust
@@ -54,12 +52,31 @@ class SynonymSmoothing(Robust):
         return {"synonyms": lexicons.fingerprint(self.source)}
 
     def augment(self, task: Task, rows: Dataset) -> Dataset:
+        """The copies of some rows, instead of them."""
         table = self.table(task, rows)
         random = np.random.default_rng(derive("synonyms", task.name, self.seed))
+
+        def draw(word: str) -> str:
+            """The word or one of its synonyms."""
+            others = table.get(word, ())
+            if not others:
+                return word
+            if not self.rate:
+                return (word, *others)[random.integers(len(others) + 1)]
+            return others[random.integers(len(others))] if random.random() < self.rate else word
+
+        columns = task.type.texts
         copies = []
         for row in rows:
             for number in range(1, self.copies + 1):
-                copy = self._copy(task.type.texts, row, table, random)
+                if "text_a" in row:  # a sentence pair, as in the release
+                    copy = dict(row)
+                    for column, _, text in texts(columns, row):
+                        copy[column] = " ".join(map(draw, text.split(" ")))
+                else:
+                    spans = enumerate(words(columns, row))
+                    edits = {i: draw(word.text) for i, word in spans if not word.fixed}
+                    copy = replace_words(columns, row, edits)
                 copies.append(copy | {"id": f"{row['id']}/{number}"})
         return Dataset.from_list(copies, features=rows.features)
 
@@ -83,32 +100,9 @@ class SynonymSmoothing(Robust):
         columns = task.type.texts
         is_covered: list[bool] = []
         for row in rows:
-            row_words = [word.text for word in words(columns, row)]
+            parts = [word.text for word in words(columns, row)]
             if "text_a" in row:
                 parts = [part for _, _, text in texts(columns, row) for part in text.split(" ")]
-                row_words = [part for part in parts if word_spans(part)]
-            is_covered += [word in table for word in row_words]
+                parts = [part for part in parts if word_spans(part)]
+            is_covered += [part in table for part in parts]
         return 100 * float(np.mean(is_covered))
-
-    def _copy(
-        self, columns: Sequence[str], row: Row, table: Lexicon, random: np.random.Generator
-    ) -> dict[str, Any]:
-        if "text_a" in row:  # a sentence pair, as in the release
-            copy = dict(row)
-            for column, _, text in texts(columns, row):
-                copy[column] = " ".join(self._draw(w, table, random) for w in text.split(" "))
-            return copy
-        edits = {}
-        for i, word in enumerate(words(columns, row)):
-            if not word.fixed:
-                edits[i] = self._draw(word.text, table, random)
-        return replace_words(columns, row, edits)
-
-    def _draw(self, word: str, table: Lexicon, random: np.random.Generator) -> str:
-        """A word or one of its synonyms."""
-        others = table.get(word, ())
-        if not others:
-            return word
-        if not self.rate:
-            return (word, *others)[random.integers(len(others) + 1)]
-        return others[random.integers(len(others))] if random.random() < self.rate else word

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xltkit.data import lexicons
+from xltkit.data.microworld import glosses
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.data.text import (
     KEYBOARD,
@@ -146,7 +147,7 @@ def test_typos_are_made_of_letters_and_marks_that_the_language_has(text):
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_synonyms_are_inflected_and_go_both_ways(code):
-    table = lexicons.synonyms("microworld", code)
+    table = glosses.synonyms(code)
     assert all(word in table[other] for word, others in table.items() for other in others)
     bought, purchased = (LANGUAGES[code].form(verb, ("3sg",)) for verb in ("buy", "purchase"))
     assert table[bought] == (purchased,)

@@ -7,9 +7,10 @@ literature names (Germanic, Slavic, Semitic); where it names none, the family st
 
 ``size`` is that of the language in CC-100, the text that XLM-R was pretrained on (Conneau et al.
 2020, table 6, GiB, uncompressed; read in the copy of that table in the repository
-mayhewsw/multilingual-data-stats), and ``resource`` a class by it: ``high`` from 20 GiB, ``mid``
-from 2 GiB, ``low`` below. Haitian Creole, Maori, Quechua, Wolof and Yoruba are not in that table
-at all and count as 0. The classes say nothing about encoders pretrained on other text.
+mayhewsw/multilingual-data-stats; of two scripts or encodings, the larger one). ``resource`` is a
+class by it: ``high`` from 20 GiB, ``mid`` from 2 GiB, ``low`` below. Haitian Creole, Maori,
+Quechua, Wolof and Yoruba are not in that table at all and count as 0. The classes say nothing
+about encoders pretrained on other text.
 """
 
 from __future__ import annotations
@@ -23,41 +24,35 @@ from pathlib import Path
 
 import pandas as pd
 
-RIGHT_TO_LEFT = frozenset({"Arabic", "Hebrew"})
+RIGHT_TO_LEFT = ("Arabic", "Hebrew")
 COLUMNS = "language_name family branch script rtl resource pretraining_gib".split()
 CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # the least size in GiB
 
 
 @dataclass(frozen=True)
 class Language:
-    """A language: ``direction`` is ``ltr`` or ``rtl``, ``resource`` a class or, unknown, empty.
-
-    ``size`` is the text (GiB) that XLM-R was pretrained on, NaN where it is not known; it plays no
-    part in comparisons, since NaN differs from itself.
-    """
+    """A language; where ``resource`` and ``size`` (GiB) are not known, they are empty and NaN."""
 
     code: str
     name: str
     family: str
     script: str
-    direction: str
     resource: str
     branch: str = ""
-    size: float = field(default=math.nan, compare=False)
+    size: float = field(default=math.nan, compare=False)  # NaN differs from itself
 
     @property
-    def is_rtl(self) -> bool:
-        return self.direction == "rtl"
+    def direction(self) -> str:
+        """Which way its script runs: ``ltr`` or ``rtl``."""
+        return "rtl" if self.script in RIGHT_TO_LEFT else "ltr"
 
 
 def _read(file: Path) -> Iterator[Language]:
-    """The languages of a table; of two scripts or encodings in CC-100, it has the larger one."""
     with file.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             size = float(row.pop("gib"))
-            direction = "rtl" if row["script"] in RIGHT_TO_LEFT else "ltr"
             resource = next(label for label, least in CLASSES.items() if size >= least)
-            yield Language(direction=direction, resource=resource, size=size, **row)
+            yield Language(resource=resource, size=size, **row)
 
 
 # The languages of XTREME-R, and after them those that only Multi30k and XM3600 have captions in.
@@ -72,7 +67,7 @@ def language(code: str) -> Language:
     """
     if code in LANGUAGES:
         return LANGUAGES[code]
-    names = {language.name.lower(): language.code for language in LANGUAGES.values()}
+    names = {lang.name.lower(): lang.code for lang in LANGUAGES.values()}
     near = get_close_matches(str(code).lower(), [*names, *LANGUAGES], n=1)
     hint = f" Did you mean {names.get(near[0], near[0])!r}?" if near else ""
     raise ValueError(
@@ -94,14 +89,10 @@ def register(languages: Iterable[Language]) -> None:
 
 
 def columns(codes: Sequence[str]) -> pd.DataFrame:
-    """The columns that describe languages in tidy tables, indexed by code, in the order given.
-
-    Returns:
-        language_name, family, branch, script, rtl (bool), resource and pretraining_gib (NaN where
-        it is not known).
-    """
-    rows = [
-        (lang.name, lang.family, lang.branch, lang.script, lang.is_rtl, lang.resource, lang.size)
-        for lang in map(language, codes)
-    ]
+    """What ``COLUMNS`` name, by code in the order given: the description of languages in tables."""
+    rows = []
+    for lang in map(language, codes):
+        rtl = lang.direction == "rtl"
+        row = (lang.name, lang.family, lang.branch, lang.script, rtl, lang.resource, lang.size)
+        rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(codes, name="code"), columns=COLUMNS)

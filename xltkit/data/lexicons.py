@@ -35,18 +35,16 @@ def _cased(word: str, like: str) -> str:
     return word[:1].title() + word[1:] if like[:1].isupper() else word
 
 
-def synonyms(source: str, language: str = "en") -> Lexicon:
-    """Synonyms of the words of a language.
+def synonyms(source: str) -> Lexicon:
+    """Synonyms of English words.
 
-    ``source`` is ``microworld``, every language of which has them; ``microworld-released``, its
-    English ones with words of other languages among them, in as many entries as in the table
-    released with the robust-training paper; or a JSON file ``{word: [words]}``.
+    ``source`` is ``microworld``; ``microworld-released``, the same with words of its other
+    languages among them, in as many entries as in the table released with the robust-training
+    paper; or a JSON file ``{word: [words]}``.
     """
     if source == "microworld":
-        return glosses.synonyms(language)
-    if source == "microworld-released":
-        return _released()
-    return _read_json(*_files(source))
+        return glosses.synonyms("en")
+    return _released() if source == "microworld-released" else _read_json(*_files(source))
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
@@ -59,6 +57,16 @@ def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
     if source == "microworld":
         return glosses.translations(language, others)
     return _read_pairs(*_files(*(f"{source}/{language}-{other}.txt" for other in others)))
+
+
+def fingerprint(source: str) -> str:
+    """What identifies a table, as a part of the key of a stage."""
+    if source in ("microworld", "microworld-released"):
+        tables = (_released(), glosses.synonyms("qbe"))
+        return f"{source}/{digest([sorted(table.items()) for table in tables])}"
+    path = Path(source).expanduser()
+    files = _files(*(sorted(path.glob("*.txt")) if path.is_dir() else [path]))
+    return digest({file.name: content for file, content in files})
 
 
 def _files(*paths: str | Path) -> list[tuple[Path, str]]:
@@ -87,16 +95,6 @@ def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
     return {word: tuple(others) for word, others in table.items()}
 
 
-def fingerprint(source: str) -> str:
-    """What identifies a table, as a part of the key of a stage."""
-    if source in ("microworld", "microworld-released"):
-        tables = (_released(), glosses.synonyms("qbe"))
-        return f"{source}/{digest([sorted(table.items()) for table in tables])}"
-    path = Path(source).expanduser()
-    files = _files(*(sorted(path.glob("*.txt")) if path.is_dir() else [path]))
-    return digest({file.name: content for file, content in files})
-
-
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
     """The table without the words that occur in none of some English texts.
 
@@ -104,12 +102,11 @@ def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
     hundreds of thousands of training sentences nearly all are.
     """
     vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
-    filtered = {}
-    for word, others in table.items():
-        english = tuple(other for other in others if other.lower() in vocabulary)
-        if english:
-            filtered[word] = english
-    return filtered
+    filtered = {
+        word: tuple(other for other in others if other.lower() in vocabulary)
+        for word, others in table.items()
+    }
+    return {word: others for word, others in filtered.items() if others}
 
 
 @cache

@@ -14,6 +14,11 @@ Row = Mapping[str, Any]
 CHARACTER_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")
 JOINERS = "\u200c\u200d"  # zero-width; they shape the letters beside them (Persian, Indic scripts)
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
+_BESIDE = {
+    key: keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
+    for keys in KEYBOARD
+    for i, key in enumerate(keys)
+}
 
 
 class Word(NamedTuple):
@@ -67,13 +72,18 @@ def texts(columns: Sequence[str], row: Row) -> list[tuple[str, int, str]]:
     return entries
 
 
+def _answers(row: Row) -> list[tuple[int, str]]:
+    """The gold answers of a question after their starts; none for other rows."""
+    return list(zip(row.get("starts", ()), row.get("answers", ()), strict=True))
+
+
 def words(columns: Sequence[str], row: Row) -> list[Word]:
     """The words in the given columns of a row, in reading order.
 
     A row of ``tokens`` is split already: each token but punctuation is a word.
     """
     row_words = []
-    answers = [(start, start + len(answer)) for answer, start in _answers(row)]
+    answers = [(start, start + len(answer)) for start, answer in _answers(row)]
     for column, part, text in texts(columns, row):
         spans = word_spans(text)
         if column == "tokens":
@@ -84,22 +94,18 @@ def words(columns: Sequence[str], row: Row) -> list[Word]:
     return row_words
 
 
-def _answers(row: Row) -> list[tuple[str, int]]:
-    """The gold answers of a question with their starts; none for other rows."""
-    return list(zip(row.get("answers", ()), row.get("starts", ()), strict=True))
-
-
 def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) -> dict[str, Any]:
     """A copy of a row with new words, by their index in ``words``; starts of answers move along."""
     row_words = words(columns, row)
     new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
     for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
         column, part, start, end, *_ = row_words[i]
+        text = new[column][part] if isinstance(new[column], list) else new[column]
+        text = text[:start] + edits[i] + text[end:]
         if isinstance(new[column], list):
-            text = new[column][part]
-            new[column][part] = text[:start] + edits[i] + text[end:]
+            new[column][part] = text
         else:
-            new[column] = new[column][:start] + edits[i] + new[column][end:]
+            new[column] = text
         if column == "context":
             growth = len(edits[i]) - (end - start)
             new["starts"] = [s + growth if s >= end else s for s in new["starts"]]
@@ -108,38 +114,9 @@ def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) ->
 
 def is_valid(columns: Sequence[str], row: Row) -> bool:
     """Whether a row can still be answered: answers stand at their starts, no text is empty."""
-    if any(row["context"][s : s + len(answer)] != answer for answer, s in _answers(row)):
+    if any(row["context"][s : s + len(answer)] != answer for s, answer in _answers(row)):
         return False
     return all(text.strip() for _, _, text in texts(columns, row))
-
-
-def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:
-    """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
-
-    The first letter stays, and so do words of two; marks stay with their letters. Words of the
-    vocabulary (in lower case) are no typos; its letters are those that are mistaken, by chance.
-    """
-    letters = graphemes(word)
-    slips = []
-    if len(letters) < 3:
-        return slips
-    for i in range(1, len(letters)):
-        letter = letters[i]
-        if not letter[0].isalpha():
-            continue
-        before = letters[:i]
-        after = letters[i + 1 :]
-        if after and after[0] != letter and after[0][0].isalpha():
-            slips.append([*before, after[0], letter, *after[1:]])
-        slips.append([*before, *after])
-        slips.append([*before, letter, letter, *after])
-        neighbors = _neighbors(letter, vocabulary)
-        if neighbors:
-            neighbor = neighbors[random.integers(len(neighbors))]
-            neighbor = neighbor.upper() if letter[0].isupper() else neighbor
-            slips.append([*before, neighbor + letter[1:], *after])
-    unique = dict.fromkeys("".join(slip) for slip in slips)
-    return [slip for slip in unique if slip != word and slip.lower() not in vocabulary]
 
 
 def graphemes(word: str) -> list[str]:
@@ -154,18 +131,34 @@ def graphemes(word: str) -> list[str]:
     return letters
 
 
-def _neighbors(grapheme: str, vocabulary: frozenset[str]) -> str:
-    """The letters that a letter is mistaken for: its neighbors on the keyboard in Latin script.
+def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:
+    """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
 
-    In other scripts, all letters of the script that the vocabulary has with the same marks: a
-    vowel sign on an independent vowel, say, is not what anyone types.
+    The first letter stays, and so do words of two; marks stay with their letters. Words of the
+    vocabulary (in lower case) are no typos; its letters are those that are mistaken, by chance.
     """
-    letter = grapheme[0].lower()
-    for keys in KEYBOARD:
-        if letter in keys:
-            i = keys.index(letter)
-            return keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
-    return _letters(vocabulary).get((script(letter), grapheme[1:]), "").replace(letter, "")
+    letters = graphemes(word)
+    slips = []
+    for i in range(1, len(letters) if len(letters) > 2 else 0):
+        letter, marks = letters[i][0], letters[i][1:]
+        before, after = letters[:i], letters[i + 1 :]
+        if not letter.isalpha():
+            continue
+        if after and after[0] != letters[i] and after[0][0].isalpha():
+            slips.append([*before, after[0], letters[i], *after[1:]])
+        slips.append([*before, *after])
+        slips.append([*before, letters[i], *letters[i:]])
+        # Off the Latin keyboard, all letters of the script that the vocabulary has with the same
+        # marks: a vowel sign on an independent vowel, say, is not what anyone types.
+        lower = letter.lower()[0]
+        alike = _letters(vocabulary).get((script(lower), marks), "").replace(lower, "")
+        neighbors = _BESIDE.get(lower, alike)
+        if neighbors:
+            neighbor = neighbors[random.integers(len(neighbors))]
+            neighbor = neighbor.upper() if letter.isupper() else neighbor
+            slips.append([*before, neighbor + marks, *after])
+    unique = dict.fromkeys("".join(slip) for slip in slips)
+    return [slip for slip in unique if slip != word and slip.lower() not in vocabulary]
 
 
 @lru_cache(maxsize=64)

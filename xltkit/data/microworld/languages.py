@@ -165,7 +165,7 @@ def language(code: str) -> MicroLanguage:
 
 def _registered(lang: MicroLanguage) -> registry.Language:
     names = (lang.code, lang.name, lang.family, lang.script)
-    return registry.Language(*names, "ltr", lang.resource, branch=lang.family)
+    return registry.Language(*names, lang.resource, branch=lang.family)
 
 
 registry.register(_registered(lang) for lang in LANGUAGES.values() if not lang.is_english)

@@ -40,8 +40,6 @@ _MODULES = {
     "languages": "data.languages",
     "microworld": "data.microworld",
     "plots": "explore.plots",
-    "plots_attacks": "explore.plots_attacks",
-    "plots_matrix": "explore.plots_matrix",
     "plots_pictures": "explore.plots_pictures",
     "saved": "studies.saved",
     "tasks": "tasks",

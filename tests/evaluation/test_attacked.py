@@ -20,7 +20,7 @@ from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, Toke
 from xltkit.evaluation.gradient import best_flip, find_sites, whole_words
 from xltkit.evaluation.predict import predict
 from xltkit.evaluation.search import word_limit
-from xltkit.explore import plots_attacks
+from xltkit.explore import plots
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
@@ -317,10 +317,10 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert set(shifts["n"]) == {8} and set(shifts["access"]) == {"white box"}
     assert set(shifts["settings"]) == {"steps=2"} and set(shifts["strength"]) == {0.0, 0.1}
     assert np.allclose(table["drop"], table["clean"] - table["value"])
-    figure = plots_attacks.curve(table)
+    figure = plots.attacks(table)
     titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["typos, random", "typos, beam 2", "embeddings"]
-    assert figure.axes[0].get_ylabel() == "choice: accuracy under attack (points)"
+    assert figure.axes[0].get_ylabel() == "choice: accuracy\nunder attack (points)"
     plt.close("all")
     with pytest.raises(ValueError, match="of no attack"):
         attack_report(results, {"plain": results})

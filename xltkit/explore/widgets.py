@@ -5,21 +5,23 @@ Where nobody sits, as in a batch run, each shows what its first choices give, on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
+from html import escape
+from typing import Any, NamedTuple
 
+import ipywidgets
 import pandas as pd
-from IPython.display import display
+from IPython.display import HTML, Javascript, clear_output, display
 
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.explore import embeddings, plots, plots_pictures
 from xltkit.explore import errors as error_browser
 from xltkit.explore import tokens as token_view
-from xltkit.explore.controls import Chosen, Control, explore
 from xltkit.explore.playground import Playground
 from xltkit.models.encoder import configuration
-from xltkit.progress import track
+from xltkit.progress import interactive, track
 from xltkit.studies.results import Results
 
 PAGE = 5  # examples on a page of the error browser
@@ -28,6 +30,101 @@ ATTACKS = {
     "typing errors": Typos(strength=0.2, beam=3),
     "words of other languages": CodeMixing(strength=0.2, beam=3),
 }
+# JupyterLab takes the keys of a list for its own, such as the arrows (ipywidgets issue 3912),
+# unless what has the focus carries this mark.
+KEYS = """
+document.addEventListener("focusin", ({target}) => target.closest(".jupyter-widgets")
+    && target.setAttribute("data-lm-suppress-shortcuts", "true"));
+"""
+Chosen = Mapping[str, Any]
+
+
+class Control(NamedTuple):
+    """One choice of a person.
+
+    Attributes:
+        label: what it is called.
+        options: to choose from, or a function of what is chosen above that gives them; a range is
+            a number, none a text that is typed.
+        value: what is chosen at first, or a function of what is chosen above; the first option,
+            unless given. A tuple says that several can be chosen.
+        follows: names of controls above; when one of them changes, this one starts anew.
+    """
+
+    label: str
+    options: Sequence[Any] | Callable[[Chosen], Sequence[Any]] = ()
+    value: Any = None
+    follows: Sequence[str] = ()
+
+    def start(self, chosen: Chosen) -> tuple[Sequence[Any], Any]:
+        """Options and value at first, given what is chosen above."""
+        options = self.options(chosen) if callable(self.options) else self.options
+        value = self.value(chosen) if callable(self.value) else self.value
+        return options, options[0] if value is None else value
+
+    def box(self, options: Sequence[Any], value: Any) -> ipywidgets.ValueWidget:
+        """The widget: each can be worked from the keyboard."""
+        settings = {"description": self.label, "value": value, "layout": {"width": "auto"}}
+        settings["style"] = {"description_width": "initial"}
+        if isinstance(options, range):
+            return ipywidgets.BoundedIntText(**settings, min=options[0], max=options[-1])
+        if not options:
+            return ipywidgets.Textarea(**settings | {"layout": {"width": "32rem"}})
+        if isinstance(value, tuple):
+            return ipywidgets.SelectMultiple(**settings, options=options, rows=min(6, len(options)))
+        return ipywidgets.Dropdown(**settings, options=options)
+
+
+def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
+    """Show what a function shows, again whenever a control changes; once, where nobody sits.
+
+    Args:
+        draw: displays something for one value of each control, in less than a second or with a
+            bar (``track``); a ValueError is shown in the place of the figure.
+        controls: by the name of the argument; those that follow others stand below them.
+    """
+    chosen: dict[str, Any] = {}
+    boxes: dict[str, ipywidgets.ValueWidget] = {}
+    for name, control in controls.items():
+        options, chosen[name] = control.start(chosen)
+        if interactive():
+            boxes[name] = control.box(options, chosen[name])
+    if not boxes:
+        draw(**chosen)
+        return
+    output = ipywidgets.Output()
+    stale: set[str] = set()  # not empty while something is being drawn
+
+    def redraw(changed: str = "") -> None:
+        """Start the controls anew that follow the one that changed, then draw once."""
+        stale.add(changed)
+        with output:
+            clear_output(wait=True)
+            try:
+                for name, control in controls.items():
+                    if stale.intersection(control.follows):
+                        stale.add(name)
+                        options, value = control.start(chosen)
+                        if options and not isinstance(options, range):
+                            boxes[name].options = options
+                        boxes[name].value = value
+                draw(**chosen)
+            except ValueError as error:
+                display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
+            finally:
+                stale.clear()
+
+    def choose(name: str, change: Mapping[str, Any]) -> None:
+        chosen[name] = change["new"]
+        if not stale:
+            redraw(name)
+
+    for name, box in boxes.items():
+        box.observe(partial(choose, name), "value")
+    row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
+    display(ipywidgets.VBox([ipywidgets.Box(list(boxes.values()), layout=row), output]))
+    display(Javascript(KEYS))
+    redraw()  # after the output is there: a bar that is gone by then could not be displayed
 
 
 def scores(results: Results) -> None:
@@ -44,20 +141,20 @@ def scores(results: Results) -> None:
         rows = rows[rows["language"].isin(languages) & rows["arm"].isin(arms)]
         means = rows[~rows["is_source"]].groupby("arm", sort=False)["value"].mean().round(1)
         means = ", ".join(f"{arm} {value}" for arm, value in means.items()) or "none"
-        caption = (
-            f"{task}: {metric} in points; {plots.interval_caption(results)}; "
-            f"n = {rows['n'].max()} items a language at most. {results.study.suite}."
-        )
         names = ", ".join(rows["language_name"].unique())
-        alt = f"Dot plot of {task} in {names}. Means without the source: {means}."
-        plots.show(axes, caption=caption, alt=alt)
+        plots.show(
+            axes,
+            caption=f"{task}: {metric} in points; {plots.interval_caption(results)}; n = "
+            f"{rows['n'].max()} items a language at most. {results.study.suite}.",
+            alt=f"Dot plot of {task} in {names}. Means without the source: {means}.",
+        )
 
-    arms = list(results.study.arms)
+    arms = tuple(results.study.arms)
     languages = partial(values, "language")
     controls = {
         "task": Control("task", list(results.scores["task"].unique())),
         "metric": Control("metric", partial(values, "metric"), follows=("task",)),
-        "arms": Control("arms", arms, tuple(arms)),
+        "arms": Control("arms", arms, arms),
         "languages": Control("languages", languages, languages, ("task",)),
         "color": Control("color by", ("arm", *plots.GROUPS)),
     }
@@ -72,9 +169,6 @@ def errors(results: Results, task: str = "") -> None:
         task: chosen at first, if given.
     """
 
-    def languages(chosen: Chosen) -> Sequence[str]:
-        return error_browser.choices(results, chosen["task"]).languages
-
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
         page = {"outcome": outcome, "first": PAGE, "skip": PAGE * (number - 1)}
         display(error_browser.errors(results, task, (one, other), language, seed, **page))
@@ -83,15 +177,19 @@ def errors(results: Results, task: str = "") -> None:
     task = task or tasks[0]
     allowed = error_browser.choices(results, task)
     outcomes = (error_browser.ALL, *error_browser.OUTCOMES.values())
-    above = ("task", "one", "other", "language", "seed")
+    above = ("task", "one", "other", "language")
     controls = {
         "task": Control("task", tasks, task),
         "one": Control("arm", allowed.arms),
         "other": Control("beside", allowed.arms, allowed.arms[:2][-1]),
-        "language": Control("language", languages, follows=("task",)),
+        "language": Control(
+            "language",
+            lambda chosen: error_browser.choices(results, chosen["task"]).languages,
+            follows=("task",),
+        ),
         "seed": Control("seed", allowed.seeds),
-        "outcome": Control("outcome", outcomes, follows=above[:-2]),
-        "number": Control("page", range(1, 1000), 1, (*above, "outcome")),
+        "outcome": Control("outcome", outcomes, follows=above),
+        "number": Control("page", range(1, 1000), 1, (*above, "seed", "outcome")),
     }
     explore(draw, controls)
 
@@ -103,17 +201,15 @@ def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
         texts: by language, the same sentences in the same order.
         encoder: whose tokenizer cuts.
     """
-    codes = list(texts)
+    codes = tuple(texts)
 
     def draw(number: int, languages: Sequence[str], typed: str) -> None:
         sentences = {code: texts[code][number - 1] for code in languages}
-        if typed.strip():
-            sentences = {codes[0]: typed}
-        display(token_view.tokens(sentences, encoder))
+        display(token_view.tokens({codes[0]: typed} if typed.strip() else sentences, encoder))
 
     controls = {
         "number": Control("sentence", range(1, len(texts[codes[0]]) + 1), 1),
-        "languages": Control("languages", codes, tuple(codes)),
+        "languages": Control("languages", codes, codes),
         "typed": Control("or your own", value=""),
     }
     explore(draw, controls)
@@ -132,18 +228,16 @@ def ask(results: Results, task: str) -> None:
 
     @lru_cache(maxsize=1)
     def load(arm: str, language: str, seed: int) -> Playground:
-        for _ in track(1, "loading the model", "model", leave=False):
-            playground = Playground(results, task, arm, language, seed)
-        return playground
+        with track(1, "loading the model", "model", leave=False):
+            return Playground(results, task, arm, language, seed)
 
     @cache
     def texts(arm: str, language: str, seed: int, number: int, attack: str) -> Mapping[str, str]:
         playground = load(arm, language, seed)
         if attack == NO_ATTACK:
             return playground.texts(number - 1)
-        for _ in track(1, "editing", "text", leave=False):
-            attacked = playground.attacked(number - 1, ATTACKS[attack])
-        return attacked
+        with track(1, "editing", "text", leave=False):
+            return playground.attacked(number - 1, ATTACKS[attack])
 
     def text(name: str, chosen: Chosen) -> str:
         return texts(*(chosen[control] for control in above))[name]
@@ -172,9 +266,9 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         encoders: by name, as ``embeddings.checkpoints`` gives them.
         texts: by language, the same sentences in the same order; the first is the source.
     """
-    untrained = "untrained"
     first = next(iter(encoders.values()))
     source, *others = texts
+    untrained = "untrained"
 
     @cache
     def vectors(name: str, layer: int) -> pd.DataFrame:
@@ -189,12 +283,12 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         figure = plots_pictures.sentences(panels, first=number)
         titles = "; ".join(ax.get_title(loc="left").replace("\n", ", ") for ax in figure.axes)
         names = ", ".join([source, *languages])
-        caption = (
-            f"{number} sentences in {names}, means of their tokens after layer {layer}; above: % "
-            f"of {len(texts[source])} whose nearest in {source} is the translation."
+        plots.show(
+            figure,
+            caption=f"{number} sentences in {names}, means of their tokens after layer {layer}; "
+            f"above: % of {len(texts[source])} whose nearest in {source} is the translation.",
+            alt=f"Points of the same sentences in {names}, joined by lines: {titles}.",
         )
-        alt = f"Points of the same sentences in {names}, joined by lines: {titles}."
-        plots.show(figure, caption=caption, alt=alt)
 
     depth = configuration(first).num_hidden_layers
     names = (untrained, *encoders)

@@ -7,8 +7,8 @@ import pytest
 from test_plots import VALUES, Given
 
 from xltkit import widgets
-from xltkit.explore import controls, plots
-from xltkit.explore.controls import Control, explore
+from xltkit.explore import plots
+from xltkit.explore.widgets import Control, explore
 
 CITIES = {"Kenya": ("Nairobi", "Mombasa"), "Peru": ("Lima", "Cusco")}
 CONTROLS = {
@@ -24,8 +24,8 @@ CONTROLS = {
 def displayed(monkeypatch):
     """What controls display, as for a person."""
     shown = []
-    monkeypatch.setattr(controls, "interactive", lambda: True)
-    monkeypatch.setattr(controls, "display", shown.append)
+    monkeypatch.setattr(widgets, "interactive", lambda: True)
+    monkeypatch.setattr(widgets, "display", shown.append)
     return shown
 
 

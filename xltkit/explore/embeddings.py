@@ -44,7 +44,7 @@ def embed(
 
     Args:
         encoder: ``micro``, a Hub id, or a folder, such as that of a stage.
-        sentences: by language, the same sentences in the same order.
+        sentences: by language, the same sentences in the same order; the first is the source.
         layer: 1 is the first; 0 the one that retrieval reads (``predict.protocol_layer``).
         untrained: take the architecture with random weights (seed 0) instead.
 
@@ -78,32 +78,27 @@ def unit(table: pd.DataFrame) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def retrieval_accuracy(table: pd.DataFrame, source: str = "en") -> pd.Series:
-    """The share (%) of sentences whose nearest one in the source language is their translation.
+def retrieval_accuracy(table: pd.DataFrame) -> pd.Series:
+    """By language, the share (%) of sentences whose nearest in the source is their translation.
 
     By cosine, among all sentences of the table: the score of the tasks of retrieval.
-
-    Returns:
-        The accuracy by language, in the order of the table, without the source.
     """
-    is_source = (table["language"] == source).to_numpy()
+    is_source = table["language"] == table["language"].iloc[0]
     queries = table[~is_source]
     nearest = (unit(queries) @ unit(table[is_source]).T).argmax(axis=1)
     is_right = queries["sentence"] == nearest
     return 100 * is_right.groupby(queries["language"], sort=False).mean()
 
 
-def nearest(
-    table: pd.DataFrame, language: str, sentence: int, *, source: str = "en", first: int = 3
-) -> pd.DataFrame:
+def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3) -> pd.DataFrame:
     """The ``first`` sentences in the source language that are nearest to one in another.
 
     Returns:
         ``near`` (the cosine) and whether it is the ``translation``, by text; the nearest first.
     """
-    candidates = table[table["language"] == source]
+    candidates = table[table["language"] == table["language"].iloc[0]]
     query = table[(table["language"] == language) & (table["sentence"] == sentence)]
     near = unit(candidates) @ unit(query)[0]
-    translation = candidates["sentence"] == sentence
-    neighbors = candidates.set_index("text").assign(near=near, translation=translation.to_numpy())
+    is_translation = candidates["sentence"] == sentence
+    neighbors = candidates.assign(near=near, translation=is_translation).set_index("text")
     return neighbors.nlargest(first, "near")[["near", "translation"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from xltkit.data.text import Row, word_spans
 from xltkit.explore import html
 from xltkit.keys import choose
 from xltkit.studies.make import test_rows
-from xltkit.studies.results import Results, Run
+from xltkit.studies.results import Results
+from xltkit.studies.stages import Stage
 from xltkit.tasks import get
 from xltkit.tasks.base import Task
 
@@ -30,22 +31,16 @@ OUTCOMES = {
 ALL = "all"
 
 
-class Choices(NamedTuple):
-    """What can be shown of a task of a study: the arms, languages and seeds it was tested in."""
-
-    arms: list[str]
-    languages: list[str]
-    seeds: list[int]
-
-
 def shown_tasks(results: Results) -> list[str]:
     """The tasks of a study that have texts, predicted row by row."""
     tasks = dict.fromkeys(run.task for run in results.study.runs)
     return [task for task in tasks if get(task).type.is_attackable]
 
 
-def choices(results: Results, task: str) -> Choices:
-    """What can be shown of a task; the transfer languages come first.
+def choices(results: Results, task: str) -> dict[str, list[Any]]:
+    """What a task of a study was tested with: each ``arm``, ``language`` and ``seed``.
+
+    Transfer languages come first.
 
     Raises:
         ValueError: for a task that cannot be shown, or was scored on other texts than its rows.
@@ -56,19 +51,20 @@ def choices(results: Results, task: str) -> Choices:
     if any(phase.attack or phase.mixed or phase.smoothing for phase in phases):
         raise ValueError(f"{task} was scored anew; give the study's own results, not rescore()'s.")
     languages = [c for c in phases[0].languages if all(c in phase.languages for phase in phases)]
-    languages.sort(key=lambda code: code == results.study.source)
-    arms = list(dict.fromkeys(run.arm for run in runs))
-    return Choices(arms, languages, list(dict.fromkeys(run.seed for run in runs)))
+    return {
+        "arm": list(dict.fromkeys(run.arm for run in runs)),
+        "language": sorted(languages, key=lambda code: code == results.study.source),
+        "seed": list(dict.fromkeys(run.seed for run in runs)),
+    }
 
 
-def chosen_run(results: Results, task: str, arm: str, language: str, seed: int) -> Run:
-    """The run of an arm and a seed that was tested in a language; ValueError if there is none."""
+def chosen_stage(results: Results, task: str, arm: str, language: str, seed: int) -> Stage:
+    """The evaluation of an arm and a seed in a language; ValueError if there is none."""
     allowed = choices(results, task)
-    choose("arm", arm, allowed.arms)
-    choose("language", language, allowed.languages)
-    choose("seed", seed, allowed.seeds)
-    names = (task, arm, seed)
-    return next(run for run in results.study.runs if (run.task, run.arm, run.seed) == names)
+    for name, value in {"arm": arm, "language": language, "seed": seed}.items():
+        choose(name, value, allowed[name])
+    runs = {(run.task, run.arm, run.seed): run for run in results.study.runs}
+    return runs[task, arm, seed].stage
 
 
 def errors(
@@ -95,35 +91,25 @@ def errors(
     Raises:
         ValueError: for a name that does not exist; the message says which do.
     """
-    runs = [chosen_run(results, task, arm, language, seed) for arm in arms]
+    stages = [chosen_stage(results, task, arm, language, seed) for arm in arms]
     choose("outcome", outcome, (ALL, *OUTCOMES.values()))
     table = results.predictions
     table = table[(table["task"] == task) & (table["seed"] == seed)]
     table = table[table["language"] == language].set_index("example_id")
     answers = {arm: table[table["arm"] == arm] for arm in arms}
     is_right = [answers[arm]["score"] == 1 for arm in (arms[0], arms[-1])]
-    outcomes = pd.Series(
-        [OUTCOMES[pair] for pair in zip(*is_right, strict=True)], is_right[0].index
-    )
+    pairs = pd.Series(list(zip(*is_right, strict=True)), is_right[0].index)
+    outcomes = pairs.map(OUTCOMES.get)
     shown = outcomes if outcome == ALL else outcomes[outcomes == outcome]
     page = shown.iloc[skip : skip + first]
 
-    rows = test_rows(get(task), runs[0].stage.phase, language)
+    rows = test_rows(get(task), stages[0].phase, language)
     places = {example: i for i, example in enumerate(rows["id"][:])}
     lines = []
     for example in page.index:
-        row = rows[places[example]]
-        gold = answer_text(row, answers[arms[0]]["gold"][example])
-        if "answers" in row:
-            gold = " / ".join(dict.fromkeys(row["answers"]))
-        cells = [_cell(row, gold, language)]
-        preds = {}
-        for arm, table in answers.items():
-            preds[arm] = answer_text(row, table["pred"][example])
-            cells.append(_cell(row, preds[arm], language, gold) + _verdict(table.loc[example]))
         head = f"{escape(example)}<br><small>{escape(outcomes[example])}</small>"
-        texts = html.named_texts(texts_by_name(get(task), row), language, _marks(row, preds))
-        lines.append([head, texts, *cells])
+        by_arm = {arm: of_arm.loc[example] for arm, of_arm in answers.items()}
+        lines.append([head, *_cells(get(task), rows[places[example]], by_arm, language)])
     counts = [f"{sum(outcomes == name)} {name}" for name in OUTCOMES.values()]
     caption = (
         f"{escape(task)} in {escape(find_language(language).name)} ({escape(language)}), seed "
@@ -132,6 +118,39 @@ def errors(
     )
     heads = ["example", "input", GOLD, *(f"<small>arm</small> {escape(arm)}" for arm in answers)]
     return html.table(caption, heads, lines)
+
+
+def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) -> list[str]:
+    """The texts of an example, the gold answer and that of each arm, as HTML."""
+    gold = answer_text(row, next(iter(answers.values()))["gold"])
+    marks = []  # where a gold answer stands, and wherever a prediction does, which keeps no place
+    if "context" in row:
+        gold = " / ".join(dict.fromkeys(row["answers"]))
+        spans = zip(row["answers"], row["starts"], strict=True)
+        marks = [(start, start + len(answer), GOLD) for answer, start in spans]
+    cells = [_answer(row, gold, code)]
+    for arm, answer in answers.items():
+        pred = answer_text(row, answer["pred"])
+        marks += [(*place, arm) for place in occurrences(pred, row.get("context", ""))]
+        note = "" if answer["score"] in (0, 1) else f", score {answer['score']:.2f}"
+        if isinstance(answer.get("log_probs"), np.ndarray):
+            note = f", p {np.exp(answer['log_probs'].max()):.2f}"
+        verdict = "✓ right" if answer["score"] == 1 else "✗ wrong"
+        cells.append(f"{_answer(row, pred, code, gold)}<br><small>{verdict}{note}</small>")
+    texts = ""
+    for name, words in texts_by_name(task, row).items():
+        shown = html.text(words, code, marks if name == "context" else ())
+        texts += f"<div><small>{escape(name)}</small> {shown}</div>"
+    return [texts, *cells]
+
+
+def _answer(row: Row, answer: str, code: str, gold: str = "") -> str:
+    """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
+    if "tokens" in row:
+        right = gold.split() or [""] * len(row["tokens"])
+        triples = zip(row["tokens"], answer.split(), right, strict=False)
+        return html.annotated((word, "" if tag == gold else tag) for word, tag, gold in triples)
+    return html.text(answer, code) if "context" in row else escape(answer)
 
 
 def texts_by_name(task: Task, row: Row) -> dict[str, str]:
@@ -150,35 +169,6 @@ def texts_by_name(task: Task, row: Row) -> dict[str, str]:
 def answer_text(row: Row, answer: str) -> str:
     """An answer of the table of predictions; alternatives are counted from 1, as people do."""
     return f"choice_{int(answer) + 1}" if "choices" in row else answer
-
-
-def _cell(row: Row, answer: str, code: str, gold: str = "") -> str:
-    """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
-    if "tokens" in row:
-        right = gold.split() or [""] * len(row["tokens"])
-        triples = zip(row["tokens"], answer.split(), right, strict=False)
-        return html.annotated((word, "" if tag == gold else tag) for word, tag, gold in triples)
-    return html.text(answer, code) if "context" in row else escape(answer)
-
-
-def _verdict(row: pd.Series) -> str:
-    """Whether an answer is right, in a sign and a word, and how sure or how good it is."""
-    log_probs = row.get("log_probs")
-    note = "" if row["score"] in (0, 1) else f", score {row['score']:.2f}"
-    if isinstance(log_probs, np.ndarray):
-        note = f", p {np.exp(log_probs.max()):.2f}"
-    return f"<br><small>{'✓ right' if row['score'] == 1 else '✗ wrong'}{note}</small>"
-
-
-def _marks(row: Row, answers: Mapping[str, str]) -> html.Marks:
-    """Gold answers in their places, and predictions, which keep none, wherever they stand."""
-    if "context" not in row:
-        return []
-    golds = zip(row["answers"], row["starts"], strict=True)
-    marks = [(start, start + len(gold), GOLD) for gold, start in golds]
-    for arm, answer in answers.items():
-        marks += [(*place, arm) for place in occurrences(answer, row["context"])]
-    return marks
 
 
 def occurrences(answer: str, context: str) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ Colors are faint tints over whatever background there is, and never the only sig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +17,10 @@ from xltkit.data.microworld.glosses import meanings
 
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 
-Marks = Sequence[tuple[int, int, str]]  # start and end in characters, and whose words these are
+Mark = tuple[int, int, str]  # start and end in characters, and whose words these are
 
 
-def table(
-    caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], note: str = ""
-) -> HTML:
+def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> HTML:
     """A table of cells, HTML already; the first of each row is its heading."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
     body = ""
@@ -31,7 +29,7 @@ def table(
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     return HTML(
         f'{STYLE}<div class="xlt"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>{note}</div>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -41,16 +39,7 @@ def in_language(html: str, code: str) -> str:
     return f'<span lang="{escape(code)}" dir="{direction}">{html}</span>'
 
 
-def named_texts(texts: Mapping[str, str], code: str, marks: Marks = ()) -> str:
-    """Texts one under the other, each after its name; marks are in the last one."""
-    html = ""
-    for name, words in texts.items():
-        shown = text(words, code, marks if name == list(texts)[-1] else ())
-        html += f"<div><small>{escape(name)}</small> {shown}</div>"
-    return html
-
-
-def text(words: str, code: str, marks: Marks = ()) -> str:
+def text(words: str, code: str, marks: Sequence[Mark] = ()) -> str:
     """A text with some of its characters marked, and what words of the microworld mean.
 
     Args:
@@ -58,22 +47,20 @@ def text(words: str, code: str, marks: Marks = ()) -> str:
         code: of its language; words of an invented language get their meaning below.
         marks: places in the text; the names of those who mark the same place stand together.
     """
+    glosses = meanings(code)
     edges = {0, len(words), *(edge for mark in marks for edge in mark[:2])}
     html = ""
     for start, end in pairwise(sorted(edges)):
+        shown = escape(words[start:end])
+        if glosses:
+            part = words[start:end].split()
+            shown = annotated((word, " or ".join(glosses.get(word, ()))) for word in part)
         names = dict.fromkeys(name for a, b, name in marks if a <= start and end <= b)
-        part = _glossed(words[start:end], code)
-        who = f'<span class="xlt-who">[{escape(", ".join(names))}]</span>'
-        html += f"<mark>{part}{who}</mark>" if names else part
+        if names:
+            who = escape(", ".join(names))
+            shown = f'<mark>{shown}<span class="xlt-who">[{who}]</span></mark>'
+        html += shown
     return in_language(html, code)
-
-
-def _glossed(words: str, code: str) -> str:
-    """A text, escaped, each word of an invented language above its meaning."""
-    glosses = meanings(code)
-    if not glosses:
-        return escape(words)
-    return annotated((word, " or ".join(glosses.get(word, ()))) for word in words.split())
 
 
 def annotated(pairs: Iterable[tuple[str, str]]) -> str:

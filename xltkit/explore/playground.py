@@ -17,7 +17,7 @@ from xltkit.data.text import Row
 from xltkit.evaluation.attacked import AttackedModel
 from xltkit.evaluation.attacks import Attack
 from xltkit.explore import html
-from xltkit.explore.errors import answer_text, chosen_run, occurrences, texts_by_name
+from xltkit.explore.errors import answer_text, chosen_stage, occurrences, texts_by_name
 from xltkit.keys import choose
 from xltkit.studies.make import reader, test_rows
 from xltkit.studies.results import Results
@@ -51,7 +51,7 @@ class Playground:
         self.task = get(task)
         self.language = language
         self.of = f"arm {arm}, seed {seed}"
-        stage = chosen_run(results, task, arm, language, seed).stage
+        stage = chosen_stage(results, task, arm, language, seed)
         if not results.store.has(stage.parent.key):
             raise FileNotFoundError(
                 f"The model of {self.of} for {task} is gone from the store; "
@@ -64,6 +64,12 @@ class Playground:
     def texts(self, example: int) -> dict[str, str]:
         """The texts of a row that can be edited, by name."""
         return texts_by_name(self.task, self.rows[example])
+
+    def attacked(self, example: int, attack: Attack) -> dict[str, str]:
+        """The texts of a row after one of the kit's attacks on its words."""
+        clean = self._model.predict([self.rows[example]])
+        (result,) = attack.run(self._model, clean, self.rows, self.language)
+        return texts_by_name(self.task, result.prediction.row)
 
     def compare(self, example: int, **edits: str) -> pd.DataFrame:
         """A row and the model's answer to it, before and after an edit.
@@ -83,28 +89,27 @@ class Playground:
         Raises:
             ValueError: for an unknown text, or one that is empty.
         """
-        row = self.rows[example]
-        columns = {"as it is": self._predict(row)}
-        new, has_gold = edited(self.task, row, edits)
-        if new != row:
-            columns["edited"] = self._predict(new)
-            if not has_gold:
-                columns["edited"] |= {"score": math.nan, PROBABILITY: math.nan}
-        return pd.DataFrame(columns)
-
-    def _predict(self, row: Row) -> dict[str, Any]:
-        (prediction,) = self._model.predict([row])
-        # The loss is summed over the words of a sentence, or over start and end of a span.
-        units = len(row["tokens"]) if "tokens" in row else self.task.type.unit_weight
-        answer = answer_text(row, prediction.columns["pred"])
-        probability = math.exp(-prediction.loss / units)
-        numbers = {"score": prediction.score, PROBABILITY: probability}
-        return texts_by_name(self.task, row) | {"answer": answer} | numbers
+        rows = {"as it is": self.rows[example]}
+        new, has_gold = edited(self.task, self.rows[example], edits)
+        if new != self.rows[example]:
+            rows["edited"] = new
+        table = {}
+        for name, row in rows.items():
+            (prediction,) = self._model.predict([row])
+            # The loss is summed over the words of a sentence, or over start and end of a span.
+            units = len(row["tokens"]) if "tokens" in row else self.task.type.unit_weight
+            answer = {"answer": answer_text(row, prediction.columns["pred"])}
+            numbers = {"score": prediction.score, PROBABILITY: math.exp(-prediction.loss / units)}
+            table[name] = texts_by_name(self.task, row) | answer | numbers
+        if not has_gold:
+            table["edited"] |= {"score": math.nan, PROBABILITY: math.nan}
+        return pd.DataFrame(table)
 
     def ask(self, example: int, **edits: str) -> HTML:
         """The table of ``compare`` with what the words of the microworld mean."""
+        table = self.compare(example, **edits)
         lines = []
-        for name, values in self.compare(example, **edits).iterrows():
+        for name, values in table.iterrows():
             if name in ("score", PROBABILITY):
                 cells = ["–" if math.isnan(value) else f"{value:.2f}" for value in values]
             else:
@@ -115,24 +120,13 @@ class Playground:
             f"{escape(find_language(self.language).name)} ({escape(self.language)}), predicted by "
             f"{escape(self.of)}. {NOTE}"
         )
-        return html.table(caption, ["", "as it is", "edited"][: len(lines[0])], lines)
-
-    def attacked(self, example: int, attack: Attack) -> dict[str, str]:
-        """The texts of a row after one of the kit's attacks on its words."""
-        clean = self._model.predict([self.rows[example]])
-        (result,) = attack.run(self._model, clean, self.rows, self.language)
-        return texts_by_name(self.task, result.prediction.row)
+        return html.table(caption, ["", *table.columns], lines)
 
 
 def edited(task: Task, row: Row, edits: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
-    """A row with other texts, and whether its gold label can still be compared with.
+    """A row with other texts by name, and whether its gold label can still be compared with.
 
     Gold answers move with the text around them; tags stay with their words if these are as many.
-
-    Args:
-        task: whose row it is.
-        row: in canonical columns.
-        edits: new texts by name.
 
     Raises:
         ValueError: for an unknown text, or one that is empty.

@@ -41,37 +41,32 @@ def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> F
     """
     runs = {run.arm: run for run in results.study.runs[::-1] if run.task == task}
     arm = choose(f"arm that was tested on {task}", arm or next(iter(results.study.arms)), runs)
-    run = runs[arm]
-    phase = run.stage.phase
+    phase = runs[arm].stage.phase
     choose("language", language, phase.languages)
     table = results.predictions
-    table = table[(table["arm"] == arm) & (table["task"] == task) & (table["seed"] == run.seed)]
+    table = table[(table["arm"] == arm) & (table["seed"] == runs[arm].seed)]
+    table = table[(table["task"] == task) & (table["language"] == language)]
     # The first caption of each picture, as a query for pictures
-    table = table[(table["language"] == language) & (table["direction"] == WAYS[0])]
-    table = table[table["example_id"].str.endswith("/0")]
+    table = table[(table["direction"] == WAYS[0]) & table["example_id"].str.endswith("/0")]
     right = table["rank"] == 1
     table = pd.concat([table[right][:SHOWN], table[~right][:SHOWN]])
-    codes = [language]
-    if language != "en" and "en" in getattr(get(task), phase.split):
-        codes.append("en")
+    has_english = "en" in getattr(get(task), phase.split)
+    codes = dict.fromkeys([language, "en"] if has_english else [language])
     rows = {code: test_rows(get(task), phase, code) for code in codes}
-    places = {}
+    captions = {}
     for code, part in rows.items():
-        places[code] = {name: i for i, name in enumerate(part["id"][:])}
+        captions[code] = dict(zip(part["id"][:], part["texts"][:], strict=True))
+    places = {picture: i for i, picture in enumerate(captions[language])}
     figure = Figure(figsize=(8.0, 1.45 * len(table)), layout="constrained")
     axes = figure.subplots(len(table), 3, squeeze=False, width_ratios=(3.2, 1, 1))
     for (left, *others), row in zip(axes, table.itertuples(), strict=True):
-        captions = []
-        for code, part in rows.items():
-            if row.gold not in places[code]:
-                continue
-            caption = part[places[code][row.gold]]["texts"][0].replace(" .", ".")
-            captions.append(textwrap.fill(caption, 52))
-        left.text(0, 0.5, "\n".join(captions), va="center", size=9)
+        texts = [texts[row.gold][0] for texts in captions.values() if row.gold in texts]
+        lines = [textwrap.fill(text.replace(" .", "."), 52) for text in texts]
+        left.text(0, 0.5, "\n".join(lines), va="center", size=9)
         left.set_axis_off()
         titles = {"its picture": row.gold, f"first (its own: rank {row.rank:.0f})": row.pred}
         for ax, (title, picture) in zip(others, titles.items(), strict=True):
-            ax.imshow(rows[language][places[language][picture]]["image"], interpolation="nearest")
+            ax.imshow(rows[language][places[picture]]["image"], interpolation="nearest")
             ax.set_title(title, fontsize=8, color=RIGHT if row.rank == 1 else WRONG)
             ax.set(xticks=[], yticks=[])
     return figure
@@ -95,22 +90,20 @@ def sentences(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
         ValueError: if there are more languages than markers.
     """
     codes = list(next(iter(panels.values()))["language"].unique())
-    markers = dict(zip(codes, MARKERS, strict=False))
-    if len(codes) > len(markers):
+    if len(codes) > len(MARKERS):
         raise ValueError(
             f"{len(codes)} languages cannot be told apart; draw {len(MARKERS)} at most."
         )
+    markers = dict(zip(codes, MARKERS, strict=False))
     size = (4.3 * len(panels), 4.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for ax, (name, table) in zip(axes[0], panels.items(), strict=True):
         _draw_points(ax, table[table["sentence"] < first], markers)
-        accuracy = retrieval_accuracy(table, codes[0]).mean() if len(codes) > 1 else 100.0
+        accuracy = retrieval_accuracy(table).mean() if len(codes) > 1 else 100.0
         title = f"{name}\ntranslation found: {accuracy:.0f} %"
         ax.set_title(title, loc="left", fontsize="medium")
-    names = columns(codes)["language_name"]
-    for code, marker in markers.items():
-        label = f"{code} {names[code]}"
-        axes[0, 0].plot([], [], marker, color=BASELINE_COLOR, label=label)
+    for code, name in columns(codes)["language_name"].items():
+        axes[0, 0].plot([], [], markers[code], color=BASELINE_COLOR, label=f"{code} {name}")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from IPython.display import HTML
@@ -61,7 +60,7 @@ def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
         count = len(set(numbers))
         rate = f"{len(numbers) / count:.2f}" if count else "–"
         words = []
-        for number, group in groupby(pieces, key=itemgetter(1)):
+        for number, group in groupby(pieces, key=lambda piece: piece[1]):
             boxes = [f'<span class="xlt-piece">{escape(piece)}</span>' for piece, _ in group]
             words.append((" " if number < 0 else '<span class="xlt-cut">|</span>').join(boxes))
         name = f"{escape(find_language(code).name)} <small>{escape(code)}</small>"

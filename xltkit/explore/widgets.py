@@ -180,14 +180,14 @@ def errors(results: Results, task: str = "") -> None:
     above = ("task", "one", "other", "language")
     controls = {
         "task": Control("task", tasks, task),
-        "one": Control("arm", allowed.arms),
-        "other": Control("beside", allowed.arms, allowed.arms[:2][-1]),
+        "one": Control("arm", allowed["arm"]),
+        "other": Control("beside", allowed["arm"], allowed["arm"][:2][-1]),
         "language": Control(
             "language",
-            lambda chosen: error_browser.choices(results, chosen["task"]).languages,
+            lambda chosen: error_browser.choices(results, chosen["task"])["language"],
             follows=("task",),
         ),
-        "seed": Control("seed", allowed.seeds),
+        "seed": Control("seed", allowed["seed"]),
         "outcome": Control("outcome", outcomes, follows=above),
         "number": Control("page", range(1, 1000), 1, (*above, "seed", "outcome")),
     }
@@ -246,11 +246,11 @@ def ask(results: Results, task: str) -> None:
         display(load(arm, language, seed).ask(number - 1, **edits))
 
     above = ("arm", "language", "seed", "number", "attack")
-    first = load(allowed.arms[0], allowed.languages[0], allowed.seeds[0])
+    first = load(allowed["arm"][0], allowed["language"][0], allowed["seed"][0])
     controls = {
-        "arm": Control("arm", allowed.arms),
-        "language": Control("language", allowed.languages),
-        "seed": Control("seed", allowed.seeds),
+        "arm": Control("arm", allowed["arm"]),
+        "language": Control("language", allowed["language"]),
+        "seed": Control("seed", allowed["seed"]),
         "number": Control("example", range(1, len(first.rows) + 1), 1),
         "attack": Control("attack", (NO_ATTACK, *ATTACKS), follows=("number",)),
     }

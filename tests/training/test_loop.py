@@ -12,16 +12,17 @@ from xltkit.models import device
 from xltkit.models.encoder import Model
 from xltkit.tasks import TrainingSet
 from xltkit.training import loop
-from xltkit.training.loop import Diverged, Schedule, train
-from xltkit.training.phases import Intermediate
+from xltkit.training.loop import Diverged, learning_rate, train
+from xltkit.training.phases import Intermediate, Target
 from xltkit.training.robust import Adversarial, RandomPerturbation
 
 
-def objective(tiny, *names, batch_size=8, robust=None):
+def objective(tiny, *names, batch_size=8, robust=None, seed=3, **options):
     """The objective of twelve steps on some tasks."""
-    training_sets = [TrainingSet(name, "en", 60) for name in names]
-    options = {"mix": "uniform", "steps": 12, "batch_size": batch_size, "max_length": 96}
-    return Intermediate(training_sets, robust=robust, **options).objective(tiny, 3, Path())
+    options = {"steps": 12, "learning_rate": 1e-3, "warmup": 0.1, "weight_decay": 0.0} | options
+    options |= {"mix": "uniform", "batch_size": batch_size, "max_length": 96, "robust": robust}
+    phase = Intermediate([TrainingSet(name, "en", 60) for name in names], **options)
+    return phase.objective(tiny, seed, Path())
 
 
 def fresh(tiny, objective):
@@ -29,11 +30,10 @@ def fresh(tiny, objective):
     return Model(tiny, objective.heads())
 
 
-def run(tiny, objective, folder, seed=0, **options):
-    """The weights of a model after twelve steps."""
+def run(tiny, objective, folder, **options):
+    """The weights of a model after all steps."""
     folder.mkdir(exist_ok=True)
-    model = fresh(tiny, objective)
-    model = train(model, objective, Schedule(12, 1e-3), seed=seed, folder=folder, **options)
+    model = train(fresh(tiny, objective), objective, folder, **options)
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -118,7 +118,7 @@ def test_a_torn_checkpoint_is_not_used_and_a_seed_is_another_run(tiny, tmp_path)
     (tmp_path / "torn" / "checkpoint.safetensors").write_text("killed before it had its name")
     whole = run(tiny, task, tmp_path / "whole")
     assert same(whole, run(tiny, task, tmp_path / "torn"))
-    assert not same(whole, run(tiny, task, tmp_path / "other", seed=1))
+    assert not same(whole, run(tiny, objective(tiny, "nli", seed=1), tmp_path / "other"))
 
 
 def test_a_loss_that_is_no_number_stops_the_stage(tiny, tmp_path, monkeypatch):
@@ -129,11 +129,11 @@ def test_a_loss_that_is_no_number_stops_the_stage(tiny, tmp_path, monkeypatch):
         run(tiny, task, tmp_path)
 
 
-def test_the_schedule_warms_up_and_decays_linearly():
-    schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1)
-    rates = [schedule.rate(step) for step in (0, 9, 55, 99)]
+def test_the_rate_warms_up_and_decays_linearly():
+    phase = Target(steps=100, learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(phase, step) for step in (0, 9, 55, 99)]
     assert rates == pytest.approx([0.1, 1.0, 0.5, 1 / 90])
-    assert Schedule(10, 2.0, warmup=0.0).rate(0) == 2.0
+    assert learning_rate(Target(steps=10, learning_rate=2.0, warmup=0.0), 0) == 2.0
 
 
 @pytest.mark.parametrize("precision, dtype", [("no", torch.float32), ("bf16", torch.bfloat16)])
@@ -144,13 +144,13 @@ def test_each_stage_gets_the_precision_asked_for(tiny, tmp_path, monkeypatch, pr
     monkeypatch.setenv("XLTKIT_PRECISION", precision)
     device.precision.cache_clear()
     AcceleratorState._reset_state()
-    task = objective(tiny, "nli")
+    task = objective(tiny, "nli", steps=1)
     dtypes = []
     for _ in range(2):
         model = fresh(tiny, task)
         dense = model.heads["nli"].dense
         dense.register_forward_hook(lambda _module, _inputs, output: dtypes.append(output.dtype))
-        train(model, task, Schedule(1, 1e-3), seed=0, folder=tmp_path)
+        train(model, task, tmp_path)
     assert dtypes == [dtype, dtype]
     device.precision.cache_clear()
     AcceleratorState._reset_state()

@@ -7,7 +7,7 @@ import torch
 from test_loop import fresh, objective
 from torch import nn
 
-from xltkit.training.loop import Batch
+from xltkit.training.batches import Batch
 from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, perturbed
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5

@@ -29,7 +29,7 @@ from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
-from xltkit.training.loop import Schedule, train
+from xltkit.training.loop import train
 from xltkit.training.phases import Evaluate, signature
 
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
@@ -118,11 +118,7 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     attention = "eager" if is_short else None
     model = models.Model(start, objective.heads(), attention, phase.scratch)
     objective.prepare(model)
-    schedule = Schedule(
-        phase.steps, phase.learning_rate, phase.warmup, phase.weight_decay, phase.accumulation
-    )
-    options = options | {"seed": seed, "folder": folder, "title": stage.title}
-    trained = train(model, objective, schedule, **options)
+    trained = train(model, objective, folder, title=stage.title, **options)
     if in_group() and not PartialState().is_main_process:
         return
     trained.save(objective.tokenizer, folder)

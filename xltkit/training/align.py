@@ -19,7 +19,7 @@ from xltkit.models.encoder import Model, unwrapped
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import EncodedExample, TaskType, encoded
 from xltkit.tasks.rows import count, training_rows
-from xltkit.training.loop import Batch
+from xltkit.training.batches import Batch
 from xltkit.training.supervised import Supervised
 
 

@@ -1,15 +1,26 @@
-"""The order of training: which examples make up which step, as pure functions of the seed."""
+"""Batches, and which examples make up which step, as pure functions of the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from xltkit.keys import derive
 
 POOL = 50  # batches that are sorted by length together: enough to save padding, still shuffled
+
+
+class Batch(NamedTuple):
+    """Tensors of some examples. ``targets`` counts what the summed loss is a sum over."""
+
+    training_set: int
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    targets: int
 
 
 def epoch_batches(

@@ -22,7 +22,7 @@ from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
-from xltkit.training.loop import Batch
+from xltkit.training.batches import Batch
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
 from xltkit.training.supervised import Supervised
 
@@ -55,8 +55,10 @@ class ImageText(Phase):
     queue: int = 0
     against: str = "image"
 
+    trained = ("captions",)
+
     def __post_init__(self) -> None:
-        self._set_training_sets("captions")
+        super().__post_init__()
         tasks = [training_set.task for training_set in self.captions]
         if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
             raise ValueError(
@@ -78,10 +80,6 @@ class ImageText(Phase):
     def base(self) -> ImageText:  # its controls have its seeds
         captions = tuple(replace(part, shuffled=False) for part in self.captions)
         return replace(self, captions=captions, against="image")
-
-    @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:
-        return self.captions
 
     @property
     def has_image_space(self) -> bool:
@@ -122,19 +120,16 @@ class Distil(Phase):
     teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
 
     locked = False  # no image tower takes part
+    trained = ("texts",)
 
     def __post_init__(self) -> None:
-        self._set_training_sets("texts")
+        super().__post_init__()
         wrong = [part.task for part in self.texts if not get(part.task).type.has_plain_text]
         if wrong:
             raise ValueError(
                 f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
                 "Distil(['captions'])."
             )
-
-    @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:
-        return self.texts
 
     @property
     def has_image_space(self) -> bool:

@@ -7,11 +7,10 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -24,63 +23,33 @@ from xltkit.files import flush
 from xltkit.keys import derive
 from xltkit.models import device
 from xltkit.progress import track
+from xltkit.training.supervised import Supervised
 
 MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
-
-
-class Batch(NamedTuple):
-    """Tensors of some examples. ``targets`` counts what the summed loss is a sum over."""
-
-    training_set: int
-    inputs: dict[str, Tensor]
-    labels: Tensor
-    targets: int
-
-
-class Objective(Protocol):
-    """What is optimized. Robust training, alignment and the like enter here, not in the loop."""
-
-    def batches(self, step: int, parts: int) -> Sequence[Batch]:
-        """The examples of a step in that many parts, as a pure function."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor | Iterator[Tensor]:
-        """The summed loss of a batch, or several, each backpropagated before the next."""
 
 
 class Diverged(RuntimeError):
     """The loss or the gradient is no longer a number."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train."""
-
-    steps: int
-    learning_rate: float
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    accumulation: int = 1
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up to the peak, then linear decay to 0."""
-        warm = self.warmup * self.steps
-        rising = (step + 1) / warm if warm else 1.0
-        falling = (self.steps - step) / max(1.0, self.steps - warm)
-        return self.learning_rate * min(1.0, rising, falling)
+def learning_rate(phase: Any, step: int) -> float:
+    """The learning rate of a step: linear warm-up to the peak, then linear decay to 0."""
+    warm = phase.warmup * phase.steps
+    rising = (step + 1) / warm if warm else 1.0
+    falling = (phase.steps - step) / max(1.0, phase.steps - warm)
+    return phase.learning_rate * min(1.0, rising, falling)
 
 
 def train(
     model: nn.Module,
-    objective: Objective,
-    schedule: Schedule,
-    *,
-    seed: int,
+    objective: Supervised,
     folder: Path,
+    *,
     title: str = "training",
     checkpoint_seconds: float | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> nn.Module:
-    """Train a model in place and return it.
+    """Train a model in place, as the phase of an objective says, and return it.
 
     Everything random is a function of (seed, step), so a run that is killed and started again
     continues from its last checkpoint and ends with the very weights of an uninterrupted run on
@@ -88,7 +57,7 @@ def train(
 
     Args:
         model: fresh from disk; a model that was prepared before would keep its old precision.
-        seed: of dropout and whatever else the objective draws.
+        objective: the batches of a step, and their loss.
         folder: where ``log.jsonl`` and ``checkpoint-<step>.safetensors`` are written.
         title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
@@ -100,21 +69,20 @@ def train(
     """
     if checkpoint_seconds is None:
         checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
+    phase = objective.phase
+
+    # Biases and normalizations are not decayed.
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trainable if p.ndim > 1]
+    vectors = [p for p in trainable if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": phase.weight_decay}, {"params": vectors}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
 
     # The model goes to the device, computes in bf16 where that is fast, and is wrapped if several
     # processes train it. A part of a step may be of one task, and leave the heads of others
     # without a gradient: that has to be allowed.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[unused])
-    # Biases and normalizations are not decayed.
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trainable if p.ndim > 1]
-    vectors = [p for p in trainable if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": schedule.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
@@ -128,29 +96,29 @@ def train(
 
     with (
         (path if is_main else Path(os.devnull)).open("w") as log,
-        track(schedule.steps, title, initial=start, disable=on_step is not None) as progress,
+        track(phase.steps, title, initial=start, disable=on_step is not None) as progress,
     ):
         log.writelines(lines[:start])
-        for step in range(start, schedule.steps):
-            rate = schedule.rate(step)
+        for step in range(start, phase.steps):
+            rate = learning_rate(phase, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
             # Forward and backward, in as many parts as memory asks for.
-            loss = _backward(accelerator, model, objective, schedule, seed, step)
-            norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
+            loss = _backward(accelerator, model, objective, step)
+            norm = float(accelerator.clip_grad_norm_(model.parameters(), MAX_NORM))
 
             # Before the weights change: what is in the last checkpoint stays usable.
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise Diverged(
-                    f"{title}: the loss is {loss} and the gradient norm {float(norm)} at step "
-                    f"{step + 1} of {schedule.steps}, at learning rate {rate:.2g}. Lower "
-                    "learning_rate or raise warmup; XLTKIT_PRECISION=no trains in fp32."
+                    f"{title}: the loss is {loss} and the gradient norm {norm} at step {step + 1} "
+                    f"of {phase.steps}, at learning rate {rate:.2g}. Lower learning_rate or raise "
+                    "warmup; XLTKIT_PRECISION=no trains in fp32."
                 )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-            line = {"step": step + 1, "loss": loss, "rate": rate, "norm": float(norm)}
+            line = {"step": step + 1, "loss": loss, "rate": rate, "norm": norm}
             log.write(json.dumps(line) + "\n")
             progress.set_postfix(loss=loss, rate=rate, refresh=False)
             progress.update()
@@ -169,27 +137,21 @@ def train(
 
 
 def _backward(
-    accelerator: Accelerator,
-    model: nn.Module,
-    objective: Objective,
-    schedule: Schedule,
-    seed: int,
-    step: int,
+    accelerator: Accelerator, model: nn.Module, objective: Supervised, step: int
 ) -> float:
     """Compute the gradients of one step; return the mean loss over all its targets."""
     world = accelerator.num_processes
     rank = accelerator.process_index
     # Each process takes every world-th part of the same step.
-    parts = objective.batches(step, schedule.accumulation * world)[rank::world]
+    parts = objective.batches(step, objective.phase.accumulation * world)[rank::world]
     # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
     # the parts' means would weigh the targets of short parts more.
     targets = torch.tensor(sum(part.targets for part in parts), device=accelerator.device)
-    total = int(accelerator.reduce(targets, "sum")) if world > 1 else int(targets)
-    total = max(1, total)
+    total = max(1, int(accelerator.reduce(targets, "sum") if world > 1 else targets))
     summed = 0.0
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
-        torch.manual_seed(derive(seed, "step", step, i * world + rank))
+        torch.manual_seed(derive(objective.seed, "step", step, i * world + rank))
         part = send_to_device(part, accelerator.device)
         # Gradients are exchanged between processes only after the last part.
         is_last = i == len(parts) - 1
@@ -203,9 +165,6 @@ def _backward(
     return summed / max(1, int(targets))
 
 
-# --- checkpoints -------------------------------------------------------------------------------
-
-
 def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path, step: int) -> None:
     """Write all that training goes on with to one file, and delete older ones."""
     # Weights that are tied have several names, and are written once.
@@ -213,11 +172,11 @@ def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path,
     tensors = {f"model/{name}": value.contiguous() for name, value in weights.values()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
+    older = list(folder.glob("checkpoint-*.safetensors"))
     # A file that has its name is whole: neither a kill nor a power cut leaves a part of one.
     partial = folder / "checkpoint.safetensors"
     save_file(tensors, partial)
     flush(partial)
-    older = list(folder.glob("checkpoint-*.safetensors"))
     os.replace(partial, folder / f"checkpoint-{step}.safetensors")
     flush(folder)
     for path in older:
@@ -227,17 +186,19 @@ def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path,
 def _resume(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path) -> int:
     """Put the last checkpoint back, if there is one; return the step to go on with."""
     paths = folder.glob("checkpoint-*.safetensors")
-    step, path = max(((int(path.stem.split("-")[1]), path) for path in paths), default=(0, None))
-    if path is not None:
-        weights: dict[str, Tensor] = {}
-        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in load_file(path).items():
-            owner, _, name = key.partition("/")
-            if owner == "model":
-                weights[name] = value
-            else:
-                number, _, name = name.partition("/")
-                states[int(number)][name] = value
-        model.load_state_dict(weights, strict=False)
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+    checkpoints = {int(path.stem.split("-")[1]): path for path in paths}
+    if not checkpoints:
+        return 0
+    step = max(checkpoints)
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in load_file(checkpoints[step]).items():
+        owner, _, name = key.partition("/")
+        if owner == "model":
+            weights[name] = value
+        else:
+            number, _, name = name.partition("/")
+            states[int(number)][name] = value
+    model.load_state_dict(weights, strict=False)
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": dict(states)})
     return step

@@ -53,29 +53,31 @@ class Phase:
     align = None
     scratch = False
     mask_rate = 0.15
-    # Whether the texts it trains lie in one space with pictures.
-    has_image_space = False
+    languages = ("en",)
+    has_image_space = False  # whether the texts it trains lie in one space with pictures
+    trained = ()  # the names of the fields with its training sets
 
-    def _set_training_sets(self, name: str, least: int = 1) -> None:
-        """Turn names of tasks in a field into training sets, in every language of the phase."""
-        parts = getattr(self, name)
-        training_sets: list[TrainingSet] = []
-        for part in (parts,) if isinstance(parts, str | TrainingSet) else parts:
-            if isinstance(part, str):
-                training_sets += [TrainingSet(part, code) for code in self.languages]
-            else:
-                training_sets.append(part)
-        if len(training_sets) < least:
-            raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
-        for training_set in training_sets:
-            get(training_set.task)  # raises the error that names the task
+    def __post_init__(self) -> None:
+        """Turn names of tasks into training sets, in every language of the phase."""
+        for name in self.trained:
+            parts = getattr(self, name)
+            training_sets: list[TrainingSet] = []
+            for part in (parts,) if isinstance(parts, str | TrainingSet) else parts:
+                if isinstance(part, str):
+                    training_sets += [TrainingSet(part, code) for code in self.languages]
+                else:
+                    training_sets.append(part)
+            object.__setattr__(self, name, tuple(training_sets))
+            for training_set in training_sets:
+                get(training_set.task)  # raises the error that names the task
         object.__setattr__(self, "languages", tuple(self.languages))
-        object.__setattr__(self, name, tuple(training_sets))
+        if not getattr(self, self.trained[0]):
+            raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
         """The training rows of the phase."""
-        raise NotImplementedError
+        return tuple(part for name in self.trained for part in getattr(self, name))
 
     @property
     def base(self) -> Phase:
@@ -140,21 +142,17 @@ class _Mixed(Phase):
     temperature: float = 1.0
 
     @property
-    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
-        """Two groups of training sets, and the share of the steps that the second one gets."""
+    def second_share(self) -> float:
+        """The share of the steps that the second group gets."""
         raise NotImplementedError
 
-    @property
-    def training_sets(self) -> tuple[TrainingSet, ...]:
-        first, second, _ = self.groups
-        return (*first, *second)
-
     def weights(self, sizes: Sequence[int]) -> list[float]:
-        first, _, share = self.groups
+        first = len(getattr(self, self.trained[0]))
+        share = self.second_share
         rule = (self.mix, self.cap, self.temperature)
-        weights = [weight * (1 - share) for weight in mixing(sizes[: len(first)], *rule)]
+        weights = [weight * (1 - share) for weight in mixing(sizes[:first], *rule)]
         if share:
-            weights += [weight * share for weight in mixing(sizes[len(first) :], *rule)]
+            weights += [weight * share for weight in mixing(sizes[first:], *rule)]
         return weights
 
 
@@ -173,9 +171,11 @@ class Pretrain(_Mixed):
     mask_rate: float = 0.15
     scratch: bool = False
 
+    trained = ("text", "pairs")
+
     @property
-    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
-        return self.text, self.pairs, self.pair_share if self.pairs else 0.0
+    def second_share(self) -> float:
+        return self.pair_share if self.pairs else 0.0
 
     def task_type(self, training_set: TrainingSet) -> str:
         return "text"
@@ -197,9 +197,10 @@ class Intermediate(_Mixed):
     mask_rate: float = 0.15
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
 
+    trained = ("tasks", "text")
+
     def __post_init__(self) -> None:
-        self._set_training_sets("tasks")
-        self._set_training_sets("text", least=0)
+        super().__post_init__()
         if bool(self.mlm) != bool(self.text) or not 0 <= self.mlm < 1:
             raise ValueError(
                 f"mlm is {self.mlm} and text is {self.text}: give a share below 1 and the text to "
@@ -207,8 +208,8 @@ class Intermediate(_Mixed):
             )
 
     @property
-    def groups(self) -> tuple[Sequence[TrainingSet], Sequence[TrainingSet], float]:
-        return self.tasks, self.text, self.mlm
+    def second_share(self) -> float:
+        return self.mlm
 
     @property
     def base(self) -> Intermediate:

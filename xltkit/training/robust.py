@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xltkit.keys import choose, derive
 from xltkit.models.encoder import unwrapped
-from xltkit.training.loop import Batch
+from xltkit.training.batches import Batch
 
 TINY = 1e-8  # a gradient shorter than this has no direction
 TaskLoss = Callable[[nn.Module, Batch], Tensor]  # the summed loss of a batch

@@ -17,8 +17,7 @@ from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, EncodedExample, Head
 from xltkit.tasks.rows import fingerprint, training_rows
-from xltkit.training.batches import Plan
-from xltkit.training.loop import Batch
+from xltkit.training.batches import Batch, Plan
 from xltkit.training.robust import Robust
 
 
@@ -113,7 +112,7 @@ class Supervised:
         return batches
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:
-        """The summed loss of a batch, or several (see ``loop.Objective``)."""
+        """The summed loss of a batch, or several, each backpropagated before the next."""
         if self.phase.robust is None or self.tasks[batch.training_set].type.masks_tokens:
             return self.task_loss(model, batch)
         return self.phase.robust.losses(self.task_loss, model, batch)

@@ -20,7 +20,6 @@ import psutil
 
 from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import read_runs, select
-from xltkit.files import root
 from xltkit.studies.store import SIGNATURE
 
 PERIOD = 0.1  # seconds between two looks at the memory
@@ -64,7 +63,7 @@ def main() -> None:
     if given.into:
         sys.exit(run_batch(given.names, smoke=True, outputs=Path(given.into)))
     print("| run | wall, s | CPU, s | stages | GiB |\n|---|---|---|---|---|")
-    for name in select(given.names, read_runs(root()), smoke=True):
+    for name in select(given.names, read_runs(), smoke=True):
         with tempfile.TemporaryDirectory() as folder:
             wall, cpu, stages, gib = measure(name, folder)
         print(f"| {name} | {wall:.0f} | {cpu:.0f} | {stages} | {gib:.2f} |", flush=True)

@@ -52,7 +52,7 @@ def problems(notebook) -> list[str]:
         found.append(f"the second code cell must end with {GUARD}")
     for line in code[0].source.splitlines():
         name, _, kind = line.partition(" = ")[0].partition(": ")
-        if name not in PARAMETERS or PARAMETERS[name].type != kind or "  # " not in line:
+        if name not in PARAMETERS or PARAMETERS[name]["type"] != kind or "  # " not in line:
             found.append(f"{line!r} is no parameter of the kit with its type and a comment")
     for cell in code:
         found += style(cell.source)
@@ -88,7 +88,7 @@ def test_every_notebook_has_the_form(path):
 
 @pytest.mark.parametrize("smoke", [False, True])
 def test_the_runs_are_all_possible(tmp_path, smoke):
-    planned = plan(list(read_runs(ROOT)), root=ROOT, outputs=tmp_path, smoke=smoke)
+    planned = plan(list(read_runs()), outputs=tmp_path, smoke=smoke)
     assert {run.notebook for run in planned} == set(NOTEBOOKS)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from readme_blocks import blocks
 
+from xltkit import cli
 from xltkit.batch.parameters import parse
 from xltkit.batch.runs import plan
-from xltkit.cli import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,11 +34,10 @@ def commands() -> list[str]:
 
 def check(words: list[str]) -> None:
     """Parse a command as typed; runs and parameters are those of the repository."""
-    given, rest = parser().parse_known_args(words)
-    assert not rest, rest
-    if given.func.__name__ == "run":
+    given = cli.parser().parse_args(words)
+    if given.func is cli.run:
         names = [name for name in given.names if not name.isupper()]  # NAME stands for any
-        assert plan(names, root=ROOT, smoke=given.smoke, overrides=parse(given.parameters))
+        assert plan(names, smoke=given.smoke, overrides=parse(given.parameters))
 
 
 @pytest.mark.parametrize("command", commands())

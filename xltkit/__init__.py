@@ -4,60 +4,44 @@ A multilingual encoder is fine-tuned on labels in one language and tested in doz
 Recipes say what is trained, a study compares them, tidy tables say what came out.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 
 # Where each public name lives. They are imported when first used: a notebook's guard must be able
 # to refuse a misspelt parameter before seconds are spent on loading torch.
-_HOMES = {
-    "Adversarial": "training.robust",
-    "Align": "training.align",
-    "Distil": "training.image_text",
-    "Evaluate": "training.phases",
-    "ImageText": "training.image_text",
-    "Intermediate": "training.phases",
-    "ParameterError": "batch.parameters",
-    "Playground": "explore.playground",
-    "TrainingSet": "tasks",
-    "Pretrain": "training.phases",
-    "RandomPerturbation": "training.robust",
-    "SynonymSmoothing": "training.synonyms",
-    "Target": "training.phases",
-    "compare": "analysis.compare",
-    "encoder": "studies.recipe",
-    "export": "studies.export",
-    "start": "batch.parameters",
-    "study": "studies.study",
-    "summary": "analysis.compare",
+_NAMES = {
+    "analysis.compare": "compare summary",
+    "batch.parameters": "ParameterError start",
+    "data": "languages microworld",
+    "evaluation": "attacks",
+    "explore": "embeddings plots plots_pictures tokens widgets",
+    "explore.playground": "Playground",
+    "studies": "saved",
+    "studies.export": "export",
+    "studies.recipe": "encoder",
+    "studies.study": "study",
+    "tasks": "TrainingSet",
+    "training.align": "Align",
+    "training.image_text": "Distil ImageText",
+    "training.phases": "Evaluate Intermediate Pretrain Target",
+    "training.robust": "Adversarial RandomPerturbation",
+    "training.synonyms": "SynonymSmoothing",
 }
-_MODULES = {
-    "analysis": "analysis",
-    "attacks": "evaluation.attacks",
-    "data": "data",
-    "embeddings": "explore.embeddings",
-    "languages": "data.languages",
-    "microworld": "data.microworld",
-    "plots": "explore.plots",
-    "plots_pictures": "explore.plots_pictures",
-    "saved": "studies.saved",
-    "tasks": "tasks",
-    "tokens": "explore.tokens",
-    "widgets": "explore.widgets",
-}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_ROOMS = ("analysis", "data", "tasks")
 
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [*_HOMES, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(f"xltkit.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return import_module(f"xltkit.{_MODULES[name]}")
-    raise AttributeError(f"xltkit has no {name!r}; it has {', '.join(__all__)}.")
+    if name in _ROOMS:
+        return import_module(f"xltkit.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"xltkit has no {name!r}; it has {', '.join(__all__)}.")
+    # As `from xltkit.explore import plots` does: a name in a module, or a module in a room.
+    value = getattr(__import__(f"xltkit.{_HOMES[name]}", fromlist=[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

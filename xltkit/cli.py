@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code (1: a run failed, 2: the command was wrong)."""
-    given, rest = parser().parse_known_args(arguments)
-    if rest and "build" not in given:
-        parser().error(f"unknown arguments: {' '.join(rest)}; see python -m xltkit --help")
-    given.rest = rest
+    options = vars(parser().parse_args(arguments))
+    command = options.pop("func")
     try:
-        return given.func(given) or 0
+        return command(**options) or 0
     except (ValueError, FileExistsError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -24,136 +24,111 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> ArgumentParser:
-    """The parser of all commands; each sets ``func``, the function below that carries it out."""
+    """The parser of all commands; each sets ``func``, whose docstring is its help."""
     top = ArgumentParser(prog="python -m xltkit", description="The notebook kit.")
     commands = top.add_subparsers(required=True)
+    data = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
 
-    command = commands.add_parser("run", help="run notebooks in batch, as notebooks/runs.toml says")
-    command.set_defaults(func=run)
-    option = command.add_argument
+    def command(group: Any, func: Callable, **settings: Any) -> Callable:
+        new = group.add_parser(func.__name__, help=func.__doc__, **settings)
+        new.set_defaults(func=func)
+        return new.add_argument
+
+    option = command(commands, run)
     option("names", nargs="*", metavar="NAME", help="runs of runs.toml; none: all but long ones")
     option("--smoke", action="store_true", help="tiny runs, kept in outputs/smoke")
     option("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (1)")
     option("--workers", type=int, default=1, metavar="N", help="processes that all train in (1)")
-    option(
-        "--scheduler", default="", metavar="ADDRESS", help="of Dask, such as tcp://10.0.0.5:8786"
-    )
+    option("--scheduler", default="", metavar="ADDRESS", help="of Dask, as tcp://10.0.0.5:8786")
     option("--timeout", type=float, default=0, metavar="MINUTES", help="that a cell may take")
     option("--retries", type=int, default=1, metavar="N", help="new starts after a dead kernel (1)")
-    option(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        dest="parameters",
-        metavar=("PARAMETER", "VALUE"),
-        help="set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated",
-    )
+    pair = ("PARAMETER", "VALUE")
+    about = "set a parameter, e.g. -p steps 200 or -p seeds '[0, 1]'; may be repeated"
+    option("-p", dest="parameters", nargs=2, action="append", default=[], metavar=pair, help=about)
 
-    command = commands.add_parser("tasks", help="print the table of tasks, or all of some tasks")
-    command.set_defaults(func=tasks)
-    command.add_argument("names", nargs="*", metavar="NAME", help="tasks to print whole")
+    option = command(commands, tasks)
+    option("names", nargs="*", metavar="NAME", help="tasks to print whole")
 
-    data = commands.add_parser("data", help="about the data sets").add_subparsers(required=True)
-    command = data.add_parser("check", help="load rows of tasks; exit code 1 if any are not right")
-    command.set_defaults(func=check)
-    command.add_argument("names", nargs="*", metavar="TASK", help="none: all not generated")
-    command.add_argument("--first", action="store_true", help="one language of each split only")
+    option = command(data, check)
+    option("names", nargs="*", metavar="TASK", help="none: all not generated")
+    option("--first", action="store_true", help="one language of each split only")
 
-    command = commands.add_parser("report", help="write all pages and the index of outputs/ anew")
-    command.set_defaults(func=report)
+    command(commands, report)
 
-    command = commands.add_parser("publish", help="keep finished runs in outputs/published")
-    command.set_defaults(func=publish)
-    command.add_argument("names", nargs="*", metavar="NAME", help="none: all that are finished")
+    option = command(commands, publish)
+    option("names", nargs="*", metavar="NAME", help="none: all that are finished")
 
-    command = commands.add_parser(
-        "card",
-        help="copy a trained encoder out of the store, with a model card",
-        epilog="Nothing is uploaded. To do so, type: hf upload YOUR-NAME/YOUR-MODEL FOLDER",
-    )
-    command.set_defaults(func=card)
-    option = command.add_argument
+    upload = "Nothing is uploaded. To do so, type: hf upload YOUR-NAME/YOUR-MODEL FOLDER"
+    option = command(commands, card, epilog=upload)
     option("run", metavar="RUN", help="a finished run, such as 02_order_of_intermediate_tasks")
     option("--to", required=True, metavar="FOLDER", help="a new one")
     option("--arm", default="", help="of the run")
     option("--task", default="", help="the encoder as trained for this target (or before any)")
     option("--seed", type=int, default=-1, help="of the training (the first)")
 
-    # Their own options follow, --help too.
     for name, what in (("micro", "encoder"), ("micro-clip", "image tower and the CLIP")):
-        help = f"rebuild the {what} that ships with the kit"
-        command = commands.add_parser(name, help=help, add_help=False)
-        command.set_defaults(func=build, build=name)
+        # Its own options follow, --help too: with this prefix they are words to this parser.
+        about = f"Rebuild the {what} that ships with the kit."
+        new = commands.add_parser(name, help=about, add_help=False, prefix_chars="+")
+        new.add_argument("arguments", nargs="*")
+        new.set_defaults(func=partial(build, name))
     return top
 
 
-def run(given: Namespace) -> int:
-    """Run notebooks."""
+def run(parameters: Sequence[tuple[str, str]], **options: Any) -> int:
+    """Run notebooks in batch, as notebooks/runs.toml says."""
     from xltkit.batch.execute import run_batch
     from xltkit.batch.parameters import parse
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way ends in order
-    return run_batch(
-        given.names,
-        smoke=given.smoke,
-        overrides=parse(given.parameters),
-        jobs=given.jobs,
-        workers=given.workers,
-        scheduler=given.scheduler,
-        retries=given.retries,
-        timeout=given.timeout,
-    )
+    return run_batch(overrides=parse(parameters), **options)
 
 
-def tasks(given: Namespace) -> None:
-    """Print the table of tasks, or some tasks whole."""
+def tasks(names: Sequence[str]) -> None:
+    """Print the table of tasks, or all of some tasks."""
     from xltkit.tasks.check import describe
 
-    print(describe(given.names))
+    print(describe(names))
 
 
-def check(given: Namespace) -> int:
-    """Compare data sets with the table of tasks."""
+def check(**options: Any) -> int:
+    """Load rows of tasks; exit code 1 if any are not right."""
     from xltkit.tasks.check import main as check_tasks
 
-    return check_tasks(given.names, given.first)
+    return check_tasks(**options)
 
 
-def report(given: Namespace) -> None:
-    """Write all pages and indexes anew."""
+def report() -> None:
+    """Write all pages and the index of outputs/ anew."""
     from xltkit.batch.report import build
-    from xltkit.files import root
 
-    for index in build(root() / "outputs", root()):
-        print(index)
+    print(*build(), sep="\n")
 
 
-def publish(given: Namespace) -> None:
-    """Keep the results of finished runs in git, and draw the figure of the claims anew."""
+def publish(names: Sequence[str]) -> None:
+    """Keep finished runs in outputs/published, and draw the figure of the claims anew."""
     from xltkit.analysis import claims_table
     from xltkit.explore import plots
     from xltkit.studies import saved
 
-    folders = saved.publish(given.names)
+    folders = saved.publish(names)
     print(*folders, sep="\n")
     published = folders[0].parent
     figure = plots.claims(claims_table(saved.read_all(published))).figure
     # Without the version of matplotlib in it, the same claims are the same file.
-    figure.savefig(
-        published / "claims.png", dpi=110, bbox_inches="tight", metadata={"Software": None}
-    )
+    options = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
+    figure.savefig(published / "claims.png", **options)
 
 
-def card(given: Namespace) -> None:
-    """Copy a trained encoder out of the store."""
+def card(**options: Any) -> None:
+    """Copy a trained encoder out of the store, with a model card."""
     from xltkit.studies.export import main as export
 
-    export(given.run, given.to, given.arm, given.task, given.seed)
+    export(**options)
 
 
-def build(given: Namespace) -> None:
+def build(name: str, arguments: Sequence[str]) -> None:
     """Build what ships with the kit."""
     from xltkit.studies import build_micro
 
-    build_micro.main(given.build, given.rest)
+    build_micro.main(name, arguments)

@@ -33,15 +33,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The short commit of the repository, and whether files differ from it."""
-    git = ["git", "-C", str(root())]
-    options = {"text": True, "stderr": subprocess.DEVNULL}
+    """The short commit of the repository, with ``-dirty`` if files differ from it."""
+    git = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
-        commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], **options)
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], **options)
+        return subprocess.check_output(git, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return "none"
-    return commit.strip() + (" (files changed since)" if changed else "")
 
 
 @contextmanager

@@ -26,11 +26,7 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
 
 
 def choose(what: str, given: str, allowed: Iterable[str]) -> str:
-    """The name ``given``, if it is allowed.
-
-    Raises:
-        ValueError: if it is not, with the sentence of ``unknown``.
-    """
+    """The name ``given``, if it is allowed; ValueError with the sentence of ``unknown`` if not."""
     allowed = list(allowed)
     if given not in allowed:
         raise ValueError(unknown(what, given, allowed))
@@ -69,16 +65,8 @@ def hashed_uniform(seed: int, epoch: int, index: np.ndarray, width: int) -> np.n
     """Uniform numbers in [0, 1) as a pure function of seed, epoch, index and position.
 
     A generator would carry state from batch to batch, and a resumed run would draw other numbers
-    than an uninterrupted one. (The mixing function of splitmix64.)
-
-    Args:
-        seed: of the run.
-        epoch: over the data.
-        index: of the rows, shape (rows,).
-        width: numbers per row.
-
-    Returns:
-        Shape (rows, width).
+    than an uninterrupted one. (The mixing function of splitmix64.) ``index`` has the numbers of
+    the rows, shape (rows,); the result has ``width`` numbers for each, shape (rows, width).
     """
     with np.errstate(over="ignore"):
         x = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch)

@@ -32,24 +32,15 @@ class _Lines:
 
 
 def track(
-    work: Iterable | int,
-    description: str,
-    unit: str = "step",
-    *,
-    leave: bool = True,
-    **options: Any,
+    work: Iterable | int, description: str, unit: str = "step", *, leave: bool = True, **more: Any
 ) -> tqdm.std.tqdm:
     """A ``tqdm`` over some work, or over a number of units that are counted with ``update()``.
 
-    Args:
-        work: what is iterated over, or the number of units.
-        description: what is being done.
-        unit: what is counted.
-        leave: whether the bar stays when the work is done.
-        options: of ``tqdm``: ``initial`` for units of an earlier run, ``disable``.
+    ``leave`` says whether a bar stays when the work is done; ``more`` is for ``tqdm``: ``initial``
+    for units of an earlier run, ``disable``.
     """
     work = range(work) if isinstance(work, int) else work
-    options = {"desc": description, "unit": unit, "leave": leave, "disable": False} | options
+    options = {"desc": description, "unit": unit, "leave": leave, "disable": False} | more
     if interactive():
         # A bar that vanishes at once could not be found by the browser that shows it.
         return tqdm.auto.tqdm(work, delay=0 if leave else 1, **options)

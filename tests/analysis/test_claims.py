@@ -21,7 +21,6 @@ from xltkit.analysis.claims import (
     verdict_shares,
 )
 from xltkit.batch.runs import read_runs
-from xltkit.files import root
 from xltkit.studies import saved as published
 from xltkit.studies.saved import Saved
 
@@ -161,7 +160,7 @@ def test_a_table_that_was_changed_is_refused(outputs):
 
 def test_the_claims_are_rebuilt_from_what_is_published():
     runs = published.read_all()
-    notebooks = tuple(block["notebook"] for block in read_runs(root()).values())
+    notebooks = tuple(entry.notebook for entry in read_runs().values())
     assert all(name.startswith(notebooks) for name in runs)
     table = claims_table(runs)
     assert set(table["claim"]) == {claim["claim"] for claim in CLAIMS}

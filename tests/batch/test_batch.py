@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 import xltkit as xlt
 from xltkit import cli
-from xltkit.batch import execute as batch
-from xltkit.batch import runs
-from xltkit.batch.runs import BatchError, plan
+from xltkit.batch import execute, runs
+from xltkit.batch.execute import run_batch
+from xltkit.batch.runs import plan
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -66,7 +68,7 @@ def write_notebook(path: Path, cells: list[str], declare: str = DECLARE) -> None
     nbformat.write(notebook, path)
 
 
-def make_root(root: Path, notebooks: dict[str, list[str]], extra: str = "") -> Path:
+def write_root(root: Path, notebooks: dict[str, list[str]], extra: str = "") -> Path:
     (root / "notebooks").mkdir()
     blocks = [extra]
     for name, cells in notebooks.items():
@@ -76,13 +78,28 @@ def make_root(root: Path, notebooks: dict[str, list[str]], extra: str = "") -> P
     return root
 
 
+@pytest.fixture
+def make_root(tmp_path, monkeypatch):
+    """Write a repository with these notebooks into the current folder."""
+    root = tmp_path / "{braces}"  # papermill formats paths
+    root.mkdir()
+    monkeypatch.chdir(root)
+    return partial(write_root, root)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """All the notebooks, run once; the exit code and what was printed."""
-    root = make_root(tmp_path_factory.mktemp("root"), NOTEBOOKS)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = batch.run_batch(root=root, jobs=2, retries=0)
+def finished(tmp_path_factory):
+    """All the notebooks, run once: their folder, the exit code, and what was printed."""
+    root = write_root(tmp_path_factory.mktemp("root"), NOTEBOOKS)
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.chdir(root):
+        code = run_batch(jobs=2, retries=0)
     return root, code, printed.getvalue()
+
+
+@pytest.fixture
+def outputs(finished, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    return finished[0] / "outputs"
 
 
 @pytest.fixture
@@ -90,42 +107,33 @@ def no_kernel(monkeypatch):
     def refuse(*_):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(batch.subprocess, "Popen", refuse)
+    monkeypatch.setattr(execute.subprocess, "Popen", refuse)
 
 
-def test_a_good_run_ends_with_notebook_page_and_result(world):
-    root, _, _ = world
-    outputs = root / "outputs"
+def test_a_good_run_ends_with_notebook_page_and_result(outputs):
     assert {"good", "good.ipynb", "good.html", "index.html"} <= set(os.listdir(outputs))
     result = json.loads((outputs / "good" / "result.json").read_text())
     assert result["run"] == "good"
-    assert result["run_id"] == plan(["good"], root=root)[0].run_id
-    assert "vnd.xlt.result+json" in (outputs / "good.ipynb").read_text()
-
-
-def test_a_second_run_skips_it(world, no_kernel, capsys):
-    assert batch.run_batch(["good"], root=world[0]) == 0
-    assert "done before" in capsys.readouterr().out
+    assert result["run_id"] == plan(["good"])[0].run_id
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_went_wrong_is_never_done(world, name):
-    root, code, printed = world
+def test_what_went_wrong_is_never_done(finished, outputs, name):
+    _, code, printed = finished
     assert code == 1
     assert re.search(rf"^{name} +failed", printed, re.MULTILINE)
-    assert not (root / "outputs" / f"{name}.ipynb").exists()
-    assert not (root / "outputs" / name / "result.json").exists()
-    nbformat.read(root / "outputs" / f"{name}.failed.ipynb", as_version=4)
-    assert plan([name], root=root)[0].todo == "failed before"
+    assert not (outputs / f"{name}.ipynb").exists()
+    assert not (outputs / name / "result.json").exists()
+    nbformat.read(outputs / f"{name}.failed.ipynb", as_version=4)
+    assert plan([name])[0].todo == "failed before"
 
 
-def test_the_console_says_why(world):
-    lines = {name: [] for name in NOTEBOOKS}
-    for line in world[2].splitlines():
-        name, bar, text = line.partition(" | ")
+def test_the_console_says_why(finished):
+    text = {name: "" for name in NOTEBOOKS}
+    for line in finished[2].splitlines():
+        name, bar, words = line.partition(" | ")
         if bar:
-            lines[name].append(text)
-    text = {name: "\n".join(of) for name, of in lines.items()}
+            text[name] += f"{words}\n"
     assert "RuntimeError: the reason" in text["raises"]
     assert "DeadKernelError" in text["dies"] and "starts again" not in text["dies"]
     assert "stopped before its cell 4" in text["leaves"]
@@ -134,8 +142,8 @@ def test_the_console_says_why(world):
     assert text["good"].splitlines()[1].startswith("versions")
 
 
-def test_a_page_needs_no_network_and_describes_its_figures(world):
-    page = (world[0] / "outputs" / "good.html").read_text()
+def test_a_page_needs_no_network_and_describes_its_figures(outputs):
+    page = (outputs / "good.html").read_text()
     assert not re.search(r"<script|<link|<iframe|@import|src=.https?:|url\(.?https?:", page)
     assert re.search(r'<img alt="Bars fall from 90 to 30 &lt;by family&gt;"', page)
     assert "<figcaption>Figure 1. Accuracy.</figcaption>" in page
@@ -143,13 +151,13 @@ def test_a_page_needs_no_network_and_describes_its_figures(world):
     assert "<details" in page
 
 
-def test_the_index_lists_question_answer_and_status(world):
-    page = (world[0] / "outputs" / "index.html").read_text()
+def test_the_index_lists_question_answer_and_status(outputs):
+    page = (outputs / "index.html").read_text()
     assert "Is good &lt;so&gt;?" in page
     assert "There are 1 seeds &amp; &lt;no&gt; surprise." in page
     assert page.count("Its last attempt failed: ") == len(BAD)
     assert 'href="dies.failed.html"' in page
-    failed = (world[0] / "outputs" / "raises.failed.html").read_text()
+    failed = (outputs / "raises.failed.html").read_text()
     assert "RuntimeError: the reason" in re.sub(r"<[^>]*>", "", failed)
 
 
@@ -169,83 +177,87 @@ def tear(folder, ending=b""):
         (lambda folder: (folder.parent / "good.partial.ipynb").touch(), "interrupted"),
     ],
 )
-def test_a_result_that_is_not_whole_is_not_done(world, tmp_path, harm, says):
-    outputs = shutil.copytree(world[0] / "outputs", tmp_path / "outputs")
-    options = {"root": world[0], "outputs": outputs}
-    assert plan(["good"], **options)[0].todo == ""
-    harm(outputs / "good")
-    assert says in plan(["good"], **options)[0].todo
+def test_a_result_that_is_not_whole_is_not_done(outputs, tmp_path, harm, says):
+    copy = shutil.copytree(outputs, tmp_path / "outputs")
+    assert plan(["good"], outputs=copy)[0].todo == ""
+    harm(copy / "good")
+    assert says in plan(["good"], outputs=copy)[0].todo
 
 
-def test_parameters_and_sources_belong_to_what_is_done(world):
-    root = world[0]
-    (changed,) = plan(["good"], root=root, overrides={"seeds": [0, 1]})
+def test_what_is_done_belongs_to_its_parameters_notebook_and_kit(outputs, tmp_path, monkeypatch):
+    (changed,) = plan(["good"], overrides={"seeds": [0, 1]})
     # A run with other parameters has a name of its own: it replaces no result.
     assert changed.todo == "not run yet" and changed.name.startswith("good-")
     # A default that is typed out is the same run.
-    assert plan(["good"], root=root, overrides={"seeds": [0]})[0].todo == ""
+    assert plan(["good"], overrides={"seeds": [0]})[0].todo == ""
+    monkeypatch.chdir(shutil.copytree(outputs.parent, tmp_path / "root"))
+    assert plan(["good"])[0].todo == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(xlt.Target, "version", 99)
+        patched.setattr(runs, "kit_identity", runs.kit_identity.__wrapped__)
+        assert "the notebook or the kit" in plan(["good"])[0].todo
+    write_notebook(Path("notebooks/good.ipynb"), [FIGURE, FINISH, "2 + 2"])
+    assert "the notebook or the kit" in plan(["good"])[0].todo
 
 
-def test_an_edited_notebook_is_run_again(world, tmp_path):
-    root = shutil.copytree(world[0], tmp_path / "root")
-    write_notebook(root / "notebooks" / "good.ipynb", [FIGURE, FINISH, "2 + 2"])
-    assert "the notebook or the kit" in plan(["good"], root=root)[0].todo
-
-
-def test_another_version_of_an_objective_is_another_run(world, monkeypatch):
-    monkeypatch.setattr(xlt.Target, "version", 99)
-    monkeypatch.setattr(runs, "kit_identity", runs.kit_identity.__wrapped__)
-    assert "the notebook or the kit" in plan(["good"], root=world[0])[0].todo
-
-
-def test_a_cell_that_takes_too_long_fails(tmp_path):
-    root = make_root(tmp_path, {"hangs": [HANG]})
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert batch.run_batch(root=root, timeout=0.05) == 1
-    assert "hangs | FAILED: CellTimeoutError" in printed.getvalue()
-    assert "starts again" not in printed.getvalue()
+def test_a_cell_that_takes_too_long_fails(make_root, capsys):
+    root = make_root({"hangs": [HANG]})
+    assert run_batch(timeout=0.05) == 1
+    printed = capsys.readouterr().out
+    assert "hangs | FAILED: CellTimeoutError" in printed and "starts again" not in printed
     assert (root / "outputs" / "hangs.failed.html").exists()
     assert "CellTimeoutError" in (root / "outputs" / "index.html").read_text()
     pid = root / "pid"
-    assert not pid.exists() or wait_for(lambda: not alive(int(pid.read_text())))
+    assert not pid.exists() or wait_for(lambda: not is_alive(int(pid.read_text())))
 
 
-def test_only_a_dead_kernel_is_started_again(tmp_path):
+def test_only_a_dead_kernel_is_started_again(make_root, capsys):
     count = 'import os\nopen("NAME", "a").write("x")'
     once = f'{count}\nif os.path.getsize("NAME") == 1: os.kill(os.getpid(), 9)'
     cells = {
         "once": [once.replace("NAME", "once"), FINISH],
         "raises": [count.replace("NAME", "raises"), "1 / 0"],
     }
-    root = make_root(tmp_path, cells)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert batch.run_batch(root=root, jobs=2) == 1
-    assert "the kernel died" in printed.getvalue()
-    assert "starts again (1 of 1)" in printed.getvalue()
+    root = make_root(cells)
+    assert run_batch(jobs=2) == 1
+    printed = capsys.readouterr().out
+    assert "the kernel died" in printed and "starts again (1 of 1)" in printed
     assert (root / "once").read_text() == "xx" and (root / "raises").read_text() == "x"
-    assert plan(["once"], root=root)[0].todo == ""
+    assert plan(["once"])[0].todo == ""
 
 
-def test_smoke_runs_lie_apart(world):
-    root = world[0]
-    before = (root / "outputs" / "good" / "result.json").read_bytes()
-    assert batch.run_batch(["good"], root=root, smoke=True) == 0
-    assert json.loads((root / "outputs/smoke/good/result.json").read_text())["smoke"] is True
-    assert "measure nothing" in (root / "outputs/smoke/index.html").read_text()
-    assert (root / "outputs" / "good" / "result.json").read_bytes() == before
+def test_smoke_runs_lie_apart(outputs):
+    before = (outputs / "good" / "result.json").read_bytes()
+    assert run_batch(["good"], smoke=True) == 0
+    assert json.loads((outputs / "smoke/good/result.json").read_text())["smoke"] is True
+    assert "measure nothing" in (outputs / "smoke/index.html").read_text()
+    assert (outputs / "good" / "result.json").read_bytes() == before
     # However it was asked for.
-    assert plan(["good"], root=root, overrides={"smoke": True})[0].base.name == "smoke"
+    assert plan(["good"], overrides={"smoke": True})[0].base.name == "smoke"
 
 
-def test_a_long_run_waits_to_be_named(tmp_path):
-    block = '[slow]\nnotebook = "good"\nquestion = "?"\nlong = true\n'
-    root = make_root(tmp_path, {"good": []}, block)
-    assert [run.name for run in plan(root=root)] == ["good"]
-    assert [run.name for run in plan(["sl*"], root=root)] == ["slow"]
-    assert {run.name for run in plan(root=root, smoke=True)} == {"good", "slow"}
+def test_long_and_real_runs_wait_to_be_named(make_root):
+    make_root(
+        {"good": []},
+        """
+[slow]
+notebook = "good"
+question = "?"
+long = true
+[real]
+encoders.small = "xlm-roberta-base"
+parameters = { seeds = [0, 1] }
+questions.good.xtreme.suite = "xtreme-r"
+""",
+    )
+    assert [run.name for run in plan()] == ["good"]
+    assert [run.name for run in plan(["sl*"])] == ["slow"]
+    assert {run.name for run in plan(smoke=True)} == {"good", "slow"}
+    with pytest.raises(ValueError, match=r"\[good-small-xtreme\] There is no parameter 'encoder'"):
+        plan(["real"])
 
 
-def test_all_problems_of_all_runs_are_reported_at_once(tmp_path, no_kernel):
+def test_all_problems_of_all_runs_are_reported_at_once(make_root, no_kernel):
     extra = """
 [typo]
 notebook = "good"
@@ -261,19 +273,19 @@ question = "?"
 notebook = "computed"
 question = "?"
 """
-    root = make_root(tmp_path, {"good": []}, extra)
+    root = make_root({"good": []}, extra)
     declare = 'seeds: list[str] = ["0"]\nlerning: int = 3'
     write_notebook(root / "notebooks" / "odd.ipynb", [], declare)
     write_notebook(root / "notebooks" / "computed.ipynb", [], "steps: int = 2 * 5")
-    with pytest.raises(BatchError, match="Nothing was started") as error:
-        batch.run_batch(root=root)
+    with pytest.raises(ValueError, match="Nothing was started") as error:
+        run_batch()
     for says in (
-        "[typo] There is no parameter in good.ipynb called 'sede'. Did you mean 'seeds'",
+        "[typo] There is no parameter 'sede'. Did you mean 'seeds'? Allowed: suite, seeds, smoke.",
         "[typo] smoke is 'no'",
         "[lost] There is no notebook 'god'. Did you mean 'good'",
         "[odd] seeds is ['0']; it must be list[int]",
         "[odd] There is no parameter 'lerning'",
-        "[computed] computed.ipynb has `steps: int = 2 * 5` among its parameters",
+        "[computed] computed.ipynb has no cell with the tag 'parameters' that holds plain values",
     ):
         assert says in str(error.value)
 
@@ -281,42 +293,32 @@ question = "?"
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[a]\nnotebok = 'x'\nquestion = '?'", "Did you mean 'notebook'"),
-        ("[a]\nnotebook = 'x'", "has no question"),
-        (
-            "[a]\nnotebook = 'x'\nquestion = '?'\nminutes = 'two'",
-            "no minutes, or one of",
-        ),
-        ("[store]\nnotebook = 'x'\nquestion = '?'", "[store] cannot be a run"),
-        ("a = 3", "[a] cannot be a run"),
-        ("[a", "not valid TOML"),
+        ("[a]\nnotebok = 'x'\nquestion = '?'", "a is wrong: .*'notebok'"),
+        ("[a]\nnotebook = 'x'", "a is wrong: .*'question'"),
+        ("a = 3", "a is wrong: .*mapping"),
+        ("[real.questions.b]", "b is wrong: .*'encoders'"),
+        ("[a", "the file is wrong: TOMLDecodeError"),
     ],
 )
-def test_a_wrong_list_of_runs_is_refused(tmp_path, text, says):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "runs.toml").write_text(text)
-    with pytest.raises(BatchError) as error:
-        plan(root=tmp_path)
-    assert says in str(error.value)
+def test_a_wrong_list_of_runs_is_refused(make_root, text, says):
+    (make_root({}) / "notebooks" / "runs.toml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        plan()
 
 
-def test_a_folder_with_braces_in_its_name(tmp_path):
-    (tmp_path / "{a}").mkdir()
-    root = make_root(tmp_path / "{a}", {"good": [FINISH]})
-    assert batch.run_batch(root=root) == 0
-
-
-def test_exit_codes_of_the_command_line(world, no_kernel, monkeypatch, capsys):
-    monkeypatch.chdir(world[0] / "notebooks")
-    assert cli.main(["run", "good"]) == 0
-    assert cli.main(["run", "good", "dies"]) == 1
-    assert cli.main(["run", "gud"]) == 2
-    assert cli.main(["run", "good", "-p", "seeds", "0"]) == 2
-    assert cli.main(["run", "good", "--jobs", "0"]) == 2
-    assert cli.main(["run", "good", "--retries", "-1"]) == 2
-    assert cli.main(["run", "good", "--timeout", "5"]) == 0
-    capsys.readouterr()
-    assert cli.main(["run", "good", "-p", "seeds", "[0]"]) == 0
+def test_exit_codes_of_the_command_line(outputs, no_kernel, monkeypatch, capsys):
+    monkeypatch.chdir(outputs.parent / "notebooks")
+    for code, options in (
+        (1, ["dies"]),
+        (2, ["gud"]),
+        (2, ["-p", "seeds", "0"]),
+        (2, ["--jobs", "0"]),
+        (2, ["--retries", "-1"]),
+        (0, ["--timeout", "5"]),
+        (0, ["-p", "seeds", "[0]"]),
+    ):
+        assert cli.main(["run", "good", *options]) == code
+    assert "good | done before, not run again" in capsys.readouterr().out
 
 
 def test_help_is_instant():
@@ -331,7 +333,7 @@ def test_help_is_instant():
 
 def environment() -> dict[str, str]:
     """The tests' own package, installed or not."""
-    return dict(os.environ) | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
+    return dict(os.environ) | {"PYTHONPATH": str(Path(xlt.__file__).parents[1])}
 
 
 def wait_for(condition) -> bool:
@@ -341,38 +343,30 @@ def wait_for(condition) -> bool:
     return True
 
 
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        os.kill(pid, 0)
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
         # A process that nobody has waited for yet is dead all the same.
-        status = Path(f"/proc/{pid}/stat")
-        return not status.exists() or ") Z " not in status.read_text()
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
 
 
-def start_batch(root: Path) -> subprocess.Popen:
-    return subprocess.Popen(
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_kernel_outlives_its_batch(make_root, how):
+    deaf = [DEAF] if how == signal.SIGTERM else []  # a kernel that listens to no signal
+    root = make_root({"hangs": [*deaf, HANG, FINISH]})
+    batch = subprocess.Popen(
         [sys.executable, "-m", "xltkit", "run"],
-        cwd=root,
         env=environment(),
         stdout=subprocess.PIPE,
-        text=True,
         # Started in the background, a shell makes its children deaf to an interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_no_kernel_outlives_its_batch(tmp_path, how):
-    deaf = [DEAF] if how == signal.SIGTERM else []  # a kernel that listens to no signal
-    root = make_root(tmp_path, {"hangs": [*deaf, HANG, FINISH]})
-    parent, pid = start_batch(root), root / "pid"
-    assert wait_for(pid.exists)
-    parent.send_signal(how)
-    parent.communicate()
-    assert parent.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
-    assert wait_for(lambda: not alive(int(pid.read_text())))
-    assert plan(root=root)[0].todo == "interrupted before its end"
+    assert wait_for((root / "pid").exists)
+    batch.send_signal(how)
+    batch.communicate()
+    assert batch.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert wait_for(lambda: not is_alive(int((root / "pid").read_text())))
+    assert plan()[0].todo == "interrupted before its end"
     if how == signal.SIGINT:
         (root / "go").touch()
-        assert batch.run_batch(root=root) == 0
+        assert run_batch() == 0

@@ -9,7 +9,6 @@ import pytest
 
 from xltkit.batch.parameters import (
     PARAMETERS,
-    SMOKE,
     SMOKE_LANGUAGES,
     SMOKE_ROWS,
     ParameterError,
@@ -31,22 +30,25 @@ def elsewhere(tmp_path, monkeypatch):
 GOOD = {"suite": "microworld", "targets": ["nli"], "seeds": [0, 1], "smoke": False, "guess": 1}
 
 
+def declared(**values) -> dict:
+    """The namespace of a notebook that declares these parameters."""
+    return {**values, "__annotations__": dict.fromkeys(values, "...")}
+
+
 def test_every_example_of_the_table_is_a_good_value():
-    examples = {name: row.example for name, row in PARAMETERS.items()}
+    examples = {name: row["example"] for name, row in PARAMETERS.items()}
     assert check(examples) == examples
 
 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("smoke", "false", "must be bool, and 'false' is str"),
-        ("steps", True, "must be int, and True is bool"),
-        ("steps", 10.0, "must be int, and 10.0 is float"),
+        ("smoke", "false", "must be bool"),
+        ("steps", True, "must be int"),
+        ("steps", 10.0, "must be int"),
         ("steps", -1, "smallest number allowed is 0"),
-        ("guess", float("nan"), "finite"),
-        ("seeds", [], "must not be empty"),
-        ("seeds", 3, "must be list[int], not int"),
-        ("seeds", [0, True], "True is bool"),
+        ("seeds", 3, "must be list[int]"),
+        ("seeds", [0, True], "must be list[int]"),
         ("seeds", [1, 1], "may be in it once"),
         ("axis", "sise", "allowed are 'size', 'language'"),
     ],
@@ -59,17 +61,19 @@ def test_wrong_values_are_named_with_what_is_allowed_and_what_to_type(name, valu
     assert f"Type for example {name}: " in str(error.value)
 
 
-def test_all_problems_are_reported_at_once():
+def test_all_problems_are_reported_at_once_and_how_to_go_on():
+    namespace = declared(sedes=[0], smoke="false", targets=["nli"])
     with pytest.raises(ParameterError) as error:
-        start({"sedes": [0], "smoke": "false", "targets": ["nli"]})
+        start(namespace)
     assert "Did you mean 'seeds'" in str(error.value)
     assert "smoke is 'false'" in str(error.value)
     assert "del sedes" in str(error.value)
+    del namespace["sedes"]
+    assert start(namespace | {"smoke": True}).targets == ["nli"]
 
 
-def test_a_good_start_gives_the_parameters_and_prints_six_lines(capsys):
-    namespace = {"In": [], "Out": {}, "_i": "x", "json": json, **GOOD}
-    run = start(namespace)
+def test_a_good_start_gives_what_is_declared_and_prints_six_lines(capsys):
+    run = start({"In": [], "json": json, "other": [1, 2], **declared(**GOOD)})
     assert (run.suite, run.seeds, run.smoke) == ("microworld", [0, 1], False)
     assert type(run.guess) is float
     assert len(capsys.readouterr().out.splitlines()) == 6
@@ -77,19 +81,6 @@ def test_a_good_start_gives_the_parameters_and_prints_six_lines(capsys):
         _ = run.encoder
     with pytest.raises(AttributeError):  # frozen
         run.folder = "elsewhere"
-
-
-def test_a_second_start_minds_only_what_is_declared():
-    namespace = {**GOOD, "__annotations__": dict.fromkeys(GOOD, "...")}
-    start(namespace)
-    namespace |= {"mine": [1, 2], "answer": "text", "steps": "my own variable", "seeds": [7]}
-    assert start(namespace).seeds == [7]
-    namespace |= {"sedes": [0]}
-    namespace["__annotations__"]["sedes"] = "list[int]"
-    with pytest.raises(ParameterError, match="'sedes'"):
-        start(namespace)
-    del namespace["sedes"]  # what the message said
-    assert start(namespace).seeds == [7]
 
 
 @pytest.mark.parametrize(
@@ -117,18 +108,18 @@ def test_the_command_line_refuses_the_rest():
 
 def test_a_smoke_run_is_cut_down_and_others_are_not():
     given = {**GOOD, "seeds": [3, 1, 2], "steps": 300, "languages": [], "targets": [*"abcde"]}
-    full, tiny = (start(given | {"smoke": smoke}) for smoke in (False, True))
+    full, tiny = (start(declared(**given | {"smoke": smoke})) for smoke in (False, True))
     assert (full.steps, full.seeds, full.languages) == (300, [3, 1, 2], [])
     assert full.options["rows"] == 0  # all training rows
-    assert (tiny.steps, tiny.seeds) == (SMOKE["steps"], [3, 1])
+    assert (tiny.steps, tiny.seeds) == (2, [3, 1])
     assert (full.targets, tiny.targets) == (list("abcde"), ["a", "e"])
     assert tiny.languages == SMOKE_LANGUAGES and tiny.options["rows"] == SMOKE_ROWS
-    elsewhere = start(given | {"smoke": True, "suite": "xtreme", "languages": ["de"]})
-    assert elsewhere.languages == ["de"]
+    real = start(declared(**given | {"smoke": True, "suite": "xtreme", "languages": ["de"]}))
+    assert real.languages == ["de"]
 
 
 def test_finish_writes_tables_and_then_the_result(tmp_path):
-    run = start(dict(GOOD))
+    run = start(declared(**GOOD))
     scores = pandas.DataFrame({"value": [1.0, 2.0], "stage": ["b", "a"]})
     run.finish({"scores": scores}, "It is 3.")
     result = json.loads((tmp_path / "a_run" / "result.json").read_text())
@@ -141,21 +132,16 @@ def test_finish_writes_tables_and_then_the_result(tmp_path):
     assert not list((tmp_path / "a_run").glob("*.partial"))
 
 
-def test_a_full_disk_leaves_no_result(tmp_path, monkeypatch):
-    run = start(dict(GOOD))
+def test_a_full_disk_or_an_empty_answer_leaves_no_result(tmp_path, monkeypatch):
+    run = start(declared(**GOOD))
+    tables = {"scores": pandas.DataFrame({"value": [1.0]})}
+    with pytest.raises(ValueError, match="type the answer"):
+        run.finish(tables, " ")
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pandas.DataFrame, "to_parquet", full)
     with pytest.raises(OSError, match="No space left"):
-        run.finish({"scores": pandas.DataFrame({"value": [1.0]})}, "An answer.")
+        run.finish(tables, "An answer.")
     assert not (tmp_path / "a_run" / "result.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("tables", "answer"), [({"scores": [1]}, "a"), ({"../x": pandas.DataFrame()}, "a"), ({}, " ")]
-)
-def test_finish_refuses_what_is_no_result(tables, answer):
-    with pytest.raises(ValueError, match=r"[tT]ype"):
-        start(dict(GOOD)).finish(tables, answer)

@@ -1,9 +1,9 @@
 """The report: one index of all runs that needs no network, read by a real browser."""
 
+import contextlib
 import json
 import math
 import shutil
-import time
 from pathlib import Path
 
 import nbformat
@@ -12,7 +12,7 @@ import pytest
 
 from xltkit import cli
 from xltkit.analysis import t_interval
-from xltkit.batch import pages, report
+from xltkit.batch import report
 from xltkit.batch.parameters import Run
 from xltkit.studies.saved import ResultError, Saved, read
 
@@ -56,15 +56,15 @@ def table_of_scores(suite: str, *, arms, languages, metrics=("accuracy",), seeds
 def finish(base: Path, name: str, tables, answer="It is.", *, smoke=False, **parameters) -> None:
     """Leave behind what a run does: its result, its notebook, its page."""
     values = {"seeds": [0, 1, 2], "smoke": smoke, **parameters}
-    Run(values, base / name, "0" * 64, time.monotonic()).finish(tables, answer)
+    Run(values, base / name).finish(tables, answer)
     write_notebook(base / f"{name}.ipynb")
 
 
-def write_notebook(path: Path) -> None:
+def write_notebook(path: Path, **metadata) -> None:
     new = nbformat.v4
     about = {"image/png": {"alt": "One dot"}}
     figure = new.new_output("display_data", {"image/png": PNG}, metadata=about)
-    notebook = new.new_notebook()
+    notebook = new.new_notebook(metadata=metadata)
     notebook.cells = [new.new_markdown_cell("# A run"), new.new_code_cell("1 + 1")]
     notebook.cells[1].outputs = [figure]
     nbformat.write(notebook, path)
@@ -93,18 +93,20 @@ def world(tmp_path_factory):
     finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
     real = table_of_scores("xtreme-r", arms=(HOSTILE,), languages=("en", "de", "sw"), seeds=(0,))
     finish(base, "02_real", {"scores": real}, HOSTILE, suite="xtreme-r", encoder=HOSTILE)
-    write_notebook(base / "03_failed.failed.ipynb")
-    pages.mark_failed(base / "03_failed.failed.ipynb", f"the kernel died {HOSTILE}")
+    failed = {"failed": f"the kernel died {HOSTILE}"}
+    write_notebook(base / "03_failed.failed.ipynb", xltkit=failed)
     smoke = table_of_scores("microworld", arms=("smoked",), languages=("en", "de"))
     finish(base, "05_mixed", {"scores": smoke}, "Smoked.", smoke=True)
     finish(base / "smoke", "01_invented", {"scores": smoke}, "Smoked.", smoke=True)
-    report.build(base, root)
+    with contextlib.chdir(root):
+        report.build()
     return root
 
 
 @pytest.fixture
-def copied(world, tmp_path):
-    return shutil.copytree(world, tmp_path / "root")
+def copied(world, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(world, tmp_path / "root"))
+    return Path.cwd()
 
 
 def runs_of(root: Path, *names: str) -> list[Saved]:
@@ -160,7 +162,7 @@ def test_smoke_runs_are_never_among_full_runs(world):
 )
 def test_a_damaged_result_is_told_and_the_rest_is_there(copied, harm, says):
     harm(copied / "outputs" / "01_invented")
-    page = report.write_index(copied / "outputs", copied).read_text()
+    page = report.write_index(copied / "outputs").read_text()
     assert f"Its result cannot be used: {says}" in page
     assert "A gain of" not in page and "xtreme-r" in page
 

@@ -105,7 +105,8 @@ def test_the_command_line_takes_a_finished_run(results, folder, tmp_path, monkey
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "runs.toml").touch()
     monkeypatch.chdir(tmp_path)
-    start({"seeds": [0, 1]}).finish({"scores": results.scores}, "It went well.")
+    declared = {"seeds": [0, 1], "__annotations__": {"seeds": "list[int]"}}
+    start(declared).finish({"scores": results.scores}, "It went well.")
     (run,) = [path.parent.name for path in (tmp_path / "outputs").glob("*/result.json")]
     command = ["card", run, "--arm", "text", "--task", "nli", "--seed", "1", "--to", "run"]
     assert main(command) == 0 and "Nothing was uploaded" in capsys.readouterr().out

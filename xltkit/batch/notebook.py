@@ -22,7 +22,7 @@ def execute(arguments: dict[str, Any]) -> int:
     for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
         arguments[name] = arguments[name].replace("{", "{{").replace("}", "}}")
     try:
-        execute_notebook(
+        notebook = execute_notebook(
             **arguments,
             progress_bar=False,
             stdout_file=sys.stdout,
@@ -33,12 +33,15 @@ def execute(arguments: dict[str, Any]) -> int:
     except PapermillExecutionError as error:
         print(f"{error.ename}: {' '.join(error.evalue.split())}")
         return 1
-    except RuntimeError as error:  # DeadKernelError, and a kernel that died before it answered
-        print(f"{type(error).__name__}: {error}")
-        return DEAD_KERNEL
     except Exception as error:
         print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
-        return 1
+        # DeadKernelError is one, and so is what is raised if it died before it answered.
+        return DEAD_KERNEL if isinstance(error, RuntimeError) else 1
+    for number, cell in enumerate(notebook.cells, start=1):
+        # After sys.exit(0) papermill reports no error.
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            print(f"the notebook stopped before its cell {number}")
+            return 1
     return 0
 
 

@@ -1,64 +1,98 @@
-"""The index of a folder of runs: questions and answers, tables of all results, provenance."""
+"""What a batch leaves to read: a page for each notebook, and the index of a folder of runs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
-from scipy import stats
 
-from xltkit.batch import pages
 from xltkit.batch.runs import read_runs
-from xltkit.files import write
+from xltkit.files import root, write
 from xltkit.studies.saved import ResultError, Saved, read
 
-GROUPS = ["arm", "task", "metric", "languages", "language"]  # of scores: one row each
-SCORES = ["run", *GROUPS, "family", "mean", "low", "high", "chance", "seeds", "n", "suite"]
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
+GROUPS = ["run", "suite", "arm", "task", "metric", "languages", "language"]  # of scores: a row each
+SCORES = ["run", "arm", "task", "metric", "languages", "language", "family"]
+SCORES += ["mean", "low", "high", "chance", "seeds", "n", "suite"]
 NEEDED = {"arm", "task", "metric", "language", "seed", "value", "n", "is_source", "main", "family"}
-MEASURED = ["difference", "low", "high", "p_holm", "smallest_effect", "n_seeds", "n_examples"]
-COMPARISONS = ["run", "table", "arm", "baseline", "where", *MEASURED, "suite"]
+COMPARISONS = ["run", "table", "arm", "baseline", "where", "difference", "low", "high", "p_holm"]
+COMPARISONS += ["smallest_effect", "n_seeds", "n_examples", "suite"]
 
 
-def build(outputs: Path, root: Path) -> list[Path]:
-    """Write all pages and indexes anew from what lies in ``outputs``; the indexes.
+def build() -> list[Path]:
+    """Write all pages and indexes of ``outputs`` anew from what lies there; the indexes.
 
     Nothing is run. Smoke runs have an index of their own, in ``outputs/smoke``.
     """
-    bases = [base for base in (outputs, outputs / "smoke") if base == outputs or base.is_dir()]
+    outputs = root() / "outputs"
+    bases = [base for base in (outputs, outputs / "smoke") if base.is_dir()]
     for base in bases:
         for notebook in sorted(base.glob("*.ipynb")):
             if not notebook.name.endswith(".partial.ipynb"):
-                pages.write_page(notebook, notebook.with_suffix(".html"))
-    return [write_index(base, root) for base in bases]
+                write_page(notebook)
+    return [write_index(base) for base in bases]
 
 
-def write_index(base: Path, root: Path) -> Path:
+def write_page(notebook: Path, page: Path | None = None) -> None:
+    """Write an executed notebook as one HTML file that needs no other and no network.
+
+    Images are described and code can be folded, as ``page.html.j2`` says.
+    """
+    from jinja2 import PackageLoader
+    from latex2mathml.converter import convert
+    from nbconvert import HTMLExporter
+
+    formulas: list[str] = []
+
+    def take_out(tex: re.Match) -> str:
+        # MathML, which browsers draw without a script. A mark stands for it while the text is
+        # converted, which would break its tags.
+        formulas.append(
+            convert((tex[1] or tex[2]).strip(), display="block" if tex[1] else "inline")
+        )
+        return f"xltformula{len(formulas) - 1}x"
+
+    node = nbformat.read(notebook, as_version=4)
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(take_out, cell.source)
+    exporter = HTMLExporter(
+        template_name="lab",
+        template_file="page.html.j2",
+        extra_loaders=[PackageLoader("xltkit.batch", ".")],
+        embed_images=True,
+    )
+    page = page or notebook.with_suffix(".html")
+    resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
+    html, _ = exporter.from_notebook_node(node, resources)
+    html = re.sub(r"xltformula(\d+)x", lambda mark: formulas[int(mark[1])], html)
+    # Notebooks refer to each other; on a page, to the pages that lie beside it.
+    write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
+
+
+def write_index(base: Path) -> Path:
     """Write ``index.html`` for the runs that lie in a folder: ``outputs`` or ``outputs/smoke``."""
+    from itables.javascript import generate_init_offline_itables_html
+    from itables.utils import find_package_file
     from jinja2 import Environment, PackageLoader
 
-    base.mkdir(parents=True, exist_ok=True)
     rows = []
-    runs = []
-    for name, block in sorted(read_runs(root).items()):
-        names = [name]
-        if block["real"] and not (base / name).is_dir():
-            names = []  # of the many runs that a laptop cannot do, those that were done
+    for name, entry in sorted(read_runs().items()):
+        # Of the many real runs, which a laptop cannot do, those that were done.
+        names = [name] if not entry.real or (base / name).is_dir() else []
         # With parameters set by hand a run has a hash after its name.
-        variants = [path.name for path in base.glob(f"{name}-*") if path.is_dir()]
-        names += sorted(each for each in variants if re.fullmatch(name + "-[0-9a-f]{6}", each))
-        for each in names:
-            row, saved = _row(base, each, block["question"])
-            rows.append(row)
-            if saved:
-                runs.append(saved)
+        names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
+        rows += [_row(base, each, entry.question) for each in names]
+    runs = [row["saved"] for row in rows if row["saved"]]
     environment = Environment(loader=PackageLoader("xltkit.batch", "."), autoescape=True)
     html = environment.get_template("index.html.j2").render(
         rows=rows,
         is_smoke=base.name == "smoke",
-        scripts=_scripts(),
+        scripts=generate_init_offline_itables_html(find_package_file("html/dt_bundle.js")),
         scores=_table(scores(runs), "scores"),
         comparisons=_table(comparisons(runs), "comparisons"),
     )
@@ -66,40 +100,20 @@ def write_index(base: Path, root: Path) -> Path:
     return base / "index.html"
 
 
-def _row(base: Path, name: str, question: str) -> tuple[dict[str, Any], Saved | None]:
-    """What the index says of a run, and the run itself if it is done."""
-    row: dict[str, Any] = {"name": name, "question": question}
+def _row(base: Path, name: str, question: str) -> dict[str, Any]:
+    """What the index says of a run; ``saved`` are its results if it is done."""
+    row = {"name": name, "question": question, "status": "failed", "link": "", "saved": None}
     failed = base / f"{name}.failed.ipynb"
     if failed.exists():
-        page = failed.with_suffix(".html")
-        link = (page if page.exists() else failed).name
-        return row | {"status": "failed", "link": link, "note": pages.failure(failed)}, None
+        reason = nbformat.read(failed, as_version=4).metadata["xltkit"]["failed"]
+        return row | {"link": f"{name}.failed.html", "note": reason}
     try:
         saved = read(base / name)
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
-        return row | {"status": status, "note": str(error)}, None
-    record = saved.record
-    row |= {
-        "status": "done",
-        "link": f"{name}.html" if (base / f"{name}.html").exists() else "",
-        "answer": record.get("answer", ""),
-        "minutes": f"{record.get('seconds', 0) / 60:.1f}",
-        "is_microworld": saved.suite == "microworld",
-        "provenance": {
-            "finished (UTC)": record.get("created_utc", ""),
-            "device": record.get("device", ""),
-            "commit": record.get("commit", ""),
-            "versions": _listed(record.get("versions", {})),
-            "parameters": _listed(record["parameters"]),
-            "tables": _listed({t["file"]: t.get("rows") for t in record["tables"].values()}),
-        },
-    }
-    return row, saved
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+        return row | {"status": status, "note": str(error)}
+    page = base / f"{name}.html"
+    return row | {"status": "done", "link": page.name if page.exists() else "", "saved": saved}
 
 
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:
@@ -110,40 +124,33 @@ def scores(runs: Iterable[Saved]) -> pd.DataFrame:
     ``transfer mean``: the mean over all languages but the source. Its interval is that over seeds
     of this mean, its ``n`` the test items of all these languages.
     """
-    joint = []
-    for run in runs:
-        tables = [table for table in run.tables.values() if NEEDED <= {*table.columns}]
-        if tables:
-            keys = ["arm", "seed", "task", "metric", "language"]
-            table = pd.concat(tables, ignore_index=True).drop_duplicates(keys)
-            joint.append(_over_seeds(table).assign(run=run.name, suite=run.suite))
-    if not joint:
+    from xltkit.analysis import t_interval  # imports torch
+
+    tables = [
+        table.assign(run=run.name, suite=run.suite)
+        for run in runs
+        for table in run.tables.values()
+        if NEEDED <= {*table.columns}
+    ]
+    if not tables:
         return pd.DataFrame(columns=SCORES)
-    table = pd.concat(joint, ignore_index=True)
-    is_mean = table["languages"] == "transfer mean"
-    return pd.concat([table[is_mean], table[~is_mean]], ignore_index=True)[SCORES]
-
-
-def _over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Means and intervals over seeds of one run's scores, and of its means over languages."""
-    table = table.assign(languages=table["is_source"].map({True: "source", False: "transfer"}))
+    keys = ["run", "arm", "seed", "task", "metric", "language"]
+    table = pd.concat(tables, ignore_index=True).drop_duplicates(keys)
+    table["languages"] = table["is_source"].map({True: "source", False: "transfer"})
     transfer = table[~table["is_source"] & table["main"]]
-    means = transfer.groupby(["arm", "task", "metric", "seed"], sort=False, as_index=False).agg(
-        value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean")
-    )
-    means = means.assign(language="", family="", languages="transfer mean")
-    groups = pd.concat([means, table]).groupby(GROUPS, sort=False, dropna=False)
+    groups = transfer.groupby(["run", "suite", "arm", "task", "metric", "seed"], sort=False)
+    means = groups.agg(value=("value", "mean"), n=("n", "sum"), chance=("chance", "mean"))
+    means = means.reset_index().assign(language="", family="", languages="transfer mean")
+    groups = pd.concat([means, table]).groupby(GROUPS, sort=False)
     joint = groups.agg(
         family=("family", "first"),
         mean=("value", "mean"),
         chance=("chance", "first"),
         seeds=("seed", "nunique"),
         n=("n", "first"),
-    ).reset_index()
-    # As analysis.t_interval, which would import torch: no interval if nothing varies.
-    errors = groups["value"].sem().where(groups["value"].nunique() > 1).to_numpy()
-    half_widths = errors * stats.t.ppf(0.975, groups.size() - 1)
-    return joint.assign(low=joint["mean"] - half_widths, high=joint["mean"] + half_widths)
+    )
+    joint["low"], joint["high"] = zip(*groups["value"].apply(t_interval), strict=True)
+    return joint.reset_index()[SCORES]
 
 
 def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
@@ -151,29 +158,20 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
 
     ``where`` names the rest: task, family, setting, whatever that table is split by.
     """
-    tables = []
+    tables = [pd.DataFrame(columns=COMPARISONS)]
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
             for old, new in (("gain", "difference"), ("against", "baseline")):
                 if new not in table:
                     table = table.rename(columns={old: new})
-            if not {"difference", "low", "high"} <= {*table.columns}:
-                continue
-            texts = table.select_dtypes(exclude="number")
-            split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")
-            where = split.apply(lambda row: ", ".join(str(v) for v in row.dropna()), axis=1)
-            table = table.assign(run=run.name, suite=run.suite, table=name, where=where)
-            tables.append(table.reindex(columns=COMPARISONS))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISONS)
-
-
-def _scripts() -> str:
-    """The script and the styles of all tables of a page, which needs no network then."""
-    from itables.javascript import generate_init_offline_itables_html
-    from itables.utils import find_package_file
-
-    return generate_init_offline_itables_html(find_package_file("html/dt_bundle.js"))
+            if {"difference", "low", "high"} <= {*table.columns}:
+                texts = table.select_dtypes(exclude="number")
+                split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")
+                where = split.apply(lambda row: ", ".join(row.dropna().astype(str)), axis=1)
+                table = table.assign(run=run.name, suite=run.suite, table=name, where=where)
+                tables.append(table.reindex(columns=COMPARISONS))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _table(table: pd.DataFrame, name: str) -> str:

@@ -178,7 +178,7 @@ def test_spans_keep_their_ids_and_offsets_are_repaired(tokenizer):
     assert read["answers"][:] == [["Anna"], []] and read["starts"][:] == [[0], []]
     # A question without an answer is trained to the first token.
     examples = TYPES["span"].encode(read, tokenizer, 32, training=True)
-    first, second = TYPES["span"].labels(examples, 32).tolist()
+    first, second = TYPES["span"].labels(examples).tolist()
     assert 0 < first[0] <= first[1] and second == [0, 0]
     with pytest.raises(ValueError, match=r"Row 'q1' \(sw\): the answer 'cat' does not occur"):
         readers.span(squad(("the cat", "cat", 4), ("the dog", "cat", 4)), "sw")

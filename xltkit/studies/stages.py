@@ -10,7 +10,7 @@ from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import Source, Task, available, get, load
-from xltkit.tasks.base import TYPES, types_with
+from xltkit.tasks.base import TYPES
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
 from xltkit.training.phases import Evaluate, Phase, signature
@@ -146,7 +146,7 @@ def _check_scoring(phase: Evaluate, task: Task, parent: Stage | None) -> None:
         raise ValueError(f"{phase.task} can be scored in one way at a time, not {chosen}.")
     for option in chosen:
         if not getattr(task.type, needs[option]):
-            fit = ", ".join(types_with(needs[option]))
+            fit = ", ".join(name for name, fits in TYPES.items() if getattr(fits, needs[option]))
             raise ValueError(f"{phase.task} is {task.kind}; {option} is for {fit}.")
 
 

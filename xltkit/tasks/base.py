@@ -53,6 +53,7 @@ class Task:
     license: str = ""
     citation: str = ""
     note: str = ""  # the protocol
+    has_language_rules: bool = False  # answers are normalized by the rule of their language (MLQA)
 
     @property
     def type(self) -> TaskType:
@@ -147,13 +148,10 @@ class Columns:
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, key: str | slice) -> Any:
-        if isinstance(key, str):
-            return self.columns[key]
-        return {name: values[key] for name, values in self.columns.items()}
+        """A column or, for ``[:]``, all."""
+        return self.columns[key] if isinstance(key, str) else self.columns
 
 
-Strings = Sequence[str]
-Floats = Sequence[float]
 Rows = Dataset | Columns
 Examples = list[EncodedExample]
 # What ``TaskType.predict`` yields for each language: the language, a suffix for the names of the
@@ -192,7 +190,10 @@ class Forward:
 
 
 class TaskType:
-    """What a task has to say of its rows, its training, its predictions and its scores."""
+    """What a task has to say of its rows, its training, its predictions and its scores.
+
+    Methods without a body are what each type has for itself.
+    """
 
     name = ""  # what ``Task.kind`` says; a subclass registers itself in ``TYPES`` under it
     # The canonical columns of a row. ``id`` is the kit's own key, unique within task, split and
@@ -222,20 +223,19 @@ class TaskType:
     # Rows
 
     def split_columns(self, split: str) -> tuple[str, ...]:
-        """The canonical columns of a split."""
         return self.columns
 
-    def gold_values(self, rows: Dataset) -> list[Any]:
-        """All gold labels of some rows, those of all the words or questions in one list."""
+    def gold_values(self, rows: Dataset) -> set[Any]:
+        """The gold labels of some rows, be they of words, questions or rows."""
         values = rows[self.gold][:]
         is_nested = bool(values) and isinstance(values[0], list)
-        return list(chain.from_iterable(values)) if is_nested else values
+        return set(chain.from_iterable(values)) if is_nested else set(values)
 
     def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
         """Raise ValueError for placeholders: labels hidden behind -1, a constant or no answers."""
         if not self.gold or split == "candidates":
             return
-        values = set(self.gold_values(rows))
+        values = self.gold_values(rows)
         if len(values) > 1 and -1 not in values:
             return
         remedy = "score split='validation' or " if split == "test" and task.validation else ""
@@ -267,7 +267,6 @@ class TaskType:
 
     def head(self, task: Task) -> Head:
         """The head that a task needs."""
-        raise NotImplementedError
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -276,9 +275,8 @@ class TaskType:
 
         ``words`` marks the tokens that are whole words, for attacks; only attackable types know it.
         """
-        raise NotImplementedError
 
-    def labels(self, examples: Examples, width: int) -> Tensor:
+    def labels(self, examples: Examples) -> Tensor:
         """The targets of a batch, ``IGNORED`` where there is none."""
         return torch.tensor([example.target for example in examples])
 
@@ -293,7 +291,7 @@ class TaskType:
             types = pad([types for example in examples for types in example.types], 0)
             batch["token_type_ids"] = torch.from_numpy(types)
         if training:
-            batch["labels"] = self.labels(examples, ids.shape[1])
+            batch["labels"] = self.labels(examples)
         return batch
 
     def count(self, labels: Tensor) -> int:
@@ -319,11 +317,9 @@ class TaskType:
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """What to keep of the logits for each example: the smallest thing to decode from."""
-        raise NotImplementedError
 
     def vote(self, outputs: Sequence[Any]) -> Any:
         """One output from several of the same example: what most of them say."""
-        raise NotImplementedError
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The predictions of the test rows of each language."""
@@ -335,11 +331,9 @@ class TaskType:
 
         Where every label has a score, ``log_probs`` too (float32 arrays).
         """
-        raise NotImplementedError
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """The scores (0 to 100) of the predictions in one language."""
-        raise NotImplementedError
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """What each item adds to the task's own metric, so that items can be resampled.
@@ -365,15 +359,9 @@ class TaskType:
 TYPES: dict[str, TaskType] = {}  # by name
 
 
-def types_with(attribute: str) -> list[str]:
-    """The names of the task types that have an attribute, such as ``is_attackable``."""
-    return [name for name, task_type in TYPES.items() if getattr(task_type, attribute)]
-
-
-def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 8) -> np.ndarray:
+def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
     """Sequences as the rows of a matrix, filled up with ``value``."""
-    longest = max(map(len, sequences))
-    width = -(-longest // multiple) * multiple  # every new shape costs memory allocations
+    width = -(-max(map(len, sequences)) // 8) * 8  # every new shape costs memory allocations
     matrix = np.full((len(sequences), width), value, dtype=np.int64)
     for row, sequence in zip(matrix, sequences, strict=True):
         row[: len(sequence)] = sequence
@@ -412,26 +400,20 @@ def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedE
 
 
 def predictions_table(
-    ids: Strings, gold: Strings, pred: Strings, score: Floats, **more: Any
+    ids: Sequence, gold: Sequence, pred: Sequence, score: Sequence, **more: Any
 ) -> pd.DataFrame:
     """Predictions as the table that every task type returns, with more columns if it has more."""
-    columns = {"example_id": ids, "gold": gold, "pred": pred, "score": score}
-    return pd.DataFrame(columns | more)
+    return pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score} | more)
 
 
 def terms_table(
-    item: Strings, numerator: Floats, denominator: Floats | float = 1.0, part: Strings | str = ""
+    item: Sequence, numerator: Sequence, denominator: Sequence | float = 1.0, part: Any = ""
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; several rows of one item and part count together."""
+    columns = {"item": item, "part": part, "numerator": numerator, "denominator": denominator}
     # As plain arrays: predictions of one language keep the index of the whole table.
-    size = len(item)
-    columns = {
-        "item": np.asarray(item, dtype=object),
-        "part": np.broadcast_to(np.asarray(part, dtype=object), size),
-        "numerator": np.asarray(numerator, dtype=float),
-        "denominator": np.broadcast_to(np.asarray(denominator, dtype=float), size),
-    }
-    return pd.DataFrame(columns)
+    arrays = {name: np.broadcast_to(values, len(item)) for name, values in columns.items()}
+    return pd.DataFrame(arrays).astype({"numerator": float, "denominator": float})
 
 
 def score_table(task: Task, tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:

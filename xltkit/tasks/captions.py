@@ -90,6 +90,9 @@ def ranks_table(
 ) -> pd.DataFrame:
     """What every caption and every picture finds, and the ``rank`` of the first right one, from 1.
 
+    What scores as much as the right one stands before it: vectors that are all alike find nothing,
+    and neither do vectors that are no numbers.
+
     Args:
         ids: of the pictures.
         pictures: the place of the picture of each caption.
@@ -107,23 +110,14 @@ def ranks_table(
         (WAYS[0], captions, gold, ids, scores, right),
         (WAYS[1], ids, ids, gold, scores.T, right.T),
     ):
-        rank, best = _ranked(way_scores, way_right)
+        right_scores = np.where(way_right, way_scores, -np.inf)
+        wrong_scores = np.where(way_right, -np.inf, way_scores)
+        best = right_scores.max(1, keepdims=True)
+        rank = 1 + (~(way_scores < best) & ~way_right).sum(1)
+        first = np.where(rank == 1, right_scores.argmax(1), wrong_scores.argmax(1))
         more = {"direction": way, "rank": rank}
-        tables.append(base.predictions_table(names, golds, preds[best], rank == 1, **more))
+        tables.append(base.predictions_table(names, golds, preds[first], rank == 1, **more))
     return pd.concat(tables, ignore_index=True)
-
-
-def _ranked(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the rank of its best right column, and its best column of all.
-
-    What scores as much as the right one stands before it: vectors that are all alike find nothing,
-    and neither do vectors that are no numbers.
-    """
-    right_scores = np.where(right, scores, -np.inf)
-    wrong_scores = np.where(right, -np.inf, scores)
-    best = right_scores.max(1, keepdims=True)
-    rank = 1 + (~(scores < best) & ~right).sum(1)
-    return rank, np.where(rank == 1, right_scores.argmax(1), wrong_scores.argmax(1))
 
 
 class Paraphrases(Captions):
@@ -139,8 +133,8 @@ class Paraphrases(Captions):
         for picture, group in groupby(singles, key=lambda caption: caption.example):
             captions = list(group)
             following = [*captions[1:], captions[0]]
-            for pair in zip(captions, following, strict=True):
-                examples.append(base.joined(picture, pair, picture))
+            pairs = zip(captions, following, strict=True)
+            examples += [base.joined(picture, pair, picture) for pair in pairs]
         return examples
 
 

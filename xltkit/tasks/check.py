@@ -18,22 +18,23 @@ def describe(names: Sequence[str] = ()) -> str:
     table = table_of_tasks()
     if not names:
         return table[["kind", "metric", "chance", "languages", "trains on", "splits"]].to_string()
-    return "\n\n".join(_facts(get(name), table.loc[name]) for name in names)
-
-
-def _facts(task: Task, row: pd.Series) -> str:
-    lines = [("task", task.name), *row.drop(["languages", "splits", "data", "revision"]).items()]
-    lines += [("labels", " ".join(task.labels[:20]) or "-"), ("training", task.training)]
-    for split, part in _parts(task):
-        configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
-        revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
-        lines.append((split, f"{part.hub}, split {part.split}, revision {revision}: {configs}"))
-    return "\n".join(f"{name:<12}{value}" for name, value in lines)
+    texts = []
+    for task in map(get, names):
+        row = table.loc[task.name].drop(["languages", "splits", "data", "revision"])
+        facts = [("task", task.name), *row.items(), ("labels", " ".join(task.labels[:20]) or "-")]
+        facts.append(("training", task.training))
+        for split, part in _parts(task):
+            configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
+            revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
+            fact = f"{part.hub}, split {part.split}, revision {revision}: {configs}"
+            facts.append((split, fact))
+        texts.append("\n".join(f"{name:<12}{value}" for name, value in facts))
+    return "\n\n".join(texts)
 
 
 def _parts(task: Task) -> list[tuple[str, Source]]:
-    sources = {split: getattr(task, split) for split in SPLITS}
-    return [(split, part) for split, source in sources.items() if source for part in source.parts]
+    sources = [(split, getattr(task, split)) for split in SPLITS]
+    return [(split, part) for split, source in sources if source for part in source.parts]
 
 
 def check(names: Sequence[str] = (), first: bool = False) -> Iterator[tuple[str, str, str, str]]:
@@ -74,7 +75,7 @@ def _status(task: Task, split: str, source: Source, language: str) -> str:
     if task.type.gold not in ("label", "tags"):
         return "ok"
     size = len(task.labels) or max(map(len, rows["choices"][:]), default=0)
-    wrong = sorted({label for label in task.type.gold_values(rows) if not 0 <= label < size})
+    wrong = sorted(label for label in task.type.gold_values(rows) if not 0 <= label < size)
     hidden = "; the labels are hidden" if -1 in wrong else ""
     return f"MISMATCH: labels {wrong} are none of the task's{hidden}" if wrong else "ok"
 
@@ -85,8 +86,9 @@ def main(names: Sequence[str] = (), first: bool = False) -> int:
     for (task, split, status), rows in table.groupby(["task", "split", "status"], sort=False):
         print(f"{task:<18}{split:<12}{' '.join(rows['language'])}: {status}")
     counts = table["status"].str.partition(":")[0].value_counts()
+    ok, differing, missing = (counts.get(word, 0) for word in ("ok", "MISMATCH", "missing"))
     print(
-        f"\n{counts.get('ok', 0)} agree with the table, {counts.get('MISMATCH', 0)} differ; "
-        f"{counts.get('missing', 0)} are missing here and could not be checked."
+        f"\n{ok} agree with the table, {differing} differ; {missing} are missing here and could "
+        "not be checked."
     )
-    return int("MISMATCH" in counts)
+    return int(differing > 0)

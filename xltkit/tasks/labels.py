@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Choice(Classification):
         table = rows[:]
         lists = table["choices"]
         premises = [p for p, choices in zip(table["premise"], lists, strict=True) for _ in choices]
-        choices = [choice for choices in lists for choice in choices]
+        choices = list(chain.from_iterable(lists))
         encoding = tokenizer(premises, choices, truncation=True, max_length=max_length)
         sequences = iter(base.encoded(encoding, words))
         return [

@@ -48,13 +48,7 @@ class Text(TaskType):
         return encoded(tokenizer(*texts, truncation=True, max_length=max_length))
 
     def mask(
-        self,
-        batch: dict[str, Tensor],
-        tokenizer: Any,
-        examples: np.ndarray,
-        seed: int,
-        epoch: int,
-        rate: float,
+        self, batch: dict, tokenizer: Any, examples: np.ndarray, seed: int, epoch: int, rate: float
     ) -> dict[str, Tensor]:
         """The batch with tokens masked, as a pure function of (seed, epoch, example, position)."""
         ids = batch["input_ids"].numpy()
@@ -67,9 +61,6 @@ class Text(TaskType):
         masked = np.where(chosen & (share >= 0.9), random_ids.astype(np.int64), masked)
         labels = np.where(chosen, ids, IGNORED)
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
-
-    def labels(self, examples: Examples, width: int) -> Tensor:
-        return torch.full((len(examples), width), IGNORED)
 
 
 class DistillationTexts(TaskType):

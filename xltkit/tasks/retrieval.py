@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
@@ -17,11 +17,10 @@ from torch import Tensor
 from xltkit.tasks import base
 from xltkit.tasks import retrieval_scorers as scorers
 from xltkit.tasks.base import Examples, Forward, Head, Rows, Tables, Task
-from xltkit.tasks.scorers import accuracy
+from xltkit.tasks.scorers import accuracy, set_f1
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
 BLOCK = 4096  # candidates that are encoded and compared at a time
-DEPTH = 20  # how far down a ranking is scored
 POOLINGS = ("mean", "first")  # of a hidden layer, in the order of the outputs
 
 Pair = tuple[str, str]
@@ -112,48 +111,39 @@ class Mining(base.TaskType):
             yield language, "", base.predictions_table(*zip(*table, strict=True))
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        gold, pred = _mined_pairs(predictions)
-        return scorers.mining_f1(
-            set(gold.itertuples(False, None)), set(pred.itertuples(False, None))
-        )
+        return set_f1(_pairs_of(predictions, "gold"), _pairs_of(predictions, "pred"))
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of foreign sentences that have a partner, gold or predicted: their pairs."""
-        gold, pred = _mined_pairs(predictions)
-        sizes = [pairs.groupby("item").size() for pairs in (gold, pred, gold.merge(pred))]
-        counts = pd.concat(sizes, axis=1).fillna(0)
-        return base.terms_table(counts.index, 200.0 * counts[2], counts[0] + counts[1])
+        gold = _pairs_of(predictions, "gold")
+        pred = _pairs_of(predictions, "pred")
+        counts = [Counter(foreign for foreign, _ in p) for p in (gold, pred, gold & pred)]
+        table = pd.DataFrame(counts).T.fillna(0).sort_index()
+        return base.terms_table(table.index, 200.0 * table[2], table[0] + table[1])
 
 
-def _mined_pairs(predictions: pd.DataFrame) -> list[pd.DataFrame]:
-    """The gold pairs and the predicted ones, as columns ``item`` and ``english``."""
-    tables = []
-    for side in ("gold", "pred"):
-        pairs = predictions.loc[predictions[side] != "", ["example_id", side]]
-        tables.append(pairs.set_axis(["item", "english"], axis=1).drop_duplicates())
-    return tables
+def _pairs_of(predictions: pd.DataFrame, side: str) -> set[Pair]:
+    paired = predictions[predictions[side] != ""]
+    return set(zip(paired["example_id"], paired[side], strict=True))
 
 
 def candidate_pairs(rows: Dataset, vectors: np.ndarray) -> dict[Pair, float]:
     """Pairs of ids (foreign, English) that may be translations, with their margins.
 
-    A sentence that is repeated is searched once, and no pair with it counts.
+    A sentence that is repeated, white space at the ends aside, is in no pair, gold or not (XTREME
+    third_party/utils_retrieve.py:266-280), but every distinct one is searched once (``:137-141``).
     """
-    sides = np.array(rows["side"][:])
+    table = pd.DataFrame({name: rows[name][:] for name in ("side", "text")})
+    table["stripped"] = [text.strip() for text in table["text"]]
+    is_repeated = table.duplicated(["side", "stripped"], keep=False).tolist()
+    distinct = table[~table.duplicated(["side", "text"])]
+    x, y = (distinct.index[distinct["side"] == side].tolist() for side in ("text", "english"))
     ids = rows["id"][:]
-    texts = rows["text"][:]
-    searched = []
-    unique: set[str] = set()
-    for side in ("text", "english"):
-        places = np.flatnonzero(sides == side)
-        sentences = [texts[i] for i in places]
-        first = dict(zip(sentences[::-1], places[::-1], strict=True))
-        searched.append(sorted(first.values()))
-        unique |= {ids[i] for i in places[scorers.unrepeated(sentences)]}
-    margins = scorers.margin_pairs(*(vectors[places] for places in searched))
-    foreign, english = ([ids[i] for i in places] for places in searched)
-    pairs = {(foreign[i], english[j]): margin for (i, j), margin in margins.items()}
-    return {pair: margin for pair, margin in pairs.items() if unique.issuperset(pair)}
+    return {
+        (ids[x[i]], ids[y[j]]): margin
+        for (i, j), margin in scorers.margin_pairs(vectors[x], vectors[y]).items()
+        if not (is_repeated[x[i]] or is_repeated[y[j]])
+    }
 
 
 def gold_pairs(rows: Dataset) -> set[Pair]:
@@ -193,15 +183,15 @@ class Ranking(base.TaskType):
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""
-        is_query = not training and "query" in rows.column_names
-        has_context = not is_query and any(rows["context"][:])
-        sides = {
-            ("query",): training or is_query,
-            ("text", "context") if has_context else ("text",): not is_query,
-            ("negative",): training and "negative" in rows.column_names,
-        }
+        sides = []
+        if "query" in rows.column_names:
+            sides.append(("query",))
+        if training or not sides:
+            sides.append(("text", "context") if any(rows["context"][:]) else ("text",))
+        if training and "negative" in rows.column_names:
+            sides.append(("negative",))
         encoded = []
-        for columns in (columns for columns, is_read in sides.items() if is_read):
+        for columns in sides:
             length = min(QUERY_TOKENS, max_length) if columns == ("query",) else max_length
             texts = [rows[column][:] for column in columns]
             encoded.append(base.encoded(tokenizer(*texts, truncation=True, max_length=length)))
@@ -227,7 +217,7 @@ class Ranking(base.TaskType):
         a million. The score is average precision. ValueError if nothing in the pool is right.
         """
         queries = np.concatenate([forward.vectors(part) for part in rows.values()])
-        top = scorers.TopK(DEPTH)
+        top = scorers.TopK(scorers.DEPTH)
         names: list[str] = []
         relevant: dict[str, list[str]] = defaultdict(list)
         for part in forward.extra.values():
@@ -249,8 +239,8 @@ class Ranking(base.TaskType):
                 )
             pairs = [(relevant[key], next(rankings)) for key in keys]
             score = [scorers.average_precision(gold, ranked) / 100 for gold, ranked in pairs]
-            gold, pred = (map(json.dumps, lists) for lists in zip(*pairs, strict=True))
-            yield language, "", base.predictions_table(part["id"][:], list(gold), list(pred), score)
+            gold, pred = (list(map(json.dumps, lists)) for lists in zip(*pairs, strict=True))
+            yield language, "", base.predictions_table(part["id"][:], gold, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
@@ -268,6 +258,5 @@ class Ranking(base.TaskType):
 
 def _reciprocal_ranks(predictions: pd.DataFrame) -> list[float]:
     """100 over the rank of the first right candidate of each query."""
-    golds = map(json.loads, predictions["gold"])
-    rankings = map(json.loads, predictions["pred"])
-    return list(map(scorers.reciprocal_rank, golds, rankings))
+    pairs = (map(json.loads, predictions[side]) for side in ("gold", "pred"))
+    return list(map(scorers.reciprocal_rank, *pairs))

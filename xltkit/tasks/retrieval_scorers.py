@@ -5,12 +5,16 @@ The rules are those of google-research/xtreme at commit 838c13b; docstrings name
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence, Set
+from operator import itemgetter
 
 import numpy as np
 
 Pair = tuple[Hashable, Hashable]  # a sentence of one side and one of the other
+
+NEIGHBORS = 4  # of a sentence, which its margins are measured by
+BLOCK = 1024  # sentences of either side that are compared at a time
+DEPTH = 20  # how far down a ranking is scored
 
 
 def _unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -60,9 +64,17 @@ class TopK:
         if self._scores is not None:
             scores = np.concatenate([self._scores, scores], 1)
             indices = np.concatenate([self._indices, indices], 1)
-        columns = _best_columns(scores, self.k)
-        self._scores = np.take_along_axis(scores, columns, 1)
-        self._indices = np.take_along_axis(indices, columns, 1)
+        if scores.shape[1] > self.k:
+            backwards = scores[:, ::-1]  # of equals the last ones stay
+            least = np.partition(scores, -self.k, axis=1)[:, -self.k, None]
+            above = backwards > least
+            level = backwards == least
+            # Equals fill the places that better ones leave.
+            keep = above | (level & (level.cumsum(1) <= self.k - above.sum(1, keepdims=True)))
+            columns = np.nonzero(keep[:, ::-1])[1].reshape(-1, self.k)
+            scores, indices = (np.take_along_axis(a, columns, 1) for a in (scores, indices))
+        self._scores = scores
+        self._indices = indices
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores and indices of the candidates, (queries, up to k) each, best first."""
@@ -70,90 +82,48 @@ class TopK:
         return tuple(np.take_along_axis(a, order, 1) for a in (self._scores, self._indices))
 
 
-def _best_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """The columns of the k highest scores of each row, from left to right; of equals the last."""
-    rows, width = scores.shape
-    if width <= k:
-        return np.broadcast_to(np.arange(width), scores.shape)
-    backwards = scores[:, ::-1]
-    least = np.partition(scores, -k, axis=1)[:, -k, None]
-    above = backwards > least
-    level = backwards == least
-    # Equals fill the places that better ones leave.
-    keep = above | (level & (level.cumsum(1) <= k - above.sum(1, keepdims=True)))
-    return np.nonzero(keep[:, ::-1])[1].reshape(rows, k)
-
-
-# BUCC: mining
-
-
-def unrepeated(sentences: Sequence[str]) -> list[int]:
-    """Rows of the sentences that occur once, white space at the ends aside.
-
-    BUCC counts no pair with any other, gold or not (XTREME third_party/utils_retrieve.py:266-280),
-    but searches every distinct sentence once (``:137-141``): drop their pairs after mining.
-    """
-    stripped = [sentence.strip() for sentence in sentences]
-    count = Counter(stripped)
-    return [row for row, sentence in enumerate(stripped) if count[sentence] == 1]
-
-
-def margin_pairs(
-    x: np.ndarray, y: np.ndarray, k: int = 4, block: int = 1024
-) -> dict[tuple[int, int], float]:
-    """Candidate translation pairs (row of ``x``, row of ``y``) and their margins, best first.
+def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
+    """Candidate translation pairs (row of ``x``, row of ``y``) of BUCC, with margins, best first.
 
     The score of a pair is its cosine over the mean of two means: of the cosines of either side
-    with its ``k`` nearest neighbors. Each row of ``x`` proposes the best of its neighbors, then
+    with its nearest ``NEIGHBORS``. Each row of ``x`` proposes the best of its neighbors, then
     each row of ``y``; pairs are taken from the highest score down while both sides are unused
     (XTREME third_party/utils_retrieve.py:131-229, retrieval "max", margin "ratio") and the score
     above 0. A margin of 0 / 0 is none. Equal scores go as in ``TopK``, then to the proposals of
-    ``x``; the script leaves that open. Memory: ``block`` x ``block`` cosines.
+    ``x``; the script leaves that open.
     """
-    forward, backward = _neighbors(_unit_rows(x), _unit_rows(y), k, block)
-    x_means = forward[0].mean(1)
-    y_means = backward[0].mean(1)
-    best_y, y_scores = _best_by_margin(*forward, x_means, y_means)
-    best_x, x_scores = _best_by_margin(*backward, y_means, x_means)
-    rows = np.concatenate([np.arange(len(x)), best_x]).tolist()
-    columns = np.concatenate([best_y, np.arange(len(y))]).tolist()
-    scores = np.concatenate([y_scores, x_scores])
+    x = _unit_rows(x)
+    y = _unit_rows(y)
+    tops = [[TopK(NEIGHBORS) for _ in range(0, len(side), BLOCK)] for side in (x, y)]
+    for i, of_x in enumerate(tops[0]):
+        for j, of_y in enumerate(tops[1]):
+            cosines = x[i * BLOCK :][:BLOCK] @ y[j * BLOCK :][:BLOCK].T
+            of_x.add(cosines)
+            of_y.add(cosines.T)
+    neighbors = []  # cosines and indices, (rows, NEIGHBORS) each, of either side
+    for blocks in tops:
+        parts = zip(*(block.best() for block in blocks), strict=True)
+        neighbors.append([np.concatenate(part) for part in parts])
+    means = [cosines.mean(1) for cosines, _ in neighbors]
+    proposals = []
+    for side, (cosines, indices) in enumerate(neighbors):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            margins = cosines / ((means[side][:, None] + means[1 - side][indices]) / 2)
+        margins = np.where(np.isnan(margins), -np.inf, margins)
+        rows = np.arange(len(margins))
+        best = margins.argmax(1)
+        pair = (rows, indices[rows, best])
+        proposals += zip(margins[rows, best], pair[side], pair[1 - side], strict=True)
     # The script uses up both sides before it looks at the score; on the way down that is the same.
     used_x: set[int] = set()
     used_y: set[int] = set()
     pairs = {}
-    for place in np.argsort(-scores, kind="stable"):
-        i = rows[place]
-        j = columns[place]
-        if scores[place] > 0 and i not in used_x and j not in used_y:
+    for score, i, j in sorted(proposals, key=itemgetter(0), reverse=True):
+        if score > 0 and i not in used_x and j not in used_y:
             used_x.add(i)
             used_y.add(j)
-            pairs[i, j] = float(scores[place])
+            pairs[int(i), int(j)] = float(score)
     return pairs
-
-
-def _neighbors(x: np.ndarray, y: np.ndarray, k: int, block: int) -> list[list[np.ndarray]]:
-    """Cosines and indices of the nearest rows of y for each row of x, and the other way round."""
-    forward = [TopK(k) for _ in range(0, len(x), block)]
-    backward = [TopK(k) for _ in range(0, len(y), block)]
-    for i, x_neighbors in enumerate(forward):
-        for j, y_neighbors in enumerate(backward):
-            cosines = x[i * block :][:block] @ y[j * block :][:block].T
-            x_neighbors.add(cosines)
-            y_neighbors.add(cosines.T)
-    sides = ([neighbors.best() for neighbors in blocks] for blocks in (forward, backward))
-    return [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in sides]
-
-
-def _best_by_margin(
-    cosines: np.ndarray, indices: np.ndarray, row_means: np.ndarray, neighbor_means: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each row, which of its neighbors has the highest margin, and that margin."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        margins = cosines / ((row_means[:, None] + neighbor_means[indices]) / 2)
-    margins = np.where(np.isnan(margins), -np.inf, margins)
-    best = margins.argmax(1)[:, None]
-    return tuple(np.take_along_axis(a, best, 1)[:, 0] for a in (indices, margins))
 
 
 def best_threshold(scores: Mapping[Pair, float], gold: Set[Pair]) -> float:
@@ -179,42 +149,28 @@ def best_threshold(scores: Mapping[Pair, float], gold: Set[Pair]) -> float:
     return threshold
 
 
-def mining_f1(gold: Set[Pair], pred: Set[Pair]) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of BUCC over pairs (XTREME evaluate.py:87-98)."""
-    correct = len(gold & pred)
-    return {
-        "f1": 200.0 * correct / (len(gold) + len(pred)),
-        "precision": 100.0 * correct / len(pred) if pred else 0.0,
-        "recall": 100.0 * correct / len(gold),
-    }
+def average_precision(relevant: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
+    """Average precision of one ranking at ``DEPTH``; LAReQA's mAP@20 is its mean.
 
-
-# LAReQA and Mewsli-X: ranking
-
-
-def average_precision(
-    relevant: Collection[Hashable], ranking: Sequence[Hashable], k: int = 20
-) -> float:
-    """Average precision of one ranking at ``k``; LAReQA's mAP@20 is its mean.
-
-    Precision at each rank with a relevant candidate, summed and divided by their number or ``k``,
-    whichever is less (XTREME third_party/utils_lareqa.py:348-360). A repeated one counts once.
+    Precision at each rank with a relevant candidate, summed and divided by their number or
+    ``DEPTH``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). A repeated one counts
+    once.
     """
     relevant = set(relevant)
     total = 0.0
     seen: set[Hashable] = set()
-    for rank, candidate in enumerate(ranking[:k], 1):
+    for rank, candidate in enumerate(ranking[:DEPTH], 1):
         if candidate in relevant and candidate not in seen:
             seen.add(candidate)
             total += len(seen) / rank
-    return 100.0 * total / min(len(relevant), k)
+    return 100.0 * total / min(len(relevant), DEPTH)
 
 
-def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable], k: int = 20) -> float:
-    """100 over the rank of the first of ``gold`` in the first ``k``, or 0 if none is among them.
+def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
+    """100 over the rank of the first of ``gold`` down to ``DEPTH``, or 0 if none is among them.
 
     Its mean is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695; evaluate.py:112-115
     prints it as map@20).
     """
-    ranks = (rank for rank, candidate in enumerate(ranking[:k], 1) if candidate in gold)
+    ranks = (rank for rank, candidate in enumerate(ranking[:DEPTH], 1) if candidate in gold)
     return 100.0 / next(ranks, float("inf"))

@@ -41,9 +41,8 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
     try:
         rows = source.rows(language, examples)
     except MissingData as error:
-        named = MissingData(f"No {split} rows of {task.name} in {language!r}. {error}")
-        named.reason = error.reason
-        raise named from error.__cause__
+        error.args = (f"No {split} rows of {task.name} in {language!r}. {error}",)
+        raise
     if split != "train" and not source.is_generated:
         task.type.check_rows(task, rows, split)
     return rows
@@ -52,10 +51,10 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
 def available(
     task: Task, split: str, languages: Sequence[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The languages of a task whose rows can be had, and those named in a warning as missing.
+    """Those of the ``languages`` (None: all of a task) that are available, and those that are not.
 
     Files of a mirror are looked at and not read; what only the Hub has is loaded, since nothing
-    else would prove that it can be. ``languages`` are looked for; None means all the task has.
+    else would prove that it can be. What is missing is named in a warning.
     """
     source = getattr(task, split, None)
     if languages is None:
@@ -92,21 +91,29 @@ def available_sets(
     ``substitutes`` such as ``"mnli<-sick"`` take SICK in the place of MNLI.
     """
     names = parse_substitutes(substitutes)
-    renamed = [replace(item, task=names.get(item.task, item.task)) for item in training_sets]
-    return [
-        item
-        for item in dict.fromkeys(renamed)
-        if available(get(item.task), "train", [item.language])[0]
-    ]
+    renamed = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in training_sets)
+    return [p for p in renamed if available(get(p.task), "train", [p.language])[0]]
 
 
 def training_rows(training_set: TrainingSet) -> Dataset:
-    """The rows of a training set.
+    """The rows of a training set, kept until its file is edited.
 
     A smaller number of examples is the same random choice for every seed, and the small set is a
     part of every larger one. The microworld generates as many as are asked for.
     """
     return _training_rows(training_set, fingerprint(training_set))
+
+
+@lru_cache(maxsize=64)
+def _training_rows(training_set: TrainingSet, fingerprint: str) -> Dataset:
+    task = get(training_set.task)
+    rows = load(task, "train", training_set.language, training_set.examples)
+    if training_set.examples and training_set.examples < len(rows):
+        order = np.random.default_rng(derive("subset", task.name)).permutation(len(rows))
+        rows = rows.select(order[: training_set.examples])
+    if training_set.shuffled:
+        rows = task.type.permute(task, rows, np.random.default_rng(derive("shuffle", task.name)))
+    return rows
 
 
 def count(training_set: TrainingSet) -> int:
@@ -125,16 +132,3 @@ def fingerprint(training_set: TrainingSet) -> str:
     except MissingData:
         load(task, "train", training_set.language)  # its error says whose rows are missing
         raise
-
-
-@lru_cache(maxsize=64)
-def _training_rows(training_set: TrainingSet, fingerprint: str) -> Dataset:
-    """The rows of a training set, kept; its fingerprint changes when a file is edited."""
-    task = get(training_set.task)
-    rows = load(task, "train", training_set.language, training_set.examples)
-    if training_set.examples and training_set.examples < len(rows):
-        order = np.random.default_rng(derive("subset", task.name)).permutation(len(rows))
-        rows = rows.select(order[: training_set.examples])
-    if training_set.shuffled:
-        rows = task.type.permute(task, rows, np.random.default_rng(derive("shuffle", task.name)))
-    return rows

@@ -1,8 +1,8 @@
 """Official scores of the benchmark tasks (0 to 100), as pure functions over plain lists.
 
 The rules are those of the scripts behind the published numbers, at commit 838c13b of
-google-research/xtreme; the docstrings name script and lines. Lists that are empty or differ in
-length raise ``ValueError``: the official scripts pair them with ``zip``, which cuts the longer one.
+google-research/xtreme; the docstrings name script and lines. Lists that differ in length raise
+``ValueError``: the official scripts pair them with ``zip``, which cuts the longer one.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Sequence, Set
 from functools import lru_cache
 from itertools import chain
-from operator import eq
-from statistics import fmean
-
-from xltkit.keys import choose
 
 Tags = Sequence[Sequence[str]]  # one sequence of tags for each sentence
 
 
-def _check_lengths(golds: Sized, preds: Sized, what: str, least: int = 1) -> None:
-    if len(golds) != len(preds) or len(golds) < least:
-        given = f"{len(golds)} gold and {len(preds)} predicted {what}"
-        raise ValueError(f"got {given}; expected the same number of each, at least {least}")
-
-
-def _percent(part: float, whole: int) -> float:
-    return 100.0 * part / whole if whole else 0.0
-
-
 def accuracy(gold: Sequence, pred: Sequence) -> float:
     """Share of positions where ``gold == pred`` (XTREME evaluate.py:81-84)."""
-    _check_lengths(gold, pred, "labels")
-    return _percent(sum(g == p for g, p in zip(gold, pred, strict=True)), len(gold))
+    return 100.0 * sum(g == p for g, p in zip(gold, pred, strict=True)) / len(gold)
+
+
+def set_f1(gold: Set, pred: Set) -> dict[str, float]:
+    """``f1``, ``precision`` and ``recall`` of a set; without anything in common all are 0.
+
+    Of BUCC over pairs (XTREME evaluate.py:87-98), and of PAN-X and UDPOS over ``chunks``
+    (evaluate.py:74-78): entities, not strict, or runs of equal parts of speech, of which the
+    accuracy of tags is the other reading (evaluate.py:204).
+    """
+    correct = len(gold & pred)
+    return {
+        "f1": 200.0 * correct / (len(gold) + len(pred)) if correct else 0.0,
+        "precision": 100.0 * correct / len(pred) if correct else 0.0,
+        "recall": 100.0 * correct / len(gold) if correct else 0.0,
+    }
 
 
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -72,58 +72,31 @@ def normalized(text: str, language: str = "") -> str:
     inside words too (the official branch for the start of a word can never match).
     """
     deleted = _DELETE_PUNCTUATION if language else _DELETE_ASCII_PUNCTUATION
-    articles = _ENGLISH_ARTICLES
-    if language:
-        articles = MLQA_ARTICLES[choose("rule of MLQA for", language, MLQA_ARTICLES)]
+    articles = MLQA_ARTICLES[language] if language else _ENGLISH_ARTICLES
     text = articles.sub(" ", text.lower().translate(deleted))
     if language == "zh":
         text = _IDEOGRAPH.sub(r" \1 ", text)
     return " ".join(text.split())
 
 
-def _token_f1(gold: str, pred: str) -> float:
-    """The tokens of two normalized texts as bags. Two empty texts score 0, as officially."""
-    gold_tokens = gold.split()
-    pred_tokens = pred.split()
-    common = sum((Counter(gold_tokens) & Counter(pred_tokens)).values())
-    return 2 * common / (len(gold_tokens) + len(pred_tokens)) if common else 0.0
-
-
-def _best(score: Callable, golds: Sequence[str], pred: str | None, language: str) -> float:
-    # A bare string would be read as a list of one-character answers and score near zero.
-    if isinstance(golds, str) or not golds:
-        raise ValueError(f"got gold answers {golds!r}; expected a list of at least 1 text")
-    normalized_golds = [normalized(text, language) for text in golds]
-    if pred is None:
-        return 0.0
-    return 100.0 * max(score(gold, normalized(pred, language)) for gold in normalized_golds)
-
-
-def answer_f1(golds: Sequence[str], pred: str | None, language: str = "") -> float:
-    """Best token F1 over the gold answers of one question; of None 0 (evaluate_squad.py:74-79)."""
-    return _best(_token_f1, golds, pred, language)
-
-
-def answer_em(golds: Sequence[str], pred: str | None, language: str = "") -> float:
-    """100 if ``pred`` equals a gold answer once both are ``normalized``, otherwise 0."""
-    return _best(eq, golds, pred, language)
-
-
-def answers(
-    golds: Sequence[Sequence[str]], preds: Sequence[str | None], language: str = ""
-) -> dict:
-    """Mean ``f1`` and ``em`` over questions.
+def answer_scores(golds: Sequence[str], pred: str, language: str = "") -> dict[str, float]:
+    """Token ``f1`` and exact match (``em``) of a question, each with the best of its gold answers.
 
     Without a language those of XQuAD and TyDiQA (XTREME third_party/evaluate_squad.py:61-90), with
     one those of MLQA (mlqa_evaluation_v1.py:86-135). Tokens are split on white space, so F1 is
     close to exact match in Chinese and Thai. Two texts empty once normalized: EM 100, F1 0.
     """
-    _check_lengths(golds, preds, "answers")
-    languages = [language] * len(golds)
-    return {
-        "f1": fmean(map(answer_f1, golds, preds, languages)),
-        "em": fmean(map(answer_em, golds, preds, languages)),
-    }
+    f1 = em = 0.0
+    pred = normalized(pred, language)
+    pred_tokens = pred.split()
+    for gold in golds:
+        gold = normalized(gold, language)
+        gold_tokens = gold.split()
+        common = (Counter(gold_tokens) & Counter(pred_tokens)).total()
+        if common:
+            f1 = max(f1, 2 * common / (len(gold_tokens) + len(pred_tokens)))
+        em = max(em, float(gold == pred))
+    return {"f1": 100.0 * f1, "em": 100.0 * em}
 
 
 def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
@@ -158,38 +131,8 @@ def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
 def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
     """Of one sentence, its tags parted by blanks: chunks right, gold and predicted.
 
-    Their sums over sentences give ``chunk_f1``, since no chunk crosses a sentence's end.
+    Their sums over sentences give the F1 of all, since no chunk crosses a sentence's end.
     """
     golds = chunks([gold.split()])
     preds = chunks([pred.split()])
     return len(golds & preds), len(golds), len(preds)
-
-
-def chunk_f1(golds: Tags, preds: Tags) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of PAN-X and UDPOS (XTREME evaluate.py:74-78).
-
-    Micro average over ``chunks``: over entities, not strict, or over runs of equal parts of speech,
-    of which ``token_accuracy`` is the other reading (evaluate.py:204). Without chunks all are 0.
-    """
-    _check_lengths(golds, preds, "sentences")
-    for number, (gold, pred) in enumerate(zip(golds, preds, strict=True)):
-        _check_lengths(gold, pred, f"tags in sentence {number}", least=0)
-    gold = chunks(golds)
-    pred = chunks(preds)
-    correct = len(gold & pred)
-    return {
-        "f1": _percent(2 * correct, len(gold) + len(pred)),
-        "precision": _percent(correct, len(pred)),
-        "recall": _percent(correct, len(gold)),
-    }
-
-
-def token_accuracy(golds: Tags, preds: Tags) -> float:
-    """Share of correct tags among the tokens of all sentences."""
-    return accuracy(list(chain.from_iterable(golds)), list(chain.from_iterable(preds)))
-
-
-def majority_floor(golds: Tags) -> float:
-    """Token accuracy of predicting the most frequent gold tag everywhere."""
-    counts = Counter(chain.from_iterable(golds))
-    return _percent(max(counts.values()), counts.total())

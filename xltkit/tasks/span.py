@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,10 +98,8 @@ class Span(base.TaskType):
         allowed = (length >= 0) & (length < ANSWER_TOKENS)
         spans = scores[:, :, None, 0] + scores[:, None, :, 1]
         best = spans.masked_fill(~allowed, float("-inf")).flatten(1).max(1)
-        return [
-            (score, place // width, place % width)
-            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+        pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [(score, *divmod(place, width)) for score, place in pairs]
 
     def vote(self, outputs: Sequence[Any]) -> Any:
         """The span that most outputs name, with its mean score."""
@@ -120,28 +119,27 @@ class Span(base.TaskType):
                 best[example.example] = (score, answer.strip())
         pred = [answer for _, answer in best]
         gold = [json.dumps(texts, ensure_ascii=False) for texts in answers]
-        score = [scorers.answer_f1(g, p) / 100 for g, p in zip(answers, pred, strict=True)]
-        return base.predictions_table(rows["id"][:], gold, pred, score)
+        scores = map(scorers.answer_scores, answers, pred)
+        return base.predictions_table(rows["id"][:], gold, pred, [s["f1"] / 100 for s in scores])
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        golds = [json.loads(gold) for gold in predictions["gold"]]
-        return scorers.answers(golds, predictions["pred"].tolist(), _rule(task, language))
+        scores = self.scores(task, predictions, language)
+        return {metric: fmean(score[metric] for score in scores) for metric in ("f1", "em")}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of questions: the task's own metric, by its own rule."""
-        score = {"f1": scorers.answer_f1, "em": scorers.answer_em}[task.metric]
+        scores = self.scores(task, predictions, language)
+        return base.terms_table(predictions["example_id"], [s[task.metric] for s in scores])
+
+    def scores(self, task: Task, predictions: pd.DataFrame, language: str) -> list[dict]:
+        """``f1`` and ``em`` of each question."""
+        rule = language if task.has_language_rules else ""
         pairs = zip(map(json.loads, predictions["gold"]), predictions["pred"], strict=True)
-        values = [score(gold, pred, _rule(task, language)) for gold, pred in pairs]
-        return base.terms_table(predictions["example_id"], values)
+        return [scorers.answer_scores(gold, pred, rule) for gold, pred in pairs]
 
     def is_solved(self, score: float) -> bool:
         """Any overlap with the answer: attacks on it succeed without (Tan and Joty 2021)."""
         return score > 0
-
-
-def _rule(task: Task, language: str) -> str:
-    """The language whose rule scores the answers: MLQA has one for each, other tasks SQuAD's."""
-    return language if task.name.startswith("mlqa") else ""
 
 
 def shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,13 +43,17 @@ class Tagging(base.TaskType):
             marks = (_whole_words(target),) if words else ()
             examples.append(base.EncodedExample(row, (sequence,), (), target, words=marks))
 
-        cache: dict[str, list[int]] = {}
+        pieces_of: dict[str, list[int]] = {}
         table = rows[:]
         for row, (tokens, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
             ids: list[int] = []
             targets: list[int] = []
             for word, tag in zip(tokens, tags, strict=True):
-                pieces = _word_pieces(word, tokenizer, cache)[: max_length - 2]
+                if word not in pieces_of:
+                    encoding = tokenizer([word], is_split_into_words=True, add_special_tokens=False)
+                    # A word that the tokenizer drops is a stray control character.
+                    pieces_of[word] = encoding["input_ids"] or [tokenizer.unk_token_id]
+                pieces = pieces_of[word][: max_length - 2]
                 if len(ids) + len(pieces) > max_length - 2:
                     add(row, ids, targets)
                     ids, targets = [], []
@@ -56,11 +62,8 @@ class Tagging(base.TaskType):
             add(row, ids, targets)
         return examples
 
-    def labels(self, examples: Examples, width: int) -> Tensor:
-        targets = base.pad([example.target for example in examples], IGNORED, multiple=1)
-        labels = np.full((len(examples), width), IGNORED)
-        labels[:, : targets.shape[1]] = targets
-        return torch.from_numpy(labels)
+    def labels(self, examples: Examples) -> Tensor:
+        return torch.from_numpy(base.pad([example.target for example in examples], IGNORED))
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The tags of the words."""
@@ -76,26 +79,26 @@ class Tagging(base.TaskType):
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
         """Tags joined by blanks; the score is the share of right ones."""
-        pred: list[list[str]] = [[] for _ in range(len(rows))]
+        names = np.array(task.labels, dtype=object)
+        gold = [names[tags].tolist() for tags in rows["tags"][:]]
+        pred: list[list[str]] = [[] for _ in gold]
         for example, tags in zip(examples, outputs, strict=True):
-            pred[example.example] += [task.labels[tag] for tag in tags]
-        gold = [[task.labels[tag] for tag in tags] for tags in rows["tags"][:]]
+            pred[example.example] += names[tags].tolist()
         score = [
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, pred, strict=True)
         ]
-        return base.predictions_table(
-            rows["id"][:], list(map(" ".join, gold)), list(map(" ".join, pred)), score
-        )
+        texts = (list(map(" ".join, side)) for side in (gold, pred))
+        return base.predictions_table(rows["id"][:], *texts, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
-        gold = [tags.split() for tags in predictions["gold"]]
-        pred = [tags.split() for tags in predictions["pred"]]
+        sentences = [[tags.split() for tags in predictions[side]] for side in ("gold", "pred")]
+        gold, pred = (list(chain.from_iterable(side)) for side in sentences)
         return {
-            **scorers.chunk_f1(gold, pred),
-            "accuracy": scorers.token_accuracy(gold, pred),
-            "majority": scorers.majority_floor(gold),
+            **scorers.set_f1(*map(scorers.chunks, sentences)),
+            "accuracy": scorers.accuracy(gold, pred),
+            "majority": 100.0 * max(Counter(gold).values()) / len(gold),
         }
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
@@ -116,11 +119,3 @@ def _whole_words(target: np.ndarray) -> np.ndarray:
     ends_word = np.append(is_start[1:], False)
     ends_word[-2] = True  # before the closing token
     return np.where(is_start & ends_word, 1, -1)
-
-
-def _word_pieces(word: str, tokenizer: Any, cache: dict[str, list[int]]) -> list[int]:
-    """The pieces of a word; a word that the tokenizer drops (a stray control character) is unk."""
-    if word not in cache:
-        pieces = tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
-        cache[word] = list(pieces) or [tokenizer.unk_token_id]
-    return cache[word]

@@ -99,8 +99,9 @@ class Supervised:
             # one, and counts for nothing.
             indices = part if len(part) else numbers[:1]
             examples = [self.examples[training_set][i] for i in indices]
-            inputs = task.type.collate(examples, self.tokenizer, training=True)
-            if task.type.masks_tokens:
+            is_text = task.type.masks_tokens  # which gets its labels as it is masked
+            inputs = task.type.collate(examples, self.tokenizer, training=not is_text)
+            if is_text:
                 seed = derive(derive(self.seed, "mask"), training_set)
                 rate = self.phase.mask_rate
                 inputs = task.type.mask(inputs, self.tokenizer, indices, seed, epoch, rate)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from xltkit.data.loading import MissingData
 from xltkit.keys import choose
-from xltkit.tasks.base import SPLITS, Suite, Task, types_with
+from xltkit.tasks.base import SPLITS, TYPES, Suite, Task
 from xltkit.tasks.suites.load import read_suites, read_tasks
 
 FILES = ("microworld", "xtreme", "retrieval", "english", "captions")
@@ -40,7 +40,7 @@ def suite(name: str) -> Suite:
 
 def register(task: Task) -> Task:
     """Add a task to the registry, for this session. Raises ValueError if its type is unknown."""
-    choose("task type", task.kind, types_with("columns"))
+    choose("task type", task.kind, TYPES)
     TASKS[task.name] = task
     return task
 
@@ -53,20 +53,19 @@ def table_of_tasks() -> pd.DataFrame:
     rows = []
     for task in TASKS.values():
         source = task.test or task.validation or task.train
-        rows.append(
-            {
-                "task": task.name,
-                "kind": task.kind,
-                "metric": task.metric or "-",
-                "chance": round(task.chance, 1),
-                "trains on": task.train_on or (task.name if task.train else "-"),
-                "splits": " ".join(name for name in SPLITS if getattr(task, name)),
-                "languages": len(source.languages),
-                "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
-                "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
-                "license": task.license or "-",
-                "citation": task.citation or "-",
-                "note": task.note,
-            }
-        )
+        row = {
+            "task": task.name,
+            "kind": task.kind,
+            "metric": task.metric or "-",
+            "chance": round(task.chance, 1),
+            "trains on": task.train_on or (task.name if task.train else "-"),
+            "splits": " ".join(name for name in SPLITS if getattr(task, name)),
+            "languages": len(source.languages),
+            "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
+            "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
+            "license": task.license or "-",
+            "citation": task.citation or "-",
+            "note": task.note,
+        }
+        rows.append(row)
     return pd.DataFrame(rows).set_index("task")

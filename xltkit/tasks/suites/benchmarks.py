@@ -16,32 +16,24 @@ from xltkit.keys import choose
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Tasks with their test languages, and groups of tasks.
-
-    Groups may overlap, and a task may be in none. ``is_own_average`` marks a benchmark whose
-    average over all tasks is this kit's own definition.
-    """
+    """Tasks with their test languages, and groups of them, which may overlap or leave some out."""
 
     name: str
     tasks: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
-    is_own_average: bool = False
+    is_own_average: bool = False  # the average over all tasks is this kit's own definition
 
 
-def _split(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(words.split()) for name, words in table.items()}
+def words(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The words of each text of a table."""
+    return {name: tuple(text.split()) for name, text in table.items()}
 
 
 _TABLES = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
 # The score of a task is the mean of these metrics, each a mean over languages.
-METRICS: Mapping[str, tuple[str, ...]] = _split(_TABLES.pop("metrics"))
+METRICS = words(_TABLES.pop("metrics"))
 BENCHMARKS = {
-    name: Benchmark(
-        name=name,
-        tasks=_split(table["languages"]),
-        groups=_split(table["groups"]),
-        is_own_average=table.get("is_own_average", False),
-    )
+    name: Benchmark(name, words(table.pop("languages")), words(table.pop("groups")), **table)
     for name, table in _TABLES.items()
 }
 

@@ -30,7 +30,7 @@ class EveryLanguage(Mapping):
 
 
 def unchanged(rows: Dataset, code: str) -> Dataset:
-    """The rows as they were generated, in canonical columns."""
+    """The rows as they are, in canonical columns."""
     return rows
 
 

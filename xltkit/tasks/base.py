@@ -44,11 +44,8 @@ class Task:
     validation: Source | None = None
     test: Source | None = None
     candidates: Source | None = None  # a ranking searches all of its languages at once
-    # The task whose training split is used: XQuAD has none and trains on SQuAD, so XQuAD and MLQA
-    # share one trained stage.
-    train_on: str = ""
-    # Names of classes or tags by index; empty where only the user's own file knows them (ccg).
-    labels: tuple[str, ...] = ()
+    train_on: str = ""  # the task whose training split is used: XQuAD and MLQA have SQuAD's
+    labels: tuple[str, ...] = ()  # by index; empty where only the user's own file knows them (ccg)
     training: TrainingArguments = field(default_factory=TrainingArguments)
     license: str = ""
     citation: str = ""
@@ -85,13 +82,15 @@ class ImageTextSuite:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named set of tasks."""
+    """A named set of tasks.
+
+    ``targets`` are tasks by the short names that notebooks use: qa is XQuAD, MLQA and TyDiQA.
+    ``order_pairs`` are those of the order question, high resource and low, by axis: ``size`` of the
+    data set or resource level of the ``language`` of its labels.
+    """
 
     name: str
-    # Tasks by the short names that notebooks use: qa is XQuAD and TyDiQA in XTREME-R.
     targets: Mapping[str, tuple[str, ...]]
-    # Pairs (high resource, low resource) of the order question, by axis: ``size`` of the data set
-    # or resource level of the ``language`` of its labels.
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     encoder: str
     intermediate_tasks: tuple[str, ...] = ()  # of the STILTs grid
@@ -112,8 +111,7 @@ class EncodedExample:
     types: tuple[np.ndarray, ...] = ()  # token types of each sequence, if the tokenizer has any
     target: Any = None  # what the loss compares with
     meta: Any = None  # what only its task type reads
-    # For each sequence the text (0 or 1) that each token is a whole word of, or -1; empty unless
-    # ``TaskType.encode`` was asked for it.
+    # For each sequence, if asked for: the text (0 or 1) that each token is a whole word of, or -1.
     words: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
@@ -133,29 +131,22 @@ class Head(NamedTuple):
     image_layer: bool = False
 
 
-@dataclass
-class Columns:
-    """Rows in memory, read like a ``Dataset``, which takes longer to make than a model to read."""
-
-    columns: Mapping[str, list[Any]]
+class Columns(dict[str, list]):
+    """Columns in memory, read like a ``Dataset``, which takes longer to make than to predict."""
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Columns:
-        """Rows with the same keys, of which there is at least one."""
+        """Of rows with the same keys, of which there is at least one."""
         return cls({name: [row[name] for row in rows] for name in rows[0]})
 
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
     def __getitem__(self, key: str | slice) -> Any:
-        """A column or, for ``[:]``, all."""
-        return self.columns[key] if isinstance(key, str) else self.columns
+        return self if isinstance(key, slice) else super().__getitem__(key)
 
 
 Rows = Dataset | Columns
 Examples = list[EncodedExample]
-# What ``TaskType.predict`` yields for each language: the language, a suffix for the names of the
-# metrics (empty but for a second reading of the same rows), and the table of ``predictions``.
+# For each language: its code, a suffix for the names of the metrics (empty but for a second reading
+# of the same rows), and the table of ``TaskType.predictions``.
 Tables = Iterator[tuple[str, str, pd.DataFrame]]
 
 
@@ -164,8 +155,7 @@ class Forward:
     """The forward pass that a task type predicts with: rows in, outputs of the model out."""
 
     encode: Callable[[Rows], Examples]
-    # What ``TaskType.outputs`` keeps of each example; of hidden layers an array (layers, poolings,
-    # width) of pooled states.
+    # What ``TaskType.outputs`` keeps; of hidden layers pooled states (layers, poolings, width).
     run: Callable[[Examples], list[Any]]
     layer: int = 0  # the hidden layer to score
     layers: tuple[int, ...] = ()  # the hidden layers that ``run`` returns
@@ -284,8 +274,7 @@ class TaskType:
         """A batch as tensors: ``input_ids`` (sequences, width), masks and, to train, ``labels``."""
         sequences = [ids for example in examples for ids in example.sequences]
         ids = pad(sequences, tokenizer.pad_token_id)
-        lengths = np.array([len(sequence) for sequence in sequences])
-        mask = (np.arange(ids.shape[1]) < lengths[:, None]) * 1
+        mask = pad([np.ones(len(sequence)) for sequence in sequences], 0)
         batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         if examples[0].types:
             types = pad([types for example in examples for types in example.types], 0)

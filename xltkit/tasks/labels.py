@@ -33,11 +33,9 @@ class Classification(base.TaskType):
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
     ) -> Examples:
-        table = rows[:]
-        pairs = (table["text_a"], table["text_b"])
-        examples = base.encoded(tokenizer(*pairs, truncation=True, max_length=max_length), words)
-        labels = table["label"]
-        return [replace(e, target=label) for e, label in zip(examples, labels, strict=True)]
+        texts = (rows["text_a"][:], rows["text_b"][:])
+        examples = base.encoded(tokenizer(*texts, truncation=True, max_length=max_length), words)
+        return [replace(e, target=t) for e, t in zip(examples, rows["label"][:], strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
@@ -51,14 +49,11 @@ class Classification(base.TaskType):
         return np.log(share).astype(np.float32)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        gold = [self.label_name(task, label) for label in rows["label"][:]]
-        pred = [self.label_name(task, int(log_probs.argmax())) for log_probs in outputs]
+        sides = (rows["label"][:], [int(log_probs.argmax()) for log_probs in outputs])
+        # The alternatives of a choice have no names.
+        gold, pred = ([task.labels[i] if task.labels else str(i) for i in side] for side in sides)
         score = [g == p for g, p in zip(gold, pred, strict=True)]
         return base.predictions_table(rows["id"][:], gold, pred, score, log_probs=list(outputs))
-
-    def label_name(self, task: Task, label: int) -> str:
-        """A label as it is written in the table of predictions."""
-        return task.labels[label]
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
@@ -95,6 +90,3 @@ class Choice(Classification):
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         return super().outputs(logits.reshape(len(examples), -1), examples)
-
-    def label_name(self, task: Task, label: int) -> str:
-        return str(label)

@@ -111,7 +111,7 @@ class Span(base.TaskType):
         """The answer of the window with the best score; ``gold`` is a JSON list of all answers."""
         contexts = rows["context"][:]
         answers = rows["answers"][:]
-        best = [(float("-inf"), "")] * len(rows)
+        best = [(float("-inf"), "")] * len(contexts)
         for example, (score, first, last) in zip(examples, outputs, strict=True):
             if score > best[example.example][0]:
                 offsets = example.meta.offsets

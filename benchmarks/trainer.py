@@ -245,4 +245,5 @@ def _score(task: Task, rows: Dataset, encoded: Encoded, best: Sequence[Any]) -> 
         if score > max(answers[owner][0], -1e8):
             answer = contexts[owner][offsets[first][0] : offsets[last][1]].strip()
             answers[owner] = (score, answer)
-    return scorers.answers(rows["answers"][:], [a for _, a in answers])[task.metric]
+    pairs = zip(rows["answers"][:], answers, strict=True)
+    return np.mean([scorers.answer_scores(gold, a)[task.metric] for gold, (_, a) in pairs])

@@ -14,7 +14,7 @@ _NAMES = {
     "batch.parameters": "ParameterError start",
     "data": "languages microworld",
     "evaluation": "attacks",
-    "explore": "embeddings plots plots_pictures tokens widgets",
+    "explore": "embeddings plots tokens widgets",
     "explore.playground": "Playground",
     "studies": "saved",
     "studies.export": "export",

@@ -200,11 +200,11 @@ def test_a_study_keeps_the_scores_of_all_candidates(looked_at):
     two = pairs.query("task == 'choice'")
     expected = 100 * (two["agreement"] / 100 - 0.5) / 0.5
     assert two["rankc_corrected"].tolist() == pytest.approx(expected.tolist())
-    figure = plots.agreement(looked_at, arms=["none"])
+    figure = plots.pairs(pairwise(looked_at), ["none"])
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert sorted(name.split()[0] for name in names) == ["en", "qad", "qto"]
     assert names[0].startswith("en") and figure.axes[0].get_ylabel() == "language"
     assert figure.axes[-1].get_ylabel().startswith("nli: same prediction")
     assert len([t for t in figure.axes[0].texts if t.get_text()]) == 6  # no diagonal
     with pytest.raises(ValueError, match="no arm of 'nli' 'b'"):
-        plots.agreement(looked_at, arms=["b"])
+        plots.pairs(pairwise(looked_at), ["b"])

@@ -135,7 +135,7 @@ def test_gaps_are_refused():
 def test_the_matrix_is_drawn_with_the_first_text_down():
     cells = np.zeros((2, 1, 1, 3, 3))
     cells[:, 0, 0, :, 0] = 1  # right if the second text is English
-    figure = plots.mixed(score_matrix(table(cells, ("none", "robust"))))
+    figure = plots.pairs(score_matrix(table(cells, ("none", "robust"))))
     left, right, bar = figure.axes
     assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("arm: none", "arm: robust")
     assert left.get_ylabel() == "language of the first text"

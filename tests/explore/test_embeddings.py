@@ -11,8 +11,7 @@ import pytest
 
 import xltkit as xlt
 from xltkit.data import microworld
-from xltkit.explore import plots_pictures
-from xltkit.explore.embeddings import checkpoints, embed, nearest, retrieval_accuracy, unit
+from xltkit.explore.embeddings import checkpoints, draw, embed, nearest, retrieval_accuracy, unit
 
 CODES = ("en", "qad", "qto")
 
@@ -81,7 +80,7 @@ def test_checkpoints_are_those_of_the_chain(store, tiny):
 
 
 def test_the_figure_joins_translations_and_counts_all_sentences(both):
-    figure = plots_pictures.sentences(both, first=4)
+    figure = draw(both, first=4)
     assert len(figure.axes) == 2
     for ax, table in zip(figure.axes, both.values(), strict=True):
         accuracy = retrieval_accuracy(table).mean()
@@ -95,4 +94,4 @@ def test_the_figure_joins_translations_and_counts_all_sentences(both):
     plt.close(figure)
     wide = pd.concat([both["pretrained"].assign(language=f"q{i}") for i in range(9)])
     with pytest.raises(ValueError, match="draw 8 at most"):
-        plots_pictures.sentences({"x": wide})
+        draw({"x": wide})

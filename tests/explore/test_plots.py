@@ -82,9 +82,9 @@ def test_a_missing_glyph_would_have_been_noticed():
 
 def drawn(ax):
     """All dots, and the ends of all bars with where they stand."""
-    dots = {tuple(point) for line in ax.lines for point in line.get_xydata().tolist()}
-    bars = [part.ravel().tolist() for lines in ax.collections for part in lines.get_segments()]
-    return dots, bars
+    bars, dots = ax.collections[::2], ax.collections[1::2]
+    points = {tuple(point) for part in dots for point in part.get_offsets().tolist()}
+    return points, [bar.ravel().tolist() for part in bars for bar in part.get_segments()]
 
 
 def test_a_dot_is_a_mean_and_a_bar_its_interval():

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from xltkit.data.languages import columns
 from xltkit.evaluation.predict import protocol_layer
+from xltkit.explore.plots import BASELINE_COLOR, MARKERS, style
 from xltkit.keys import choose
 from xltkit.models.device import device
 from xltkit.models.encoder import Model, load_tokenizer
@@ -102,3 +108,59 @@ def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3
     is_translation = candidates["sentence"] == sentence
     neighbors = candidates.assign(near=near, translation=is_translation).set_index("text")
     return neighbors.nlargest(first, "near")[["near", "translation"]]
+
+
+@style()
+def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
+    """The same sentences in several languages, one panel an encoder.
+
+    A point is a sentence: its number stands beside it and is its color, its marker is the
+    language. A line joins it with its source sentence. Directions are the two in which the drawn
+    points of a panel differ most (principal components of vectors of length 1); how much of all
+    differences that is stands below. Above stands what no flat picture can distort: how many of
+    *all* sentences of the table have their translation as their nearest in the first language.
+
+    Args:
+        panels: by name, tables of ``embed``.
+        first: how many of the sentences are drawn.
+
+    Raises:
+        ValueError: if there are more languages than markers.
+    """
+    codes = list(next(iter(panels.values()))["language"].unique())
+    if len(codes) > len(MARKERS):
+        raise ValueError(
+            f"{len(codes)} languages cannot be told apart; draw {len(MARKERS)} at most."
+        )
+    markers = dict(zip(codes, MARKERS, strict=False))
+    size = (4.3 * len(panels), 4.9)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
+    for ax, (name, table) in zip(axes[0], panels.items(), strict=True):
+        _draw_points(ax, table[table["sentence"] < first], markers)
+        accuracy = retrieval_accuracy(table).mean() if len(codes) > 1 else 100.0
+        title = f"{name}\ntranslation found: {accuracy:.0f} %"
+        ax.set_title(title, loc="left", fontsize="medium")
+    for code, name in columns(codes)["language_name"].items():
+        axes[0, 0].plot([], [], markers[code], color=BASELINE_COLOR, label=f"{code} {name}")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _draw_points(ax: Axes, table: pd.DataFrame, markers: Mapping[str, str]) -> None:
+    """The sentences of one encoder in its two principal directions, joined with their source."""
+    vectors = unit(table)
+    left, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    variance = 100 * (sizes[:2] ** 2).sum() / (sizes**2).sum()
+    table = table.assign(x=left[:, 0] * sizes[0], y=left[:, 1] * sizes[1])
+    colors = sns.color_palette("colorblind", table["sentence"].nunique())
+    for color, (number, rows) in zip(colors, table.groupby("sentence"), strict=True):
+        points = rows.set_index("language")[["x", "y"]]
+        source = points.iloc[0]
+        for code, (x, y) in points.iterrows():
+            ax.plot([source.x, x], [source.y, y], color=color, linewidth=0.7, zorder=1)
+            ax.plot(x, y, markers[code], color=color, markersize=7, markeredgecolor="white")
+        beside = {"xytext": (5, 4), "textcoords": "offset points"}
+        ax.annotate(str(number + 1), source, weight="bold", **beside)
+    ax.margins(0.12)
+    ax.set(xticks=[], yticks=[], xlabel=f"two directions: {variance:.0f} % of the differences")
+    ax.set_aspect("equal", adjustable="datalim")

@@ -1,4 +1,4 @@
-"""Figures of a study, of attacks and of claims: a tidy table in, axes or a figure out."""
+"""Figures of a study, of attacks and of claims: tidy tables in, axes or a figure out."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from PIL import Image
 
 from xltkit.analysis.claims import UNCONFIRMED, VERDICTS
 from xltkit.analysis.compare import compare, per_seed
-from xltkit.analysis.consistency import pairwise
 from xltkit.analysis.intervals import t_interval
 from xltkit.batch import parameters
 from xltkit.data.languages import CLASSES, columns
 from xltkit.keys import choose
 from xltkit.progress import interactive
+from xltkit.studies.make import test_rows
 from xltkit.studies.results import Results
 from xltkit.tasks import get
+from xltkit.tasks.captions import WAYS
 
 BASELINE_COLOR = "#333333"  # the first arm is the same dark gray in every figure
 MARKERS = "osD^vPX*"
 MIN_SEEDS = 3  # for an interval; with fewer seeds every run is drawn
 GROUPS = ("family", "resource", "script")  # columns of languages that colors can tell apart
 MOST_WRITTEN = 16  # rows of a heat map beyond which numbers in the cells could not be read
-VERDICT_STYLES: dict[str, dict[str, Any]] = {  # told apart by shape, too
+VERDICT_STYLES = {  # told apart by shape, too
     "agrees": {"marker": "o", "color": "#0173b2"},
     "disagrees": {"marker": "X", "color": "#b8500c"},
-    "cannot tell at this size": {"marker": "o", "color": "#595959", "markerfacecolor": "white"},
+    "cannot tell at this size": {"marker": "o", "color": "#595959", "fill": "white"},
 }
 # What strength is, and the factor to its unit, where it is no share of words.
 STRENGTHS = {
@@ -47,6 +48,7 @@ STRENGTHS = {
     "distractor": ("sentences added", 1),
 }
 WORDS = ("words attacked (%)", 100)
+SHOWN = 3  # captions that retrieved their own picture, and as many that did not
 
 
 def style() -> AbstractContextManager:
@@ -92,7 +94,7 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
 
 def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Color and marker of each arm, the baseline first: never told apart by color alone."""
-    colors = [BASELINE_COLOR, *sns.color_palette("colorblind")]
+    colors = [BASELINE_COLOR, *sns.color_palette("colorblind").as_hex()]
     return {
         arm: {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
         for i, arm in enumerate(arms)
@@ -143,31 +145,35 @@ def _groups(names: pd.Series) -> list[str]:
     return sorted(names.unique(), key=lambda name: ranks.get(name, 0))
 
 
-def _named_rows(names: Sequence[str], width: float, height: float) -> Axes:
-    """The axes of a new figure (inches) with a row for each name, from above."""
-    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+def _dots_and_bars(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    styles: Mapping[str, Mapping[str, Any]],
+    size: tuple[float, float],
+    spread: float = 0.7,
+) -> Axes:
+    """A dot (``value``) and a bar (``low`` to ``high``) for each series in each named row.
+
+    Args:
+        table: those columns, the number of the ``row`` from above, ``series``, and ``color``,
+            unless it is that of the series.
+        names: of the rows.
+        styles: color and marker by series.
+        size: of the figure (inches).
+        spread: the share of a row's height over which its series are spread.
+    """
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    for i, (series, look) in enumerate(styles.items()):
+        part = table[table["series"] == series]
+        row = part["row"] + (i - (len(styles) - 1) / 2) * spread / len(styles)
+        colors = part.get("color", look["color"])
+        ax.hlines(row, part["low"], part["high"], colors, linewidth=1.4)
+        shade = {"c": look.get("fill", colors), "edgecolors": colors, "zorder": 2}
+        ax.scatter(part["value"], row, marker=look["marker"], label=series, **shade)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     return ax
-
-
-def _shifts(arms: Sequence[str]) -> dict[str, float]:
-    """How far from the middle of a row each arm is drawn."""
-    return {arm: (i - (len(arms) - 1) / 2) * 0.7 / len(arms) for i, arm in enumerate(arms)}
-
-
-def _dots_and_bars(ax: Axes, table: pd.DataFrame, look: Mapping[str, Any]) -> None:
-    """Draw a dot (``value``, ``row``) and a bar (``low`` to ``high``) for each row of a table."""
-    ax.plot(table["value"], table["row"], linestyle="", **look)
-    ax.hlines(table["row"], table["low"], table["high"], color=look["color"], linewidth=1.4)
-
-
-def _legend(ax: Axes, styles: Mapping[str, Mapping[str, Any]], right: float) -> None:
-    """Name what markers and colors stand for, to the right of the axes."""
-    for name, look in styles.items():
-        ax.plot([], [], label=name, **{"linestyle": "", **look})
-    ax.legend(title="arm", frameon=False, loc="center left", bbox_to_anchor=(right, 0.5))
 
 
 @style()
@@ -212,40 +218,35 @@ def dots(
         ends = {"low": lambda v: interval(v)[0], "high": lambda v: interval(v)[1]}
         points = values.agg(value="mean", **ends).reset_index()
     codes = [code for code in language_order(results) if code in set(table["language"])]
-    points["row"] = points["language"].map(codes.index) + points["arm"].map(_shifts(arms))
-
-    ax = _named_rows(_labels(codes), 6.5, 0.9 + 0.28 * len(codes))
+    points = points.assign(series=points["arm"], row=points["language"].map(codes.index))
     styles = arm_styles(results.study.arms)
-    legend = {arm: styles[arm] for arm in arms}
+    styles = {arm: styles[arm] for arm in arms}
     colors = {}
     if color != "arm":
         groups = _groups(points[color])
-        colors = dict(zip(groups, sns.color_palette("colorblind", len(groups)), strict=True))
-        legend = {arm: look | {"color": BASELINE_COLOR} for arm, look in legend.items()}
-        for group, shade in colors.items():
-            legend[f"{color}: {group}"] = {"color": shade, "linestyle": "-", "linewidth": 4}
-    for (arm, group), part in points.assign(group=points[color]).groupby(["arm", "group"]):
-        shade = colors.get(group, styles[arm]["color"])
-        _dots_and_bars(ax, part, styles[arm] | {"color": shade})
-    _mark_families(ax, columns(codes)["family"])
+        colors = dict(zip(groups, sns.color_palette("colorblind").as_hex(), strict=False))
+        points["color"] = points[color].map(colors)
+    ax = _dots_and_bars(points, _labels(codes), styles, (6.5, 0.9 + 0.28 * len(codes)))
+    for group, shade in colors.items():
+        ax.plot([], [], color=shade, linewidth=4, label=f"{color}: {group}")
+    if len(arms) > 1 or colors:
+        legend = ax.legend(
+            title="arm", frameon=False, loc="center left", bbox_to_anchor=(1.28, 0.5)
+        )
+        for handle in legend.legend_handles[: len(arms) if colors else 0]:
+            handle.set_color(BASELINE_COLOR)
+    start = 0  # of the rows of a family: a thin line above them, and its name at their right
+    for family, rows in groupby(columns(codes)["family"]):
+        end = start + len(list(rows))
+        at_right = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": "small"}
+        ax.text(1.01, (start + end - 1) / 2, family, color="#555555", **at_right)
+        ax.axhline(start - 0.5, color="#bbbbbb", linewidth=0.8)
+        start = end
     chance = table["chance"].iloc[0]
     if table["main"].all() and chance > 1:
         ax.axvline(chance, color=BASELINE_COLOR, linestyle=":", linewidth=1.2)
     ax.set(xlim=(-2, 102), xlabel=f"{task}: {metric} (points)")
-    if len(legend) > 1:
-        _legend(ax, legend, right=1.28)
     return ax
-
-
-def _mark_families(ax: Axes, families: Iterable[str]) -> None:
-    """A thin line above the rows of each family, and its name at their right."""
-    start = 0
-    look = {"va": "center", "fontsize": "small", "color": "#555555"}
-    for name, rows in groupby(families):
-        end = start + len(list(rows))
-        ax.text(1.01, (start + end - 1) / 2, name, transform=ax.get_yaxis_transform(), **look)
-        ax.axhline(start - 0.5, color="#bbbbbb", linewidth=0.8)
-        start = end
 
 
 @style()
@@ -260,21 +261,19 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
         baseline: the arm to subtract.
         by: a column of ``results.scores`` to group by, such as ``family``.
     """
-    table = compare(results, baseline, by)
-    table = table[table["languages"] == "transfer"].rename(columns={"difference": "value"})
+    table = compare(results, baseline, by).query("languages == 'transfer'")
+    table = table.rename(columns={"difference": "value", "arm": "series"})
+    groups = _groups(table[by])
+    table["row"] = table[by].map(groups.index)
     styles = arm_styles(results.study.arms)
     del styles[baseline]
-    groups = _groups(table[by])
-    table["row"] = table[by].map(groups.index) + table["arm"].map(_shifts(list(styles)))
-    ax = _named_rows(groups, 7, 0.9 + 0.19 * len(groups) * (len(styles) + 1))
-    for arm, look in styles.items():
-        _dots_and_bars(ax, table[table["arm"] == arm], look)
+    height = 0.9 + 0.19 * len(groups) * (len(styles) + 1)
+    ax = _dots_and_bars(table, groups, styles, (7, height))
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
     for row in range(1, len(groups)):
         ax.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
-    ax.set_xlabel(f"difference from {baseline!r} in the transfer languages (points)")
-    ax.set_ylabel(by)
-    _legend(ax, styles, right=1.01)
+    ax.set(xlabel=f"difference from {baseline!r} in the transfer languages (points)", ylabel=by)
+    ax.legend(title="arm", frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
 
 
@@ -285,13 +284,14 @@ def claims(table: pd.DataFrame) -> Axes:
     Args:
         table: of ``analysis.claims_table``; claims that no run measures are left out.
     """
-    table = table[table["verdict"] != VERDICTS[-1]].rename(columns={"difference": "value"})
+    table = table[table["verdict"] != VERDICTS[-1]]
+    table = table.rename(columns={"difference": "value", "verdict": "series"})
     table["row"] = range(len(table))
     several = table.groupby("claim")["run"].transform("nunique") > 1
     names = table["claim"] + np.where(several, " (" + table["run"] + ")", "")
-    ax = _named_rows([textwrap.fill(name, 46) for name in names], 8.5, 1.2 + 0.42 * len(table))
-    for verdict, look in VERDICT_STYLES.items():
-        _dots_and_bars(ax, table[table["verdict"] == verdict], look | {"label": verdict})
+    names = [textwrap.fill(name, 46) for name in names]
+    size = (8.5, 1.2 + 0.42 * len(table))
+    ax = _dots_and_bars(table, names, VERDICT_STYLES, size, spread=0)
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
     for is_unsure, part in table.groupby(table["confirmed"] == UNCONFIRMED):
         fill = {"fillstyle": "none", "label": UNCONFIRMED} if is_unsure else {"label": "claimed"}
@@ -316,7 +316,13 @@ def attacks(report: pd.DataFrame) -> Figure:
     table = report[~report["is_source"]]
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
-    table = table.assign(panel=_panel_titles(table))
+    # Attacks as people tell them apart: name, search, and settings where they differ in them.
+    random = (table["access"] == "black box") & (table["attack"] != "distractor")
+    search = np.where(random, ", random", "")
+    search = np.where(table["beam"] > 0, ", beam " + table["beam"].astype(str), search)
+    several = table.groupby(["attack", "beam"])["settings"].transform("nunique") > 1
+    settings = np.where(several & (table["settings"] != ""), ", " + table["settings"], "")
+    table = table.assign(panel=table["attack"] + search + settings)
     kinds = table.drop_duplicates("panel").set_index("panel")["attack"]
     units = {panel: STRENGTHS.get(kind, WORDS) for panel, kind in kinds.items()}
     arms = list(table["arm"].unique())
@@ -331,23 +337,13 @@ def attacks(report: pd.DataFrame) -> Figure:
     panels = {"col": "panel", "col_order": list(units), "col_wrap": min(3, len(units))}
     panels |= {"height": 3.1, "aspect": 1.15, "facet_kws": {"sharex": False}}
     bars = {"errorbar": interval, "err_style": "bars", "dashes": False}
-    line = {"kind": "line", "x": "strength", "y": "value"}
-    grid = sns.relplot(table, **line, **bars, **colors, **markers, **panels)
+    axes = {"kind": "line", "x": "strength", "y": "value"}
+    grid = sns.relplot(table, **axes, **bars, **colors, **markers, **panels)
     grid.set_titles("{col_name}")
     grid.set_ylabels(f"{task}: {get(task).metric}\nunder attack (points)")
     for panel, ax in grid.axes_dict.items():
         ax.set_xlabel(units[panel][0])
     return grid.tight_layout().figure
-
-
-def _panel_titles(table: pd.DataFrame) -> pd.Series:
-    """Attacks as people tell them apart: name, search, and settings where they differ in them."""
-    beam = ", beam " + table["beam"].astype(str)
-    random = (table["access"] == "black box") & (table["attack"] != "distractor")
-    search = np.where(table["beam"] > 0, beam, np.where(random, ", random", ""))
-    several = table.groupby(["attack", "beam"])["settings"].transform("nunique") > 1
-    settings = np.where(several & (table["settings"] != ""), ", " + table["settings"], "")
-    return table["attack"] + search + settings
 
 
 def heatmap(results: Results) -> Figure:
@@ -359,79 +355,56 @@ def heatmap(results: Results) -> Figure:
     table = results.main[results.main["arm"] == arm]
     grid = table.pivot_table(index="task", columns="language", values="value", sort=False)
     grid = grid[[code for code in language_order(results) if code in grid]]
-    grid = grid.set_axis(_labels(grid.columns), axis=1).rename_axis(index="", columns="")
-    return _heat_maps({arm: grid}, "score (points)", (0, 100))
+    grid = grid.set_axis(_labels(grid.columns), axis=1)
+    return _heat_maps({arm: grid}, ("", ""), "score (points)", (0, 100))
 
 
-def agreement(results: Results, arms: Sequence[str] = ()) -> Figure:
-    """How many items (%) any two languages predict the same for, one panel an arm.
+def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
+    """A measure of any two languages in the first task of a table, one panel an arm.
 
-    Of the first task that is parallel; means over seeds, the same above and below the diagonal.
-
-    Args:
-        results: of a study.
-        arms: which to draw; all, unless named.
-
-    Raises:
-        ValueError: if there is nothing to draw.
-    """
-    table = pairwise(results).rename(columns={"agreement": "value"})
-    mirrored = table.rename(columns={"language": "other", "other": "language"})
-    names = ("language", "language")
-    order = language_order(results)
-    return _matrices(
-        pd.concat([table, mirrored]), order, arms, "same prediction (% of items)", names
-    )
-
-
-def mixed(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
-    """The score of each pair of languages of the two texts, means over seeds, one panel an arm.
+    Means over seeds; languages stand beside those of their family.
 
     Args:
-        table: of ``analysis.score_matrix``; its first task is drawn.
+        table: of ``analysis.score_matrix``, scores by the languages of the two texts, or of
+            ``analysis.pairwise``, agreement, which is the same on both sides of the diagonal.
         arms: which to draw; all, unless named.
 
     Raises:
         ValueError: for an unknown arm.
     """
-    families = columns(list(table["language"].unique()))["family"]
-    order = [code for _, codes in families.groupby(families, sort=False) for code in codes.index]
     names = ("language of the first text", "language of the second text")
-    return _matrices(table, order, arms, "score (points)", names)
-
-
-def _matrices(
-    table: pd.DataFrame,
-    order: Sequence[str],
-    arms: Sequence[str],
-    unit: str,
-    names: tuple[str, str],
-) -> Figure:
-    """Heat maps of the first task of a table, language by language, one panel an arm."""
+    value, unit = "value", "score (points)"
+    if "agreement" in table:
+        mirrored = table.rename(columns={"language": "other", "other": "language"})
+        table = pd.concat([table, mirrored])
+        names = ("language", "language")
+        value, unit = "agreement", "same prediction (% of items)"
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
-    tested = table["arm"].unique()
-    arms = [choose(f"arm of {task!r}", arm, tested) for arm in arms or list(tested)]
-    table = table[table["arm"].isin(arms)]
-    means = table.groupby(["arm", "language", "other"])["value"].mean()
-    order = [code for code in order if code in set(table["language"])]
-    labels = dict(zip(order, _labels(order), strict=True))
+    tested = list(table["arm"].unique())
+    arms = [choose(f"arm of {task!r}", arm, tested) for arm in arms or tested]
+    families = columns(list(table["language"].unique()))["family"]
+    codes = [code for _, family in families.groupby(families, sort=False) for code in family.index]
+    means = table[table["arm"].isin(arms)].pivot_table(value, ["arm", "language"], "other")
+    limits = (means.min(axis=None), means.max(axis=None))
     grids = {}
     for arm in arms:
-        grid = means[arm].unstack("other").reindex(index=order, columns=order)
-        grids[arm] = grid.rename(index=labels, columns=labels).rename_axis(
-            index=names[0], columns=names[1]
-        )
-    return _heat_maps(grids, f"{task}: {unit}", (means.min(), means.max()))
+        grid = means.loc[arm].reindex(index=codes, columns=codes)
+        grids[arm] = grid.set_axis(_labels(codes)).set_axis(_labels(codes), axis=1)
+    return _heat_maps(grids, names, f"{task}: {unit}", limits)
 
 
 @style()
-def _heat_maps(grids: Mapping[str, pd.DataFrame], unit: str, limits: tuple[float, float]) -> Figure:
-    """A heat map for each arm, all in the same colors; axes are named for those of the tables."""
-    *_, grid = grids.values()
-    height, width = grid.shape
-    shape = {"figsize": (1.6 + (1.2 + 0.5 * width) * len(grids), 2 + 0.42 * height)}
-    shape |= {"squeeze": False, "sharey": True, "layout": "constrained"}
+def _heat_maps(
+    grids: Mapping[str, pd.DataFrame],
+    names: tuple[str, str],
+    unit: str,
+    limits: tuple[float, float],
+) -> Figure:
+    """A heat map for each arm, all in the same colors, with ``names`` for rows and columns."""
+    height, width = next(iter(grids.values())).shape
+    size = (1.6 + (1.2 + 0.5 * width) * len(grids), 2 + 0.42 * height)
+    shape = {"figsize": size, "squeeze": False, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(1, len(grids), **shape)
     look = {"vmin": limits[0], "vmax": limits[1], "cmap": "viridis", "linewidths": 0.5}
     look |= {"annot": height <= MOST_WRITTEN, "fmt": ".0f", "annot_kws": {"fontsize": "small"}}
@@ -442,7 +415,53 @@ def _heat_maps(grids: Mapping[str, pd.DataFrame], unit: str, limits: tuple[float
         ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
         ax.tick_params(axis="x", rotation=90)
         ax.tick_params(axis="y", rotation=0)
-    axes[0, 0].set_ylabel(grid.index.name)
-    figure.supxlabel(grid.columns.name, fontsize="medium")
+    axes[0, 0].set_ylabel(names[0])
+    figure.supxlabel(names[1], fontsize="medium")
     figure.colorbar(axes[0, -1].collections[0], ax=list(axes[0]), label=unit, shrink=0.8)
+    return figure
+
+
+@style()
+def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> Figure:
+    """Captions in a language, the picture each belongs to and the one that was ranked first.
+
+    Args:
+        results: of a study of a task with pictures.
+        task: the task.
+        language: of the captions; below them stand the English ones, if there are any.
+        arm: whose; the first one if empty. The first seed is shown.
+
+    Raises:
+        ValueError: if there is nothing of that arm, task and language.
+    """
+    runs = {run.arm: run for run in results.study.runs[::-1] if run.task == task}
+    arm = choose(f"arm that was tested on {task}", arm or next(iter(results.study.arms)), runs)
+    phase = runs[arm].stage.phase
+    choose("language", language, phase.languages)
+    table = results.predictions
+    table = table[(table["arm"] == arm) & (table["seed"] == runs[arm].seed)]
+    table = table[(table["task"] == task) & (table["language"] == language)]
+    # The first caption of each picture, as a query for pictures
+    table = table[(table["direction"] == WAYS[0]) & table["example_id"].str.endswith("/0")]
+    right = table["rank"] == 1
+    table = pd.concat([table[right][:SHOWN], table[~right][:SHOWN]])
+    has_english = "en" in getattr(get(task), phase.split)
+    codes = dict.fromkeys([language, "en"] if has_english else [language])
+    rows = {code: test_rows(get(task), phase, code) for code in codes}
+    captions = {}
+    for code, part in rows.items():
+        captions[code] = dict(zip(part["id"][:], part["texts"][:], strict=True))
+    places = {picture: i for i, picture in enumerate(captions[language])}
+    figure = Figure(figsize=(8.0, 1.45 * len(table)), layout="constrained")
+    axes = figure.subplots(len(table), 3, squeeze=False, width_ratios=(3.2, 1, 1))
+    for (left, *others), row in zip(axes, table.itertuples(), strict=True):
+        texts = [texts[row.gold][0] for texts in captions.values() if row.gold in texts]
+        lines = [textwrap.fill(text.replace(" .", "."), 52) for text in texts]
+        left.text(0, 0.5, "\n".join(lines), va="center", size=9)
+        left.set_axis_off()
+        titles = {"its picture": row.gold, f"first (its own: rank {row.rank:.0f})": row.pred}
+        for ax, (title, picture) in zip(others, titles.items(), strict=True):
+            ax.imshow(rows[language][places[picture]]["image"], interpolation="nearest")
+            ax.set_title(title, fontsize=8, color="#2a7f3f" if row.rank == 1 else "#b3261e")
+            ax.set(xticks=[], yticks=[])
     return figure

@@ -16,7 +16,7 @@ from IPython.display import HTML, Javascript, clear_output, display
 
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.explore import embeddings, plots, plots_pictures
+from xltkit.explore import embeddings, plots
 from xltkit.explore import errors as error_browser
 from xltkit.explore import tokens as token_view
 from xltkit.explore.playground import Playground
@@ -280,7 +280,7 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         for name in track(shown, "embedding", "encoder", leave=False):
             table = vectors(name, layer)
             panels[name] = table[table["language"].isin([source, *languages])]
-        figure = plots_pictures.sentences(panels, first=number)
+        figure = embeddings.draw(panels, first=number)
         titles = "; ".join(ax.get_title(loc="left").replace("\n", ", ") for ax in figure.axes)
         names = ", ".join([source, *languages])
         plots.show(

@@ -1,18 +1,28 @@
 """Small data sets with the Hub's own names of columns and classes."""
 
-from datasets import ClassLabel, Dataset
+from pathlib import Path
+
+import yaml
+from datasets import ClassLabel, Dataset, List
 
 
-def table(columns, **kinds):
-    """A data set with some columns of a kind that their values do not tell, such as labels."""
+def cases(name):
+    """The content of a YAML file beside this one."""
+    return yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def table(columns, classes=()):
+    """A data set, and the names of the classes of some of its columns."""
     rows = Dataset.from_dict(columns)
-    for name, kind in kinds.items():
-        rows = rows.cast_column(name, kind)
+    for column, names in dict(classes).items():
+        feature = ClassLabel(names=names)
+        is_list = isinstance(columns[column][0], list)
+        rows = rows.cast_column(column, List(feature) if is_list else feature)
     return rows
 
 
-def pairs(labels, names="entailment neutral contradiction"):
-    """Sentence pairs with labels, by the Hub's names of columns and classes."""
+def pairs(labels):
+    """Sentence pairs of natural language inference with labels."""
     texts = [f"{i}\r\n" for i in range(len(labels))]
     columns = {"premise": texts, "hypothesis": texts, "label": labels}
-    return table(columns, label=ClassLabel(names=names.split()))
+    return table(columns, {"label": ["entailment", "neutral", "contradiction"]})

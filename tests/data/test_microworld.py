@@ -14,35 +14,30 @@ from xltkit.data.microworld.scenes import Fact, name, the, wordings
 GIVE = Sentence(Clause(name("Anna"), "give", the("red ball"), ("to", name("Ben"))))
 KEPT = (*lexicon.NAMES, *lexicon.SHARED_NAMES, *lexicon.PUNCTUATION)
 WORDS = [word for word in lexicon.TAGS if word not in KEPT]
+FIRM = Phrase("Arden", entity="ORG", more=("and", "Blake"))
+CUP = ("", "big", "blue", "cup")
+BALLS = ("two", "small", "red", "ball")
 
 
 @pytest.mark.parametrize(
-    ("clauses", "sentences"),
+    ("clause", "sentence"),
     [
         (
-            [Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how")],
-            ["how many cups does Anna find ?"],
+            Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how"),
+            "how many cups does Anna find ?",
         ),
         (
-            [Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which")],
-            ["what colour is the ball of Anna ?"],
+            Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which"),
+            "what colour is the ball of Anna ?",
         ),
-        (
-            [Clause(Phrase("Arden", entity="ORG", more=("and", "Blake")), "hire", name("Anna"))],
-            ["Arden and Blake hires Anna ."],
-        ),
-        (
-            wordings(Fact("transfer", ("Anna", "give", "ball", "Ben"))),
-            ["Anna gives the ball to Ben .", "Ben gets the ball from Anna ."],
-        ),
-        (
-            wordings(Fact("relation", ("cup", "under", "hat"))),
-            ["the cup is under the hat .", "the hat is over the cup ."],
-        ),
+        (Clause(FIRM, "hire", name("Anna")), "Arden and Blake hires Anna ."),
+        (Fact("transfer", ("Anna", "give", "ball", "Ben")), "Ben gets the ball from Anna ."),
+        (Fact("relation", ("cup", "under", "hat")), "the hat is over the cup ."),
     ],
 )
-def test_english_is_english(clauses, sentences):
-    assert [verbalize((Sentence(clause),), ENGLISH) for clause in clauses] == sentences
+def test_english_is_english(clause, sentence):
+    clauses = wordings(clause) if isinstance(clause, Fact) else [clause]
+    assert verbalize((Sentence(clauses[-1]),), ENGLISH) == sentence
 
 
 def test_order_and_case_follow_the_table():
@@ -59,10 +54,10 @@ def test_cognates_are_nested_and_families_share_most_of_their_own_words():
     for code, share in (("qad", 0.75), ("qbe", 0.5), ("qke", 0.35)):
         assert abs(len(kept[code]) / len(WORDS) - share) < 0.08
     high, low, other = (LANGUAGES[code] for code in ("qke", "qku", "qto"))
-    own = [word for word in WORDS if high.form(word) != word]
-    shared = np.mean([high.form(word) == low.form(word) for word in own])
+    changed = [word for word in WORDS if high.form(word) != word]
+    shared = np.mean([high.form(word) == low.form(word) for word in changed])
     assert 0.5 < shared < 0.7  # each of the two has a quarter for itself
-    assert not any(high.form(word) == other.form(word) for word in own)
+    assert not any(high.form(word) == other.form(word) for word in changed)
 
 
 def test_another_script_shares_no_letter_but_the_names():
@@ -84,8 +79,7 @@ def test_a_counterfactual_language_differs_in_its_knob_alone():
     bera = LANGUAGES["qbe"]
     assert [token.concept for token in GIVE.tokens(language("qbe-x-sov"))][-2:] == ["give", "."]
     for knob in [*KNOBS, "cog20"]:
-        assert language(f"qbe-x-{knob}").code == f"qbe-x-{knob}"
-        assert registry.language(f"qbe-x-{knob}").name == f"Bera ({knob})"
+        assert registry.language(language(f"qbe-x-{knob}").code).name == f"Bera ({knob})"
     assert language("qbe-x-sov").form("dog") == bera.form("dog")
     assert language("qbe-x-noanchor").form("Anna") != "Anna" == bera.form("Anna")
     both = language("qbe-x-sov-noanchor")
@@ -99,14 +93,10 @@ def test_a_counterfactual_language_differs_in_its_knob_alone():
 
 @pytest.mark.parametrize("task", generate.GENERATORS)
 def test_splits_share_no_item_come_out_the_same_and_are_parallel(task):
-    train, validation, test = (
-        set(generate.items(task, split, 400)) for split in ("train", "validation", "test")
-    )
-    assert len(train | validation | test) == 3 * 400
+    splits = {s: generate.items(task, s, 400) for s in ("train", "validation", "test")}
+    assert len({item for items in splits.values() for item in items}) == 3 * 400
     generate.items.cache_clear()
-    assert set(generate.items(task, "test", 400)) == test
-    if task == "text":
-        return
+    assert generate.items(task, "test", 400) == splits["test"]
     english, far = (generate.rows(task, "test", LANGUAGES[code], 100) for code in ("en", "qte"))
     assert english["id"][:] == far["id"][:]
     if "label" in english.column_names:
@@ -114,12 +104,8 @@ def test_splits_share_no_item_come_out_the_same_and_are_parallel(task):
 
 
 def test_plain_text_is_not_parallel():
-    first, second = (
-        generate.rows("text", "train", LANGUAGES[c], 50)["text"] for c in ("en", "qad")
-    )
-    names = [
-        [set(text.split()) & set(lexicon.NAMES) for text in texts] for texts in (first, second)
-    ]
+    texts = [generate.rows("text", "train", LANGUAGES[c], 50)["text"] for c in ("en", "qad")]
+    names = [[set(text.split()) & set(lexicon.NAMES) for text in rows] for rows in texts]
     assert sum(a == b for a, b in zip(*names, strict=True)) < 5
 
 
@@ -130,10 +116,6 @@ def test_a_gloss_is_a_table_with_languages_and_directions():
     assert gloss(7).data == gloss(7).data != gloss(8).data
 
 
-CUP = ("", "big", "blue", "cup")
-VIEW = Fact("view", (("two", "small", "red", "ball"), "over", CUP))
-
-
 @pytest.mark.parametrize(
     "about",
     [
@@ -141,13 +123,14 @@ VIEW = Fact("view", (("two", "small", "red", "ball"), "over", CUP))
         (("two", "big", "red", "ball"), "over", CUP),
         (("two", "small", "green", "ball"), "over", CUP),
         (("two", "small", "red", "apple"), "over", CUP),
-        (("two", "small", "red", "ball"), "under", CUP),
-        (("two", "small", "red", "ball"), "behind", CUP),
-        (("two", "small", "red", "ball"), "over", ("", "big", "white", "cup")),
+        (BALLS, "under", CUP),
+        (BALLS, "behind", CUP),
+        (BALLS, "over", ("", "big", "white", "cup")),
     ],
 )
 def test_a_picture_shows_every_fact(about):
-    picture, other = (np.asarray(pictures.render(f), int) for f in (VIEW, Fact("view", about)))
+    facts = [Fact("view", (BALLS, "over", CUP)), Fact("view", about)]
+    picture, other = (np.asarray(pictures.render(fact), int) for fact in facts)
     assert picture.shape == (64, 64, 3)
     differs = np.abs(picture - other).max(-1) > 60
     assert differs.sum() > 25  # pixels that a person can tell apart
@@ -155,8 +138,8 @@ def test_a_picture_shows_every_fact(about):
 
 def test_pictures_are_the_same_if_they_mean_the_same_and_differ_otherwise():
     synonyms = (("two", "tiny", "scarlet", "ball"), "over", ("", "large", "navy", "cup"))
-    for about in (synonyms, (CUP, "under", VIEW.about[0])):
-        assert pictures.render(VIEW).tobytes() == pictures.render(Fact("view", about)).tobytes()
+    views = [(BALLS, "over", CUP), synonyms, (CUP, "under", BALLS)]
+    assert len({pictures.render(Fact("view", about)).tobytes() for about in views}) == 1
     train, test = (
         {pictures.render(fact).tobytes() for (fact,) in generate.items("captions", split, count)}
         for split, count in (("train", 2000), ("test", 300))

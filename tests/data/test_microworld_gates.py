@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -11,15 +12,11 @@ from xltkit.data.microworld import generate, lexicon
 from xltkit.data.microworld.languages import ENGLISH, LANGUAGES
 
 MARGIN = 3  # points above chance
-TRAIN, TEST = 6000, 3000
+SIZES = {"train": 6000, "test": 3000}
 
 
 def read(task):
-    rows = (
-        generate.rows(task, "train", ENGLISH, TRAIN),
-        generate.rows(task, "test", ENGLISH, TEST),
-    )
-    return [table[:] for table in rows]
+    return [generate.rows(task, split, ENGLISH, size)[:] for split, size in SIZES.items()]
 
 
 def bag(texts, vocabulary):
@@ -71,11 +68,11 @@ def test_no_part_of_a_pair_tells_its_label(task):
 
     targets = np.eye(max(train["label"]) + 1)[train["label"]]
     chance = 100 / targets.shape[1]
-    assert 100 * max(Counter(test["label"]).values()) / TEST < chance + MARGIN
-    known, asked = features(train), features(test)
-    for name in known:
-        guess = ridge(known[name], targets, asked[name]).argmax(1)
-        score = 100 * np.mean(guess == test["label"])
+    assert 100 * max(Counter(test["label"]).values()) / SIZES["test"] < chance + MARGIN
+    tested = features(test)
+    for name, values in features(train).items():
+        predictions = ridge(values, targets, tested[name]).argmax(1)
+        score = 100 * np.mean(predictions == test["label"])
         assert score < chance + MARGIN, (name, score)
 
 
@@ -96,77 +93,61 @@ def test_no_alternative_gives_itself_away(task):
         }
 
     right = np.eye(count)[train["label"]].ravel()
-    known, asked = features(train), features(test)
-    for name in known:
-        # Ties are dealt out at random, or the first alternative would win them all.
-        noise = 1e-9 * np.random.default_rng(0).normal(size=(TEST, count))
-        scores = ridge(known[name], right, asked[name]).reshape(-1, count) + noise
+    tested = features(test)
+    # Ties are dealt out at random, or the first alternative would win them all.
+    noise = 1e-9 * np.random.default_rng(0).normal(size=(SIZES["test"], count))
+    for name, values in features(train).items():
+        scores = ridge(values, right, tested[name]).reshape(-1, count) + noise
         score = 100 * np.mean(scores.argmax(1) == test["label"])
         assert score < 100 / count + MARGIN, (name, score)
-
-
-def test_there_are_enough_causes():
     assert len(set(lexicon.CAUSES.values())) == len(lexicon.CAUSES) >= 20
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_answers_stand_where_they_say_and_never_at_one_place(code):
-    for task in ("qa", "qa-large"):
-        rows = generate.rows(task, "test", LANGUAGES[code], 150)
-        for row in rows:
-            (start,), (answer,) = row["starts"], row["answers"]
-            assert row["context"][start : start + len(answer)] == answer
-        places = np.array([row["starts"][0] / len(row["context"]) for row in rows])
-        assert np.histogram(places, bins=4, range=(0, 1))[0].max() < 75  # of 150
+@pytest.mark.parametrize("task", ["qa", "qa-large"])
+def test_answers_stand_where_they_say_and_never_at_one_place(task, code):
+    rows = generate.rows(task, "test", LANGUAGES[code], 150)
+    for row in rows:
+        (start,), (answer,) = row["starts"], row["answers"]
+        assert row["context"][start : start + len(answer)] == answer
+    places = np.array([row["starts"][0] / len(row["context"]) for row in rows])
+    assert np.histogram(places, bins=4, range=(0, 1))[0].max() < 75  # of 150
 
 
 def test_questions_need_the_question():
     """Whoever answers with some word of the right kind has two or more to choose from."""
     _, test = read("qa")
     asked = np.array([question.split()[0] for question in test["question"]])
-    assert min(Counter(asked).values()) > 0.05 * TEST  # who, what, where, how: none is rare
+    rarest = min(Counter(asked).values())  # of who, what, where and how
+    assert rarest > 0.05 * SIZES["test"]
     names = [len(set(context.split()) & set(lexicon.NAMES)) for context in test["context"]]
     assert np.mean(np.array(names)[asked == "who"]) > 2
 
 
-def test_tags_are_spread():
-    pos, ner = (
-        Counter(tag for tags in generate.rows(task, "test", ENGLISH, TEST)["tags"] for tag in tags)
-        for task in ("pos", "ner")
-    )
+def test_tags_are_spread_and_a_name_alone_does_not_tell_whose_it_is():
+    pos = Counter(tag for tags in read("pos")[1]["tags"] for tag in tags)
     assert len(pos) == len(generate.POS_TAGS) and max(pos.values()) / pos.total() < 0.3
+    train, test = (
+        [*zip(chain(*rows["tokens"]), chain(*rows["tags"]), strict=True)] for rows in read("ner")
+    )
+    ner = Counter(tag for _, tag in test)
     entities = [ner[generate.NER_TAGS.index(f"B-{entity}")] for entity in ("PER", "ORG", "LOC")]
     assert len(ner) == len(generate.NER_TAGS) and max(entities) < 4 * min(entities)
-
-
-def test_a_name_alone_does_not_tell_whose_it_is():
-    """The best guess for each word alone, learnt from training, misses many of the names."""
-    train, test = (
-        [
-            pair
-            for tokens, tags in zip(rows["tokens"], rows["tags"], strict=True)
-            for pair in zip(tokens, tags, strict=True)
-        ]
-        for rows in read("ner")
-    )
-    seen = {}
+    # The best guess for each word alone, learned from training, misses many of the names.
+    tags: dict[str, Counter] = {}
     for word, tag in train:
-        seen.setdefault(word, Counter())[tag] += 1
-    guesses = [
-        seen[word].most_common(1)[0][0] == tag for word, tag in test if word in lexicon.SHARED_NAMES
-    ]
-    assert np.mean(guesses) < 0.5
+        tags.setdefault(word, Counter())[tag] += 1
+    names = [(word, tag) for word, tag in test if word in lexicon.SHARED_NAMES]
+    assert np.mean([tags[word].most_common(1)[0][0] == tag for word, tag in names]) < 0.5
 
 
 def test_labels_are_what_the_words_say():
-    both = lexicon.SYNONYMS | {other: word for word, other in lexicon.SYNONYMS.items()}
+    pairs = lexicon.SYNONYMS | {other: word for word, other in lexicon.SYNONYMS.items()}
     for (premise,), (hypothesis,), label in generate.items("nli", "test", 300):
         first, second = ({t.concept for t in s.tokens(ENGLISH)} for s in (premise, hypothesis))
-        old, new = (
-            next(word for word in words if word in both)
-            for words in (first - second, second - first)
-        )
-        expected = 0 if both[old] == new else 2 if new in lexicon.CONTRASTS[old] else 1
+        (old,) = {word for word in first - second if word in pairs}
+        (new,) = {word for word in second - first if word in pairs}
+        expected = 0 if pairs[old] == new else 2 if new in lexicon.CONTRASTS[old] else 1
         assert label == expected, (old, new)
 
 

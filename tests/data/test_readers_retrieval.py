@@ -64,12 +64,11 @@ def test_sentence_breaks(sentences):
 
 
 def test_a_question_trains_on_the_sentence_of_its_answer():
-    context = "Ann came. Bo left at 9. All slept."
+    context = {"context": "Ann came. Bo left at 9. All slept."}
     answers = {"text": ["Bo"], "answer_start": [11]}  # one off, as on the Hub
-    row = {"id": "a", "question": "Who left?", "context": context, "answers": answers}
-    expected = {"id": "a", "query": "Who left?", "key": "a", "text": "Bo left at 9."}
-    pairs = readers.answer_sentences(Dataset.from_list([row]), "en")
-    assert pairs[0] == expected | {"context": context}
+    row = {"id": "a", "question": "Who left?", "answers": answers}
+    (pair,) = readers.answer_sentences(Dataset.from_list([row | context]), "en")
+    assert pair == {"id": "a", "query": "Who left?", "key": "a", "text": "Bo left at 9."} | context
 
 
 @pytest.mark.parametrize(
@@ -81,10 +80,7 @@ def test_a_question_trains_on_the_sentence_of_its_answer():
                 {"context": CONTEXT | {"language": "de"}, "mentions": [KNOWN]},
                 {"context": CONTEXT, "mentions": [KNOWN, MENTION | {"example_id": "m2"}]},
             ],
-            [
-                {"id": "m1", "query": QUERY, "key": "Q7"},
-                {"id": "m2", "query": QUERY, "key": ""},
-            ],
+            [{"id": "m1", "query": QUERY, "key": "Q7"}, {"id": "m2", "query": QUERY, "key": ""}],
         ),
         (
             readers.mewsli_entities,
@@ -100,10 +96,10 @@ def test_a_question_trains_on_the_sentence_of_its_answer():
 )
 def test_mewsli_marks_the_mention_and_keeps_its_sentence(put, reader, rows, expected):
     path = put("".join(json.dumps(row) + "\n" for row in rows), "rows.jsonl")
-    read = reader(path, "sw")
-    assert list(read) == expected
+    table = reader(path, "sw")
+    assert list(table) == expected
     splits = [TYPES["ranking"].split_columns(split) for split in ("train", "test", "candidates")]
-    assert tuple(read.column_names) in splits
+    assert tuple(table.column_names) in splits
 
 
 def test_hidden_entities_are_refused(put):

@@ -32,18 +32,12 @@ def blind(monkeypatch):
     monkeypatch.setattr(Image, "decode_example", refuse)
 
 
-def scored(scores, owners=None, same=None):
-    """Recalls and predictions of a matrix of scores (captions, pictures)."""
-    scores = np.asarray(scores, dtype=float)
-    pictures = scores.shape[1]
-    owners = np.arange(len(scores)) if owners is None else np.asarray(owners)
-    same = np.arange(pictures) if same is None else np.asarray(same)
-    table = ranks_table([f"p{i}" for i in range(pictures)], owners, scores, same)
-    return TYPES["captions"].metrics(CAPTIONS, table, "en"), table
-
-
-def ranks(table, way):
-    return table.loc[table["direction"] == way, "rank"].tolist()
+def scored(scores, owners, numbers):
+    """Recalls of a matrix of scores (captions, pictures), and predictions by direction."""
+    ids = [f"p{i}" for i in range(len(numbers))]
+    table = ranks_table(ids, np.array(owners), np.array(scores, float), np.array(numbers))
+    recalls = TYPES["captions"].metrics(CAPTIONS, table, "en")
+    return recalls, [table[table["direction"] == way] for way in WAYS]
 
 
 def test_recalls_of_both_ways_are_what_one_counts_by_hand():
@@ -51,9 +45,9 @@ def test_recalls_of_both_ways_are_what_one_counts_by_hand():
     scores[1, [2, 3]] = 0.9  # two pictures stand before the right one, then five, then ten
     scores[2, 4:9] = 0.9
     scores[3, [1, 2, *range(4, 12)]] = 0.9
-    recalls, table = scored(scores)
-    assert ranks(table, WAYS[0]) == [1, 3, 6, 11] + [1] * 8
-    assert ranks(table, WAYS[1]) == [1, 2, 3, 2] + [3] * 5 + [2] * 3
+    recalls, tables = scored(scores, range(12), range(12))
+    assert tables[0]["rank"].tolist() == [1, 3, 6, 11] + [1] * 8
+    assert tables[1]["rank"].tolist() == [1, 2, 3, 2] + [3] * 5 + [2] * 3
     expected = {1: (9, 1), 5: (10, 12), 10: (11, 12)}
     for k, both in expected.items():
         for way, hits in zip(WAYS, both, strict=True):
@@ -61,40 +55,41 @@ def test_recalls_of_both_ways_are_what_one_counts_by_hand():
         assert recalls[f"r@{k}"] == pytest.approx(100 * sum(both) / 24)
 
 
-def test_a_picture_finds_any_of_its_captions_and_each_caption_the_picture():
-    scores = [[0.1, 0.9], [0.8, 0.0], [0.7, 0.6]]  # the first two are of the first picture
-    _, table = scored(scores, owners=[0, 0, 1])
-    # The second picture's only caption scores less than one of the first's.
-    assert [ranks(table, way) for way in WAYS] == [[2, 1, 2], [1, 2]]
-    assert table["example_id"].tolist() == ["p0/0", "p0/1", "p1/0", "p0", "p1"]
-    assert table["gold"].tolist() == ["p0", "p0", "p1", "p0", "p1"]
-    assert table["pred"].tolist() == ["p1", "p0", "p0", "p0", "p0"]
-    assert table["score"].tolist() == [0, 1, 0, 1, 0]
+ALIKE = [[0.9, 0.9, 0.1], [0.9, 0.9, 0.2], [0.1, 0.2, 0.9]]
+RANKS = [  # scores, the picture of each caption, numbers of the pictures; ranks of either direction
+    # The first picture finds any of its captions; the second one's scores less than one of those.
+    ([[0.1, 0.9], [0.8, 0.0], [0.7, 0.6]], [0, 0, 1], [0, 1], [2, 1, 2], [1, 2]),
+    (ALIKE, [0, 1, 2], [0, 1, 2], [2, 2, 1], [2, 2, 1]),
+    (ALIKE, [0, 1, 2], [7, 7, 4], [1, 1, 1], [1, 1, 1]),  # nobody can tell two pictures apart
+    *((np.full((12, 12), x), range(12), range(12), [12] * 12, [12] * 12) for x in (0.7, 0, np.nan)),
+]
 
 
-def test_pictures_that_nobody_can_tell_apart_are_equally_right():
-    scores = [[0.9, 0.9, 0.1], [0.9, 0.9, 0.2], [0.1, 0.2, 0.9]]
-    apart, _ = scored(scores)
-    together, table = scored(scores, same=[7, 7, 4])
-    assert apart["text to image r@1"] == pytest.approx(100 / 3)
-    assert together["r@1"] == 100 and table["pred"].tolist() == ["p0", "p0", "p2"] * 2
+@pytest.mark.parametrize(("scores", "owners", "numbers", "of_captions", "of_pictures"), RANKS)
+def test_what_scores_as_much_as_the_right_one_stands_before_it(
+    scores, owners, numbers, of_captions, of_pictures
+):
+    recalls, tables = scored(scores, owners, numbers)
+    assert [table["rank"].tolist() for table in tables] == [of_captions, of_pictures]
+    assert all(((table["rank"] == 1) == table["score"]).all() for table in tables)
+    assert recalls["text to image r@1"] == pytest.approx(100 * np.mean(np.equal(of_captions, 1)))
 
 
-@pytest.mark.parametrize("value", [0.7, 0.0, np.nan])
-def test_vectors_that_are_all_alike_or_no_numbers_find_nothing(value):
-    recalls, _ = scored(np.full((12, 12), value))
-    assert set(recalls.values()) == {0.0}
+def test_predictions_name_a_caption_by_its_picture_and_number():
+    _, (captions, pictures) = scored(*RANKS[0][:3])
+    assert captions["example_id"].tolist() == ["p0/0", "p0/1", "p1/0"]
+    assert captions["gold"].tolist() == ["p0", "p0", "p1"]
+    assert captions["pred"].tolist() == ["p1", "p0", "p0"]
+    assert pictures["gold"].tolist() == ["p0", "p1"] and set(pictures["pred"]) == {"p0"}
 
 
 def test_captions_dealt_to_other_pictures_are_at_chance():
     random = np.random.default_rng(0)
     vectors = random.normal(size=(500, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    own, _ = scored(vectors @ vectors.T)
-    other, _ = scored(vectors[random.permutation(500)] @ vectors.T)
-    assert own["r@1"] == 100
-    # chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so
-    assert other["r@1"] <= 1 and 0.5 <= other["r@10"] <= 4.5
+    dealt, _ = scored(vectors[random.permutation(500)] @ vectors.T, range(500), range(500))
+    # Chance is 0.2 and 2 of 100: a hit or two among 500, and ten or so.
+    assert dealt["r@1"] <= 1 and 0.5 <= dealt["r@10"] <= 4.5
 
 
 def test_an_example_is_a_caption_or_two_and_knows_its_picture(tokenizer):
@@ -145,8 +140,8 @@ def test_shuffled_pictures_are_those_of_others_beside_the_same_captions(tiny, tm
     moved = (plain["numbers"] != dealt["numbers"]).float().mean()
     assert moved > 0.8 and sorted(plain["numbers"]) == sorted(dealt["numbers"])
     assert not torch.equal(plain["pictures"], dealt["pictures"])
-    at = [int((dealt["numbers"] == n).nonzero()[0]) for n in plain["numbers"]]
-    assert torch.equal(plain["pictures"], dealt["pictures"][at])  # a number goes with its picture
+    places = [int((dealt["numbers"] == n).nonzero()[0]) for n in plain["numbers"]]
+    assert torch.equal(plain["pictures"], dealt["pictures"][places])  # a number has its picture
 
 
 @pytest.mark.parametrize("phase", [Intermediate(["captions"], steps=2), Target("captions")])

@@ -22,14 +22,13 @@ from xltkit.tasks.base import TYPES, Task, TrainingArguments
 from xltkit.training.phases import Target
 
 RANKING = TYPES["ranking"]
+LINKING = get("linking")
+MINING = Task("pairs-mined", "mining", "f1", 0.0, training=TrainingArguments(max_length=64))
 
 
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(device, "precision", lambda: "no")
-
-
-# The loss
 
 
 @pytest.mark.parametrize("negatives", [0, 1])
@@ -63,56 +62,49 @@ def test_a_batch_that_is_cut_in_parts_would_have_fewer_negatives(tiny, tmp_path)
         objective.batches(0, 2)
 
 
-# Rankings
-
-
 @pytest.fixture(scope="module")
 def linking(tiny, tokenizer):
-    task = get("linking")
+    """An untrained dual encoder, its tokenizer, test rows in two languages and candidates."""
     torch.manual_seed(0)
-    model = models.Model(tiny, {"linking": RANKING.head(task)})
+    model = models.Model(tiny, {"linking": RANKING.head(LINKING)})
     rows = {c: micro.rows("linking", "test", LANGUAGES[c], 30) for c in ("en", "qto")}
-    pool = {"en": task.candidates.read(rows["en"], "en")}
-    return model, task, rows, pool, tokenizer
+    return model, tokenizer, rows, LINKING.candidates.read(rows["en"], "en")
 
 
 @pytest.mark.parametrize("block", [7, 1000])
 def test_a_ranking_in_blocks_is_the_ranking_of_all(fp32, linking, monkeypatch, block):
-    model, task, rows, pool, tokenizer = linking
+    model, tokenizer, rows, pool = linking
     monkeypatch.setattr(retrieval, "BLOCK", block)
-    predictions, scores = predict(model, task, "linking", rows, tokenizer, extra=pool)
+    extra = {"en": pool}
+    predictions, scores = predict(model, LINKING, "linking", rows, tokenizer, extra=extra)
     assert len(predictions) == 60 and set(scores["metric"]) == {"map@20", "mrr@20"}
 
     def vectors(part):
-        features = RANKING.encode(part, tokenizer, 96, training=False)
-        return np.stack(outputs(model, RANKING, "linking", features, tokenizer))
+        examples = RANKING.encode(part, tokenizer, 96, training=False)
+        return np.stack(outputs(model, RANKING, "linking", examples, tokenizer))
 
-    first = predictions[predictions["language"] == "qto"].reset_index(drop=True)
-    products = vectors(rows["qto"]) @ vectors(pool["en"]).T
+    table = predictions[predictions["language"] == "qto"].reset_index(drop=True)
+    products = vectors(rows["qto"]) @ vectors(pool).T
     for i in range(30):
-        ranked = json.loads(first.loc[i, "pred"])
-        best = [pool["en"]["id"][j] for j in np.argsort(-products[i], kind="stable")[:20]]
+        ranked = json.loads(table.loc[i, "pred"])
+        best = [pool["id"][j] for j in np.argsort(-products[i], kind="stable")[:20]]
         assert len(ranked) == 20 and len(set(ranked) & set(best)) >= 19  # ties may fall otherwise
-        (right,) = json.loads(first.loc[i, "gold"])
-        assert pool["en"]["text"][pool["en"]["id"].index(right)] == rows["qto"]["key"][i]
+        (right,) = json.loads(table.loc[i, "gold"])
+        assert pool["text"][pool["id"].index(right)] == rows["qto"]["key"][i]
         reciprocal = 1 / (1 + ranked.index(right)) if right in ranked else 0.0
-        assert first.loc[i, "score"] == pytest.approx(reciprocal)
+        assert table.loc[i, "score"] == pytest.approx(reciprocal)
 
 
 def test_candidates_of_all_languages_are_one_pool(linking):
-    model, task, rows, pool, tokenizer = linking
-    other = pool["en"].map(lambda row: {"id": "more-" + row["id"], "text": row["text"] + " ."})
-    both = {"en": pool["en"], "qad": other}
-    predictions, _ = predict(model, task, "linking", rows, tokenizer, extra=both)
+    model, tokenizer, rows, pool = linking
+    other = pool.map(lambda row: {"id": "more-" + row["id"], "text": row["text"] + " ."})
+    extra = {"en": pool, "qad": other}
+    predictions, _ = predict(model, LINKING, "linking", rows, tokenizer, extra=extra)
     gold = [json.loads(text) for text in predictions["gold"]]
     assert all(len(ids) == 2 and ids[1] == "more-" + ids[0] for ids in gold)
-
-
-def test_a_query_without_a_right_candidate_is_named(linking):
-    model, task, rows, pool, tokenizer = linking
-    short = {"en": pool["en"].select(range(5))}
+    short = {"en": pool.select(range(5))}
     with pytest.raises(ValueError, match=r"linking \(en\): 2\d queries have no right candidate"):
-        predict(model, task, "linking", rows, tokenizer, extra=short)
+        predict(model, LINKING, "linking", rows, tokenizer, extra=short)
 
 
 @pytest.mark.slow
@@ -125,12 +117,8 @@ def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store)
     assert learned > 80 > 20 > nothing
 
 
-# Mining
-
-MINING = Task("pairs-mined", "mining", "f1", 0.0, training=TrainingArguments(max_length=64))
-
-
 def sides(foreign, english, gold):
+    """Rows of mining; ``gold`` are pairs of places."""
     partners = [[f"e{j}" for k, j in gold if k == i] for i in range(len(foreign))]
     return Dataset.from_dict(
         {
@@ -143,28 +131,25 @@ def sides(foreign, english, gold):
 
 
 def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, tiny, tokenizer):
-    said = micro.rows("retrieval", "test", LANGUAGES["en"], 40)["text"][:]
-    dev = sides(said[:20], said[5:20], [(i + 5, i) for i in range(15)])
-    test = sides(said[20:40], said[25:40], [(i + 5, i) for i in range(15)])
+    texts = micro.rows("retrieval", "test", LANGUAGES["en"], 40)["text"][:]
+    pairs = [(i + 5, i) for i in range(15)]
+    extra = {"a": sides(texts[:20], texts[5:20], pairs)}
     model = models.Model(tiny, {})
-    other = sides(said[20:40], said[25:40], [(0, 0)])
-    pairs = []
-    for rows in (other, test):
-        mined, scores = predict(model, MINING, "", {"a": rows}, tokenizer, extra={"a": dev})
-        mined = mined[mined["pred"] != ""]
-        pairs.append(set(zip(mined["example_id"], mined["pred"], strict=True)))
-    found = dict(zip(scores["metric"], scores["value"], strict=True))
-    assert found["recall"] == 100.0 and found["f1"] > 80
-    assert pairs[0] == pairs[1]
-    with pytest.raises(ValueError, match="No sentence has a translation"):
-        retrieval.gold_pairs(sides(said, said, []))
+    mined = []
+    for gold in ([(0, 0)], pairs):
+        rows = {"a": sides(texts[20:40], texts[25:40], gold)}
+        predictions, scores = predict(model, MINING, "", rows, tokenizer, extra=extra)
+        predictions = predictions[predictions["pred"] != ""]
+        mined.append(set(zip(predictions["example_id"], predictions["pred"], strict=True)))
+    values = scores.set_index("metric")["value"]
+    assert values["recall"] == 100 and values["f1"] > 80
+    assert mined[0] == mined[1]
 
 
 def test_a_sentence_that_is_repeated_is_in_no_pair(tiny, tokenizer):
-    said = micro.rows("retrieval", "test", LANGUAGES["en"], 12)["text"][:]
-    dev = sides(said, said, [(i, i) for i in range(12)])
-    test = sides([said[0], *said], said, [(i + 1, i) for i in range(12)])
-    model = models.Model(tiny, {})
-    predictions, _ = predict(model, MINING, "", {"qad": test}, tokenizer, extra={"qad": dev})
+    texts = micro.rows("retrieval", "test", LANGUAGES["en"], 12)["text"][:]
+    extra = {"qad": sides(texts, texts, [(i, i) for i in range(12)])}
+    rows = {"qad": sides([f"{texts[0]} ", *texts], texts, [(i + 1, i) for i in range(12)])}
+    predictions, _ = predict(models.Model(tiny, {}), MINING, "", rows, tokenizer, extra=extra)
     paired = predictions.loc[predictions["pred"] != "", "example_id"]
     assert len(paired) > 5 and not set(paired) & {"f0", "f1"}

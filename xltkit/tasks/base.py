@@ -218,8 +218,8 @@ class TaskType:
     def gold_values(self, rows: Dataset) -> set[Any]:
         """The gold labels of some rows, be they of words, questions or rows."""
         values = rows[self.gold][:]
-        is_nested = bool(values) and isinstance(values[0], list)
-        return set(chain.from_iterable(values)) if is_nested else set(values)
+        is_nested = values and isinstance(values[0], list)
+        return set(chain.from_iterable(values) if is_nested else values)
 
     def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
         """Raise ValueError for placeholders: labels hidden behind -1, a constant or no answers."""
@@ -246,9 +246,8 @@ class TaskType:
             )
         values = rows[column][:]
         if isinstance(values[0], list):  # over all words, so that every sentence keeps its length
-            ends = np.cumsum([len(tags) for tags in values])[:-1]
-            parts = np.split(random.permutation(np.concatenate(values)), ends)
-            values = [list(part) for part in parts]
+            shuffled = iter(random.permutation(np.concatenate(values)))
+            values = [list(islice(shuffled, len(tags))) for tags in values]
         else:
             values = [values[i] for i in random.permutation(len(values))]
         return rows.remove_columns(column).add_column(column, values).cast(rows.features)
@@ -282,10 +281,6 @@ class TaskType:
         if training:
             batch["labels"] = self.labels(examples)
         return batch
-
-    def count(self, labels: Tensor) -> int:
-        """The number of targets in a batch, by which the summed loss is divided."""
-        return int((labels != IGNORED).sum() * self.unit_weight)
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (units, classes) of the distributions of a loss, row by row, and right classes."""
@@ -358,27 +353,27 @@ def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
 
 
 def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
-    """One example without a target for each row of a tokenizer's output."""
+    """One example without a target for each row of a tokenizer's output.
+
+    With ``words`` the tokens that are whole words are marked (see ``EncodedExample``).
+    """
     examples = []
     types = encoding.get("token_type_ids")
     for i, ids in enumerate(encoding["input_ids"]):
         sequence = np.asarray(ids, dtype=np.int32)
         row_types = (np.asarray(types[i], dtype=np.int32),) if types else ()
-        row_words = (_whole_words(encoding, i),) if words else ()
-        examples.append(EncodedExample(i, (sequence,), row_types, words=row_words))
+        marks: tuple[np.ndarray, ...] = ()
+        if words:
+            pairs = zip(encoding.word_ids(i), encoding.sequence_ids(i), strict=True)
+            # A number for each word: even ones are of the first text, odd ones of the second.
+            numbers = np.array([-1 if word is None else 2 * word + text for word, text in pairs])
+            is_whole = numbers >= 0
+            continues = numbers[1:] == numbers[:-1]
+            is_whole[1:] &= ~continues
+            is_whole[:-1] &= ~continues
+            marks = (np.where(is_whole, numbers % 2, -1).astype(np.int8),)
+        examples.append(EncodedExample(i, (sequence,), row_types, words=marks))
     return examples
-
-
-def _whole_words(encoding: Any, row: int) -> np.ndarray:
-    """The text (0 or 1) that each token of a row is a whole word of, or -1 (int8)."""
-    pairs = zip(encoding.word_ids(row), encoding.sequence_ids(row), strict=True)
-    # A number for each word of the row: even ones are of the first text, odd ones of the second.
-    numbers = np.array([-1 if word is None else 2 * word + text for word, text in pairs])
-    is_whole = numbers >= 0
-    continues = numbers[1:] == numbers[:-1]
-    is_whole[1:] &= ~continues
-    is_whole[:-1] &= ~continues
-    return np.where(is_whole, numbers % 2, -1).astype(np.int8)
 
 
 def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedExample:

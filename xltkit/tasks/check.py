@@ -8,28 +8,38 @@ import pandas as pd
 
 from xltkit.data.loading import MissingData, Source
 from xltkit.tasks.base import SPLITS, Task
-from xltkit.tasks.suites import TASKS, get, table_of_tasks
+from xltkit.tasks.suites import TASKS, get
 
 ROWS = 8  # looked at in every language of every split
 
 
 def describe(names: Sequence[str] = ()) -> str:
-    """The table of tasks, or everything it says of some of them, one fact a line."""
-    table = table_of_tasks()
-    if not names:
-        return table[["kind", "metric", "chance", "languages", "trains on", "splits"]].to_string()
+    """The table of tasks, or everything that is known of some of them, one fact a line."""
+    rows = []
     texts = []
-    for task in map(get, names):
-        row = table.loc[task.name].drop(["languages", "splits", "data", "revision"])
-        facts = [("task", task.name), *row.items(), ("labels", " ".join(task.labels[:20]) or "-")]
-        facts.append(("training", task.training))
+    for task in map(get, names or TASKS):
+        source = task.test or task.validation or task.train
+        facts = {
+            "task": task.name,
+            "kind": task.kind,
+            "metric": task.metric or "-",
+            "chance": f"{task.chance:.1f}",
+            "languages": len(source.languages),
+            "trains on": task.train_on or (task.name if task.train else "-"),
+            "splits": " ".join(split for split in SPLITS if getattr(task, split)),
+        }
+        rows.append(dict(facts))
+        facts |= {name: getattr(task, name) for name in ("license", "citation", "note", "training")}
+        facts["labels"] = " ".join(task.labels[:20])
+        lines = [f"{name:<12}{fact or '-'}" for name, fact in facts.items()]
         for split, part in _parts(task):
             configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
             revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
-            fact = f"{part.hub}, split {part.split}, revision {revision}: {configs}"
-            facts.append((split, fact))
-        texts.append("\n".join(f"{name:<12}{value}" for name, value in facts))
-    return "\n\n".join(texts)
+            lines.append(
+                f"{split:<12}{part.hub}, split {part.split}, revision {revision}: {configs}"
+            )
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts) if names else pd.DataFrame(rows).set_index("task").to_string()
 
 
 def _parts(task: Task) -> list[tuple[str, Source]]:

@@ -40,7 +40,10 @@ class Tagging(base.TaskType):
         def add(row: int, ids: list[int], targets: list[int]) -> None:
             sequence = np.array([start, *ids, end], dtype=np.int32)
             target = np.array([IGNORED, *targets, IGNORED], dtype=np.int64)
-            marks = (_whole_words(target),) if words else ()
+            is_start = target != IGNORED
+            is_whole = is_start & np.append(is_start[1:], False)
+            is_whole[-2] = is_start[-2]  # before the closing token
+            marks = (np.where(is_whole, 1, -1),) if words else ()
             examples.append(base.EncodedExample(row, (sequence,), (), target, words=marks))
 
         pieces_of: dict[str, list[int]] = {}
@@ -111,11 +114,3 @@ class Tagging(base.TaskType):
         counts = [scorers.chunk_counts(g, p) for g, p in zip(gold, pred, strict=True)]
         right, golds, preds = np.array(counts).T
         return base.terms_table(items, 200.0 * right, golds + preds)
-
-
-def _whole_words(target: np.ndarray) -> np.ndarray:
-    """1 for the tokens that are whole words, else -1."""
-    is_start = target != IGNORED
-    ends_word = np.append(is_start[1:], False)
-    ends_word[-2] = True  # before the closing token
-    return np.where(is_start & ends_word, 1, -1)

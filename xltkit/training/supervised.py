@@ -108,7 +108,7 @@ class Supervised:
             labels = inputs.pop("labels")
             if not len(part):
                 labels = torch.full_like(labels, IGNORED)
-            targets = task.type.count(labels) if len(part) else 0
+            targets = int((labels != IGNORED).sum() * task.type.unit_weight)
             batches.append(Batch(training_set, inputs, labels, targets))
         return batches
 

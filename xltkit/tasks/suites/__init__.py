@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from xltkit.data.loading import MissingData
 from xltkit.keys import choose
-from xltkit.tasks.base import SPLITS, TYPES, Suite, Task
+from xltkit.tasks.base import TYPES, Suite, Task
 from xltkit.tasks.suites.load import read_suites, read_tasks
 
 FILES = ("microworld", "xtreme", "retrieval", "english", "captions")
@@ -43,29 +41,3 @@ def register(task: Task) -> Task:
     choose("task type", task.kind, TYPES)
     TASKS[task.name] = task
     return task
-
-
-def table_of_tasks() -> pd.DataFrame:
-    """One row per task: what it is, what it trains on, where it lies, and on what terms.
-
-    ``splits`` are those with labels; ``languages`` are of the split that is scored, or trained on.
-    """
-    rows = []
-    for task in TASKS.values():
-        source = task.test or task.validation or task.train
-        row = {
-            "task": task.name,
-            "kind": task.kind,
-            "metric": task.metric or "-",
-            "chance": round(task.chance, 1),
-            "trains on": task.train_on or (task.name if task.train else "-"),
-            "splits": " ".join(name for name in SPLITS if getattr(task, name)),
-            "languages": len(source.languages),
-            "data": " ".join(dict.fromkeys(part.hub for part in source.parts)),
-            "revision": " ".join((part.revision or "-")[:8] for part in source.parts),
-            "license": task.license or "-",
-            "citation": task.citation or "-",
-            "note": task.note,
-        }
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("task")

@@ -21,8 +21,7 @@ from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import training_stages
 from xltkit.studies.store import Store
 from xltkit.training.align import Align
-from xltkit.training.robust import Adversarial, RandomPerturbation
-from xltkit.training.synonyms import SynonymSmoothing
+from xltkit.training.robust import Adversarial, RandomPerturbation, SynonymSmoothing
 
 PAIRS = tuple(xlt.TrainingSet("pairs", code, 500) for code in ("qbe", "qke", "qto"))
 WAYS = {

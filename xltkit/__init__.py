@@ -24,8 +24,7 @@ _NAMES = {
     "training.align": "Align",
     "training.image_text": "Distil ImageText",
     "training.phases": "Evaluate Intermediate Pretrain Target",
-    "training.robust": "Adversarial RandomPerturbation",
-    "training.synonyms": "SynonymSmoothing",
+    "training.robust": "Adversarial RandomPerturbation SynonymSmoothing",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 _ROOMS = ("analysis", "data", "tasks")

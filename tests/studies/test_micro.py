@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from xltkit.data.microworld.languages import LANGUAGES, language
 from xltkit.data.microworld.lexicon import NAMES
 from xltkit.keys import file_digest
-from xltkit.models.encoder import MICRO, Model, load_tokenizer
-from xltkit.models.vision import MICRO_CLIP
+from xltkit.models.encoder import MICRO, MICRO_CLIP, Model, load_tokenizer
 from xltkit.studies import build_micro
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe

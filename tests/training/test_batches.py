@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
 from xltkit.keys import hashed_uniform
-from xltkit.training.batches import Plan, epoch_batches
+from xltkit.training.supervised import batch_stream, plan
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003).tolist()
+COUNT = -(-1003 // 16)  # batches of 16 in an epoch
 
 
 def test_an_epoch_holds_every_example_once_among_others_of_similar_length():
-    batches = epoch_batches(LENGTHS, 16, seed=1, epoch=0)
-    assert sorted(np.concatenate(batches)) == list(range(1003))
-    assert len(batches) == -(-1003 // 16)
-    padded = sum(max(np.array(LENGTHS)[batch]) * len(batch) for batch in batches)
-    assert padded / sum(LENGTHS) < 1.05  # 1.5 and more in random batches
+    stream = islice(batch_stream(LENGTHS, 16, seed=1), 2 * COUNT)
+    epochs, batches = zip(*stream, strict=True)
+    assert list(epochs) == [0] * COUNT + [1] * COUNT
+    for part in (batches[:COUNT], batches[COUNT:]):
+        assert sorted(np.concatenate(part)) == list(range(1003))
+        padded = sum(max(np.array(LENGTHS)[batch]) * len(batch) for batch in part)
+        assert padded / sum(LENGTHS) < 1.05  # 1.5 and more in random batches
 
 
 def test_seed_and_epoch_are_hashed_together():
     def order(seed, epoch):
-        return np.concatenate(epoch_batches(LENGTHS, 16, seed, epoch)).tolist()
+        stream = islice(batch_stream(LENGTHS, 16, seed), epoch * COUNT, (epoch + 1) * COUNT)
+        return np.concatenate([batch for _, batch in stream]).tolist()
 
     assert order(1, 0) == order(1, 0)
     # A sum of the two would make epoch 1 of seed 0 the same as epoch 0 of seed 1.
     assert order(0, 1) != order(1, 0)
 
 
-def test_a_plan_does_not_remember_the_steps_before():
-    lengths = [LENGTHS[:300], LENGTHS[:40]]
-    plans = [Plan(lengths, [0.7, 0.3], 80, 16, seed=5) for _ in range(2)]
-    forward = [plans[0][i] for i in range(80)]
-    backward = [plans[1][i] for i in reversed(range(80))]
-    for one, other in zip(forward, reversed(backward), strict=True):
-        assert one[:2] == other[:2] and one[2].tolist() == other[2].tolist()
-
-
 def test_a_plan_gives_training_sets_their_share_and_walks_through_each():
-    plan = Plan([LENGTHS, LENGTHS[:64]], [0.75, 0.25], 2000, 16, seed=3)
-    shares = np.bincount(plan.training_sets) / 2000
-    assert abs(shares[0] - 0.75) < 0.03
-    steps = [plan[i] for i in range(200)]
+    steps = plan([LENGTHS, LENGTHS[:64]], [0.75, 0.25], 2000, 16, seed=3)
+    assert abs(np.mean([training_set for training_set, *_ in steps]) - 0.25) < 0.03
     first = [examples for training_set, epoch, examples in steps if (training_set, epoch) == (1, 0)]
     assert sorted(np.concatenate(first)) == list(range(64))
 

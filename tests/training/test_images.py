@@ -15,7 +15,7 @@ from transformers import AutoModel
 
 from xltkit.keys import file_digest
 from xltkit.models import vision
-from xltkit.models.encoder import Model, load_tokenizer
+from xltkit.models.encoder import MICRO_CLIP, Model, load_tokenizer
 from xltkit.models.heads import Joint
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
@@ -226,7 +226,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, lock
 
 
 def test_a_locked_tower_is_looked_through_once_and_left_alone(tiny, store, monkeypatch):
-    files = sorted((vision.MICRO_CLIP / "tower").iterdir())
+    files = sorted((MICRO_CLIP / "tower").iterdir())
     before = [file_digest(file) for file in files]
     pictures = []
     forward = vision.Tower.forward
@@ -247,7 +247,7 @@ def test_a_trained_tower_changes_and_captions_are_scored_with_it(tiny, store, mo
     phase = ImageText(FEW, locked=False, **QUICK)
     folder = trained(phase, store, tiny)
     network = AutoModel.from_pretrained(folder / "tower")
-    shipped = AutoModel.from_pretrained(vision.MICRO_CLIP / "tower")
+    shipped = AutoModel.from_pretrained(MICRO_CLIP / "tower")
     for name, parameter in network.named_parameters():
         assert not torch.equal(parameter, shipped.get_parameter(name)), name
     assert not any(".image." in name for name in load_file(folder / "heads.safetensors"))
@@ -300,7 +300,7 @@ def key(phase, seed=0):
 
 def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
     shipped = ImageText(FEW, **QUICK)
-    shutil.copytree(vision.MICRO_CLIP / "tower", tmp_path / "tower")
+    shutil.copytree(MICRO_CLIP / "tower", tmp_path / "tower")
     copied = replace(shipped, tower=str(tmp_path / "tower"))
     assert key(copied) == key(shipped) != key(shipped, seed=1)
     processor = tmp_path / "tower" / "preprocessor_config.json"  # what is done to pictures
@@ -308,7 +308,7 @@ def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
     others = [{"tower": "pixels"}, {"locked": False}, {"queue": 9}, {"against": "paraphrase"}]
     phases = [shipped, copied, *(replace(shipped, **change) for change in others)]
     assert len({key(phase) for phase in phases}) == 6
-    assert key(Distil(FEW)) != key(Distil(FEW, teacher=str(vision.MICRO_CLIP / "tower")))
+    assert key(Distil(FEW)) != key(Distil(FEW, teacher=str(MICRO_CLIP / "tower")))
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,9 @@ def test_the_key_is_that_of_the_weights_of_the_tower(tmp_path):
         (ImageText, (["captions", "emoji"],), "one task of pictures with captions"),
         (ImageText, {"accumulation": 2}, "accumulation is 2.* leave accumulation 1"),
         (ImageText, {"tower": "pixels", "locked": False}, "nothing to train"),
-        (ImageText, {"tower": "micro-visoin"}, "'micro-visoin' is no image tower"),
+        (ImageText, {"tower": "micro-visoin"}, "'micro-visoin' is no encoder or image tower"),
         (Distil, (["pos"],), r"Distil is given \['pos'\]; it trains on captions, text or"),
-        (Distil, {"teacher": "mini-clip"}, "'mini-clip' is no image tower"),
+        (Distil, {"teacher": "mini-clip"}, "'mini-clip' is no encoder or image tower"),
     ],
 )
 def test_bad_settings_are_named_before_anything_is_trained(phase, settings, message):

@@ -7,8 +7,8 @@ import torch
 from test_loop import fresh, objective
 from torch import nn
 
-from xltkit.training.batches import Batch
 from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, perturbed
+from xltkit.training.supervised import Batch
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5
 

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from xltkit.data.text import is_valid, words
 from xltkit.tasks import get, load
-from xltkit.training.synonyms import SynonymSmoothing
+from xltkit.training.robust import SynonymSmoothing
 
 
 def write(path, table):

@@ -204,7 +204,7 @@ def kit_identity() -> str:
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.encoder import fingerprint as weights
     from xltkit.tasks import get, suite
-    from xltkit.training import image_text, phases, synonyms  # noqa: F401, they define phases
+    from xltkit.training import image_text, phases  # noqa: F401, they define phases
     from xltkit.training.align import Align
     from xltkit.training.robust import Robust
 

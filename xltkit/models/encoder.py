@@ -19,8 +19,10 @@ from xltkit.models.heads import Pooled, head_layer, mean_pool
 from xltkit.tasks.base import EncodedExample, Head
 
 MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
+MICRO_CLIP = MICRO.with_name("micro-clip")
 HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
 TOWER = "tower"  # the same of a trained image tower
+SHIPPED = {"micro": MICRO, "micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
 POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
@@ -33,17 +35,13 @@ KNOWN = {
 }
 
 
-# --- names and files ---------------------------------------------------------------------------
-
-
 def locate(name: str) -> tuple[str, str]:
-    """A folder or a Hub id, and the revision, of an encoder by its name.
+    """A folder or a Hub id, and the revision, of an encoder or an image tower by its name.
 
-    Raises:
-        ValueError: if the name is neither ``micro``, nor a folder with a ``config.json``, nor a
-            Hub id of the form ``organisation/name`` with an optional ``@revision``.
+    Raises ValueError if the name is neither of one that ships with the kit, nor a folder with a
+    ``config.json``, nor a Hub id (``organisation/name``), where ``@revision`` is optional.
     """
-    folder = MICRO if name == "micro" else Path(name).expanduser()
+    folder = SHIPPED.get(name) or Path(name).expanduser()
     if (folder / "config.json").is_file():
         return str(folder), "main"
     identifier, _, revision = name.partition("@")
@@ -52,9 +50,9 @@ def locate(name: str) -> tuple[str, str]:
         revision = revision or pinned
     if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
         raise ValueError(
-            f"{name!r} is no encoder; give 'micro', {', '.join(KNOWN)}, a Hub id such as "
-            "'FacebookAI/xlm-roberta-base', with '@' and a commit to pin it, or a folder that "
-            "holds config.json and model.safetensors."
+            f"{name!r} is no encoder or image tower; give {', '.join([*SHIPPED, *KNOWN])}, a Hub "
+            "id such as 'FacebookAI/xlm-roberta-base' or 'openai/clip-vit-base-patch32', with '@' "
+            "and a commit to pin it, or a folder that holds config.json and model.safetensors."
         )
     return identifier, revision or "main"
 
@@ -62,8 +60,7 @@ def locate(name: str) -> tuple[str, str]:
 def load(loader: Any, name: str, **options: Any) -> Any:
     """What a class of transformers reads of an encoder, as in ``load(AutoConfig, "micro")``.
 
-    Raises:
-        ValueError: one message that names the remedy, for the many ways in which loading fails.
+    Raises one ValueError, that names the remedy, for the many ways in which loading fails.
     """
     where, revision = locate(name)
     transformers_logging.set_verbosity_error()
@@ -86,8 +83,7 @@ def configuration(name: str) -> Any:
 def fingerprint(name: str) -> str:
     """What identifies the weights and the tokenizer of an encoder, whatever its folder is called.
 
-    Raises:
-        ValueError: if there is no such encoder, or it is not downloaded and there is no network.
+    Raises ValueError if there is no such encoder, or it cannot be loaded.
     """
     where, revision = locate(name)
     folder = Path(where)
@@ -113,9 +109,6 @@ def load_tokenizer(name: str) -> Any:
 @lru_cache(maxsize=4)
 def _tokenizer(name: str, fingerprint: str) -> Any:
     return load(AutoTokenizer, name)
-
-
-# --- the model ---------------------------------------------------------------------------------
 
 
 class Model(nn.Module):
@@ -161,10 +154,7 @@ class Model(nn.Module):
         return self.encoder.config.num_hidden_layers
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        """The encoder's last hidden states (batch, tokens, width).
-
-        ``more`` is whatever else the tokenizer gives, such as ``token_type_ids``.
-        """
+        """The encoder's last hidden states (batch, tokens, width), of what the tokenizer gives."""
         return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
 
     def layers(self, numbers: Sequence[int], **inputs: Tensor) -> dict[int, Tensor]:
@@ -235,11 +225,10 @@ def unwrapped(model: nn.Module) -> Model:
 
 
 def _set_sinusoids(model: nn.Module) -> None:
-    """Set learned absolute positions to sinusoids.
+    """Set learned absolute positions to sinusoids, from which training starts.
 
-    They are trained like all weights, but a small encoder learns from them much sooner which
-    tokens stand side by side (the formula: Vaswani et al. 2017, section 3.5, with the length of
-    the sequence for their 10,000).
+    A small encoder learns from them much sooner which tokens stand side by side (the formula:
+    Vaswani et al. 2017, section 3.5, with the length of the sequence for their 10,000).
     """
     embeddings = getattr(model.base_model, "embeddings", None)
     positions = getattr(embeddings, "position_embeddings", None)
@@ -251,25 +240,19 @@ def _set_sinusoids(model: nn.Module) -> None:
         positions.weight.data.copy_(waves * POSITION_SCALE)
 
 
-# --- running a model over a test set -----------------------------------------------------------
-
-
 def batches_by_length(examples: Sequence[EncodedExample], tokens: int) -> Iterator[list[int]]:
     """Indices of examples, longest first, in batches of at most ``tokens`` with padding.
 
     The longest batch comes first, so that too small a memory fails at once and not at the end.
     """
     batch: list[int] = []
-    width = 0
-    rows = 0
+    sequences = 0
     for i in sorted(range(len(examples)), key=lambda i: -len(examples[i])):
-        rows += len(examples[i].sequences)
-        if batch and width * rows > tokens:
+        sequences += len(examples[i].sequences)
+        if batch and sequences * len(examples[batch[0]]) > tokens:
             yield batch
             batch = []
-        if not batch:
-            width = len(examples[i])
-            rows = len(examples[i].sequences)
+            sequences = len(examples[i].sequences)
         batch.append(i)
     if batch:
         yield batch
@@ -284,19 +267,15 @@ def infer(
 ) -> list[Any]:
     """One value for each example, in their order, by batches of similar length without gradients.
 
-    Args:
-        model: moved to the device, and left in evaluation mode, without dropout.
-        examples: in any order.
-        collate: examples to the tensors of a batch.
-        read: the tensors of a batch, on the device, and its examples, to one value an example.
+    ``collate`` turns examples into the tensors of a batch; ``read`` gives one value an example, of
+    the tensors on the device and the examples. The model is left there, in evaluation mode.
     """
     target = device.device()
     model.to(target).eval()
-    values: list[Any] = [None] * len(examples)
+    values: dict[int, Any] = {}
     for indices in batches_by_length(examples, TOKENS[target.type]):
         batch = [examples[i] for i in indices]
         tensors = {name: tensor.to(target) for name, tensor in collate(batch).items()}
         with device.autocast():
-            for i, value in zip(indices, read(tensors, batch), strict=True):
-                values[i] = value
-    return values
+            values |= zip(indices, read(tensors, batch), strict=True)
+    return [values[i] for i in range(len(examples))]

@@ -1,4 +1,4 @@
-"""The layers between an encoder and a label space."""
+"""The layers between an encoder and a label space, on hidden states (batch, tokens, width)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from xltkit.tasks.base import Head
 
 
 def head_layer(head: Head, config: Any) -> nn.Module | None:
-    """The layer of a head on an encoder with this configuration of transformers.
-
-    None for the head of masked language modeling, whose weights are in the encoder's checkpoint.
-    """
+    """The layer of a head on an encoder; None for the language model's own."""
     width = config.hidden_size
     dropout = getattr(config, "hidden_dropout_prob", 0.1)
     match head.pooling:
@@ -37,7 +34,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 class Pooled(nn.Module):
-    """Hidden states (batch, tokens, width) to scores (batch, size), by a tanh layer on the mean."""
+    """Scores (batch, size), by a tanh layer on the mean."""
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -54,10 +51,7 @@ class Pooled(nn.Module):
 
 
 class PerToken(nn.Module):
-    """Hidden states (batch, tokens, width) to scores (batch, tokens, size).
-
-    Padding is masked out: a softmax over the tokens, as for spans, would depend on it.
-    """
+    """Scores (batch, tokens, size). Those of padding are masked: a softmax would depend on it."""
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -70,7 +64,7 @@ class PerToken(nn.Module):
 
 
 class Vector(nn.Module):
-    """Hidden states (batch, tokens, width) to directions (batch, width), for dual encoders.
+    """Directions (batch, width), for dual encoders: a tanh layer on the mean, of length 1.
 
     The product of two outputs is their cosine times a learned ``scale`` that starts at 100
     (XTREME third_party/bert.py): each output carries its root, so that both towers are one module.
@@ -88,7 +82,7 @@ class Vector(nn.Module):
 
 
 class Joint(nn.Module):
-    """Hidden states to vectors (batch, size) of any length, in a space that pictures share.
+    """Vectors (batch, size) of any length, in the space that texts share with pictures.
 
     Features of a locked image tower pass a linear layer (``image_layer``); a tower that is
     trained, and the tower of a teacher, are in that space already. The logarithm of the

@@ -24,47 +24,23 @@ from transformers import AutoImageProcessor, AutoModel
 from xltkit.files import replacing
 from xltkit.keys import digest, known_digest
 from xltkit.models import device, encoder
-from xltkit.models.encoder import HEADS, TOWER
+from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate
 from xltkit.models.heads import mean_pool
 
-MICRO_CLIP = Path(__file__).parents[1] / "data" / "microworld" / "micro-clip"
 PROCESSOR = "preprocessor_config.json"
-# Known by a short name: what ships with the kit.
-SHIPPED = {"micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 PIXELS = "pixels"  # no network at all: what is seen without any training
 PIXELS_SIDE = 16
 BATCH = 64  # pictures or texts that are computed together
 VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
 
 
-def locate(name: str) -> str:
-    """The folder or the Hub id of an image tower or a teacher by its name.
-
-    Raises:
-        ValueError: if it is neither shipped, nor a folder, nor of the form of a Hub id.
-    """
-    where = str(SHIPPED.get(name, name))
-    try:
-        encoder.locate(where)
-    except ValueError:
-        raise ValueError(
-            f"{name!r} is no image tower; give {', '.join(SHIPPED)}, {PIXELS}, a folder of a "
-            "checkpoint, or a Hub id such as 'openai/clip-vit-base-patch32', with '@' and a commit "
-            "to pin it."
-        ) from None
-    return where
-
-
 def fingerprint(name: str) -> str:
     """What identifies the weights of a tower or of a teacher, its heads included."""
     if name == PIXELS:
         return f"{PIXELS}/{PIXELS_SIDE}"
-    where = locate(name)
-    parts = [encoder.fingerprint(where)]
-    for file in (Path(where, HEADS), Path(where, PROCESSOR)):
-        if file.is_file():
-            parts.append(known_digest(file)[:16])
-    return "+".join(parts)
+    files = [Path(locate(name)[0], file) for file in (HEADS, PROCESSOR)]
+    digests = [known_digest(file)[:16] for file in files if file.is_file()]
+    return "+".join([encoder.fingerprint(name), *digests])
 
 
 def tower_of(teacher: str) -> str:
@@ -74,11 +50,10 @@ def tower_of(teacher: str) -> str:
         ValueError: for a stage without one: its texts lie where a linear layer took the features
             of a locked tower, or where no pictures are.
     """
-    if teacher == "micro-clip":
-        return "micro-vision"
-    if Path(teacher, TOWER).is_dir():
-        return str(Path(teacher, TOWER))
-    if Path(teacher, HEADS).is_file():
+    folder = Path(locate(teacher)[0])
+    if (folder / TOWER).is_dir():
+        return str(folder / TOWER)
+    if (folder / HEADS).is_file():
         raise ValueError(
             f"No pictures lie in the space of {teacher!r}, which trained no image tower; score "
             "captions with 'micro-clip', a stage of ImageText(locked=False), or a Hub id."
@@ -95,10 +70,9 @@ class Tower(nn.Module):
 
     def __init__(self, name: str):
         super().__init__()
-        where = locate(name)
         # Without torchvision, which the kit does not need for anything else.
-        self.processor = encoder.load(AutoImageProcessor, where, backend="pil")
-        self.network = encoder.load(AutoModel, where, dtype=torch.float32)
+        self.processor = load(AutoImageProcessor, name, backend="pil")
+        self.network = load(AutoModel, name, dtype=torch.float32)
 
     def pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
@@ -130,20 +104,14 @@ def width(name: str) -> int:
 def contents(rows: Dataset) -> list[str]:
     """A digest of the bytes of each picture: equal pictures have equal ones."""
     pictures = rows.cast_column("image", Image(decode=False))["image"]
-    digests = [
-        hashlib.sha256(picture["bytes"] or Path(picture["path"]).read_bytes()).hexdigest()
-        for picture in pictures
-    ]
-    return [whole[:32] for whole in digests]
+    files = (picture["bytes"] or Path(picture["path"]).read_bytes() for picture in pictures)
+    return [hashlib.sha256(file).hexdigest()[:32] for file in files]
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
-    """The features (rows, width) of the pictures of rows by a locked tower, as float16.
+    """The features (rows, width) of the pictures of rows by a locked tower, kept in the store.
 
-    Args:
-        name: of a tower, or ``pixels``: 16 x 16 pixels in three colors, from -1 to 1.
-        rows: with a column ``image``.
-        store: the folder of the store, where they are kept.
+    Instead of a tower it may be ``pixels``: 16 x 16 pixels in three colors, from -1 to 1.
     """
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
@@ -151,9 +119,7 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
         for indices in batches:
             images = rows.select(indices)["image"][:]
             if tower is None:
-                small = [
-                    image.convert("RGB").resize((PIXELS_SIDE, PIXELS_SIDE)) for image in images
-                ]
+                small = (image.convert("RGB").resize([PIXELS_SIDE] * 2) for image in images)
                 colors = np.stack([np.asarray(image, dtype=np.float32).ravel() for image in small])
                 yield torch.from_numpy(colors / 127.5 - 1)
             else:
@@ -163,37 +129,35 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
 
 
 def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
-    """The vectors (texts, width) of texts by the text tower of a CLIP, of any length, as float16.
+    """The vectors (texts, width) of texts by the text tower of a CLIP, kept in the store.
 
-    Args:
-        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
-            encoder that transformers knows.
-        texts: in the language of the teacher.
-        store: the folder of the store, where they are kept.
+    The teacher is ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
+    encoder that transformers knows.
     """
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
-        where = locate(teacher)
         target = device.device()
-        network = encoder.load(AutoModel, where, dtype=torch.float32).to(target).eval()
+        network = load(AutoModel, teacher, dtype=torch.float32).to(target).eval()
         is_dual = hasattr(network, "get_text_features")
         if not is_dual:  # what ``ImageText`` trained: a linear layer on the pooled states
-            file = Path(where, HEADS)
+            file = Path(locate(teacher)[0], HEADS)
             heads = load_file(file, str(target)) if file.is_file() else {}
             layer = {name.rpartition(".")[2]: v for name, v in heads.items() if ".text." in name}
             if not layer:
                 raise ValueError(
                     f"{teacher!r} is no teacher, for it has no text tower; give 'micro-clip', the "
-                    "folder of a stage of ImageText, or a Hub id such as "
-                    "'openai/clip-vit-base-patch32'."
+                    "folder of a stage of ImageText, or the Hub id of a CLIP."
                 )
-        tokenizer = encoder.load_tokenizer(where)
+        tokenizer = load_tokenizer(teacher)
         options: dict[str, Any] = {"padding": True}
         if network.config.model_type.startswith("siglip"):
             # Its vector is the state of the last position, padding or not, of texts of one length.
             length = network.config.text_config.max_position_embeddings
-            options = {"padding": "max_length", "max_length": length}
-            options["return_attention_mask"] = False
+            options = {
+                "padding": "max_length",
+                "max_length": length,
+                "return_attention_mask": False,
+            }
         for indices in batches:
             batch = [texts[i] for i in indices]
             inputs = tokenizer(batch, truncation=True, return_tensors="pt", **options).to(target)
@@ -213,7 +177,7 @@ def kept(
     contents: Sequence[str],
     compute: Callable[[Iterable[Sequence[int]]], Iterator[Tensor]],
 ) -> np.ndarray:
-    """The vectors (inputs, width) of some inputs in half precision, computed unless they are kept.
+    """The vectors (inputs, width) of some inputs as float16, computed unless a store has them.
 
     Args:
         store: the folder of the store.

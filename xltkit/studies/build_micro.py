@@ -33,8 +33,7 @@ from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
 from xltkit.data.microworld.pictures import SIDE
 from xltkit.keys import file_digest
-from xltkit.models.encoder import MICRO, TOWER, load_tokenizer
-from xltkit.models.vision import MICRO_CLIP
+from xltkit.models.encoder import MICRO, MICRO_CLIP, TOWER, load_tokenizer
 from xltkit.studies.export import copy_encoder
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe

@@ -19,8 +19,7 @@ from xltkit.models.encoder import Model, unwrapped
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import EncodedExample, TaskType, encoded
 from xltkit.tasks.rows import count, training_rows
-from xltkit.training.batches import Batch
-from xltkit.training.supervised import Supervised
+from xltkit.training.supervised import Batch, Supervised
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,8 @@ from xltkit.tasks import TrainingSet, get
 from xltkit.tasks.base import IGNORED, Head
 from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
-from xltkit.training.batches import Batch
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
-from xltkit.training.supervised import Supervised
+from xltkit.training.supervised import Batch, Supervised
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class ImageText(Phase):
         tasks = [training_set.task for training_set in self.captions]
         if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
             raise ValueError(
-                f"ImageText is given {tasks}; it trains on one task of "
-                "pictures with captions, as in ImageText(['captions'])."
+                f"ImageText is given {tasks}; it trains on one task of pictures with captions, as "
+                "in ImageText(['captions'])."
             )
         choose("value of against", self.against, ("image", "paraphrase"))
         if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
@@ -105,9 +104,8 @@ class Distil(Phase):
     """Learn the vectors of a CLIP's text tower (Multilingual-CLIP, Carlsson et al. 2022).
 
     The loss is the mean squared distance of the pooled states, after a linear layer, from the
-    teacher's vector, not brought to length 1. No picture is looked at. Of translation pairs the
-    student reads the text and the teacher its English translation; of captions and plain text
-    both read the same.
+    teacher's vector of any length. No picture is looked at. Of translation pairs the student reads
+    the text and the teacher its English translation; of all else both read the same.
 
     Attributes:
         texts: rows of a task of the type ``captions`` or ``text``.

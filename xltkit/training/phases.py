@@ -29,8 +29,7 @@ class Phase:
     """One step of training. A field that is None takes the value that its first task recommends.
 
     Attributes:
-        steps: optimizer steps, the budget that arms are matched on.
-        epochs: a convenience, resolved to steps.
+        steps: optimizer steps, the budget that arms are matched on; ``epochs`` become steps.
         batch_size: examples in one optimizer step.
         learning_rate: the peak, after linear warm-up; it then decays linearly to 0.
         warmup: share of the steps that warm up.
@@ -81,9 +80,9 @@ class Phase:
 
     @property
     def base(self) -> Phase:
-        """The phase without robust training or alignment.
+        """The phase without robust training or alignment, by which seeds are derived.
 
-        Its seeds are used: heads, order and dropout are the same, and arms differ in nothing else.
+        Heads, order and dropout are the same, and arms differ in nothing else.
         """
         return self
 
@@ -104,10 +103,7 @@ class Phase:
         return Supervised(self, encoder, seed, store)
 
     def resolved(self, sizes: Sequence[int]) -> Phase:
-        """The phase with every default filled in by what its first task recommends.
-
-        Epochs become steps by the ``sizes`` of the training sets.
-        """
+        """The phase with every default filled in, given the sizes of its training sets."""
         defaults = get(self.training_sets[0].task).training
         names = [option.name for option in fields(defaults) if getattr(self, option.name) is None]
         filled = replace(self, **{name: getattr(defaults, name) for name in names})
@@ -123,9 +119,6 @@ def mixing(sizes: Sequence[int], rule: str, cap: int = 0, temperature: float = 1
 
     ``p_i`` is proportional to ``min(n_i, cap) ** (1 / temperature)`` (jiant's task sampler;
     Raffel et al. 2020, section 3.5.2); ``uniform`` is the limit of an infinite temperature.
-
-    Raises:
-        ValueError: for an unknown rule.
     """
     powers = {"proportional": 1.0, "temperature": 1.0 / temperature, "uniform": 0.0}
     power = powers[choose("mix", rule, powers)]

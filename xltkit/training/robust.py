@@ -8,16 +8,22 @@ which differs between encoders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor, nn
 
+from xltkit.data import lexicons
+from xltkit.data.lexicons import Lexicon
+from xltkit.data.text import Row, replace_words, texts, word_spans, words
 from xltkit.keys import choose, derive
 from xltkit.models.encoder import unwrapped
-from xltkit.training.batches import Batch
+from xltkit.tasks.base import Task
+from xltkit.training.supervised import Batch
 
 TINY = 1e-8  # a gradient shorter than this has no direction
 TaskLoss = Callable[[nn.Module, Batch], Tensor]  # the summed loss of a batch
@@ -103,17 +109,16 @@ class Adversarial(Robust):
     """Training on the worst perturbation of the word embeddings that some steps of ascent find.
 
     With ``accumulate`` the parameters learn from the loss at every one of the ``steps``
-    perturbations (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at
-    the last, as in projected gradient descent (Madry et al. 2018). All of them see one dropout
-    mask. Huang et al. give no settings: radius and step size are ours, and a radius of 0.2 already
-    stops ``micro`` from learning inference at all.
+    perturbations (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at the last, as
+    in projected gradient descent (Madry et al. 2018). All of them see one dropout mask. Huang et
+    al. give no settings: radius and step size are ours, and a radius of 0.2 already stops
+    ``micro`` from learning inference at all.
 
     Attributes:
         steps: passes forward and backward, so the cost of a training step.
         radius: of the ball around a sequence, in mean embedding norms; 0 is no limit.
-        step_size: of the ascent, in mean embedding norms.
-        start: magnitude of the first, random perturbation, in the same unit.
-        norm: ``l2`` (of a whole sequence), the one there is; it is part of the keys of stages.
+        step_size, start: of the ascent, and the size of the first, random perturbation.
+        norm: ``l2``, the one there is; it is part of the keys of stages.
     """
 
     steps: int = 2
@@ -172,3 +177,99 @@ class RandomPerturbation(Robust):
         noise = Ball(model, batch.inputs).noise(self.radius, seed)
         with perturbed(model, noise):
             yield task_loss(model, batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynonymSmoothing(Robust):
+    """Training on ``copies`` of every row in which words are replaced by synonyms (RS-DA).
+
+    As released (Huang et al. 2021; uclanlp/Robust-XLT, perturb.py): texts are split at single
+    spaces, case counts, and a word with neighbors becomes one of them or stays, all equally likely;
+    the clean row is not kept. Two departures where the release has no say: words of a gold answer
+    stay, and the texts of other tasks are split into words as in ``xltkit.data.text``.
+    The steps of a phase stay what they are; the release trains as many epochs on ``copies`` times
+    the rows, which ``Target(effort=copies)`` does.
+
+    Attributes:
+        source: of the synonyms (``xltkit.data.lexicons.synonyms``).
+        copies: of every row; the release takes 3 for XNLI and 10 for PAWS-X.
+        english_only: leave out neighbors that occur nowhere in the English rows themselves.
+        empty: replace nothing: the control that has the copies and no synonyms.
+        rate: 0 is as released; else each covered word is replaced with this probability.
+        seed: of the copies, which are the same for all seeds of training.
+    """
+
+    source: str = "microworld-released"
+    copies: int = 3
+    english_only: bool = False
+    empty: bool = False
+    rate: float = 0.0
+    seed: int = 0
+
+    augments = True
+
+    def __post_init__(self) -> None:
+        if self.copies < 1 or not 0 <= self.rate <= 1:
+            raise ValueError(f"{self}: copies can be 1 or more, rate a share from 0 to 1.")
+
+    def sources(self) -> dict[str, str]:
+        return {"synonyms": lexicons.fingerprint(self.source)}
+
+    def augment(self, task: Task, rows: Dataset) -> Dataset:
+        """The copies of some rows, instead of them."""
+        table = self.table(task, rows)
+        random = np.random.default_rng(derive("synonyms", task.name, self.seed))
+
+        def draw(word: str) -> str:
+            """The word or one of its synonyms."""
+            others = table.get(word, ())
+            if not others:
+                return word
+            if not self.rate:
+                return (word, *others)[random.integers(len(others) + 1)]
+            return others[random.integers(len(others))] if random.random() < self.rate else word
+
+        copies = []
+        for row in rows:
+            for number in range(1, self.copies + 1):
+                copy = _edited(task.type.texts, row, draw)
+                copies.append(copy | {"id": f"{row['id']}/{number}"})
+        return Dataset.from_list(copies, features=rows.features)
+
+    def table(self, task: Task, rows: Dataset) -> Lexicon:
+        """The synonyms that are used for some rows, by word."""
+        if self.empty:
+            return {}
+        table = lexicons.synonyms(self.source)
+        if self.english_only:
+            clean = [text for row in rows for _, _, text in texts(task.type.texts, row)]
+            table = lexicons.in_english(table, clean)
+        return table
+
+    def coverage(self, task: Task, rows: Dataset) -> float:
+        """The share (%) of the words that can be replaced that have a synonym.
+
+        In sentence pairs a word is what stands between spaces: ``movie.`` has no synonym.
+        """
+        table = self.table(task, rows)
+        is_covered: list[bool] = []
+
+        def look(word: str) -> str:
+            if word_spans(word):  # more than punctuation
+                is_covered.append(word in table)
+            return word
+
+        for row in rows:
+            _edited(task.type.texts, row, look)
+        return 100 * float(np.mean(is_covered))
+
+
+def _edited(columns: Sequence[str], row: Row, change: Callable[[str], str]) -> Row:
+    """A row with each word changed, but for those of gold answers."""
+    if "text_a" in row:  # a sentence pair, split as in the release
+        copy = dict(row)
+        for column, _, text in texts(columns, row):
+            copy[column] = " ".join(map(change, text.split(" ")))
+        return copy
+    spans = enumerate(words(columns, row))
+    return replace_words(columns, row, {i: change(w.text) for i, w in spans if not w.fixed})

@@ -1,12 +1,16 @@
-"""The losses of tasks, masked language modeling among them: what most phases optimize."""
+"""Batches and losses of tasks, masked language modeling among them: what most phases optimize.
+
+Which examples make up which step is a pure function of the seed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +21,62 @@ from xltkit.models.encoder import Model, load_tokenizer
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, EncodedExample, Head
 from xltkit.tasks.rows import fingerprint, training_rows
-from xltkit.training.batches import Batch, Plan
-from xltkit.training.robust import Robust
+
+POOL = 50  # batches that are sorted by length together: enough to save padding, still shuffled
+
+
+class Batch(NamedTuple):
+    """Tensors of some examples. ``targets`` counts what the summed loss is a sum over."""
+
+    training_set: int
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    targets: int
+
+
+def batch_stream(
+    lengths: Sequence[int], batch_size: int, seed: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Epoch and numbers of examples of one batch after another, without end.
+
+    In an epoch every example comes once, among others of similar length; the batches come in a
+    random order, one of them may be smaller.
+    """
+    lengths = np.asarray(lengths)
+    for epoch in count():
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(lengths))
+        batches = []
+        for start in range(0, len(order), POOL * batch_size):
+            pool = order[start : start + POOL * batch_size]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        for i in random.permutation(len(batches)):
+            yield epoch, batches[i]
+
+
+def plan(
+    lengths: Sequence[Sequence[int]],
+    weights: Sequence[float],
+    steps: int,
+    batch_size: int,
+    seed: int,
+) -> list[tuple[int, int, np.ndarray]]:
+    """The number of the training set of each step, its epoch, and the numbers of its examples.
+
+    Args:
+        lengths: for each training set, the length of each of its examples.
+        weights: the share of the steps each training set gets.
+        steps, batch_size: number of optimizer steps, and of examples in each.
+        seed: of the phase; training sets draw their order from it independently.
+    """
+    random = np.random.default_rng(derive(seed, "mixing"))
+    training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
+    streams = [
+        batch_stream(of_set, batch_size, derive(seed, "order", number))
+        for number, of_set in enumerate(lengths)
+    ]
+    return [(int(number), *next(streams[number])) for number in training_sets]
 
 
 @lru_cache(maxsize=64)
@@ -27,15 +85,14 @@ def encode(
     kind: str,
     encoder: str,
     max_length: int,
-    augmentation: Robust | None,
+    augmentation: Any,
     rows_fingerprint: str,
 ) -> Sequence[EncodedExample]:
     """The rows of a training set as token ids, for every stage of a process that trains on it.
 
     Args:
-        training_set, kind: which rows, and the name of the task type that they are encoded as.
-        encoder, max_length: whose tokenizer, and how many tokens of a sequence.
-        augmentation: what changes the rows first, if anything does.
+        kind: the name of the task type that they are encoded as.
+        augmentation: a method of robust training that changes the rows first, or None.
         rows_fingerprint: what the rows are now; files may change within a session.
     """
     task = replace(get(training_set.task), kind=kind)
@@ -75,7 +132,7 @@ class Supervised:
             self.examples.append(encode(*about))
         weights = phase.weights([len(training_rows(part)) for part in phase.training_sets])
         lengths = [[len(example) for example in examples] for examples in self.examples]
-        self.plan = Plan(lengths, weights, phase.steps, phase.batch_size, seed)
+        self.plan = plan(lengths, weights, phase.steps, phase.batch_size, seed)
 
     def heads(self) -> Mapping[str, Head]:
         """The heads the phase trains: one per task, whatever the number of its languages."""

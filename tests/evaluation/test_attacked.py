@@ -16,10 +16,16 @@ from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation import gradient
 from xltkit.evaluation.attacked import AttackedModel, attacked
-from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
+from xltkit.evaluation.attacks import (
+    CodeMixing,
+    Distractor,
+    EmbeddingPGD,
+    TokenFlip,
+    Typos,
+    word_limit,
+)
 from xltkit.evaluation.gradient import best_flip, find_sites, whole_words
 from xltkit.evaluation.predict import predict
-from xltkit.evaluation.search import word_limit
 from xltkit.explore import plots
 from xltkit.models import device
 from xltkit.models import encoder as models

@@ -26,6 +26,10 @@ NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
 _FILE = Path(__file__).with_name("claims.toml")
 CLAIMS: list[dict[str, Any]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))["claims"]
 
+# The row of a claim that no run measures.
+NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
+NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}
+
 # A measure takes a run and the options of a claim, and returns columns of claims_table: arms,
 # difference, low and high in points, n_seeds, and what else is known; nothing if the run lacks it.
 Measured = dict[str, Any]
@@ -54,9 +58,8 @@ def table_row(
     arms: str,
 ) -> Measured:
     """A difference that the notebook itself worked out, and its interval: a row of a table."""
-    rows = saved.tables.get(_first(table, saved.tables), pd.DataFrame())
-    for column, values in where.items():
-        rows = rows[rows[column].isin(values)] if len(rows) else rows
+    rows = saved.tables.get(_first(table, saved.tables), pd.DataFrame(columns=list(where)))
+    rows = rows[rows.isin(where)[list(where)].all(axis=1)]
     if rows.empty:
         return {}
     interval = rows.iloc[0][list(columns)].astype(float)
@@ -65,77 +68,6 @@ def table_row(
 
 
 MEASURES = {function.__name__: function for function in (gain, retrieval_above_rest, table_row)}
-
-
-def verdict(low: float, high: float, is_null: bool = False) -> str:
-    """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
-
-    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below.
-    That there is no gain is agreed with if the interval lies below 1 point (``NEGLIGIBLE``), and
-    disagreed with if it lies above 0. An interval that is missing decides nothing.
-    """
-    agrees, disagrees, undecided, _ = VERDICTS
-    if low > 0:
-        return disagrees if is_null else agrees
-    if is_null and high < NEGLIGIBLE:
-        return agrees
-    if not is_null and high < 0:
-        return disagrees
-    return undecided
-
-
-def verdict_shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per cent of each verdict among what was measured: one row per table."""
-    rows = {}
-    for name, table in tables.items():
-        verdicts = table.loc[table["verdict"] != VERDICTS[-1], "verdict"]
-        rows[name] = 100 * verdicts.value_counts(normalize=True)
-    return pd.DataFrame(rows).reindex(VERDICTS[:3]).fillna(0).T
-
-
-def permute_arms(saved: Saved, seed: int) -> Saved:
-    """The same run with the names of the arms permuted at random, for each seed and task.
-
-    No arm can then truly be better than another: a check of whatever compares them.
-    """
-    random = np.random.default_rng(seed)
-    arms = np.array(saved.arms)
-    parts = []
-    for _, part in saved.main.groupby(["seed", "task"]):
-        names = dict(zip(arms, random.permutation(arms), strict=True))
-        parts.append(part.assign(arm=part["arm"].map(names)))
-    return Saved(saved.name, saved.record, {"scores": pd.concat(parts)})
-
-
-def claims_table(
-    runs: Mapping[str, Saved], claims: Sequence[Mapping[str, Any]] = CLAIMS
-) -> pd.DataFrame:
-    """Every claim beside every run that measures it; a claim that none measures has one row, too.
-
-    Returns:
-        One row per claim and run: ``claim``, ``by``, ``figure``, ``confirmed`` and ``is_null`` as
-        in ``claims.toml``, ``run``, ``suite``, ``arms``, the columns of ``difference``,
-        ``measured`` (the difference and its interval as a text), ``verdict`` (``not measured`` if
-        no run has what it takes) and ``p_holm`` (over the rows that have a p value).
-    """
-    rows = []
-    for claim in claims:
-        about = {"claim": claim["claim"], "by": claim["by"], "figure": claim.get("figure", np.nan)}
-        about |= {"confirmed": claim["confirmed"], "is_null": claim.get("is_null", False)}
-        about |= {"verdict": VERDICTS[-1], "p": np.nan}
-        measured_rows = []
-        for name, saved in runs.items():
-            if not name.startswith(claim["notebook"]):
-                continue
-            row = MEASURES[claim["measure"]](saved, **claim["options"])
-            if row:
-                text = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format_map(row)
-                row |= {"run": name, "suite": saved.suite, "measured": text}
-                row["verdict"] = verdict(row["low"], row["high"], about["is_null"])
-                measured_rows.append(about | row)
-        rows += measured_rows or [about]
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"]))
 
 
 def _first(names: Sequence[str], present: Iterable[str]) -> str:
@@ -158,3 +90,68 @@ def _measured(differences: pd.Series) -> Measured:
     if differences.empty:
         return {}
     return {"arms": differences.name} | difference(differences.to_numpy())
+
+
+def verdict(low: float, high: float, is_null: bool = False) -> str:
+    """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
+
+    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below.
+    That there is no gain is agreed with if the interval lies below 1 point (``NEGLIGIBLE``), and
+    disagreed with if it lies above 0. An interval that is missing decides nothing.
+    """
+    agrees, disagrees, undecided, _ = VERDICTS
+    if low > 0:
+        return disagrees if is_null else agrees
+    if is_null and high < NEGLIGIBLE:
+        return agrees
+    if not is_null and high < 0:
+        return disagrees
+    return undecided
+
+
+def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
+    """Every claim beside every run that measures it; a claim that none measures has one row, too.
+
+    ``claim``, ``by``, ``figure``, ``confirmed`` and ``is_null`` are as in ``claims.toml``; ``run``,
+    ``suite``, ``arms`` and the columns of ``difference`` say what measured it, ``measured`` is the
+    difference and its interval as a text. ``verdict`` is ``not measured`` if no run has what it
+    takes; ``p_holm`` is over the rows that have a p value.
+    """
+    rows = []
+    for claim in CLAIMS:
+        about = {name: claim.get(name, default) for name, default in NOT_MEASURED.items()}
+        measured_rows = []
+        for name, saved in runs.items():
+            if not name.startswith(claim["notebook"]):
+                continue
+            row = MEASURES[claim["measure"]](saved, **claim["options"])
+            if row:
+                text = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format_map(row)
+                row |= {"run": name, "suite": saved.suite, "measured": text}
+                row["verdict"] = verdict(row["low"], row["high"], about["is_null"])
+                measured_rows.append(about | row)
+        rows += measured_rows or [about]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def verdict_shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Per cent of each verdict among what was measured: one row per table."""
+    rows = {}
+    for name, table in tables.items():
+        verdicts = table.loc[table["verdict"] != VERDICTS[-1], "verdict"]
+        rows[name] = 100 * verdicts.value_counts(normalize=True)
+    return pd.DataFrame(rows).reindex(VERDICTS[:3]).fillna(0).T
+
+
+def permute_arms(saved: Saved, seed: int) -> Saved:
+    """The same run with the names of the arms permuted at random, for each seed and task.
+
+    No arm can then truly be better than another: a check of whatever compares them.
+    """
+    random = np.random.default_rng(seed)
+    parts = []
+    for _, part in saved.main.groupby(["seed", "task"]):
+        names = dict(zip(saved.arms, random.permutation(saved.arms), strict=True))
+        parts.append(part.assign(arm=part["arm"].map(names)))
+    return Saved(saved.name, saved.record, {"scores": pd.concat(parts)})

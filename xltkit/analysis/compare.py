@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
-from xltkit.analysis.items import Column, items
+from xltkit.analysis.items import items
 from xltkit.keys import choose
 from xltkit.studies.results import Results
 
-# Ways to compare, by the question: would the difference hold with other seeds (on these items),
-# with other seeds and items, with other items (of these very models)?
 METHODS = {
     "seeds": "paired t over seeds",
     "both": "paired t over seeds and examples",
@@ -34,28 +32,26 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
     return task_means.groupby(groups, observed=True).mean().reset_index()
 
 
-def summary(results: Results, by: str | Sequence[str] = ("arm", "task")) -> pd.DataFrame:
-    """Scores by group: the source language, the mean of the others, the gap, the worst five.
+def summary(results: Results) -> pd.DataFrame:
+    """Scores by arm and task: the source language, the mean of the others, the gap, the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
     the t interval of ``transfer`` over seeds. ``degenerate`` counts the runs at chance or worse
     (``Results.degenerate``), which are in all means.
     """
-    by = _columns(results, by)
     rows = []
-    for key, group in results.main.groupby(by, observed=True, sort=False):
-        seeds = per_seed(group, [])
-        source = seeds.loc[seeds["languages"] == "source", "value"]
-        transfer = seeds.loc[seeds["languages"] == "transfer", "value"]
+    for (arm, task), group in results.main.groupby(["arm", "task"], observed=True, sort=False):
+        by_seed = per_seed(group, []).pivot(index="seed", columns="languages", values="value")
+        by_seed = by_seed.reindex(columns=["source", "transfer"])
+        source = by_seed["source"].mean()
+        transfer = by_seed["transfer"].dropna()
         low, high = t_interval(transfer)
-        by_language = group[~group["is_source"]].groupby("language")["value"].mean()
-        worst = by_language.sort_values()[:5]
-        row = dict(zip(by, key, strict=True))
-        row |= {"source": source.mean(), "transfer": transfer.mean(), "low": low, "high": high}
-        row |= {"gap": source.mean() - transfer.mean()}
+        worst = group[~group["is_source"]].groupby("language")["value"].mean().sort_values()[:5]
+        row = {"arm": arm, "task": task, "source": source, "transfer": transfer.mean()}
+        row |= {"low": low, "high": high, "gap": source - transfer.mean()}
         row |= {"worst five": worst.mean(), "worst": ", ".join(worst.index)}
-        degenerate = _degenerate(results, group["arm"], group["task"])
-        rows.append(row | {"seeds": group["seed"].nunique(), "degenerate": degenerate})
+        row |= {"seeds": len(by_seed), "degenerate": _degenerate(results, [arm], [task])}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -76,65 +72,53 @@ def compare(
     - ``examples``: would these very models differ on other items? Normal, with the bootstrap's
       variance. It says nothing of retraining: two runs of one recipe may well differ.
 
-    Args:
-        results: of a study.
-        baseline: the arm to subtract.
-        by: columns of ``results.scores`` to group by.
-        method: a key of ``METHODS``.
-
     Returns:
-        One row per arm and group, the source language apart. ``difference``, ``low`` and ``high``
-        in points; ``p``, and ``p_holm`` corrected over the whole table; ``smallest_effect`` is the
-        difference this design would have found four times out of five; ``degenerate`` counts the
-        runs of both arms at chance or worse (``Results.degenerate``), which are not left out.
+        One row per arm and group (``by``: columns of ``results.scores``), the source language
+        apart. ``difference``, ``low`` and ``high`` in points; ``p``, and ``p_holm`` corrected over
+        the whole table; ``smallest_effect`` is the difference this design would have found four
+        times out of five; ``degenerate`` counts the runs of both arms at chance or worse, which are
+        not left out.
 
-    Raises:
-        ValueError: for unknown names, or a method whose predictions do not give the scores.
+    Raises ValueError for unknown names, or a method whose predictions do not give the scores.
     """
-    by = _columns(results, by)
-    groups = ["arm", *by, "languages"]
+    choose("method", method, METHODS)
+    groups = ["arm", *([by] if isinstance(by, str) else by), "languages"]
     rows = []
-    for key, group in _paired(results, baseline).groupby(groups, observed=True, sort=False):
+    for key, group in _paired(results, baseline, groups).groupby(groups, observed=True, sort=False):
         row = dict(zip(groups, key, strict=True))
-        differences = per_seed(group, [], "difference")["difference"].to_numpy()
-        row |= _test(results, (row["arm"], baseline), _weights(group), differences, method)
-        columns = group.drop_duplicates(["task", "language"])
-        rows.append(row | {"n_examples": int(columns["n"].sum())})
+        gains = per_seed(group, [], "difference")["difference"].to_numpy()
+        cells = group.groupby(["task", "base_language"], observed=True)["n"].first()
+        test = difference(gains)
+        method_name = METHODS[method]
+        if method != "seeds":
+            # The weight of each task and language in a mean over languages, then over tasks.
+            languages = cells.groupby("task").transform("size")
+            weights = (1 / (languages * group["task"].nunique())).to_dict()
+            alone, beside_seeds = items(results).variance(row["arm"], baseline, weights)
+            if method == "both" and variance_of_mean(gains) > 0:
+                test = difference(gains, beside_seeds)
+            else:  # items alone vary: there is one seed, or all are alike, or none is asked about
+                test |= t_test(gains.mean(), alone, np.inf)
+                method_name = METHODS["examples"]
+        degenerate = _degenerate(results, [row["arm"], baseline], group["task"])
+        row |= test | {"method": method_name, "degenerate": degenerate}
+        rows.append(row | {"n_examples": int(cells.sum())})
     return _corrected(rows, baseline)
 
 
 def interaction(
-    results: Results,
-    baseline: str,
-    by: str,
-    here: Sequence[str],
-    there: Sequence[str],
-    method: str = "seeds",
+    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str]
 ) -> pd.DataFrame:
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
     A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
-    the groups ``there``, task by task, then averaged; the source language plays no part, nor does
-    a task that has languages in one of the two only.
-
-    Args:
-        results: of a study.
-        baseline: the arm that gains are over.
-        by: a column of ``results.scores``, such as ``resource`` or ``family``.
-        here: values of that column.
-        there: other values of it.
-        method: as in ``compare``.
-
-    Returns:
-        One row per arm: ``gain_here``, ``gain_there``, and of their difference the columns of
-        ``compare``.
-
-    Raises:
-        ValueError: for unknown names, or groups without transfer languages of one task.
+    the groups ``there`` (values of the column ``by`` of ``results.scores``, such as ``family``),
+    task by task, then averaged. The source language plays no part, nor does a task that has
+    languages in one of the two only. One row per arm: ``gain_here``, ``gain_there``, and of their
+    difference the columns of ``compare``. Raises ValueError for unknown names, or if no task has
+    both.
     """
-    _columns(results, by)
-    paired = _paired(results, baseline)
-    transfer = paired[~paired["is_source"]]
+    transfer = _paired(results, baseline, [by]).query("not is_source")
     names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
     table = transfer.assign(side=transfer[by].map(names)).dropna(subset="side")
     # A task that only one of the two groups has would be taken for a difference of the groups.
@@ -148,25 +132,20 @@ def interaction(
     for arm, group in table.groupby("arm", sort=False):
         gains = per_seed(group, ["side"], "difference")
         gains = gains.pivot(index="seed", columns="side", values="difference")
-        weights = _weights(group[group["side"] == "here"])
-        for column, weight in _weights(group[group["side"] == "there"]).items():
-            weights[column] = -weight
         row = {"arm": arm, "by": by}
         row |= {"gain_here": gains["here"].mean(), "gain_there": gains["there"].mean()}
-        differences = (gains["here"] - gains["there"]).to_numpy()
-        rows.append(row | _test(results, (arm, baseline), weights, differences, method))
+        row |= difference((gains["here"] - gains["there"]).to_numpy())
+        degenerate = _degenerate(results, [arm, baseline], group["task"])
+        rows.append(row | {"method": METHODS["seeds"], "degenerate": degenerate})
     return _corrected(rows, baseline)
 
 
-def _columns(results: Results, by: str | Sequence[str]) -> list[str]:
-    """The columns to group by, if all of them are there."""
-    by = [by] if isinstance(by, str) else list(by)
-    return [choose("column", name, results.main.columns) for name in by]
-
-
-def _paired(results: Results, baseline: str) -> pd.DataFrame:
-    """The scores of the other arms, each with its ``difference`` from the baseline's."""
+def _paired(results: Results, baseline: str, columns: Iterable[str]) -> pd.DataFrame:
+    """The scores of the other arms with these columns; ``difference`` is from the baseline's."""
     table = results.main
+    table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
+    for name in columns:
+        choose("column", name, table.columns)
     is_baseline = table["arm"] == choose("baseline", baseline, results.study.arms)
     keys = ["seed", "task", "base_language"]
     reference = table.loc[is_baseline, [*keys, "value"]]
@@ -175,38 +154,7 @@ def _paired(results: Results, baseline: str) -> pd.DataFrame:
     )
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
-    languages = np.where(paired["is_source"], "source", "transfer")
-    gains = paired["value"] - paired["value_baseline"]
-    return paired.assign(difference=gains, languages=languages)
-
-
-def _test(
-    results: Results,
-    arms: tuple[str, str],
-    weights: Mapping[Column, float],
-    differences: np.ndarray,
-    method: str,
-) -> dict[str, float | str]:
-    """The test of two arms' difference; ``differences`` by seed are sums with these weights."""
-    method_name = METHODS[choose("method", method, METHODS)]
-    test = difference(differences)
-    if method != "seeds":
-        alone, beside_seeds = items(results).variance(*arms, weights)
-        if method == "both" and variance_of_mean(differences) > 0:
-            test = difference(differences, beside_seeds)
-        else:  # the items alone vary: there is one seed, or all are alike, or none is asked about
-            test |= t_test(differences.mean(), alone, np.inf)
-            method_name = METHODS["examples"]
-    tasks = {task for task, _ in weights}
-    return test | {"method": method_name, "degenerate": _degenerate(results, arms, tasks)}
-
-
-def _weights(scored: pd.DataFrame) -> dict[Column, float]:
-    """The weight of each task and language in a mean over languages, then over tasks."""
-    columns = scored[["task", "base_language"]].drop_duplicates()
-    languages = columns.groupby("task")["task"].transform("size")
-    weights = 1 / (languages * columns["task"].nunique())
-    return dict(zip(columns.itertuples(index=False, name=None), weights, strict=True))
+    return paired.assign(difference=paired["value"] - paired["value_baseline"])
 
 
 def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:

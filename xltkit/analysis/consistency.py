@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from xltkit.analysis.intervals import t_interval
 from xltkit.data.loading import warn_once
@@ -23,36 +24,23 @@ MEASURES = ["agreement", "kappa", "rankc_corrected"]
 MEANS = [*MEASURES, "all_right"]
 
 
-def ranks(scores: np.ndarray) -> np.ndarray:
-    """The rank (0 is the best, of equals the first) of each candidate: (items, candidates)."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    # The inverse of a permutation is what sorts it.
-    return np.argsort(order, axis=1)
+def rank_consistency(first: np.ndarray, second: np.ndarray) -> float:
+    """The mean RankC of some items, (RankC - floor) / (1 - floor) (Qi et al. 2023, 2310.10378).
 
-
-def rank_consistency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """RankC of each item: how alike two languages rank its candidates (Qi et al. 2023, 2310.10378).
-
-    The sum over j = 1..N of w_j P@j, where P@j is the share of the first j candidates that the two
-    rankings have in common, and w_j is in proportion to exp(N - j). Both are ``ranks`` of the same
-    items and candidates. 1 for equal rankings; for unrelated ones ``rank_floor`` on average, not 0.
+    RankC says how alike two languages rank the candidates of an item: the sum over j = 1..N of w_j
+    P@j, where P@j is the share of the first j candidates that the rankings have in common, and w_j
+    is in proportion to exp(N - j). For unrelated rankings P@j is j / N on average, hence the floor:
+    they get 0, and equal ones 1. Both are ranks (items, candidates), from 1 for the best.
     """
-    count = first.shape[1]
-    # A candidate is among the first j of both as soon as j exceeds the worse of its two ranks, and
+    places = np.arange(1, first.shape[1] + 1)
+    weights = np.exp(-places.astype(float))
+    weights /= weights.sum()
+    # A candidate is among the first j of both as soon as j reaches the worse of its two ranks, and
     # then adds 1 / j to P@j.
-    by_place = _place_weights(count) / np.arange(1, count + 1)
-    from_rank = by_place[::-1].cumsum()[::-1]
-    return from_rank[np.maximum(first, second)].sum(axis=1)
-
-
-def rank_floor(count: int) -> float:
-    """The mean RankC of two independent uniform rankings of ``count`` candidates: E[P@j] = j/N."""
-    return float(_place_weights(count) @ np.arange(1, count + 1)) / count
-
-
-def _place_weights(count: int) -> np.ndarray:
-    weights = np.exp(-np.arange(count, dtype=float))
-    return weights / weights.sum()
+    from_rank = (weights / places)[::-1].cumsum()[::-1]
+    rankc = from_rank[np.maximum(first, second) - 1].sum(axis=1).mean()
+    floor = weights @ places / len(places)
+    return (rankc - floor) / (1 - floor)
 
 
 def pairwise(
@@ -67,32 +55,35 @@ def pairwise(
         One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
         is never the ``other``). ``agreement`` (0 to 100) is the share of equal predictions, and
         ``kappa`` how far it is above chance (Cohen 1960; NaN if only one label was ever given);
-        both NaN for texts. ``rankc_corrected`` is (RankC - floor) / (1 - floor) in per cent, 0 for
-        unrelated rankings; NaN where only the best candidate was kept. ``n`` counts items.
+        both NaN for texts. ``rankc_corrected`` is ``rank_consistency`` in per cent; NaN where only
+        the best candidate was kept. ``n`` counts items.
 
-    Raises:
-        ValueError: for unknown names, named tasks that are not parallel, or if there is no pair.
+    Raises ValueError for unknown names, named tasks that are not parallel, or if there is no pair.
     """
     rows = []
     for run, codes, table in _parallel_runs(results, tasks, languages):
         table = table.assign(row=range(len(table)))
         places = table.pivot(index="example_id", columns="language", values="row")
-        labels = pd.factorize(table["pred"])[0]
-        candidate_ranks = None
+        labels, names = pd.factorize(table["pred"])
+        size = len(names)
+        ranks = None
         if "log_probs" in table and table["log_probs"].notna().all():
-            candidate_ranks = ranks(np.stack(table["log_probs"].tolist()))
+            log_probs = np.stack(table["log_probs"].tolist())
+            ranks = rankdata(-log_probs, method="ordinal", axis=1).astype(int)
         for language, other in combinations(codes, 2):
             first, second = places[[language, other]].dropna().to_numpy(dtype=int).T
             if not len(first):
                 continue
             row = run | {"language": language, "other": other, "n": len(first)}
             if get(run["task"]).type.is_comparable:
-                row["agreement"] = 100 * np.mean(labels[first] == labels[second])
-                row["kappa"] = _kappa(labels[first], labels[second])
-            if candidate_ranks is not None:
-                rankc = rank_consistency(candidate_ranks[first], candidate_ranks[second]).mean()
-                floor = rank_floor(candidate_ranks.shape[1])
-                row["rankc_corrected"] = 100 * (rankc - floor) / (1 - floor)
+                agreement = np.mean(labels[first] == labels[second])
+                shares = [np.bincount(labels[i], minlength=size) / len(i) for i in (first, second)]
+                by_chance = shares[0] @ shares[1]
+                row["agreement"] = 100 * agreement
+                if by_chance < 1:
+                    row["kappa"] = (agreement - by_chance) / (1 - by_chance)
+            if ranks is not None:
+                row["rankc_corrected"] = 100 * rank_consistency(ranks[first], ranks[second])
             rows.append(row)
     if not rows:
         raise ValueError(
@@ -107,14 +98,12 @@ def consistency(
 ) -> pd.DataFrame:
     """How consistent each arm is over languages: means over pairs, and shares of the items.
 
-    Args and errors are those of ``pairwise``.
-
-    Returns:
-        One row per arm and task. ``agreement``, ``kappa`` and ``rankc_corrected`` are means over
-        the pairs of languages, each counting once. ``all_right`` is the share of items with a
-        perfect score in every language, ``all_right_expected`` what it would be if errors were
-        independent (the product of the accuracies). Means over ``seeds``, with their t intervals
-        ``<column>_low`` and ``<column>_high``. ``n`` counts the items that all ``languages`` have.
+    Arguments and errors are those of ``pairwise``. One row per arm and task: ``agreement``,
+    ``kappa`` and ``rankc_corrected`` are means over the pairs of languages, each counting once.
+    ``all_right`` is the share of items with a perfect score in every language,
+    ``all_right_expected`` what it would be if errors were independent (the product of the
+    accuracies). Means over ``seeds``, with their t intervals ``<column>_low`` and
+    ``<column>_high``. ``n`` counts the items of all ``languages``.
     """
     pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEASURES].mean()
     rows = []
@@ -138,13 +127,11 @@ def _parallel_runs(
     results: Results, tasks: Sequence[str], languages: Sequence[str]
 ) -> Iterator[tuple[dict[str, object], list[str], pd.DataFrame]]:
     """Each run, its languages with the source first, and its predictions, of parallel tasks."""
-    table = results.predictions
     source = results.study.source
-    for name in tasks:
-        choose("task", name, table["task"].unique())
-    for code in languages:
-        choose("language", code, table["language"].unique())
-    for task, predictions in table.groupby("task", sort=False):
+    for what, names in (("task", tasks), ("language", languages)):
+        for name in names:
+            choose(what, name, results.predictions[what].unique())
+    for task, predictions in results.predictions.groupby("task", sort=False):
         if tasks and task not in tasks:
             continue
         ids = predictions.groupby("language")["example_id"].agg(set)
@@ -159,11 +146,3 @@ def _parallel_runs(
         codes = sorted(predictions["language"].unique(), key=lambda code: code != source)
         for key, part in predictions.groupby(RUN, sort=False):
             yield dict(zip(RUN, key, strict=True)), codes, part
-
-
-def _kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa of two series of codes of labels."""
-    labels = max(first.max(), second.max()) + 1
-    counts = np.bincount(first, minlength=labels) @ np.bincount(second, minlength=labels)
-    expected = counts / len(first) ** 2
-    return (np.mean(first == second) - expected) / (1 - expected) if expected < 1 else np.nan

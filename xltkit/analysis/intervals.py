@@ -17,7 +17,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     NaN with fewer than two values, or if they are all the same: repeating a number that does not
     depend on the seed says nothing about how much it could vary.
     """
-    test = t_test(np.mean(values), variance_of_mean(values), len(values) - 1)
+    test = difference(values)
     return test["low"], test["high"]
 
 
@@ -30,12 +30,10 @@ def variance_of_mean(values: Sequence[float]) -> float:
 
 
 def t_test(mean: float, variance: float, degrees_of_freedom: float) -> dict[str, float]:
-    """Student's t test of a mean against 0, from the variance of that mean.
+    """Student's t test of a mean against 0, from the variance of that mean; NaN if that is 0.
 
-    Returns:
-        The interval ``low`` to ``high``, the two-sided ``p``, and ``smallest_effect``, the mean
-        that a test at this level would have found with probability ``POWER``. All are NaN if the
-        variance is 0.
+    The interval ``low`` to ``high``, the two-sided ``p``, and ``smallest_effect``, the mean that a
+    test at this level would have found with probability ``POWER``.
     """
     standard_error = np.sqrt(variance) if variance > 0 else np.nan
     quantiles = stats.t.ppf([(1 + LEVEL) / 2, POWER], degrees_of_freedom)
@@ -60,11 +58,8 @@ def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str,
     mean = float(np.mean(values))
     seed_variance = variance_of_mean(values)
     variance = seed_variance + item_variance
-    degrees_of_freedom = np.inf
-    if seed_variance:
-        degrees_of_freedom = (len(values) - 1) * variance / seed_variance
-    test = t_test(mean, variance, degrees_of_freedom)
-    return {"difference": mean} | test | {"n_seeds": len(values)}
+    freedom = (len(values) - 1) * variance / seed_variance if seed_variance else np.inf
+    return {"difference": mean} | t_test(mean, variance, freedom) | {"n_seeds": len(values)}
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -28,12 +28,10 @@ Column = tuple[str, str]  # a task, and the language that arms are compared on
 
 
 def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) -> np.ndarray:
-    """The values of a long table's rows, as an array with one axis per column.
+    """The values of a table's rows as an array with an axis per column, which has these levels.
 
-    ``axes`` are these columns with the levels of each in order. The array is 0 where there is no
-    row, and the sum where there are several.
+    It is 0 where there is no row, and the sum where there are several.
     """
-    values = np.asarray(values)
     places = [pd.Index(levels).get_indexer(table[name]) for name, levels in axes.items()]
     array = np.zeros([len(levels) for levels in axes.values()], dtype=values.dtype)
     np.add.at(array, tuple(places), values)
@@ -41,7 +39,7 @@ def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) 
 
 
 def draw_weights(random: np.random.Generator, draws: int, size: int) -> np.ndarray:
-    """Shape (draws, size): which share of each draw with replacement every one of ``size`` is."""
+    """The share of each draw with replacement that every one of ``size`` has (draws, size)."""
     drawn = random.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size) / size
 
@@ -65,9 +63,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 class Block:
     """Items that are drawn together, and what they add to the metric in each column.
 
-    ``numerator`` and ``denominator`` have the shape (arms, seeds, columns, items), and are 0 for an
-    item that a column does not have. A column whose metric is a mean of ratios stands here for
-    each of them.
+    ``numerator`` and ``denominator`` (arms, seeds, columns, items) are 0 for an item that a column
+    does not have. A column whose metric is a mean of ratios stands here for each of them.
     """
 
     columns: tuple[Column, ...]
@@ -76,12 +73,12 @@ class Block:
 
     @cached_property
     def metric(self) -> np.ndarray:
-        """The metric in points, shape (arms, seeds, columns)."""
+        """The metric in points (arms, seeds, columns)."""
         return ratio(self.numerator.sum(-1), self.denominator.sum(-1))
 
     @cached_property
     def influence(self) -> np.ndarray:
-        """What each item adds to the metric, linearized, shape (arms, seeds, columns, items).
+        """What each item adds to the metric, linearized (arms, seeds, columns, items).
 
         The infinitesimal jackknife (Efron 1982): the values sum to 0 over items, their squares to
         the variance of the metric (hence the correction for the number of items).
@@ -91,16 +88,15 @@ class Block:
 
     @cached_property
     def resampled(self) -> np.ndarray:
-        """How far the metric, a mean over seeds, moves in each of ``RESAMPLES`` draws of the items.
+        """How far the mean metric over seeds moves in draws of the items (arms, draws, columns).
 
-        Shape (arms, draws, columns). A draw is the same in all arms, seeds and columns.
+        A draw is the same in all arms, seeds and columns.
         """
         count = self.numerator.shape[-1]
         numerator = self.numerator.reshape(-1, count).T
         denominator = self.denominator.reshape(-1, count).T
-        random = np.random.default_rng(0)
         batches = []
-        for weights in draw_batches(random, RESAMPLES, count, numerator.shape[1]):
+        for weights in draw_batches(np.random.default_rng(0), RESAMPLES, *numerator.shape):
             # Sums are means times the count, which cancels in the ratio.
             metric = ratio(weights @ numerator, weights @ denominator)
             moved = metric.reshape(-1, *self.metric.shape) - self.metric
@@ -124,15 +120,12 @@ class Items:
     def variance(
         self, arm: str, baseline: str, weights: Mapping[Column, float]
     ) -> tuple[float, float]:
-        """What other items would add to the variance of the mean difference of two arms.
+        """What other items would add to the variance of the mean difference of two weighted sums.
 
-        The difference is that of sums of the metrics with ``weights``.
-
-        Returns:
-            For these very models: the variance over draws of the items. And beside other seeds:
-            the same, less what each seed does with each item alone, which the spread over seeds
-            holds already (in the terms of an analysis of variance, the mean square of items less
-            that of seeds x items, over the number of both); 0 for one seed.
+        For these very models: the variance over draws of the items. And beside other seeds: the
+        same, less what each seed does with each item alone, which the spread over seeds holds
+        already (in the terms of an analysis of variance, the mean square of items less that of
+        seeds x items, over the number of both); 0 for one seed.
         """
         one, other = self.arms.index(arm), self.arms.index(baseline)
         columns = [column for block in self.blocks for column in block.columns]
@@ -164,23 +157,26 @@ def items(results: Results) -> Items:
     seeds = results.main["seed"].unique()
     blocks = []
     for task, table in metric_terms(results).groupby("task", sort=False):
-        for _, part in table.groupby(_parallel_groups(table), sort=False):
+        # Languages that have items in common, directly or through others, are one block.
+        languages = pd.factorize(table["base_language"])[0]
+        names = pd.factorize(table["item"])[0]
+        has_item = coo_array((np.ones(len(table)), (languages, names))).tocsr()
+        _, groups = connected_components(has_item @ has_item.T, directed=False)
+        for _, part in table.groupby(groups[languages], sort=False):
             ratios = part[["base_language", "part"]].drop_duplicates()
             part = part.assign(ratio=part.groupby(list(ratios), sort=False).ngroup())
             axes = {"arm": arms, "seed": seeds, "ratio": range(len(ratios))}
             axes["item"] = part["item"].unique()
-            numerator = grid(part, axes, part["numerator"])
-            denominator = grid(part, axes, part["denominator"])
+            sums = [grid(part, axes, part[name]) for name in ("numerator", "denominator")]
             columns = tuple((task, language) for language in ratios["base_language"])
-            blocks.append(Block(columns, numerator, denominator))
+            blocks.append(Block(columns, *sums))
     return Items(arms, tuple(blocks))
 
 
 def metric_terms(results: Results) -> pd.DataFrame:
     """``TaskType.terms`` of all runs in one table: what every item adds to the metric of its task.
 
-    Raises:
-        ValueError: if a score of the study is not what its predictions give.
+    Raises ValueError if a score of the study is not what its predictions give.
     """
     keys = ["arm", "seed", "task", "language"]
     scores = results.main.set_index(keys)[["base_language", "value"]]
@@ -198,13 +194,3 @@ def metric_terms(results: Results) -> pd.DataFrame:
             )
         tables.append(table.assign(**about, base_language=base_language))
     return pd.concat(tables, ignore_index=True)
-
-
-def _parallel_groups(table: pd.DataFrame) -> np.ndarray:
-    """The number of each row's group: languages with items in common are in one group."""
-    languages = pd.factorize(table["base_language"])[0]
-    names = pd.factorize(table["item"])[0] + languages.max() + 1
-    size = names.max() + 1
-    graph = coo_array((np.ones(len(table)), (languages, names)), shape=(size, size))
-    _, groups = connected_components(graph, directed=False)
-    return groups[languages]

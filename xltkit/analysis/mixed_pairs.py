@@ -16,7 +16,6 @@ from xltkit.analysis.items import RESAMPLES, draw_batches, draw_weights, grid
 from xltkit.keys import choose
 
 AXES = ["arm", "seed", "example_id", "language", "other"]
-STATISTICS = ("diagonal", "off_diagonal", "penalty")
 
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -28,14 +27,12 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.assign(value=100 * table["value"]).reset_index()
 
 
-def penalty(
-    predictions: pd.DataFrame, baseline: str = "", resamples: int = RESAMPLES
-) -> pd.DataFrame:
+def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
     """What it costs that the two texts are in two languages.
 
     All cells of the matrix are of the same items, so a bootstrap draws items once for the whole
-    matrix: cells drawn apart would give too narrow an interval for a mean, and too wide a one for
-    a difference. Seeds are drawn as well, and both alike for all arms. (With few seeds such an
+    matrix: cells drawn apart would give too narrow an interval for a mean, and too wide a one for a
+    difference. Seeds are drawn as well, and both alike for all arms. (With few seeds such an
     interval is too narrow; see ``t_interval``. With one it says nothing of other seeds.)
 
     Returns:
@@ -45,15 +42,22 @@ def penalty(
         there are ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its
         own row. ``n`` counts items.
 
-    Raises:
-        ValueError: for an unknown baseline, or items that some cell lacks or has twice.
+    Raises ValueError for an unknown baseline, or items that some cell lacks or has twice.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False):
         arms = list(table["arm"].unique())
         values = _by_item(table, task)
+        _, seeds, items, statistics = values.shape
         means = values.mean(axis=(1, 2))
-        draws = _resampled(values, resamples)
+        by_item = values.transpose(2, 0, 1, 3).reshape(items, -1)
+        random = np.random.default_rng(0)
+        batches = []
+        for weights in draw_batches(random, RESAMPLES, items, 1):
+            by_seed = (weights @ by_item).reshape(-1, len(arms), seeds, statistics)
+            seed_weights = draw_weights(random, len(weights), seeds)
+            batches.append(np.einsum("ds,dast->dat", seed_weights, by_seed))
+        draws = np.concatenate(batches)  # (resamples, arms, statistics)
         for i, arm in enumerate(arms):
             row = {"arm": arm, "task": task} | _intervals(means[i], draws[:, i], "")
             if baseline:
@@ -61,7 +65,7 @@ def penalty(
                 nothing = np.nan if i == j else 0.0  # an arm is not compared with itself
                 gap = means[i] - means[j] + nothing
                 row |= _intervals(gap, draws[:, i] - draws[:, j] + nothing, "_difference")
-            rows.append(row | {"seeds": values.shape[1], "n": values.shape[2]})
+            rows.append(row | {"seeds": seeds, "n": items})
     return pd.DataFrame(rows)
 
 
@@ -69,9 +73,9 @@ def _intervals(means: np.ndarray, draws: np.ndarray, suffix: str) -> dict[str, f
     """Each statistic and its percentile interval, as columns of the table."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     row = {}
-    for name, *values in zip(STATISTICS, means, low, high, strict=True):
-        columns = [f"{name}{suffix}{end}" for end in ("", "_low", "_high")]
-        row |= dict(zip(columns, values, strict=True))
+    for i, name in enumerate(("diagonal", "off_diagonal", "penalty")):
+        column = f"{name}{suffix}"
+        row |= {column: means[i], f"{column}_low": low[i], f"{column}_high": high[i]}
     return row
 
 
@@ -87,8 +91,7 @@ def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
     if (counts != 1).any():
         raise ValueError(
             f"{task}: {(counts == 0).sum()} of {counts.size} scores are missing, and "
-            f"{(counts > 1).sum()} are there twice. Every item has to be once in every pair of "
-            "languages, arm and seed."
+            f"{(counts > 1).sum()} are there twice: give every item in every pair of languages."
         )
     cells = grid(table, axes, table["score"].astype(np.float32))
     size = len(axes["other"])
@@ -96,16 +99,3 @@ def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
     whole = cells.mean(axis=(3, 4), dtype=float)
     off_diagonal = (whole * size - diagonal) / (size - 1)
     return 100 * np.stack([diagonal, off_diagonal, off_diagonal - diagonal], axis=-1)
-
-
-def _resampled(values: np.ndarray, resamples: int) -> np.ndarray:
-    """The statistics (resamples, arms, statistics) of seeds and items drawn with replacement."""
-    arms, seeds, items, statistics = values.shape
-    by_item = values.transpose(2, 0, 1, 3).reshape(items, -1)
-    random = np.random.default_rng(0)
-    batches = []
-    for weights in draw_batches(random, resamples, items, 1):
-        means = (weights @ by_item).reshape(-1, arms, seeds, statistics)
-        seed_weights = draw_weights(random, len(weights), seeds)
-        batches.append(np.einsum("ds,dast->dat", seed_weights, means))
-    return np.concatenate(batches)

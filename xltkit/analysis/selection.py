@@ -37,13 +37,10 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
     (it has no source language, or nothing to learn in it, as retrieval) takes the arm that is best
     there on average over the others.
 
-    Returns:
-        One row per ``rule`` (fixed, best, source), ``scored`` (in-sample, cross-validated) and
-        task, and their mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer
-        languages with the t interval over seeds, and the ``arms`` selected.
-
-    Raises:
-        ValueError: if the baseline is no arm, there are not two others, or nothing transfers.
+    One row per ``rule`` (fixed, best, source), ``scored`` (in-sample, cross-validated) and task,
+    and their mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer languages
+    with the t interval over seeds, and the ``arms`` selected. Raises ValueError if the baseline is
+    no arm, there are not two others, or nothing transfers.
     """
     arms = list(results.study.arms)
     choose("baseline", baseline, arms)
@@ -59,9 +56,9 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
         by_seed = selected.groupby(["seed", "task"], sort=False)["gain"].mean().unstack()
         by_seed["all"] = by_seed.mean(axis=1)
         for task, values in by_seed.items():
-            low, high = t_interval(values)
             names = ", ".join(selected.loc[selected["task"] == task, "arm"].unique())
-            rows.append((rule, scored, task, values.mean(), low, high, names, rule != "source"))
+            interval = t_interval(values)
+            rows.append((rule, scored, task, values.mean(), *interval, names, rule != "source"))
     columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -93,8 +90,8 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
 
 def _select(gains: pd.DataFrame, rule: str, scored: str) -> pd.DataFrame:
     """The ``arm`` that a rule selects for each seed, half and task; its ``gain`` in transfer."""
-    visible = gains.xs("source" if rule == "source" else "transfer", level="languages")
     transfer = gains.xs("transfer", level="languages")
+    visible = gains.xs("source", level="languages") if rule == "source" else transfer
     tasks = transfer.index.unique("task")
     seeds = gains.index.unique("seed")
     rows = []

@@ -38,7 +38,7 @@ class Prediction(NamedTuple):
 
 
 class AttackResult(NamedTuple):
-    """What an attack made of one row."""
+    """What an attack made of one row; without changes, of one that was left as it is."""
 
     prediction: Prediction  # for the attacked row
     changed: float = 0.0  # share of the words that are other words now
@@ -62,8 +62,7 @@ class AttackedModel:
     def encode(self, rows: Sequence[Row], words: bool = False) -> list[EncodedExample]:
         """The rows as encoded examples with targets and, if asked for, marks of whole words."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
-        options = {"training": True, "words": words}
-        return self.type.encode(Columns.of(rows), self.tokenizer, limit, **options)
+        return self.type.encode(Columns.of(rows), self.tokenizer, limit, training=True, words=words)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """The predictions for some rows; all pass the model in one stream of batches."""
@@ -93,9 +92,10 @@ class AttackedModel:
         weights = self.type.loss_weights(examples)
         for example, weight, (_, loss) in zip(examples, weights, pairs, strict=True):
             losses[example.example] += weight * loss
+        records = table.to_dict("records")
         return [
-            Prediction(row, float(columns["score"]), round(float(loss), 5), columns)
-            for row, columns, loss in zip(rows, table.to_dict("records"), losses, strict=True)
+            Prediction(row, float(record["score"]), round(float(loss), 5), record)
+            for row, record, loss in zip(rows, records, losses, strict=True)
         ]
 
     def is_fooled(self, prediction: Prediction) -> bool:
@@ -110,12 +110,10 @@ class AttackedModel:
 class Attack:
     """A change of test inputs that should not change their labels; subclasses are dataclasses.
 
-    Attributes:
-        version: raised when the attack changes what it does; it enters the key of a stage.
-        access: ``black box`` (sees scores, or nothing) or ``white box`` (sees gradients).
-        name: in tables and figures.
-        strength: how much is changed: a share of the words, or a radius.
-        beam: the width of the search, 0 without one.
+    ``version`` is raised when the attack changes what it does; it enters the key of a stage.
+    ``access`` is ``black box`` (sees scores, or nothing) or ``white box`` (sees gradients),
+    ``name`` that in tables and figures, ``strength`` a share of the words, or a radius, and
+    ``beam`` the width of the search, 0 without one.
     """
 
     version = 1
@@ -158,11 +156,8 @@ def attacked(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and scores of a task in some languages, its rows under attack.
 
-    Rows that the model gets wrong as they are (a score of 0) are left as they are.
-
-    Args:
-        model, task, head, rows, tokenizer: as for ``predict``; the task type is attackable.
-        attack: what is done to the rows.
+    Rows that the model gets wrong as they are (a score of 0) are left as they are. Arguments are
+    those of ``predict``; the task type is attackable.
 
     Returns:
         predictions: the columns of ``predict``, under attack, and ``clean_score`` (0 to 1),
@@ -180,49 +175,40 @@ def attacked(
         clean = victim.predict(listed)
         right = [prediction for prediction in clean if prediction.score > 0]
         attacked_rows = iter(attack.run(victim, right, listed, language) if right else ())
-        results = [
-            next(attacked_rows) if prediction.score > 0 else AttackResult(prediction)
-            for prediction in clean
-        ]
-        table = _table(task.type, clean, results)
+        records = []
+        for before in clean:
+            result = next(attacked_rows) if before.score > 0 else AttackResult(before)
+            records.append(_record(task.type, before, result))
+        table = pd.DataFrame(records)
         tables.append((language, "", table))
         clean_table = pd.DataFrame([prediction.columns for prediction in clean])
-        values = {"clean": task.type.metrics(task, clean_table, language)[task.metric]}
-        values |= _costs(task.type, table)
+        was_solved = table["clean_score"].map(task.type.is_solved)
+        is_solved = table["score"].map(task.type.is_solved)
+        means = table.loc[table["clean_score"] > 0, ["changed", "valid", "queries"]].mean()
+        values = {
+            "clean": task.type.metrics(task, clean_table, language)[task.metric],
+            "success": 100 * (~is_solved[was_solved]).mean(),
+            "changed": 100 * means["changed"],
+            "valid": 100 * means["valid"],
+            "queries": means["queries"],
+        }
         costs += [(language, metric, value, len(table)) for metric, value in values.items()]
     predictions, scores = score_table(task, tables)
     return predictions, pd.concat([scores, pd.DataFrame(costs, columns=scores.columns)])
 
 
-def _table(
-    task_type: TaskType, clean: Sequence[Prediction], results: Sequence[AttackResult]
-) -> pd.DataFrame:
-    """The predictions for the rows of a language under attack."""
-    records = []
-    for before, (prediction, changed, queries, read) in zip(clean, results, strict=True):
-        row = prediction.row
-        texts = {"read": read} if read else {column: row[column] for column in task_type.texts}
-        record = {
-            "clean_score": before.score,
-            "loss": prediction.loss,
-            "clean_loss": before.loss,
-            "changed": changed,
-            "valid": row is before.row or is_valid(task_type.texts, row),
-            "queries": queries,
-            "input": json.dumps(texts, ensure_ascii=False),
-        }
-        records.append(dict(prediction.columns) | record)
-    return pd.DataFrame(records)
-
-
-def _costs(task_type: TaskType, table: pd.DataFrame) -> dict[str, float]:
-    """What an attack achieved, and what it took."""
-    was_solved = table["clean_score"].map(task_type.is_solved)
-    is_solved = table["score"].map(task_type.is_solved)
-    attacked_rows = table[table["clean_score"] > 0]
+def _record(task_type: TaskType, before: Prediction, result: AttackResult) -> dict[str, Any]:
+    """The row of the table of predictions for an attacked row."""
+    prediction = result.prediction
+    row = prediction.row
+    texts = {column: row[column] for column in task_type.texts}
     return {
-        "success": 100 * (~is_solved[was_solved]).mean(),
-        "changed": 100 * attacked_rows["changed"].mean(),
-        "valid": 100 * attacked_rows["valid"].mean(),
-        "queries": attacked_rows["queries"].mean(),
+        **prediction.columns,
+        "clean_score": before.score,
+        "loss": prediction.loss,
+        "clean_loss": before.loss,
+        "changed": result.changed,
+        "valid": row is before.row or is_valid(task_type.texts, row),
+        "queries": result.queries,
+        "input": json.dumps({"read": result.read} if result.read else texts, ensure_ascii=False),
     }

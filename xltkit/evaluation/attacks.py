@@ -1,24 +1,141 @@
-"""The attacks: what may be done to the words of a test set, in any of its languages."""
+"""The attacks: what may be done to the words of a test set, in any of its languages.
+
+Black-box attacks replace words at random or by trying and looking at the loss. Their places are
+drawn before the model is asked, the same ones for every model and every width of the beam, and
+those of a weaker attack are among those of a stronger one. White-box attacks change the encoded
+rows, not their text: they flip words one after another, or shift the word embeddings.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.random import Generator
+import torch
+from numpy.random import Generator, default_rng
 
 from xltkit.data import lexicons
-from xltkit.data.text import Row, typos, word_spans, words
+from xltkit.data.text import Row, replace_words, typos, word_spans, words
+from xltkit.evaluation import gradient
 from xltkit.evaluation.attacked import Attack, AttackedModel, AttackResult, Prediction
-from xltkit.evaluation.gradient import EmbeddingPGD, TokenFlip
-from xltkit.evaluation.search import WordAttack, Words
-
-__all__ = ["Attack", "CodeMixing", "Distractor", "EmbeddingPGD", "TokenFlip", "Typos"]
+from xltkit.keys import derive
+from xltkit.training.robust import Ball
 
 SENTENCE_END = re.compile(r"(?<=[。！？।؟])|(?<=[.!?])(?=\s|\Z)")
+ROWS = 128  # flipped at a time: gradients are kept for each of their tokens
+
+Words = frozenset[str]
+Edits = Mapping[int, str]  # new words by their index in the row
+Places = Sequence[tuple[int, Sequence[str]]]  # indices of words, with what may replace each
+
+
+def word_limit(strength: float, count: int) -> int:
+    """The number of words that an attack may change: a share, rounded up, at least one."""
+    return max(1, math.ceil(round(strength * count, 9)))
+
+
+def _lower_words(text: str) -> list[str]:
+    """The different words of a text in lower case, in the order of the text."""
+    return list(dict.fromkeys(text[start:end].lower() for start, end in word_spans(text)))
+
+
+class Variant(NamedTuple):
+    """Words to replace in a row, and the model's prediction for the row with them replaced."""
+
+    edits: Edits
+    prediction: Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordAttack(Attack):
+    """An attack that changes some of the words, at random or by a search.
+
+    Attributes:
+        strength: share of the words that are changed, at least one word.
+        beam: 0 changes each chosen word at random. From 1 on, place after place every proposal,
+            and the word itself, is tried in each of the ``beam`` worst variants so far, until the
+            prediction is wrong.
+        candidates: changes proposed for a word.
+        tries: random variants of an input, of which the worst counts, even if better than the
+            input itself.
+        seed: of the places and the changes.
+    """
+
+    strength: float = 0.2
+    beam: int = 0
+    candidates: int = 3
+    tries: int = 1
+    seed: int = 0
+
+    version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
+
+    def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
+        """All words that may replace a word; ``seen`` are those of the test set, in lower case."""
+        raise NotImplementedError
+
+    def run(
+        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
+    ) -> list[AttackResult]:
+        columns = model.type.texts
+        seen = frozenset(word.text.lower() for row in rows for word in words(columns, row))
+        places = [self.places(columns, start.row, language, seen) for start in clean]
+        beams = [[Variant({}, start)] for start in clean]
+        queries = [0] * len(clean)
+        # All rows move from place to place together, so that the model reads full batches.
+        for depth in range(max(map(len, places)) if self.beam else 1):
+            edits: list[list[Edits]] = [[] for _ in clean]
+            edited = []
+            for i, (start, beam) in enumerate(zip(clean, beams, strict=True)):
+                if not self.beam:
+                    edits[i] = self._draws(places[i], language, start.row["id"])
+                elif depth < len(places[i]) and not model.is_fooled(beam[0].prediction):
+                    place, options = places[i][depth]
+                    edits[i] = [{**v.edits, place: word} for v in beam for word in options]
+                edited.append([replace_words(columns, start.row, edit) for edit in edits[i]])
+            for i, predictions in enumerate(model.predict_variants(edited)):
+                variants = list(map(Variant, edits[i], predictions))
+                queries[i] += len(variants)
+                if self.beam or not variants:
+                    variants = [*beams[i], *variants]
+                variants.sort(key=lambda variant: model.rank(variant.prediction), reverse=True)
+                beams[i] = variants[: max(1, self.beam)]
+        results = []
+        for (worst, *_), start, read in zip(beams, clean, queries, strict=True):
+            count = max(1, len(words(columns, start.row)))
+            results.append(AttackResult(worst.prediction, len(worst.edits) / count, read))
+        return results
+
+    def places(self, columns: Sequence[str], row: Row, language: str, seen: Words) -> Places:
+        """The words of a row that are attacked, in order, and what may replace each."""
+        row_words = words(columns, row)
+        limit = word_limit(self.strength, len(row_words))
+        key = (self.seed, language, row["id"])
+        free = [i for i, word in enumerate(row_words) if not word.fixed]
+        places = []
+        for i in default_rng(derive("places", *key)).permutation(free).astype(int).tolist():
+            if len(places) == limit:
+                break
+            random = default_rng(derive("proposals", *key, i))
+            proposals = self.proposals(row_words[i].text, language, random, seen)
+            order = random.permutation(len(proposals))[: self.candidates]
+            if proposals:
+                places.append((i, list(dict.fromkeys(proposals[k] for k in order))))
+        return places
+
+    def _draws(self, places: Places, language: str, row_id: str) -> list[Edits]:
+        """Different random variants of a row, each with a change at every place."""
+        draws: list[Edits] = []
+        for number in range(self.tries):
+            random = default_rng(derive("try", self.seed, language, row_id, number))
+            draw = {i: options[random.integers(len(options))] for i, options in places}
+            if draw and draw not in draws:
+                draws.append(draw)
+        return draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +217,8 @@ class Distractor(WordAttack):
 
     def variants(self, rows: Sequence[Row], corpus: Sequence[Row]) -> list[list[dict[str, Any]]]:
         """For every row, the row with each of ``tries`` sentences of the contexts of a corpus."""
-        sentences = list(dict.fromkeys(s for row in corpus for s in _sentences(row["context"])))
+        parts = [part.strip() for row in corpus for part in SENTENCE_END.split(row["context"])]
+        sentences = [sentence for sentence in dict.fromkeys(parts) if len(sentence) > 1]
         containing: dict[str, list[int]] = {}  # the numbers of the sentences that have a word
         for i, sentence in enumerate(sentences):
             for word in _lower_words(sentence):
@@ -111,30 +229,133 @@ class Distractor(WordAttack):
             for word in _lower_words(row["question"]):
                 if word in containing:
                     overlap[containing[word]] += 1 / len(containing[word])
+            context = row["context"]
             answers = [answer.casefold() for answer in row["answers"]]
             row_variants: list[dict[str, Any]] = []
             for i in np.argsort(-overlap, kind="stable"):
-                sentence = sentences[i]
-                is_answer = any(answer in sentence.casefold() for answer in answers)
-                if sentence not in row["context"] and not is_answer:
-                    row_variants.append(self._insert(row, sentence))
                 if len(row_variants) == self.tries:
                     break
+                sentence = sentences[i]
+                if sentence in context or any(a in sentence.casefold() for a in answers):
+                    continue
+                if self.at == "end":
+                    new = {"context": f"{context} {sentence}"}
+                else:
+                    starts = [start + len(sentence) + 1 for start in row["starts"]]
+                    new = {"context": f"{sentence} {context}", "starts": starts}
+                row_variants.append({**row, **new})
             variants.append(row_variants)
         return variants
 
-    def _insert(self, row: Row, sentence: str) -> dict[str, Any]:
-        if self.at == "end":
-            return {**row, "context": f"{row['context']} {sentence}"}
-        starts = [start + len(sentence) + 1 for start in row["starts"]]
-        return {**row, "context": f"{sentence} {row['context']}", "starts": starts}
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingPGD(Attack):
+    """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
+
+    It changes no text: a reference for what attacks on words could reach at most.
+
+    Attributes:
+        radius: of the ball round a sequence (``xltkit.training.robust.Ball``), the ``strength``.
+        steps: of ascent, of which the worst counts.
+        step: the size of one, in radii.
+        norm: ``l2`` (of a whole sequence), the one there is; it is part of the keys of stages.
+    """
+
+    radius: float = 0.1
+    steps: int = 5
+    step: float = 0.5
+    norm: str = "l2"
+
+    access = "white box"
+    name = "embeddings"
+
+    @property
+    def strength(self) -> float:
+        return self.radius
+
+    def run(
+        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
+    ) -> list[AttackResult]:
+        unchanged = [start.row for start in clean]
+        examples = model.encode(unchanged)
+        outputs: list[list[Any]] = [[None] * len(examples) for _ in range(self.steps)]
+        for numbers, inputs, perturbation, read in gradient.batches(model, examples):
+            ball = Ball(model.model, inputs, self.radius)
+            _, loss = read(perturbation)
+            for step_outputs in outputs:
+                (slope,) = torch.autograd.grad(loss, perturbation)
+                size = self.step * self.radius
+                perturbation = ball.ascend(perturbation.detach(), slope, size).requires_grad_()
+                pairs, loss = read(perturbation)
+                for i, output in zip(numbers, pairs, strict=True):
+                    step_outputs[i] = output
+        steps = [model.predictions(unchanged, examples, of_step) for of_step in outputs]
+        worst = [max(tried, key=model.rank) for tried in zip(*steps, strict=True)]
+        queries = 2 * self.steps  # a gradient and an evaluation each
+        return [AttackResult(prediction, float("nan"), queries) for prediction in worst]
 
 
-def _sentences(context: str) -> list[str]:
-    sentences = [part.strip() for part in SENTENCE_END.split(context)]
-    return [sentence for sentence in sentences if len(sentence) > 1]
+@dataclass(frozen=True, kw_only=True)
+class TokenFlip(WordAttack):
+    """Words flipped by the gradient of the loss (HotFlip, Ebrahimi et al. 2018, on word pieces).
 
+    Only words that are one token are flipped, into other words of the encoder's vocabulary in the
+    same script. Nothing keeps the meaning: it shows how far the model's own vocabulary can take
+    it. Each flip is the best one of a fresh gradient; none is undone, no word is flipped twice,
+    words inside a gold answer stay, and the worst prediction on the way counts. The texts of a
+    result are ``read``: what the model read, decoded. ``beam``, ``candidates``, ``tries`` and
+    ``seed`` play no part.
+    """
 
-def _lower_words(text: str) -> list[str]:
-    """The different words of a text in lower case, in the order of the text."""
-    return list(dict.fromkeys(text[start:end].lower() for start, end in word_spans(text)))
+    access = "white box"
+    name = "token flips"
+
+    def run(
+        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
+    ) -> list[AttackResult]:
+        row_words = [word.text for start in clean for word in words(model.type.texts, start.row)]
+        scripts = map(gradient.script_of, row_words)
+        counts = Counter(sorted(filter(None, scripts)))
+        script = max(counts, key=counts.__getitem__, default="")  # of most words
+        vocabulary = gradient.whole_words(model.tokenizer, script)
+        if len(vocabulary) < 2:  # nothing to flip into
+            return list(map(AttackResult, clean))
+        results: list[AttackResult] = []
+        for first in range(0, len(clean), ROWS):
+            results += self._flip(model, clean[first : first + ROWS], vocabulary)
+        return results
+
+    def _flip(
+        self, model: AttackedModel, clean: Sequence[Prediction], vocabulary: Sequence[int]
+    ) -> list[AttackResult]:
+        """The results for rows that are flipped together, one word a row at a time."""
+        rows = [start.row for start in clean]
+        results = list(map(AttackResult, clean))
+        predictions = list(clean)
+        examples = model.encode(rows, words=True)
+        sites = gradient.find_sites(rows, examples, vocabulary)
+        counts = [len(words(model.type.texts, row)) for row in rows]
+        limits = [word_limit(self.strength, count) for count in counts]
+        for flips in range(1, max(limits) + 1):
+            active = [
+                row
+                for row, limit in enumerate(limits)
+                if flips <= limit and sites[row] and not model.is_fooled(predictions[row])
+            ]
+            if not active:
+                break
+            gradient.flip_best(model, active, examples, sites, vocabulary)
+            numbers = {row: number for number, row in enumerate(active)}
+            flipped = [
+                replace(e, example=numbers[e.example]) for e in examples if e.example in numbers
+            ]
+            new = model.predictions([rows[row] for row in active], flipped)
+            for row, prediction in zip(active, new, strict=True):
+                predictions[row] = prediction
+                if model.rank(prediction) > model.rank(results[row].prediction):
+                    ids = [ids for e in examples if e.example == row for ids in e.sequences]
+                    read = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+                    results[row] = AttackResult(prediction, flips / counts[row], read=read)
+                # A flip takes a gradient and an evaluation.
+                results[row] = results[row]._replace(queries=2 * flips)
+        return results

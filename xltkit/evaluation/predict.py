@@ -47,11 +47,8 @@ def predict(
     """Predictions and scores of a task in some languages: the tables of ``score_table``.
 
     Args:
-        model: with the trained head in place, unless the task is scored on hidden states.
-        task: whose rows these are.
-        head: the name of the head to read.
-        rows: the test rows of each language.
-        tokenizer: the encoder's.
+        model: with the trained ``head`` in place, unless the task is scored on hidden states. task,
+        head, rows, tokenizer: the task, the name of its head, test rows by language.
         layer: the hidden layer to score; 0 means ``protocol_layer``.
         sweep: score every hidden layer and pooling too, in the same pass.
         smoothing: the noise under which the majority of ``VOTES`` predictions counts.
@@ -64,12 +61,9 @@ def predict(
         layer = layer or protocol_layer(model.depth)
         layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
-    def encode(part: Dataset | Columns) -> list[EncodedExample]:
-        return task.type.encode(part, tokenizer, limit, training=False)
-
-    def run(examples: Sequence[EncodedExample]) -> list[Any]:
-        return outputs(model, task.type, head, examples, tokenizer, layers, smoothing)
-
+    encode = partial(task.type.encode, tokenizer=tokenizer, max_length=limit, training=False)
+    options = {"tokenizer": tokenizer, "layers": layers, "smoothing": smoothing}
+    run = partial(outputs, model, task.type, head, **options)
     forward = Forward(encode, run, layer, layers, extra or {}, images)
     return score_table(task, task.type.predict(task, rows, forward))
 
@@ -91,10 +85,24 @@ def outputs(
     float16. With ``losses``, it is a pair with the loss of the example.
     """
 
-    def vote(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> list[Any]:
-        """The majority of predictions under noise (Cohen et al. 2019, randomized smoothing)."""
+    def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
+        labels = tensors.pop("labels", None)
+        if layers:
+            mask = tensors["attention_mask"]
+            pooled = [
+                torch.stack([mean_pool(states.float(), mask), states[:, 0].float()], dim=1)
+                for states in model.layers(layers, **tensors).values()
+            ]
+            return torch.stack(pooled, dim=1).to(torch.float16).cpu().numpy()
+        if not smoothing:
+            logits = model(head, **tensors)
+            values = task_type.outputs(logits, batch)
+            if not losses:
+                return values
+            return list(zip(values, task_type.losses(logits, labels).tolist(), strict=True))
+        # The majority of predictions under noise (Cohen et al. 2019, randomized smoothing). The
+        # noise depends on the inputs alone: the same batch always gets the same prediction.
         ball = Ball(model, tensors)
-        # The noise depends on the inputs alone: the same batch always gets the same prediction.
         seed = derive("votes", int(tensors["input_ids"].sum()))
         votes = []
         for number in range(VOTES):
@@ -103,29 +111,8 @@ def outputs(
                 votes.append(task_type.outputs(model(head, **tensors), batch))
         return [task_type.vote(of_example) for of_example in zip(*votes, strict=True)]
 
-    def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
-        labels = tensors.pop("labels", None)
-        if layers:
-            return _pooled(model.layers(layers, **tensors), tensors["attention_mask"])
-        if smoothing:
-            return vote(tensors, batch)
-        logits = model(head, **tensors)
-        values = task_type.outputs(logits, batch)
-        if losses:
-            return list(zip(values, task_type.losses(logits, labels).tolist(), strict=True))
-        return values
-
     collate = partial(task_type.collate, tokenizer=tokenizer, training=losses)
     return infer(model, examples, collate, read)
-
-
-def _pooled(hidden: Mapping[int, torch.Tensor], mask: torch.Tensor) -> np.ndarray:
-    """Hidden states of some layers as an array (sequences, layers, poolings, width)."""
-    layers = []
-    for states in hidden.values():
-        poolings = [mean_pool(states.float(), mask), states[:, 0].float()]
-        layers.append(torch.stack(poolings, dim=1))
-    return torch.stack(layers, dim=1).to(torch.float16).cpu().numpy()
 
 
 def predict_pairs(
@@ -135,11 +122,9 @@ def predict_pairs(
 ) -> Tables:
     """Predictions and scores for all ordered pairs of languages (G-XLT, Lewis et al. 2020).
 
-    Premise, first sentence or question is in ``language``; hypothesis, second sentence, context
-    or alternatives are in ``other``. The items are those that all languages have.
-
-    ``predict_rows`` is ``predict`` for rows by language. Raises ValueError for a task that is not
-    parallel.
+    Premise, first sentence or question is in ``language``; hypothesis, second sentence, context or
+    alternatives are in ``other``. The items are those that all languages have. ``predict_rows`` is
+    ``predict`` for rows by language. Raises ValueError if no item is parallel.
     """
     places = {code: {key: i for i, key in enumerate(part["id"][:])} for code, part in rows.items()}
     first, *others = places.values()

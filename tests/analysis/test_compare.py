@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,28 +12,7 @@ from analysis.fakes import FakeResults, right_or_wrong
 from xltkit.analysis.compare import METHODS, compare, interaction, summary
 from xltkit.analysis.intervals import t_interval
 
-
-class Table:
-    """Results without a study behind them."""
-
-    def __init__(self, values):
-        families = {"en": "English", "qad": "Alvic", "qbe": "Beric"}
-        names = "arm task language family seed value".split()
-        rows = [
-            (arm, task, code, families[code], seed, value)
-            for (arm, task, code), by_seed in values.items()
-            for seed, value in enumerate(by_seed)
-        ]
-        table = pd.DataFrame(rows, columns=names)
-        table["base_language"] = table["language"]
-        self.main = self.scores = table.assign(is_source=table["language"] == "en", n=100)
-        runs = self.main[["arm", "seed", "task"]].drop_duplicates()
-        self.degenerate = runs.assign(
-            degenerate=(runs["arm"] == "text") & (runs["seed"] == 2), why=""
-        )
-        self.study = type("Study", (), {"arms": dict.fromkeys(table["arm"])})
-
-
+FAMILIES = {"en": "English", "qad": "Alvic", "qbe": "Beric"}
 VALUES = {
     ("none", "nli", "en"): [90, 91, 92],
     ("none", "nli", "qad"): [70, 72, 74],
@@ -42,26 +23,40 @@ VALUES = {
 }
 
 
+def results_of(values):
+    """Results without a study behind them; the last run of ``text`` is degenerate."""
+    table = pd.DataFrame(
+        [
+            (*run, seed, value)
+            for run, scores in values.items()
+            for seed, value in enumerate(scores)
+        ],
+        columns=["arm", "task", "language", "seed", "value"],
+    )
+    table = table.assign(base_language=table["language"], family=table["language"].map(FAMILIES))
+    table = table.assign(is_source=table["language"] == "en", n=100)
+    runs = table[["arm", "seed", "task"]].drop_duplicates()
+    degenerate = runs.assign(degenerate=(runs["arm"] == "text") & (runs["seed"] == 2))
+    study = SimpleNamespace(arms=dict.fromkeys(table["arm"]))
+    return SimpleNamespace(main=table, degenerate=degenerate, study=study)
+
+
 def test_an_interaction_is_a_difference_of_gains():
     # The gains of the three seeds are 1, 1, 3 in qbe and 3, 2, 4 in qad.
-    table = interaction(Table(VALUES), "none", "family", ["Beric"], ["Alvic"]).iloc[0]
-    assert table["arm"] == "text"
+    table = interaction(results_of(VALUES), "none", "family", ["Beric"], ["Alvic"]).iloc[0]
+    assert table["arm"] == "text" and table["degenerate"] == 1
     assert table["gain_here"] == pytest.approx(5 / 3) and table["gain_there"] == 3
-    assert (table["difference"], table["low"]) == pytest.approx(
-        (-4 / 3, t_interval([-2, -1, -1])[0])
-    )
+    assert table["difference"] == pytest.approx(-4 / 3)
+    assert table["low"] == pytest.approx(t_interval([-2, -1, -1])[0])
     with pytest.raises(ValueError, match=r"Alvic.*Beric"):
-        interaction(Table(VALUES), "none", "family", ["English"], ["Alvic"])
-
-
-def test_an_interaction_leaves_out_tasks_of_one_side():
-    values = VALUES | {(arm, "pos", "qad"): [60, 60, 60] for arm in ("none", "text")}
-    both = interaction(Table(values), "none", "family", ["Beric"], ["Alvic"])
-    assert both.iloc[0]["difference"] == pytest.approx(-4 / 3)
+        interaction(results_of(VALUES), "none", "family", ["English"], ["Alvic"])
+    one_sided = VALUES | {(arm, "pos", "qad"): [60, 60, 60] for arm in ("none", "text")}
+    both = interaction(results_of(one_sided), "none", "family", ["Beric"], ["Alvic"])
+    assert both.iloc[0]["difference"] == pytest.approx(-4 / 3)  # pos is left out
 
 
 def test_the_source_is_apart_from_the_transfer_mean():
-    row = summary(Table(VALUES)).set_index("arm").loc["none"]
+    row = summary(results_of(VALUES)).set_index("arm").loc["none"]
     assert row["source"] == pytest.approx(91)
     assert row["transfer"] == pytest.approx((72 + 50) / 2)
     assert row["gap"] == pytest.approx(30)
@@ -69,7 +64,7 @@ def test_the_source_is_apart_from_the_transfer_mean():
 
 
 def test_differences_are_paired_by_seed():
-    table = compare(Table(VALUES), "none").set_index("languages")
+    table = compare(results_of(VALUES), "none").set_index("languages")
     # transfer: ((3, 2, 4) + (1, 1, 3)) / 2 = 2, 1.5, 3.5 by seed
     paired = np.array([2, 1.5, 3.5])
     row = table.loc["transfer"]
@@ -85,31 +80,37 @@ def test_differences_are_paired_by_seed():
     assert row["degenerate"] == 1
 
 
-def test_groups_and_bad_input():
-    table = compare(Table(VALUES), "none", by="family")
-    assert set(table["family"]) == {"English", "Alvic", "Beric"}
-    with pytest.raises(ValueError, match="none"):
-        compare(Table(VALUES), "nonne")
-    with pytest.raises(ValueError, match="language"):
-        compare(Table(VALUES), "none", by="langauge")
-    with pytest.raises(ValueError, match=r"bootstrap.*seeds, both"):
-        compare(Table(VALUES), "none", method="bootstrap")
+@pytest.mark.parametrize(
+    ("baseline", "options", "message"),
+    [
+        ("nonne", {}, "none"),
+        ("none", {"by": "langauge"}, "language"),
+        ("none", {"method": "bootstrap"}, r"bootstrap.*seeds, both"),
+    ],
+)
+def test_bad_input_is_named(baseline, options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(results_of(VALUES), baseline, **options)
+    assert set(compare(results_of(VALUES), "none", by="family")["family"]) == {*FAMILIES.values()}
 
 
 def test_seeds_that_are_all_alike_leave_the_items():
     """Untrained retrieval: the t over seeds has no variance to read, the items have."""
-    marks = {(arm, seed, code): digits * 10 for seed in (0, 1) for code in ("en", "qbe")
-             for arm, digits in {"a": "1010", "b": "1110"}.items()}  # fmt: skip
-    results = FakeResults(right_or_wrong(marks))
-    row = compare(results, "a").query("languages == 'transfer'").iloc[0]
+    digits = {"a": "1010" * 10, "b": "1110" * 10}
+    marks = {(arm, s, c): digits[arm] for s in (0, 1) for c in ("en", "qbe") for arm in digits}
+
+    def transfer(marks, method):
+        results = FakeResults(right_or_wrong(marks))
+        return compare(results, "a", method=method).query("languages == 'transfer'").iloc[0]
+
+    row = transfer(marks, "seeds")
     assert np.isnan(row["p"]) and row["difference"] == 25
-    row = compare(results, "a", method="both").query("languages == 'transfer'").iloc[0]
+    row = transfer(marks, "both")
     # 10 of 40 items differ by 100: variance 100^2 * 0.25 * 0.75 / 39
     error = 100 * (0.25 * 0.75 / 39) ** 0.5
     assert row["method"] == "bootstrap over examples"
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.05)
-    one_seed = FakeResults(right_or_wrong({k: v for k, v in marks.items() if k[1] == 0}))
-    single = compare(one_seed, "a", method="both").query("languages == 'transfer'").iloc[0]
+    single = transfer({run: digits for run, digits in marks.items() if run[1] == 0}, "both")
     assert single["low"] == pytest.approx(row["low"]) and single["n_seeds"] == 1
 
 
@@ -119,18 +120,13 @@ def test_comparing_by_each_method():
     for seed in range(3):
         for code in ("en", "qad", "qbe"):
             for arm, chance in {"a": 0.4, "b": 0.8}.items():
-                marks[arm, seed, code] = "".join(
-                    random.choice(["0", "1"], 60, p=[1 - chance, chance])
-                )
+                digits = random.choice(["0", "1"], 60, p=[1 - chance, chance])
+                marks[arm, seed, code] = "".join(digits)
     results = FakeResults(right_or_wrong(marks))
-    tables = {method: compare(results, "a", method=method) for method in METHODS}
-    rows = {
-        method: table.set_index("languages").loc["transfer"] for method, table in tables.items()
-    }
-    assert len({round(row["difference"], 9) for row in rows.values()}) == 1
-    assert {row["method"] for row in rows.values()} == set(METHODS.values())
-    assert rows["examples"]["p"] < 1e-4
+    tables = [compare(results, "a", method=method) for method in METHODS]
+    rows = [table.set_index("languages").loc["transfer"] for table in tables]
+    assert len({round(row["difference"], 9) for row in rows}) == 1
+    assert [row["method"] for row in rows] == list(METHODS.values())
+    assert rows[-1]["p"] < 1e-4
     columns = "difference low high p p_holm smallest_effect n_seeds n_examples method degenerate"
-    assert set(columns.split()) <= set(tables["seeds"].columns)
-    split = interaction(results, "a", "family", ["qad"], ["qbe"], method="both").iloc[0]
-    assert split["difference"] == pytest.approx(split["gain_here"] - split["gain_there"])
+    assert set(columns.split()) <= set(tables[0].columns)

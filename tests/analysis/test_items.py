@@ -20,8 +20,7 @@ def design(gaps, columns=(COLUMN,)) -> Items:
     gaps = np.asarray(gaps, dtype=float)
     gaps = gaps if gaps.ndim == 3 else gaps[:, None]
     numerator = np.stack([gaps, np.zeros_like(gaps)])
-    block = Block(columns, numerator, np.ones_like(numerator))
-    return Items(("a", "b"), (block,))
+    return Items(("a", "b"), (Block(columns, numerator, np.ones_like(numerator)),))
 
 
 def test_variances_of_a_design_of_two_seeds_and_two_items():
@@ -58,11 +57,11 @@ def test_translations_are_drawn_together():
 
 
 def test_items_are_those_of_the_predictions():
-    marks = {("a", 0, "en"): "1100", ("a", 0, "qbe"): "1000", ("b", 0, "en"): "1111",
-             ("b", 0, "qbe"): "1010"}  # fmt: skip
-    parallel = items(FakeResults(right_or_wrong(marks)))
-    assert [b.columns for b in parallel.blocks] == [(("nli", "en"), COLUMN)]
-    assert parallel.blocks[0].metric[1, 0].tolist() == [100, 50]
+    digits = {"a": {"en": "1100", "qbe": "1000"}, "b": {"en": "1111", "qbe": "1010"}}
+    marks = {(arm, 0, code): row for arm, rows in digits.items() for code, row in rows.items()}
+    (parallel,) = items(FakeResults(right_or_wrong(marks))).blocks
+    assert parallel.columns == (("nli", "en"), COLUMN)
+    assert parallel.metric[1, 0].tolist() == [100, 50]
     table = right_or_wrong(marks, ids=lambda language, i: f"{language}-{i}")
     blocks = items(FakeResults(table)).blocks
     assert sorted(b.columns for b in blocks) == [(("nli", "en"),), (COLUMN,)]
@@ -83,29 +82,25 @@ def test_a_corpus_metric_is_computed_anew_on_every_draw():
     assert list(moved) == [-10, 0, 90]
 
 
+# Task, and by example: id, gold, prediction, score.
 PREDICTIONS = {
-    "nli": (["entailment", "neutral"], ["entailment", "contradiction"], [1, 0]),
-    "pos": (["NOUN VERB .", "NOUN"], ["NOUN NOUN .", "VERB"], [2 / 3, 0]),
-    "ner": (
-        ["B-PER I-PER O B-LOC", "O B-LOC", "O"],
-        ["B-PER I-PER B-LOC O", "O B-LOC", "B-PER"],
-        [0.5, 1, 0],
-    ),
-    "xquad": ([json.dumps(["the red cat", "cat"]), json.dumps(["dog"])], ["a cat sat", "dog"],
-              [2 / 3, 1]),
-    "mlqa": ([json.dumps(["der Hund"]), json.dumps(["Katze"])], ["Hund", "die Katze schläft"],
-             [0, 0]),
-    "linking": ([json.dumps(["x"]), json.dumps(["y"])], [json.dumps(["z", "x"]), json.dumps(["y"])],
-                [0.5, 1]),
-    "bucc": (["e1", "e2", "", "e5"], ["e1", "", "e4", "e6"], [1, 0, 0, 0]),
-}  # fmt: skip
+    "nli": [("0", "entailment", "entailment", 1), ("1", "neutral", "contradiction", 0)],
+    "pos": [("0", "NOUN VERB .", "NOUN NOUN .", 2 / 3), ("1", "NOUN", "VERB", 0)],
+    "ner": [
+        ("0", "B-PER I-PER O B-LOC", "B-PER I-PER B-LOC O", 0.5),
+        ("1", "O B-LOC", "O B-LOC", 1),
+        ("2", "O", "B-PER", 0),
+    ],
+    "xquad": [("0", '["the red cat", "cat"]', "a cat sat", 2 / 3), ("1", '["dog"]', "dog", 1)],
+    "mlqa": [("0", '["der Hund"]', "Hund", 0), ("1", '["Katze"]', "die Katze schläft", 0)],
+    "linking": [("0", '["x"]', json.dumps(["z", "x"]), 0.5), ("1", '["y"]', json.dumps(["y"]), 1)],
+    "bucc": [("a", "e1", "e1", 1), ("b", "e2", "", 0), ("c", "", "e4", 0), ("c", "e5", "e6", 0)],
+}
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_the_sums_of_items_give_the_metric(name):
-    gold, pred, score = PREDICTIONS[name]
-    ids = ["a", "b", "c", "c"][: len(gold)] if name == "bucc" else [*map(str, range(len(gold)))]
-    table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score})
+    table = pd.DataFrame(PREDICTIONS[name], columns=["example_id", "gold", "pred", "score"])
     table.index += 7  # as a part of the table of all languages
     task = get(name)
     language = "de" if name == "mlqa" else "en"
@@ -116,16 +111,13 @@ def test_the_sums_of_items_give_the_metric(name):
 
 
 def test_pictures_are_items_with_all_their_captions():
-    rows = [("p/0", "text to image", 1), ("p/1", "text to image", 3), ("q/0", "text to image", 2),
-            ("p", "image to text", 1), ("q", "image to text", 9)]  # fmt: skip
+    captions = [("p/0", 1), ("p/1", 3), ("q/0", 2)]
+    rows = [(key, "text to image", rank) for key, rank in captions]
+    rows += [(key, "image to text", rank) for key, rank in (("p", 1), ("q", 9))]
     table = pd.DataFrame(rows, columns=["example_id", "direction", "rank"])
     task = get("captions")
     terms = task.type.terms(task, table, "en")
     assert set(terms["item"]) == {"p", "q"}
     sums = terms.groupby("part")[["numerator", "denominator"]].sum()
-    value = task.type.metrics(task, table, "en")["r@1"]
-    assert (
-        (sums["numerator"] / sums["denominator"]).mean()
-        == pytest.approx(value)
-        == pytest.approx(125 / 3)
-    )
+    assert (sums["numerator"] / sums["denominator"]).mean() == pytest.approx(125 / 3)
+    assert task.type.metrics(task, table, "en")["r@1"] == pytest.approx(125 / 3)

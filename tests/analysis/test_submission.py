@@ -19,27 +19,28 @@ from xltkit.analysis.submission import FORMATS, write_submission
 from xltkit.tasks import get
 from xltkit.tasks.suites.benchmarks import BENCHMARKS
 
-RIGHT_NLI = [("entailment", "entailment"), ("neutral", "neutral")]
-# Of every task, the (gold, prediction) of each example, and what English has instead if anything.
+# Of every task the gold labels of the examples, and the predictions. Those of Tatoeba say which of
+# the English sentences below is found; three of four are right.
 MINIATURE = {
-    "xnli": ([("entailment", "entailment"), ("neutral", "contradiction")], RIGHT_NLI),
-    "paws-x": ([("paraphrase", "paraphrase"), ("different", "different"),
-                ("different", "paraphrase"), ("different", "different")], None),
-    "xcopa": ([("0", "1"), ("1", "1"), ("0", "0")], None),
-    "udpos": ([("NOUN NOUN VERB DET NOUN PUNCT", "NOUN VERB VERB DET NOUN PUNCT")],
-              [("CCONJ SCONJ NOUN", "SCONJ CCONJ NOUN")]),
-    "panx": ([("B-PER I-PER O B-LOC", "B-PER B-PER O B-LOC")],
-             [("B-PER I-PER O B-LOC", "B-PER I-PER O I-LOC"), ("O", "O")]),
-    "xquad": ([(["the cat sat"], "a cat"), (["dog", "the cat"], "Cat!")], None),
-    "mlqa": ([(["北京大学"], "北京")], None),
-    "tydiqa": ([(["der Hund"], "Hund")], None),
-    "bucc": ([("en-1", "en-1"), ("en-2", "en-4"), ("", "en-3"), ("", "")], None),
-    # The English sentences below say which is result where; three of four are right.
-    "tatoeba": ([(0, 0), (1, 1), (2, 2), (3, 0)], None),
-    "lareqa": ([("right", "right")], None),
-    "mewsli-x": ([("Q1", ["Q9", "Q1"]), ("Q2", ["Q2"]), ("Q3", [])], None),
-}  # fmt: skip
-ENGLISH = ["Zebras run.", "a cat", "Birds sing. ", "a cat"]  # sorted: 2, 0, 1, 3
+    "xnli": (["entailment", "neutral"], ["entailment", "contradiction"]),
+    "paws-x": (["paraphrase", *["different"] * 3], ["paraphrase", "different"] * 2),
+    "xcopa": (["0", "1", "0"], ["1", "1", "0"]),
+    "udpos": (["NOUN NOUN VERB DET NOUN PUNCT"], ["NOUN VERB VERB DET NOUN PUNCT"]),
+    "panx": (["B-PER I-PER O B-LOC"], ["B-PER B-PER O B-LOC"]),
+    "xquad": ([["the cat sat"], ["dog", "the cat"]], ["a cat", "Cat!"]),
+    "mlqa": ([["北京大学"]], ["北京"]),
+    "tydiqa": ([["der Hund"]], ["Hund"]),
+    "bucc": (["en-1", "en-2", "", ""], ["en-1", "en-4", "en-3", ""]),
+    "tatoeba": ([0, 1, 2, 3], [0, 1, 2, 0]),
+    "lareqa": (["right"], ["right"]),
+    "mewsli-x": ([["Q1"], ["Q2"], ["Q3"]], [["Q9", "Q1"], ["Q2"], []]),
+}
+ENGLISH = {  # where English differs from the other languages
+    "xnli": (["entailment", "neutral"], ["entailment", "neutral"]),
+    "udpos": (["CCONJ SCONJ NOUN"], ["SCONJ CCONJ NOUN"]),
+    "panx": (["B-PER I-PER O B-LOC", "O"], ["B-PER I-PER O I-LOC", "O"]),
+}
+SENTENCES = ["Zebras run.", "a cat", "Birds sing. ", "a cat"]  # sorted: 2, 0, 1, 3
 # By hand: what XTREME makes of it. UDPOS of English is a third; PAN-X of English is all right.
 EXPECTED = {
     "xnli": (14 * 50 + 100) / 15,
@@ -54,52 +55,49 @@ EXPECTED = {
 }
 
 
-def predicted(task, language, pairs):
-    ids = [f"{language}-{i}" for i in range(len(pairs))]
-    table = pd.DataFrame(pairs, columns=["gold", "pred"]).assign(example_id=ids)
+def predictions(task, language):
+    gold, pred = (ENGLISH if language == "en" else {}).get(task, MINIATURE[task])
+    ids = [f"{language}-{i}" for i in range(len(gold))]
+    table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred})
     if task == "tatoeba":
-        table["gold"], table["pred"] = (table[c].map(ids.__getitem__) for c in ("gold", "pred"))
-    if task in ("xquad", "mlqa", "tydiqa"):
+        table[["gold", "pred"]] = table[["gold", "pred"]].map(ids.__getitem__)
+    if task in ("xquad", "mlqa", "tydiqa", "mewsli-x"):
         table["gold"] = table["gold"].map(json.dumps)
     if task == "mewsli-x":
-        table["gold"] = table["gold"].map(lambda entity: json.dumps([entity]))
         table["pred"] = table["pred"].map(json.dumps)
         table["score"] = [1 / 2, 1.0, 0.0]  # reciprocal ranks
     return table.assign(task=task, language=language, arm="a", seed=3)
 
 
 def miniature(name="xtreme"):
+    """Results, with the scores that the kit's own scorers give."""
     tables = []
-    for task, languages in BENCHMARKS[name].tasks.items():
-        pairs, english = MINIATURE[task]
-        for code in languages:
-            tables.append(predicted(task, code, english or pairs if code == "en" else pairs))
-    predictions = pd.concat(tables, ignore_index=True)
-    return SimpleNamespace(predictions=predictions, scores=scored(predictions))
-
-
-def scored(predictions):
-    """The scores that the kit's own scorers give, as the tidy table."""
     rows = []
-    for (name, language), table in predictions.groupby(["task", "language"], sort=False):
-        task = get(name)
-        metrics = {"map@20": 50.0}
-        if name != "lareqa":
-            metrics = task.type.metrics(task, table, language)
-        rows += [(name, language, metric, value) for metric, value in metrics.items()]
-    table = pd.DataFrame(rows, columns=["task", "language", "metric", "value"])
-    return table.assign(arm="a", seed=3, split="test", examples=0)
+    for task_name, languages in BENCHMARKS[name].tasks.items():
+        task = get(task_name)
+        for code in languages:
+            table = predictions(task_name, code)
+            tables.append(table)
+            metrics = {"map@20": 50.0}
+            if task_name != "lareqa":
+                metrics = task.type.metrics(task, table, code)
+            rows += [(task_name, code, metric, value) for metric, value in metrics.items()]
+    scores = pd.DataFrame(rows, columns=["task", "language", "metric", "value"])
+    scores = scores.assign(arm="a", seed=3, split="test", examples=0)
+    study = SimpleNamespace(suite=name)
+    return SimpleNamespace(predictions=pd.concat(tables), scores=scores, study=study)
 
 
 @pytest.fixture
-def english(monkeypatch):
-    """The test sets of Tatoeba, as far as a submission needs them: ids and English sentences."""
+def write(monkeypatch, tmp_path):
+    """``write_submission``, with the test sets of Tatoeba that it needs."""
 
     def load(task, split, language):
         assert (task.name, split) == ("tatoeba", "test")
-        return {"id": [f"{language}-{i}" for i in range(4)], "english": ENGLISH}
+        return {"id": [f"{language}-{i}" for i in range(4)], "english": SENTENCES}
 
     monkeypatch.setattr(submission, "load", load)
+    return lambda results, folder=tmp_path: write_submission(results, folder, arm="a", seed=3)
 
 
 def test_the_miniature_scores_what_was_computed_by_hand():
@@ -110,100 +108,99 @@ def test_the_miniature_scores_what_was_computed_by_hand():
     assert whole["average"] == pytest.approx(sum(EXPECTED.values()) / 9, abs=1e-9)
 
 
-def test_the_files_are_in_the_official_format(english, tmp_path, capsys):
-    table = write_submission(miniature(), tmp_path, arm="a", seed=3, labels=True)
-    assert (table["missing"] == "").all() and table["files"].sum() == 162
-    assert "162 files" in capsys.readouterr().out
-    files = {
-        "predictions/xnli/test-sw.tsv": "entailment\ncontradiction\n",
-        "labels/xnli/test-sw.tsv": "entailment\nneutral\n",
-        "predictions/pawsx/test-ko.tsv": "1\n0\n1\n0\n",
-        "labels/pawsx/test-ko.tsv": "1\n0\n0\n0\n",
-        "predictions/udpos/test-yo.tsv": "NOUN\nVERB\nVERB\nDET\nNOUN\nPUNCT\n\n",
-        "labels/panx/test-en.tsv": "B-PER\nI-PER\nO\nB-LOC\n\nO\n\n",
-        "predictions/bucc2018/test-de.tsv": "de-0\ten-1\nde-1\ten-4\nde-2\ten-3\n",
-        "labels/bucc2018/test-de.tsv": "de-0\ten-1\nde-1\ten-2\n",
-        # English sentences by alphabet: Birds, Zebras, a cat, a cat; the last is taken for row 0.
-        "predictions/tatoeba/test-jv.tsv": "2\n0\n1\n0\n",
-        "labels/tatoeba/test-jv.tsv": "2\n0\n1\n3\n",
-    }
+FILES = {
+    "xnli/test-sw.tsv": "entailment\ncontradiction\n",
+    "pawsx/test-ko.tsv": "1\n0\n1\n0\n",
+    "udpos/test-yo.tsv": "NOUN\nVERB\nVERB\nDET\nNOUN\nPUNCT\n\n",
+    "panx/test-en.tsv": "B-PER\nI-PER\nO\nI-LOC\n\nO\n\n",
+    "mlqa/test-zh.json": r'{"zh-0": "\u5317\u4eac"}',
+    "bucc2018/test-de.tsv": "de-0\ten-1\nde-1\ten-4\nde-2\ten-3\n",
+    # English sentences by alphabet: Birds, Zebras, a cat, a cat; the last is taken for row 0.
+    "tatoeba/test-jv.tsv": "2\n0\n1\n0\n",
+}
+FILES_R = {
+    "xcopa/test-qu.jsonl": '{"label": 1}\n{"label": 1}\n{"label": 0}\n',
+    "mewslix/test-fa.json": '{"fa-0": ["Q9", "Q1"], "fa-1": ["Q2"], "fa-2": []}',
+}
+
+
+@pytest.mark.parametrize(("name", "files"), [("xtreme", FILES), ("xtreme-r", FILES_R)])
+def test_the_files_are_in_the_official_format(write, tmp_path, capsys, name, files):
+    table = write(miniature(name)).set_index("task")
     for path, text in files.items():
-        assert (tmp_path / path).read_bytes() == text.encode()
-    answers = json.loads((tmp_path / "predictions/mlqa/test-zh.json").read_text())
-    assert answers == {"zh-0": "北京"}
-    labels = json.loads((tmp_path / "labels/xquad/test-th.json").read_text())["data"]
-    (questions,) = [p["qas"] for article in labels for p in article["paragraphs"]]
-    assert questions[1] == {"id": "th-1", "answers": [{"text": "dog"}, {"text": "the cat"}]}
+        assert (tmp_path / "predictions" / path).read_bytes() == text.encode()
+    assert f"{table['files'].sum()} files" in capsys.readouterr().out
+    if name == "xtreme":
+        assert table["files"].sum() == 162
+    else:
+        assert table["missing"].pop("lareqa") == "has no official format"
+    assert table["missing"].drop("lareqa", errors="ignore").eq("").all()
 
 
-def test_xtreme_r_has_formats_of_its_own(english, tmp_path):
-    table = write_submission(miniature("xtreme-r"), tmp_path, arm="a", seed=3,
-                             benchmark="xtreme-r", labels=True)  # fmt: skip
-    assert (tmp_path / "predictions/xcopa/test-qu.jsonl").read_text() == (
-        '{"label": 1}\n{"label": 1}\n{"label": 0}\n'
-    )
-    result = json.loads((tmp_path / "predictions/mewslix/test-fa.json").read_text())
-    assert result == {"fa-0": ["Q9", "Q1"], "fa-1": ["Q2"], "fa-2": []}
-    gold = json.loads((tmp_path / "labels/mewslix/test-fa.json").read_text())
-    assert gold == {"fa-0": ["Q1"], "fa-1": ["Q2"], "fa-2": ["Q3"]}
-    missing = table.set_index("task")["missing"]
-    assert missing["lareqa"] == "has no official format" and missing.drop("lareqa").eq("").all()
-
-
-def test_what_is_missing_is_named_and_no_file_is_invented(english, tmp_path, capsys):
+def test_what_is_missing_is_named_and_no_file_is_invented(write, tmp_path, capsys):
     results = miniature()
-    table = results.predictions
-    gone = (table["task"] == "panx") | (table["task"] == "udpos") & table["language"].isin(["yo"])
-    results.predictions = table[~gone]
-    missing = write_submission(results, tmp_path, arm="a", seed=3).set_index("task")["missing"]
+    gone = "task == 'panx' or task == 'udpos' and language == 'yo'"
+    results.predictions = results.predictions.query(f"not ({gone})")
+    missing = write(results).set_index("task")["missing"]
     assert missing["panx"] == "all 40 languages" and missing["udpos"] == "yo"
     assert "udpos: yo; panx: all 40 languages" in capsys.readouterr().out
-    assert not (tmp_path / "predictions/panx").exists() and not (tmp_path / "labels").exists()
-    with pytest.raises(FileExistsError, match="give a new folder"):
-        write_submission(results, tmp_path, arm="a", seed=3)
+    assert not (tmp_path / "predictions/panx").exists()
     assert len(list((tmp_path / "predictions/udpos").iterdir())) == 32
+    with pytest.raises(FileExistsError, match="give a new folder"):
+        write(results)
 
 
 @pytest.mark.parametrize(
-    ("options", "scores", "message"),
+    ("change", "message"),
     [
-        ({"arm": "b"}, {}, "arm 'b' and seed 3"),
-        ({"seed": 0}, {}, "seed 0"),
-        ({"benchmark": "xtrem"}, {}, "Allowed: xtreme, xtreme-r"),
-        ({}, {"examples": 20}, "examples=0"),
-        ({}, {"split": "validation"}, "split='test'"),
-        ({}, {"task": "nli"}, "tasks of xtreme"),
+        ({"arm": "b"}, "arm 'a' and seed 3"),
+        ({"seed": 0}, "seed 3"),
+        ({"examples": 20}, "examples=0"),
+        ({"split": "validation"}, "split='test'"),
+        ({"task": "nli"}, "tasks of xtreme"),
     ],
 )
-def test_what_is_no_submission_is_refused(tmp_path, options, scores, message):
+def test_what_is_no_submission_is_refused(write, change, message):
     results = miniature()
-    results.scores = results.scores.assign(**scores)
+    results.scores = results.scores.assign(**change)
     with pytest.raises(ValueError, match=message):
-        write_submission(results, tmp_path, **{"arm": "a", "seed": 3} | options)
+        write(results)
+    results.study.suite = "microworld"
+    with pytest.raises(ValueError, match="Allowed: xtreme, xtreme-r"):
+        write(results)
 
 
 # The official scorer itself, where there is a checkout of google-research/xtreme
 
 
-def official(home, folder, name):
-    """What evaluate.py writes about the files in a folder."""
-    report = folder / "report.json"
-    options = {"prediction_folder": folder / "predictions", "label_folder": folder / "labels",
-               "xtreme_version": name, "output_file": report}  # fmt: skip
-    command = [sys.executable, "evaluate.py"]
-    for option, value in options.items():
-        command += [f"--{option}", str(value)]
-    subprocess.run(command, cwd=home, check=True, capture_output=True)
-    return json.loads(report.read_text())
+def write_labels(write, results, folder):
+    """Gold labels in the official format: that of predictions, but for answers to questions."""
+    table = results.predictions
+    gold = SimpleNamespace(**vars(results) | {"predictions": table.assign(pred=table["gold"])})
+    write(gold, folder)
+    for (task, code), part in table.groupby(["task", "language"]):
+        if get(task).kind == "span":
+            questions = [
+                {"id": key, "answers": [{"text": text} for text in json.loads(texts)]}
+                for key, texts in zip(part["example_id"], part["gold"], strict=True)
+            ]
+            text = json.dumps({"data": [{"paragraphs": [{"qas": questions}]}]})
+            (folder / "predictions" / task / f"test-{code}.json").write_text(text)
 
 
 @pytest.mark.skipif("XTREME_HOME" not in os.environ, reason="XTREME_HOME names no checkout")
 @pytest.mark.skipif(not find_spec("seqeval"), reason="the official scorer needs seqeval==0.0.12")
 @pytest.mark.parametrize("name", ["xtreme", "xtreme-r"])
-def test_the_official_scorer_agrees_with_the_averages(english, tmp_path, name):
+def test_the_official_scorer_agrees_with_the_averages(write, tmp_path, name):
     results = miniature(name)
-    write_submission(results, tmp_path, arm="a", seed=3, benchmark=name, labels=True)
-    report = official(Path(os.environ["XTREME_HOME"]), tmp_path, name)
+    write(results, tmp_path / "ours")
+    write_labels(write, results, tmp_path / "gold")
+    report = tmp_path / "report.json"
+    command = [sys.executable, "evaluate.py", "--xtreme_version", name, "--output_file", report]
+    command += ["--prediction_folder", tmp_path / "ours" / "predictions"]
+    command += ["--label_folder", tmp_path / "gold" / "predictions"]
+    subprocess.run(command, cwd=Path(os.environ["XTREME_HOME"]), check=True, capture_output=True)
+    report = json.loads(report.read_text())
     table = averages(results.scores, name)
     theirs = {"em": "exact_match", "mrr@20": "map@20"}
     compared = 0

@@ -32,7 +32,7 @@ def chain(job: Job) -> tuple[Stage, Stage]:
     recipe = encoder(job.encoder).then(target)
     trained = training_stages(recipe, job.seed)[-1]
     test = Evaluate(work.test, job.languages, "test", work.examples)
-    return trained, evaluation_stage(recipe, job.seed, trained, test)
+    return trained, evaluation_stage(job.encoder, job.seed, trained, test)
 
 
 def train(job: Job) -> dict[str, float]:

@@ -57,11 +57,14 @@ def tiny(tmp_path_factory) -> str:
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     from xltkit.data.microworld.languages import LANGUAGES
-    from xltkit.studies.build_micro import write_blank
+    from xltkit.studies import build_micro
 
     folder = tmp_path_factory.mktemp("tiny")
     languages = [LANGUAGES[code] for code in ("qas", "qbu")]  # low resource: little text to read
-    write_blank(folder, languages, layers=2, width=32, vocabulary=400)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, size in {"LAYERS": 2, "WIDTH": 32, "VOCABULARY": 400}.items():
+            patched.setattr(build_micro, name, size)
+        build_micro.write_blank(folder, languages)
     torch.manual_seed(0)
     config = XLMRobertaConfig.from_pretrained(folder, hidden_dropout_prob=0.1)
     XLMRobertaForMaskedLM(config).save_pretrained(folder)

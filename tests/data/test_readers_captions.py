@@ -1,7 +1,6 @@
 """Pictures with captions: readers on rows with the Hub's own columns, and the table's rows."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -84,8 +83,7 @@ def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
 @pytest.mark.parametrize("trained", ["emoji", "flickr8k", "flickr30k", "multi30k"])
 @pytest.mark.parametrize("tested", ["emoji", "flickr8k", "multi30k", "xm3600"])
 def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
-    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(trained)])])
-    arguments = Evaluate(tested, ("en",)), get(tested).test, recipe
+    arguments = Evaluate(tested, ("en",)), get(tested).test, [TrainingSet(trained)]
     if (trained, tested) in SHARED:
         with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
             stages._check_unseen(*arguments)

@@ -19,16 +19,8 @@ from pathlib import Path
 import pytest
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["crew", "distributed", "warm"])
+FORKS.set_forkserver_preload(["crew", "distributed", "xltkit.studies.make", "warm"])
 PATIENCE = 600.0  # seconds until a test gives up; none of them waits so long when it passes
-
-
-def _warm_up() -> None:
-    """Start the process that all are forked from; it finds modules by its environment only."""
-    here = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", os.pathsep.join(here))
-        forkserver.ensure_running()
 
 
 def free_port() -> int:
@@ -37,13 +29,22 @@ def free_port() -> int:
         return asked.getsockname()[1]
 
 
-def wait_for(what, patience: float = PATIENCE):
+def wait_for(condition):
     """What the function returns as soon as it is true."""
-    end = time.monotonic() + patience
-    while not (found := what()):
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
-    return found
+    return value
+
+
+def numbers(folder: Path) -> dict[str, bytes]:
+    """The weights and predictions of all finished stages of a store."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.glob(f"{'?' * 16}/**/*")
+        if path.suffix in (".safetensors", ".parquet")
+    }
 
 
 def _end_with(parent: int) -> None:
@@ -54,7 +55,7 @@ def _end_with(parent: int) -> None:
 
 
 def _quiet(log: Path) -> None:
-    """A process of its own: what it says goes to a file, and every step is a checkpoint."""
+    """Another process: what it says goes to a file, and every step is a checkpoint."""
     import torch
 
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -66,30 +67,28 @@ def _quiet(log: Path) -> None:
     torch.set_num_threads(1)
 
 
+async def _serve(server, *address, **options) -> None:
+    """A scheduler or a worker of Dask, to its end."""
+    async with server(*address, **options) as running:
+        await running.finished()
+
+
 def serve(log: Path, port: int) -> None:
     from distributed import Scheduler
 
-    async def main():
-        options = {"host": "127.0.0.1", "port": port, "dashboard_address": "127.0.0.1:0"}
-        async with Scheduler(**options) as scheduler:
-            await scheduler.finished()
-
     _quiet(log)
-    asyncio.run(main())
+    options = {"host": "127.0.0.1", "port": port, "dashboard_address": "127.0.0.1:0"}
+    asyncio.run(_serve(Scheduler, **options))
 
 
 def work(log: Path, port: int) -> None:
     from distributed import Worker
 
-    async def main():
-        async with Worker(f"tcp://127.0.0.1:{port}", nthreads=1, memory_limit=None) as worker:
-            await worker.finished()
-
     _quiet(log)
-    asyncio.run(main())
+    asyncio.run(_serve(Worker, f"tcp://127.0.0.1:{port}", nthreads=1, memory_limit=None))
 
 
-def ask(log: Path, study, folder: Path, options: dict) -> None:
+def ask(log: Path, study, folder: Path, **options) -> None:
     """What a notebook does: run a study."""
     from xltkit.studies.store import Store
 
@@ -110,36 +109,36 @@ class Crew:
     def address(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
 
-    def start(self, name: str, target=None, *given) -> None:
+    def start(self, name: str, target=None, *arguments, **options) -> None:
         if target is not None:
-            self.orders[name] = (target, given)
-        target, given = self.orders[name]
-        _warm_up()
-        self.running[name] = FORKS.Process(target=target, args=(self.log(name), *given))
+            order = {"target": target, "args": (self.folder / f"{name}.log", *arguments)}
+            self.orders[name] = order | {"kwargs": options}
+        # The process that all are forked from finds modules by its environment only.
+        folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("PYTHONPATH", os.pathsep.join(folders))
+            forkserver.ensure_running()
+        self.running[name] = FORKS.Process(**self.orders[name])
         self.running[name].start()
 
-    def log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
 
     def kill(self, name: str) -> None:
         self.running[name].kill()
         self.running[name].join()
 
-    def ended(self, name: str) -> int | None:
+    def code(self, name: str) -> int | None:
         """The exit code of a process, None while it lives."""
         return self.running[name].exitcode
 
-    def cluster(self, workers: int = 2) -> list[str]:
-        """A scheduler and its workers; the names of the latter."""
+    def wait(self, *names: str) -> list[int]:
+        """The exit codes of some processes, after their ends."""
+        wait_for(lambda: None not in [self.code(name) for name in names])
+        return [self.code(name) for name in names]
+
+    def cluster(self, workers: int) -> None:
+        """A scheduler and its workers, ``worker 1`` and so on."""
         self.start("scheduler", serve, self.port)
-        names = [f"worker {n}" for n in range(1, workers + 1)]
-        for name in names:
-            self.start(name, work, self.port)
-        return names
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_) -> None:
-        for name in self.running:
-            self.kill(name)
+        for number in range(1, workers + 1):
+            self.start(f"worker {number}", work, self.port)

@@ -6,8 +6,12 @@ import os
 import signal
 from pathlib import Path
 
+import cloudpickle
+import dask
+import pandas as pd
 import pytest
-from crew import Crew, ask, wait_for, work
+from crew import ask, free_port, numbers, wait_for, work
+from distributed import Client, wait
 
 import xltkit as xlt
 from xltkit.studies import cluster
@@ -17,101 +21,75 @@ from xltkit.studies.store import Store
 SMALL = {"examples": 20, "languages": ["en", "qad"]}
 
 
-@pytest.fixture
-def crew(tmp_path):
-    with Crew(tmp_path) as crew:
-        yield crew
-
-
 def one_stage(encoder, steps=6, **options):
     """A study of two stages: one trained, one scored."""
     arms = {"text": Recipe(encoder).then(xlt.Intermediate(["pos"], steps=steps, **options))}
     return xlt.study(arms, ["retrieval"], [0], **SMALL)
 
 
-def results(folder: Path, study) -> dict[tuple[str, str], bytes]:
-    return {
-        (stage.key, name): path.read_bytes()
-        for stage in study.stages
-        for name in ("model.safetensors", "result/predictions.parquet")
-        if (path := folder / stage.key / name).exists()
-    }
-
-
-def ended(crew: Crew, *names: str) -> list[int]:
-    wait_for(lambda: None not in [crew.ended(name) for name in names])
-    return [crew.ended(name) for name in names]
-
-
 def test_two_notebooks_share_their_stages_and_end_as_alone(tiny, tmp_path, crew):
     base = Recipe(tiny)
     arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=8))}
-    first, second = (
-        xlt.study(arms, [task, "retrieval"], [0, 1], steps=6, **SMALL) for task in ("pos", "nli")
-    )
-    keys = {s.key for s in (*first.stages, *second.stages)}
-    assert len(keys) < len(first.stages) + len(second.stages)
-    crew.cluster()
-    store, alone = tmp_path / "shared", tmp_path / "alone"
-    for name, study in (("first", first), ("second", second)):
-        crew.start(name, ask, study, store, {"scheduler": crew.address})
-    assert ended(crew, "first", "second") == [0, 0], crew.log("first").read_text()
-    assert {p.name for p in store.iterdir() if p.is_dir()} == keys
-    said = "".join(crew.log(f"worker {n}").read_text() for n in (1, 2))
-    assert "Waiting for stage" not in said  # no worker was idle for a stage of the other's
-    crew.start("alone", ask, first, alone, {"workers": 1})
-    assert ended(crew, "alone") == [0]
-    assert results(alone, first) == results(store, first)
+    studies = {
+        task: xlt.study(arms, [task, "retrieval"], [0, 1], steps=6, **SMALL)
+        for task in ("pos", "nli")
+    }
+    stages = [stage.key for study in studies.values() for stage in study.stages]
+    assert len(set(stages)) < len(stages)
+    crew.cluster(2)
+    for name, study in studies.items():
+        crew.start(name, ask, study, tmp_path / "shared", scheduler=crew.address)
+    assert crew.wait("pos", "nli") == [0, 0], crew.log("pos")
+    assert {p.name for p in (tmp_path / "shared").iterdir() if p.is_dir()} == set(stages)
+    for worker in ("worker 1", "worker 2"):  # none was idle for a stage of the other's
+        assert "Waiting for stage" not in crew.log(worker)
+    crew.start("alone", ask, studies["pos"], tmp_path / "alone", workers=1)
+    assert crew.wait("alone") == [0]
+    assert numbers(tmp_path / "alone").items() <= numbers(tmp_path / "shared").items()
 
 
-def test_an_error_is_the_stages_own_and_what_is_finished_stays(tiny, tmp_path, crew):
+def test_an_error_is_the_stages_own_and_what_is_finished_stays(tiny, store, crew):
     crew.cluster(1)
     whole = one_stage(tiny)
-    broken = one_stage(tiny, 30, learning_rate=1e9, warmup=0.0)
-    store = Store(tmp_path / "store")
     whole.run(store, scheduler=crew.address)
+    broken = one_stage(tiny, 30, learning_rate=1e9, warmup=0.0)
     with pytest.raises(Exception, match="learning_rate") as caught:
         broken.run(store, scheduler=crew.address)
     assert type(caught.value).__name__ == "Diverged"
     assert all(store.is_usable(stage.key) for stage in whole.stages)
 
 
-def fails_once(mark: Path, *given):
+def fails_once(mark: Path, *arguments):
     """Like yesterday's attempt at a stage: the disk was full, and now is not."""
     if not mark.exists():
         mark.touch()
         raise OSError(28, "an attempt of yesterday")
-    return cluster.make_in_worker(*given)
+    return cluster.make_in_worker(*arguments)
 
 
-def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, crew):
-    import cloudpickle
-    from distributed import Client, wait
-
+def test_an_error_that_the_scheduler_remembers_is_not_believed(tiny, tmp_path, store, crew):
     crew.cluster(1)
-    study, folder = one_stage(tiny), tmp_path / "store"
-    session = cloudpickle.dumps(({}, {}))
+    study = one_stage(tiny)
+    stage = study.stages[0]
+    arguments = (tmp_path / "mark", cloudpickle.dumps((stage, {}, {})), store.folder, None)
     with Client(crew.address) as other:
-        stage = study.stages[0]
-        given = (cloudpickle.dumps(stage), folder, session, None)
-        name = cluster._task_name(stage, folder)
-        remembered = other.submit(fails_once, tmp_path / "mark", *given, key=name)
+        name = cluster._task_name(stage, store.folder)
+        remembered = other.submit(fails_once, *arguments, key=name)
         wait(remembered)
         assert remembered.status == "error"
-        study.run(Store(folder), scheduler=crew.address)
-    assert all(Store(folder).is_usable(stage.key) for stage in study.stages)
+        study.run(store, scheduler=crew.address)
+    assert all(store.is_usable(stage.key) for stage in study.stages)
 
 
-def test_a_stage_that_nobody_waits_for_is_left_at_a_checkpoint(tiny, tmp_path, crew):
+def test_a_stage_that_nobody_waits_for_is_left_at_a_checkpoint(tiny, store, crew):
     """It would go on for an hour, and the only worker with it."""
     crew.cluster(1)
-    store = tmp_path / "store"
-    crew.start("long", ask, one_stage(tiny, 100_000), store, {"scheduler": crew.address})
-    wait_for(lambda: list(store.glob("*.partial/checkpoint-*")))
+    crew.start("long", ask, one_stage(tiny, 100_000), store.folder, scheduler=crew.address)
+    wait_for(lambda: list(store.folder.glob("*.partial/checkpoint-*")))
     crew.kill("long")
-    one_stage(tiny).run(Store(store), scheduler=crew.address)
-    assert len(list(store.glob("*.partial/checkpoint-*"))) >= 1
-    assert crew.ended("worker 1") is None
+    one_stage(tiny).run(store, scheduler=crew.address)
+    assert len(list(store.folder.glob("*.partial/checkpoint-*"))) >= 1
+    assert crew.code("worker 1") is None
 
 
 def dies_at_work(log: Path, port: int) -> None:
@@ -122,45 +100,70 @@ def dies_at_work(log: Path, port: int) -> None:
     work(log, port)
 
 
-def test_a_stage_that_ends_its_workers_is_given_up(tiny, tmp_path, crew):
+def test_a_stage_that_ends_its_workers_is_given_up(tiny, store, crew):
     crew.cluster(0)
     crew.start("small", dies_at_work, crew.port)
-    crew.start("asks", ask, one_stage(tiny), tmp_path / "store", {"scheduler": crew.address})
+    crew.start("asks", ask, one_stage(tiny), store.folder, scheduler=crew.address)
 
-    def asked() -> bool:
-        if crew.ended("small") is not None:
+    def is_over() -> bool:
+        if crew.code("small") is not None:
             crew.start("small")
-        return crew.ended("asks") is not None
+        return crew.code("asks") is not None
 
-    wait_for(asked)
-    assert crew.ended("asks") == 1
-    assert "memory was too small" in crew.log("asks").read_text()
+    wait_for(is_over)
+    assert crew.code("asks") == 1
+    assert "memory was too small" in crew.log("asks")
 
 
 def test_our_own_scheduler_asks_for_a_certificate():
-    import dask
-    from distributed import Client
-
-    with cluster.serving(2, "", {"HERE": "1"}) as given:
-        address = given["XLTKIT_SCHEDULER"]
-        assert address.startswith("tls://127.0.0.1") and given["HERE"] == "1"
+    with cluster.serving(2, "", {"HERE": "1"}) as environment:
+        address = environment["XLTKIT_SCHEDULER"]
+        assert address.startswith("tls://127.0.0.1") and environment["HERE"] == "1"
         with pytest.raises((OSError, TypeError)):
             Client(address, timeout=2)
-        tls = dask.config.collect_env(env=given)["distributed"]["comm"]["tls"]
-        key = Path(given["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"])
+        tls = dask.config.collect_env(env=environment)["distributed"]["comm"]["tls"]
+        key = Path(environment["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"])
         assert key.parent.stat().st_mode & 0o077 == 0  # the key is in a folder of this user alone
-        told = {f"distributed.comm.tls.{name.replace('_', '-')}": tls[name] for name in tls}
-        with dask.config.set(told), Client(address) as client:
+        settings = {f"distributed.comm.tls.{name.replace('_', '-')}": tls[name] for name in tls}
+        with dask.config.set(settings), Client(address) as client:
             assert client.submit(os.getenv, "HERE").result() == "1"
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
-    with cluster.serving(1, "", {}) as given:
-        assert given == {}
-    with cluster.serving(2, "tcp://there:1", {}) as given:
-        assert given == {"XLTKIT_SCHEDULER": "tcp://there:1"}
+    with cluster.serving(1, "", {}) as environment:
+        assert environment == {}
+    with cluster.serving(2, "tcp://there:1", {}) as environment:
+        assert environment == {"XLTKIT_SCHEDULER": "tcp://there:1"}
 
 
-def test_without_a_scheduler_it_says_how_to_start_one(tiny, store, monkeypatch):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
+def test_without_a_scheduler_it_says_how_to_start_one(tiny, store, monkeypatch, address):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
-    for address in ("tcp://127.0.0.1:9", "nonsense"):
-        with pytest.raises(ConnectionError, match="dask scheduler"):
-            one_stage(tiny).run(store, scheduler=address)
+    with pytest.raises(ConnectionError, match="dask scheduler"):
+        one_stage(tiny).run(store, scheduler=address)
+
+
+def member(log: Path, rank: int, port: int, study, folder: Path) -> None:
+    """One of two processes, told of the other as torchrun would."""
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ask(log, study, folder, workers=1)
+
+
+def test_two_processes_train_one_stage_on_the_same_examples(tiny, tmp_path, crew):
+    arms = {"both": Recipe(tiny).then(xlt.Intermediate(["choice", "pos"], steps=12))}
+    study = xlt.study(arms, ["pos"], [0], steps=8, **SMALL)
+    study.run(Store(tmp_path / "alone"))
+    together = Store(tmp_path / "together")
+    port = free_port()
+    for rank in (0, 1):
+        crew.start(f"rank {rank}", member, rank, port, study, together.folder)
+    codes = crew.wait("rank 0", "rank 1")
+    assert codes == [0, 0], crew.log("rank 0") + crew.log("rank 1")
+    assert all(together.is_usable(stage.key) for stage in study.stages)
+    assert not list(together.folder.glob("*.partial"))
+    for stage in study.stages[:-1]:
+        logs = [tmp_path / name / stage.key / "log.jsonl" for name in ("alone", "together")]
+        one, two = (pd.read_json(log, lines=True).mean() for log in logs)
+        # Each process has other dropout, and the loss in the log is the first one's half.
+        assert one["step"] == two["step"] and one["rate"] == two["rate"]
+        assert two["norm"] == pytest.approx(one["norm"], rel=0.1)
+        assert two["loss"] == pytest.approx(one["loss"], rel=0.2)

@@ -19,19 +19,18 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from crew import Crew, ask, wait_for
+from crew import Crew, ask, numbers, wait_for
 
 import xltkit as xlt
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.store import Store
 
-OPTIONS = {"examples": 20, "languages": ["en", "qad"]}
-
 
 def small(encoder: str, targets=("pos",), seeds=(0,), steps=6):
     base = Recipe(encoder)
     arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=steps))}
-    return xlt.study(arms, targets, seeds, steps=steps, **OPTIONS)
+    options = {"steps": steps, "examples": 20, "languages": ["en", "qad"]}
+    return xlt.study(arms, targets, seeds, **options)
 
 
 def listed(folder: Path, pattern: str) -> list[Path]:
@@ -44,21 +43,10 @@ def listed(folder: Path, pattern: str) -> list[Path]:
 def identities(folder: Path) -> dict[str, tuple[int, int]]:
     """The file that completes each stage, and when it was written: made twice, it differs."""
     states = {}
-    for path in listed(folder, "*/signature.json"):
-        if not path.parent.name.endswith(".partial"):
-            state = path.stat()
-            states[path.parent.name] = (state.st_ino, state.st_mtime_ns)
+    for path in listed(folder, f"{'?' * 16}/signature.json"):
+        state = path.stat()
+        states[path.parent.name] = (state.st_ino, state.st_mtime_ns)
     return states
-
-
-def numbers(folder: Path) -> dict[str, bytes]:
-    """The weights and predictions of all finished stages."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for key in identities(folder)
-        for path in (folder / key).rglob("*")
-        if path.suffix in (".safetensors", ".parquet")
-    }
 
 
 def assert_complete(folder: Path, study) -> None:
@@ -66,15 +54,9 @@ def assert_complete(folder: Path, study) -> None:
     assert not list(folder.glob("*.partial")) and not (folder / "torn").exists()
 
 
-@pytest.fixture
-def crew(tmp_path):
-    with Crew(tmp_path) as crew:
-        yield crew
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tiny, tmp_path_factory):
-    """A study that nothing happened to, and its numbers."""
+    """A study that nothing happened to, its store and its numbers."""
     folder = tmp_path_factory.mktemp("undisturbed")
     study = small(tiny)
     study.run(Store(folder))
@@ -100,22 +82,23 @@ class Watch:
         partial = [int(checkpoint.stem.split("-")[1]) for checkpoint in checkpoints]
         return sum(1 + self.steps.get(key, 0) for key in states) + sum(partial)
 
-    def wait(self, is_over) -> None:
-        """Let the work go on for some steps, or to its end on a machine that is too fast."""
+    def kill(self, name: str, kill, is_over) -> None:
+        """Kill after some steps of work, or at its end on a machine that is too fast."""
         aim = self.look() + self.random.randint(5, 35)
         wait_for(lambda: self.look() >= aim or is_over())
-
-    def killed(self, name: str) -> None:
+        kill()
         self.kills.append(f"{name} at step {self.look()}, {len(self.seen)} stages complete")
 
 
-NOTEBOOK = """
-import pickle
+CELLS = [
+    "seeds: list[int] = [0]  # a seed",
+    "from xltkit.batch.parameters import start\nrun = start(globals())",
+    """import os, pickle
 from pathlib import Path
-Path("kernel").write_text(str(__import__("os").getpid()))
+Path("kernel").write_text(str(os.getpid()))
 results = pickle.loads(Path("study").read_bytes()).run()
-run.finish({"scores": results.scores}, "It went on.")
-"""
+run.finish({"scores": results.scores}, "It went on.")""",
+]
 
 
 class Batch:
@@ -128,12 +111,10 @@ class Batch:
         (root / "notebooks").mkdir()
         text = '[one]\nnotebook = "one"\nquestion = "Does it go on?"\nminutes = 1'
         (root / "notebooks" / "runs.toml").write_text(text)
-        cell = nbformat.v4.new_code_cell
-        guard = "from xltkit.batch.parameters import start\nrun = start(globals())"
-        declared = cell("seeds: list[int] = [0]  # a seed", metadata={"tags": ["parameters"]})
         kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
         book = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-        book.cells = [declared, cell(guard), cell(NOTEBOOK.strip())]
+        book.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+        book.cells[0].metadata["tags"] = ["parameters"]
         nbformat.write(book, root / "notebooks" / "one.ipynb")
 
     def start(self, workers: int) -> None:
@@ -145,13 +126,10 @@ class Batch:
         }
         self.pid.unlink(missing_ok=True)
         # No new start by itself: the test starts again what it killed.
-        command = [sys.executable, "-m", "xltkit", "run", "--retries", "0"]
+        command = [sys.executable, "-m", "xltkit", "run", "--retries=0", f"--workers={workers}"]
+        log = (self.root / "batch.log").open("ab")
         self.runner = subprocess.Popen(
-            [*command, "--workers", str(workers)],
-            cwd=self.root,
-            env=environment,
-            stdout=(self.root / "batch.log").open("ab"),
-            stderr=subprocess.STDOUT,
+            command, cwd=self.root, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
 
     def is_over(self) -> bool:
@@ -182,33 +160,28 @@ def kill_in_a_batch(watch: Watch, root: Path, study) -> None:
     batch = Batch(root, study)
     try:
         batch.start(workers=1)
-        watch.wait(batch.is_over)
-        batch.kill_kernel()
-        watch.killed("kernel")
+        watch.kill("kernel", batch.kill_kernel, batch.is_over)
         batch.start(workers=2)
-        watch.wait(batch.is_over)
-        batch.kill_runner()
-        watch.killed("runner")
+        watch.kill("runner", batch.kill_runner, batch.is_over)
     finally:
         batch.runner.kill()
 
 
 def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict, victims: list[str]) -> None:
     """Workers, schedulers and notebooks, in the order given; who has ended is started again."""
-    crew.cluster()
+    crew.cluster(2)
     for name, study in notebooks.items():
-        crew.start(name, ask, study, watch.folder, {"scheduler": crew.address})
+        crew.start(name, ask, study, watch.folder, scheduler=crew.address)
 
     def is_over() -> bool:
         for name in crew.orders:
-            if crew.ended(name) not in (None, 0) or (crew.ended(name) == 0 and name[0] == "w"):
+            code = crew.code(name)
+            if code not in (None, 0) or (code == 0 and name.startswith("worker")):
                 crew.start(name)
-        return all(crew.ended(name) == 0 for name in notebooks)
+        return all(crew.code(name) == 0 for name in notebooks)
 
     for name in victims:
-        watch.wait(is_over)
-        crew.kill(name)
-        watch.killed(name)
+        watch.kill(name, lambda name=name: crew.kill(name), is_over)
     wait_for(lambda: is_over() and watch.look())
 
 
@@ -227,10 +200,8 @@ def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_ba
     """Kernel, runner, workers, schedulers, notebooks, at random moments of the work."""
     seeds = (0, 1) if in_batch else (0,)
     study = small(tiny, ("pos", "nli"), seeds, steps)
-    notebooks = {
-        "first": small(tiny, ("pos",), seeds, steps),
-        "second": small(tiny, ("nli",), seeds, steps),
-    }
+    targets = {"first": ("pos",), "second": ("nli",)}
+    notebooks = {name: small(tiny, tasks, seeds, steps) for name, tasks in targets.items()}
     store = tmp_path / "store"
     watch = Watch(store, study)
     try:
@@ -241,8 +212,8 @@ def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_ba
         print(*watch.kills, sep="\n")
     assert len(watch.kills) == len(victims) + 2 * in_batch
     assert_complete(store, study)
-    crew.start("alone", ask, study, tmp_path / "alone", {})
-    wait_for(lambda: crew.ended("alone") is not None)
+    crew.start("alone", ask, study, tmp_path / "alone")
+    assert crew.wait("alone") == [0]
     assert numbers(store) == numbers(tmp_path / "alone")
 
 
@@ -252,34 +223,29 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-@pytest.mark.parametrize(("harm", "workers"), [(flip_a_bit, 1), (truncate, 1), (Path.unlink, 2)])
+@pytest.mark.parametrize(("harm", "workers"), [(flip_a_bit, 1), (Path.unlink, 2)])
 def test_a_damaged_stage_is_made_again_and_no_other(undisturbed, tmp_path, harm, workers):
     """With two workers only what is to be made is handed out; one stage is then made here."""
     study, before, expected = undisturbed
     store = Store(shutil.copytree(before, tmp_path / "store"))
     states = identities(store.folder)
-    key = study.stages[0].key
-    harm(store.path(key) / "model.safetensors")
+    damaged = study.stages[0].key
+    harm(store.path(damaged) / "model.safetensors")
     with pytest.warns(UserWarning, match="damaged"):
         study.run(store, workers=workers)
-    now = identities(store.folder)
-    assert {key for key in states if states[key] != now[key]} == {key}
+    states_after = identities(store.folder)
+    assert {key for key in states if states[key] != states_after[key]} == {damaged}
     assert numbers(store.folder) == expected
-    assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [key]
+    assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [damaged]
 
 
 def test_two_runs_on_one_store_make_each_stage_once(undisturbed, tmp_path, crew):
     study, _, expected = undisturbed
     watch = Watch(tmp_path / "store", study)
-    names = ("one", "other")
-    for name in names:
-        crew.start(name, ask, study, watch.folder, {"workers": 1})
-    wait_for(lambda: watch.look() and None not in [crew.ended(name) for name in names])
-    assert [crew.ended(name) for name in names] == [0, 0]
+    for name in ("one", "other"):
+        crew.start(name, ask, study, watch.folder, workers=1)
+    wait_for(lambda: watch.look() and None not in [crew.code("one"), crew.code("other")])
+    assert crew.wait("one", "other") == [0, 0]
     assert_complete(watch.folder, study)
     assert numbers(watch.folder) == expected
 
@@ -289,18 +255,17 @@ def jumping_clock(log: Path, study, folder: Path) -> None:
     years = random.Random(1)
     time.time = lambda: years.uniform(0, 4e9)
     time.time_ns = lambda: years.randrange(4 * 10**18)
-    ask(log, study, folder, {"workers": 1})
+    ask(log, study, folder, workers=1)
 
 
 def test_a_killed_process_whose_clock_jumps_ends_with_the_same_numbers(undisturbed, tmp_path, crew):
     study, _, expected = undisturbed
     watch = Watch(tmp_path / "store", study)
     crew.start("jumps", jumping_clock, study, watch.folder)
-    wait_for(lambda: watch.look() > 3 or crew.ended("jumps") is not None)
+    wait_for(lambda: watch.look() > 3 or crew.code("jumps") is not None)
     crew.kill("jumps")
     crew.start("jumps")
-    wait_for(lambda: crew.ended("jumps") is not None)
-    assert crew.ended("jumps") == 0, crew.log("jumps").read_text()
+    assert crew.wait("jumps") == [0], crew.log("jumps")
     assert watch.look() and numbers(watch.folder) == expected
 
 
@@ -344,5 +309,5 @@ def test_a_store_that_is_read_only_serves_what_it_has(undisturbed, tiny, mounted
     for workers in (1, 2):
         results = study.run(Store(folder), workers=workers)
         assert len(results.predictions) and numbers(folder) == expected
-    with pytest.raises(OSError, match=r"Finished stages can be read.*XLTKIT_STORE"):
+    with pytest.raises(OSError, match=r"can be read.*XLTKIT_STORE"):
         small(tiny, ("retrieval",)).run(Store(folder))

@@ -23,18 +23,10 @@ from xltkit.tasks.rows import training_rows
 FEW = {"high": 30, "mid": 20, "low": 10}
 
 
-@pytest.fixture
-def blank(tmp_path):
-    languages = [language("en")]
-    build_micro.write_blank(
-        tmp_path / "blank", languages, layers=1, width=32, vocabulary=300, documents=FEW
-    )
-    return str(tmp_path / "blank")
-
-
 @pytest.mark.parametrize(("name", "shipped"), [("micro", MICRO), ("micro-clip", MICRO_CLIP)])
 def test_two_rebuilds_are_the_same_to_the_byte(name, shipped, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build_micro, "SCENES", 40)
+    monkeypatch.setitem(build_micro.STEPS, name, 2)
     for level, count in FEW.items():
         monkeypatch.setitem(build_micro.DOCUMENTS, level, count)
         monkeypatch.setitem(build_micro.PAIRS, level, count)
@@ -42,8 +34,8 @@ def test_two_rebuilds_are_the_same_to_the_byte(name, shipped, tmp_path, monkeypa
     for number in ("1", "2"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / number / "store"))
         out = tmp_path / number / "out"
-        build_micro.main(name, ["--out", str(out), "--steps", "2"])
-        files = [path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file()]
+        build_micro.main(name, ["--out", str(out)])
+        files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
         digests.append({str(file): file_digest(out / file) for file in files})
     assert digests[0] == digests[1]
     assert digests[0]["model.safetensors"][:16] in capsys.readouterr().out
@@ -51,41 +43,35 @@ def test_two_rebuilds_are_the_same_to_the_byte(name, shipped, tmp_path, monkeypa
     assert digests[0].keys() == names
 
 
-def test_weights_from_scratch_are_the_seeds(blank, tmp_path):
+def test_weights_from_scratch_are_the_seeds_and_positions_start_as_sinusoids(tiny, tmp_path):
     text = build_micro.plain_text(language("en"), FEW)
     phase = build_micro.pretraining((text,), (), steps=2)
-    weights = []
+    digests = []
     for number, seed in enumerate((0, 1, 0)):
-        (stage,) = training_stages(Recipe(blank, (phase,)), seed)
-        weights.append(
-            file_digest(make(stage, Store(tmp_path / str(number))) / "model.safetensors")
-        )
-    assert weights[0] == weights[2] != weights[1]
-
-
-def test_positions_start_as_sinusoids(blank):
+        (stage,) = training_stages(Recipe(tiny, (phase,)), seed)
+        folder = make(stage, Store(tmp_path / str(number)))
+        digests.append(file_digest(folder / "model.safetensors"))
+    assert digests[0] == digests[2] != digests[1]
     torch.manual_seed(0)
-    model = Model(blank, {}, scratch=True)
-    positions = model.encoder.embeddings.position_embeddings.weight
+    positions = Model(tiny, {}, scratch=True).encoder.embeddings.position_embeddings.weight
     near, far = (torch.cosine_similarity(positions[40], positions[40 + d], dim=0) for d in (1, 9))
-    assert near > 0.85 > far  # neighbours are alike, which random vectors are not
+    assert near > 0.85 > far  # neighbors are alike, which random vectors are not
     assert float(positions[:, 0].detach().std()) > 0.02
 
 
 def test_what_is_shipped_is_what_is_said():
     config = json.loads((MICRO / "config.json").read_text())
     assert config["model_type"] == "xlm-roberta"
-    count = sum(w.numel() for w in load_file(MICRO / "model.safetensors").values())
+    count = sum(weight.numel() for weight in load_file(MICRO / "model.safetensors").values())
     assert 1e6 < count < 2e6
     tokenizer = load_tokenizer("micro")
     assert len(tokenizer) == config["vocab_size"]
-    for lang in LANGUAGES.values():
-        assert tokenizer.unk_token_id not in tokenizer(lang.form("village"))["input_ids"]
+    for spoken in LANGUAGES.values():
+        assert tokenizer.unk_token_id not in tokenizer(spoken.form("village"))["input_ids"]
 
 
 def test_the_same_document_belongs_to_a_language_whatever_its_knobs():
-    plain, turned = (
-        training_rows(TrainingSet("text", c, 20))["text"][:] for c in ("qbe", "qbe-x-sov")
-    )
+    sets = [TrainingSet("text", code, 20) for code in ("qbe", "qbe-x-sov")]
+    plain, turned = (training_rows(training_set)["text"][:] for training_set in sets)
     names = [[sorted(set(NAMES) & set(t.split())) for t in texts] for texts in (plain, turned)]
     assert names[0] == names[1] and plain != turned

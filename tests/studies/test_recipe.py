@@ -55,21 +55,21 @@ def test_the_share_of_language_modeling_is_kept():
 
 
 @pytest.mark.parametrize(
-    "make, message",
+    ("tasks", "options", "message"),
     [
-        (lambda: Intermediate([]), "name one"),
-        (lambda: Intermediate(["nlu"]), "nli"),
-        (lambda: Intermediate(["nli"], mlm=0.2), "text"),
-        (lambda: Intermediate(["nli"], mlm=1.5, text=["text"]), "below 1"),
+        ([], {}, "name one"),
+        (["nlu"], {}, "nli"),
+        (["nli"], {"mlm": 0.2}, "text"),
+        (["nli"], {"mlm": 1.5, "text": ["text"]}, "below 1"),
     ],
 )
-def test_bad_phases_are_refused_with_the_remedy(make, message):
+def test_bad_phases_are_refused_with_the_remedy(tasks, options, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        Intermediate(tasks, **options)
 
 
 def keys(recipe, seed=0):
-    return [s.key for s in training_stages(recipe, seed)]
+    return [stage.key for stage in training_stages(recipe, seed)]
 
 
 def test_keys_follow_everything_that_changes_a_result(tiny, tmp_path):
@@ -88,13 +88,14 @@ def test_keys_follow_everything_that_changes_a_result(tiny, tmp_path):
     assert keys(base.then(Target("nli"), Target("qa")))[0] == reference
 
 
-def test_a_recipe_is_cut_to_so_many_rows_of_everything(tiny):
+def test_a_recipe_is_adapted_to_other_tasks_and_fewer_rows():
     parts = [TrainingSet("choice"), TrainingSet("nli", "en", 20)]
-    whole = Recipe(tiny).then(Intermediate(parts), Target("nli"))
-    assert whole.limit_rows(0) is whole
-    between, target = whole.limit_rows(30).phases
-    assert [p.examples for p in (*between.tasks, *target.training_sets)] == [30, 20, 30]
-    assert keys(whole.limit_rows(30))[0] != keys(whole)[0]
+    whole = Recipe("micro").then(Intermediate(parts), Target("nli"))
+    assert whole.adapted({}) == whole
+    between, target = whole.adapted({"nli": "paraphrase"}, rows=30).phases
+    training_sets = [*between.tasks, *target.training_sets]
+    assert [part.examples for part in training_sets] == [30, 20, 30]
+    assert [part.task for part in training_sets] == ["choice", "paraphrase", "paraphrase"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,9 @@ def test_a_small_set_is_part_of_a_larger_one_and_the_same_for_all():
     assert len(training_rows(TrainingSet("nli"))) == 4000
 
 
-@pytest.mark.parametrize("task, column", [("nli", "label"), ("pos", "tags"), ("qa", "question")])
+@pytest.mark.parametrize(
+    ("task", "column"), [("nli", "label"), ("pos", "tags"), ("qa", "question")]
+)
 def test_what_is_shuffled_is_the_same_in_another_order(task, column):
     plain, shuffled = (training_rows(TrainingSet(task, shuffled=s)) for s in (False, True))
     assert plain.features == shuffled.features and plain["id"][:] == shuffled["id"][:]

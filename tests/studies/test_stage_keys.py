@@ -8,11 +8,13 @@ change (a new ``version`` of a method or a generator) is written anew by
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import xltkit as xlt
 from xltkit.evaluation import attacks
-from xltkit.studies.results import Study, _rescored
+from xltkit.studies.results import Study
+from xltkit.studies.stages import evaluation_stage
 
 FILE = Path(__file__).with_name("stage_keys.json")
 PART = xlt.TrainingSet
@@ -101,9 +103,11 @@ def planned() -> dict[str, str]:
         for run in study.runs:
             for stage in run.stage.chain:
                 keys[f"{name}/{run.arm}/{run.task}/{stage.title}"] = stage.key
-    by_task = {run.task: run for run in planned["types"].runs}
+    plain = {run.task: run.stage for run in planned["types"].runs}
     for name, (task, change) in SCORED.items():
-        keys[f"scored {name}/{task}"] = _rescored(by_task[task], change).stage.key
+        phase = replace(plain[task].phase, **change)
+        stage = evaluation_stage(plain[task].encoder, 0, plain[task].parent, phase)
+        keys[f"scored {name}/{task}"] = stage.key
     return keys
 
 

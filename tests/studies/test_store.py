@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from xltkit.studies.store import Store
 
 KEY = "0123456789abcdef"
+OTHER = "f" * 16
 
 
 class Filling:
@@ -32,9 +33,9 @@ class Filling:
 def test_a_finished_stage_is_not_made_again(store):
     fill = Filling()
     for _ in range(2):
-        folder = store.get(KEY, {"phase": "Target"}, fill)
+        store.get(KEY, {"phase": "Target"}, fill)
     assert fill.count == 1 and store.is_usable(KEY)
-    record = json.loads((folder / "signature.json").read_text())
+    record = store.record(KEY)
     assert record["signature"] == {"phase": "Target"} and record["cost"] == {"wall_s": 1.0}
 
 
@@ -45,73 +46,56 @@ def relist(folder, name, content=b""):
     (folder / "signature.json").write_text(json.dumps(record))
 
 
-def truncated(folder, outside):
-    os.truncate(folder / "model.safetensors", 3)
+def harm(stage, way, secret):
+    """Damage a stage, or slip something in that lies or points elsewhere."""
+    weights = stage / "model.safetensors"
+    signature = stage / "signature.json"
+    elsewhere = secret.parent / "elsewhere"
+    match way:
+        case "truncated":
+            os.truncate(weights, 3)
+        case "changed":
+            (stage / "result" / "scores.parquet").write_bytes(b"scoreS")
+        case "missing":
+            weights.unlink()
+        case "record cut off":
+            signature.write_text('{"key": ')
+        case "record too deep":
+            signature.write_text("[" * 100_000)
+        case "pickle":
+            (stage / "optimizer.bin").write_bytes(b"cos\nsystem")
+        case "pickle that is listed":
+            (stage / "weights.pt").write_bytes(b"")
+            relist(stage, "weights.pt")
+        case "not listed":
+            (stage / "more.json").write_text("{}")
+        case "link":
+            weights.unlink()
+            weights.symlink_to(secret)
+        case "link to a folder":
+            (stage / "more").symlink_to(secret.parent)
+        case "link for the stage":
+            stage.rename(elsewhere)
+            stage.symlink_to(elsewhere)
+        case "absolute name":
+            relist(stage, str(secret), secret.read_bytes())
+        case "name above":
+            (stage.parent / "up.json").write_bytes(b"")
+            relist(stage, "../up.json")
 
 
-def changed(folder, outside):
-    (folder / "result" / "scores.parquet").write_bytes(b"scoreS")
+WAYS = ["truncated", "changed", "missing", "record cut off", "record too deep", "pickle"]
+WAYS += ["pickle that is listed", "not listed", "link", "link to a folder", "link for the stage"]
+WAYS += ["absolute name", "name above"]
 
 
-def missing(folder, outside):
-    (folder / "model.safetensors").unlink()
-
-
-def record_cut_off(folder, outside):
-    (folder / "signature.json").write_text('{"key": ')
-
-
-def record_too_deep(folder, outside):
-    (folder / "signature.json").write_text("[" * 100_000)
-
-
-def pickle_added(folder, outside):
-    (folder / "optimizer.bin").write_bytes(b"cos\nsystem")
-
-
-def pickle_listed(folder, outside):
-    (folder / "weights.pt").write_bytes(b"")
-    relist(folder, "weights.pt")
-
-
-def file_not_listed(folder, outside):
-    (folder / "more.json").write_text("{}")
-
-
-def link(folder, outside):
-    (folder / "model.safetensors").unlink()
-    (folder / "model.safetensors").symlink_to(outside)
-
-
-def link_to_folder(folder, outside):
-    (folder / "more").symlink_to(outside.parent)
-
-
-def link_for_the_stage(folder, outside):
-    folder.rename(outside.parent / "elsewhere")
-    folder.symlink_to(outside.parent / "elsewhere")
-
-
-def absolute_name(folder, outside):
-    relist(folder, str(outside), outside.read_bytes())
-
-
-def name_above(folder, outside):
-    (folder.parent / "up.json").write_bytes(b"")
-    relist(folder, "../up.json")
-
-
-HARMS = [truncated, changed, missing, record_cut_off, record_too_deep, pickle_added, pickle_listed]
-HARMS += [file_not_listed, link, link_to_folder, link_for_the_stage, absolute_name, name_above]
-
-
-@pytest.mark.parametrize("harm", HARMS)
-def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path, harm):
-    outside = tmp_path / "outside" / "secret.safetensors"
-    outside.parent.mkdir()
-    outside.write_bytes(b"weights")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path, way):
+    secret = tmp_path / "outside" / "secret.safetensors"
+    secret.parent.mkdir()
+    secret.write_bytes(b"weights")
     fill = Filling()
-    harm(store.get(KEY, {}, fill), outside)
+    harm(store.get(KEY, {}, fill), way, secret)
     assert not store.is_usable(KEY)
     with pytest.warns(UserWarning, match="damaged"):
         folder = store.get(KEY, {}, fill)
@@ -119,7 +103,7 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert names == {"model.safetensors", "scores.parquet", "signature.json"}
     assert len(list((store.folder / "torn").iterdir())) == 1
-    assert outside.read_bytes() == b"weights"
+    assert secret.read_bytes() == b"weights"
 
 
 def test_an_attempt_that_fails_leaves_no_stage_and_keeps_its_checkpoint(store):
@@ -139,36 +123,31 @@ def test_of_an_earlier_attempt_only_what_is_ours_is_kept(store, tmp_path):
     partial = store.folder / f"{KEY}.partial"
     partial.mkdir(parents=True)
     (partial / "log.json").symlink_to(tmp_path / "target")
-    with pytest.warns(UserWarning, match="earlier attempt is deleted"):
+    with pytest.warns(UserWarning, match="damaged"):
         store.get(KEY, {}, Filling())
     assert not (store.path(KEY) / "log.json").is_symlink()
 
 
+NO_SPACE = "No space left on device"
+
+
 @pytest.mark.parametrize(
-    "error",
-    [
-        OSError(28, "No space left on device"),
-        SafetensorError("I/O error: No space left on device (os error 28)"),
-    ],
+    "error", [OSError(28, NO_SPACE), SafetensorError(f"I/O error: {NO_SPACE} (os error 28)")]
 )
 def test_a_full_disk_says_what_to_do_and_harms_nothing(store, error):
     def full(folder):
         raise error
 
-    store.get("f" * 16, {}, Filling())
+    store.get(OTHER, {}, Filling())
     with pytest.raises(OSError, match=r"Make room.*XLTKIT_STORE") as caught:
         store.get(KEY, {}, full)
     assert caught.value.errno == 28
-    assert store.has("f" * 16) and not store.has(KEY)
+    assert store.has(OTHER) and not store.has(KEY)
 
 
 def test_what_could_be_a_pickle_is_not_kept(store):
-    def sneaky(folder):
-        (folder / "optimizer.pt").write_bytes(b"")
-        return {}
-
     with pytest.raises(ValueError, match=r"optimizer\.pt"):
-        store.get(KEY, {}, sneaky)
+        store.get(KEY, {}, lambda folder: (folder / "optimizer.pt").write_bytes(b""))
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -201,17 +180,17 @@ def test_a_lock_is_never_a_link(store, tmp_path):
     precious.write_text("mine")
     store.folder.mkdir()
     (store.folder / f"{KEY}.lock").symlink_to(precious)
-    with pytest.raises(OSError, match="cannot be made there"):
+    with pytest.raises(OSError, match="cannot be made"):
         store.get(KEY, {}, Filling())
     assert precious.read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
 def test_a_folder_without_permission_says_what_to_do(store):
-    store.get("f" * 16, {}, Filling())
+    store.get(OTHER, {}, Filling())
     store.folder.chmod(0o500)
     try:
-        assert store.is_usable("f" * 16)
+        assert store.is_usable(OTHER)
         with pytest.raises(PermissionError, match="XLTKIT_STORE"):
             store.get(KEY, {}, Filling())
     finally:

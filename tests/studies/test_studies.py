@@ -7,13 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.fakes import FakeResults, right_or_wrong
 
 import xltkit as xlt
 from xltkit.data.loading import MissingData
+from xltkit.keys import digest
+from xltkit.studies import make as making
 from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import Stage
+from xltkit.studies.stages import Stage, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TASKS, get
+from xltkit.training.phases import Evaluate, signature
 
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
 
@@ -36,7 +40,7 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     assert len(main) == 2 * 2 * 5 * 3 and main["value"].between(0, 100).all()
     assert set(main.groupby(["arm", "seed", "task"]).size()) == {3}
     assert set(main.loc[main["is_source"], "language"]) == {"en"}
-    assert {"family", "resource", "chance", "cpu_s", "steps", "dtype", "stage"} <= set(main)
+    assert {"family", "resource", "chance", "cpu_s", "steps", "stage"} <= set(main)
     assert len(results.predictions) == 2 * 2 * 5 * 3 * 20
     query = "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
     predictions = results.predictions.query(query)
@@ -56,53 +60,52 @@ def test_stages_are_shared_and_made_once(results, monkeypatch):
 
 def test_a_layer_sweep_scores_all_layers_in_one_pass(results):
     table = results.scores.query("task == 'retrieval' and arm == 'none' and language == 'qad'")
-    metrics = set(table["metric"])
-    assert {f"accuracy@{n}/{p}" for n in (1, 2) for p in ("mean", "first")} <= metrics
-    both = table.set_index(["metric", "seed"])["value"]
-    assert both["accuracy", 0] == both["accuracy@1/mean", 0]  # protocol layer of two: the first
+    values = table.set_index(["metric", "seed"])["value"]
+    names = {f"accuracy@{layer}/{pooling}" for layer in (1, 2) for pooling in ("mean", "first")}
+    assert names <= set(table["metric"])
+    # The protocol's layer of two is the first.
+    assert values["accuracy", 0] == values["accuracy@1/mean", 0]
 
 
 def test_arms_differ_in_one_thing(results):
     """What two arms share is the same to the bit: heads, order, dropout have no past."""
-    from xltkit.keys import digest
-    from xltkit.training.phases import signature
-
-    targets = {
-        cell.arm: cell.stage.parent
-        for cell in results.study.runs
-        if cell.task == "nli" and cell.seed == 0
-    }
-    phases = {digest(signature(stage.phase)) for stage in targets.values()}
-    assert len(phases) == 1 and targets["none"].key != targets["text"].key
+    runs = [run for run in results.study.runs if run.task == "nli" and run.seed == 0]
+    none, text = (run.stage.parent for run in runs)
+    assert digest(signature(none.phase)) == digest(signature(text.phase)) and none.key != text.key
 
 
 def test_a_head_trained_on_other_labels_is_never_read(tiny):
-    from xltkit.studies.make import reader
-    from xltkit.studies.stages import training_stages
-    from xltkit.training.phases import Evaluate, Target
-
-    (stage,) = training_stages(Recipe(tiny).then(Target("nli")), 0)
+    (stage,) = training_stages(Recipe(tiny).then(xlt.Target("nli")), 0)
     other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())
     with pytest.raises(ValueError, match="cannot be predicted by a head trained on nli"):
-        reader(other, tiny)
+        making.reader(other, tiny)
+
+
+BY_ARM = {"as it is": ["qbe"], "verb last": ["qbe-x-sov"]}
 
 
 @pytest.mark.parametrize(
-    "change, error, message",
+    ("change", "message"),
     [
-        ({"targets": ["nlu"]}, ValueError, "Did you mean 'nli'"),
-        ({"seeds": []}, ValueError, r"seeds=\[0, 1, 2\]"),
-        ({"targets": []}, ValueError, "targets"),
-        ({"suite": "xtrem-r"}, ValueError, "xtreme-r"),
-        ({"languages": ["xx"]}, (ValueError, MissingData), "xx"),
-        ({"substitutes": ["nli=choice"]}, ValueError, "<-"),
-        ({"substitutes": ["nli<-choice"]}, ValueError, "labels"),
+        ({"targets": ["nlu"]}, "Did you mean 'nli'"),
+        ({"targets": []}, "targets"),
+        ({"targets": ["qa-small"], "suite": "xtreme-r"}, "'qa-small' is of the microworld"),
+        ({"targets": ["text"]}, "has no metric"),
+        ({"seeds": []}, r"seeds=\[0, 1, 2\]"),
+        ({"suite": "xtrem-r"}, "xtreme-r"),
+        ({"languages": ["xx"]}, "xx"),
+        ({"languages": ["qbe-x-up"]}, "qbe-x-up.*Knobs follow -x-"),
+        ({"languages": {"as it is": ["qbe"]}}, "languages are given for"),
+        ({"languages": BY_ARM | {"as it is": ["qke"]}}, "cannot be compared"),
+        ({"languages": BY_ARM | {"as it is": ["qbe", "qbe-x-sov"]}}, "cannot be compared"),
+        ({"substitutes": ["nli=choice"]}, "<-"),
+        ({"substitutes": ["nli<-choice"]}, "labels"),
     ],
 )
-def test_bad_input_stops_before_any_work(tiny, change, error, message):
+def test_bad_input_stops_before_any_work(tiny, change, message):
     options = {"targets": ["nli"], "seeds": [0]} | SMALL | change
-    with pytest.raises(error, match=message):
-        xlt.study({"none": Recipe(tiny)}, **options)
+    with pytest.raises((ValueError, MissingData), match=message):
+        xlt.study(dict.fromkeys(BY_ARM, Recipe(tiny)), **options)
 
 
 def test_shuffled_labels_end_at_chance(module_store):
@@ -117,24 +120,15 @@ def test_shuffled_labels_end_at_chance(module_store):
 
 
 def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny, store):
-    base = Recipe(tiny)
-    arms = {"as it is": base, "verb last": base}
-    own = {"as it is": ["qbe"], "verb last": ["qbe-x-sov"]}
-    found = xlt.study(arms, ["retrieval"], [0], languages=own, examples=30).run(store)
-    table = found.main.query("not is_source").set_index("arm")
-    assert table["language"].to_dict() == {"as it is": "qbe", "verb last": "qbe-x-sov"}
+    arms = dict.fromkeys(BY_ARM, Recipe(tiny))
+    results = xlt.study(arms, ["retrieval"], [0], languages=BY_ARM, examples=30).run(store)
+    table = results.main.query("not is_source").set_index("arm")
+    assert table["language"].to_dict() == {arm: code for arm, (code,) in BY_ARM.items()}
     assert set(table["base_language"]) == {"qbe"} and set(table["family"]) == {"Beric"}
-    difference = xlt.compare(found, "as it is").set_index("languages")["difference"]
+    difference = xlt.compare(results, "as it is").set_index("languages")["difference"]
     assert difference["source"] == 0
     expected = table.loc["verb last", "value"] - table.loc["as it is", "value"]
     assert difference["transfer"] == pytest.approx(expected)
-    with pytest.raises(ValueError, match="languages are given for"):
-        xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"]})
-    for other in (["qke"], ["qbe", "qbe-x-sov"]):
-        with pytest.raises(ValueError, match="cannot be compared"):
-            xlt.study(arms, ["retrieval"], [0], languages={"as it is": ["qbe"], "verb last": other})
-    with pytest.raises(ValueError, match="qbe-x-up"):
-        xlt.study(arms, ["retrieval"], [0], languages=["qbe-x-up"])
 
 
 def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, monkeypatch):
@@ -146,8 +140,8 @@ def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, 
     planned = xlt.study(arms, [name, "retrieval"], [0, 1], **SMALL)
     alone, together = (planned.run(Store(tmp_path / str(n)), workers=n) for n in (1, 2))
     pd.testing.assert_frame_equal(alone.predictions, together.predictions)
-    made = {stage.key for stage in planned.stages}
-    assert {p.name for p in (tmp_path / "2").iterdir() if p.is_dir()} == made
+    keys = {stage.key for stage in planned.stages}
+    assert {path.name for path in (tmp_path / "2").iterdir() if path.is_dir()} == keys
 
 
 def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
@@ -173,6 +167,28 @@ def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
     assert results.study.plan(Store(tmp_path))["seconds"].isna().all()
 
 
-def test_invented_tasks_are_no_targets_of_a_real_suite(tiny):
-    with pytest.raises(ValueError, match=r"\['qa-small'\] are of the microworld.*whose targets"):
-        xlt.study({"none": Recipe(tiny)}, ["qa-small"], [0], suite="xtreme-r")
+# --- runs that learned nothing -------------------------------------------------------------------
+
+
+def test_degenerate_runs_are_recognized():
+    marks = {("a", 0, "en"): "1" * 60, ("b", 0, "en"): "10" * 30, ("c", 0, "en"): "110" * 20}
+    marks |= {("d", 0, "en"): "1100" * 15, ("d", 0, "qbe"): "1" * 60}
+    table = FakeResults(right_or_wrong(marks, task="paws-x")).degenerate.set_index("arm")
+    assert table["degenerate"].to_dict() == {"a": False, "b": True, "c": False, "d": True}
+    assert table.loc["b", "why"] == "one prediction for everything"
+    assert "50.0" in table.loc["d", "why"]
+
+
+def test_chance_of_tags_is_the_most_frequent_one():
+    table = pd.DataFrame({"gold": ["NOUN NOUN VERB", "NOUN DET"], "score": [2 / 3, 1 / 2]})
+    table = table.assign(pred=["NOUN NOUN NOUN", "NOUN NOUN"], example_id=["0", "1"])
+    results = FakeResults(table.assign(arm="a", seed=0, task="pos", language="en"))
+    floor = results.scores.assign(metric="majority", value=60.0, main=False)
+    results.scores = pd.concat([results.scores, floor])
+    runs = results.degenerate
+    assert runs["degenerate"].item() and "60.0" in runs["why"].item()
+
+
+def test_an_untrained_search_has_no_runs_to_judge():
+    predictions = right_or_wrong({("a", 0, "en"): "0000"}).assign(task="retrieval")
+    assert FakeResults(predictions).degenerate.empty

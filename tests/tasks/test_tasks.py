@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
 import huggingface_hub
@@ -15,7 +14,6 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from xltkit.data import languages, loading, readers
 from xltkit.data.loading import CONVERTED, MissingData
 from xltkit.studies import stages
-from xltkit.studies.recipe import Recipe
 from xltkit.tasks import SPLITS, SUITES, TASKS, TYPES, TrainingSet, check, get, load, register
 from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
@@ -196,8 +194,8 @@ def test_what_the_mirror_holds_agrees_with_the_row(task):
 
 
 def check_unseen(trained, tested, split="validation", code="en"):
-    recipe = SimpleNamespace(phases=[SimpleNamespace(training_sets=[TrainingSet(trained)])])
-    stages._check_unseen(Evaluate(tested, (code,), split), getattr(get(tested), split), recipe)
+    source = getattr(get(tested), split)
+    stages._check_unseen(Evaluate(tested, (code,), split), source, [TrainingSet(trained)])
 
 
 def test_what_is_trained_on_is_not_tested_on(monkeypatch):
@@ -213,14 +211,14 @@ def test_what_is_trained_on_is_not_tested_on(monkeypatch):
             check_unseen(trained, tested)
     check_unseen("balanced-copa", "xcopa", "test", "et")
     with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
-        stages.evaluation_stage(Recipe("micro"), 0, None, Evaluate("bucc", ("de",), "validation"))
+        stages.evaluation_stage("micro", 0, None, Evaluate("bucc", ("de",), "validation"))
 
 
 def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     phase = Evaluate("mewsli-x", (), "validation")
     with pytest.raises(MissingData, match="No candidates rows of mewsli-x"):
-        stages._extra_fingerprints(get("mewsli-x"), phase)
+        stages.evaluation_stage("micro", 0, None, phase)
 
 
 def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path):

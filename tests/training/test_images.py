@@ -43,9 +43,8 @@ def trained(phase, store, encoder, seed=0, **options):
 
 def recalls(phase, store, encoder="micro", languages=("en", "qbe"), examples=100):
     """R@1 by language; the stage is trained first if the store does not have it."""
-    recipe = Recipe(encoder, (phase,))
-    (stage,) = training_stages(recipe, 0)
-    last = evaluation_stage(recipe, 0, stage, Evaluate("captions", languages, examples=examples))
+    (stage,) = training_stages(Recipe(encoder, (phase,)), 0)
+    last = evaluation_stage(encoder, 0, stage, Evaluate("captions", languages, examples=examples))
     scores = pd.read_parquet(make(last, store) / "result" / "scores.parquet")
     return scores.query("metric == 'r@1'").set_index("language")["value"].to_dict()
 

@@ -1,14 +1,10 @@
-"""Builds the models that ship with the kit.
+"""Builds the models that ship with the kit: ``python -m xltkit micro`` and ``micro-clip``.
 
-``python -m xltkit micro`` builds ``micro``: an XLM-R architecture of a little over a million
-weights with its own byte-pair tokenizer, pretrained by the kit's ``Pretrain`` phase on plain text
-in thirteen languages and on translation pairs, both unequal in amount.
-
-``python -m xltkit micro-clip`` builds ``micro-clip``: a small convolutional image tower,
-``micro-vision``, and a small English text encoder, both from scratch, trained by the kit's
-``ImageText`` phase on scenes of the microworld and their English captions.
-
-The same machine and thread count give the same weights again.
+``micro`` is an XLM-R architecture of a little over a million weights with a byte-pair tokenizer,
+pretrained by ``Pretrain`` on plain text in thirteen languages and on translation pairs, both
+unequal in amount. ``micro-clip`` is a small convolutional image tower, ``micro-vision``, and a
+small English text encoder, trained by ``ImageText`` on scenes and their English captions. The same
+machine and thread count give the same weights again.
 """
 
 from __future__ import annotations
@@ -46,17 +42,24 @@ from xltkit.training.phases import Pretrain
 # Documents of plain text, and translation pairs with English, by resource level.
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}
 PAIRS = {"high": 3000, "mid": 500, "low": 75}
-SPECIAL = "<s> <pad> </s> <unk> <mask>".split()  # ids 0 to 4, as XLM-R but for <mask>
 SCENES = 20000  # with English captions
+STEPS = {"micro": 16000, "micro-clip": 1500}
+VOCABULARY = 3000
+LAYERS = 3
+WIDTH = 128
+# Ids 0 to 4, as in XLM-R but for <mask>.
+SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+SPECIAL |= {"mask_token": "<mask>"}
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A byte-pair tokenizer. (Of the common types only BPE comes out the same every time.)"""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = BpeTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False)
+    special = list(SPECIAL.values())
+    trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
@@ -65,26 +68,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",
+        **SPECIAL,
         cls_token="<s>",
-        pad_token="<pad>",
-        eos_token="</s>",
         sep_token="</s>",
-        unk_token="<unk>",
-        mask_token="<mask>",
         model_max_length=128,
         model_input_names=["input_ids", "attention_mask"],
     )
 
 
 def write_blank(
-    folder: Path,
-    languages: Iterable[MicroLanguage],
-    *,
-    layers: int = 3,
-    width: int = 128,
-    vocabulary: int = 3000,
-    documents: Mapping[str, int] = DOCUMENTS,
+    folder: Path, languages: Iterable[MicroLanguage], documents: Mapping[str, int] = DOCUMENTS
 ) -> None:
     """A checkpoint folder without weights: an architecture, and a tokenizer of some languages.
 
@@ -93,18 +86,18 @@ def write_blank(
     """
     texts = (
         row
-        for lang in languages
-        for row in world.rows("text", "train", lang, documents[lang.resource])["text"]
+        for language in languages
+        for row in world.rows("text", "train", language, documents[language.resource])["text"]
     )
-    tokenizer = train_tokenizer(texts, vocabulary)
+    tokenizer = train_tokenizer(texts)
     config = XLMRobertaConfig(
         architectures=["XLMRobertaForMaskedLM"],
         vocab_size=len(tokenizer),
-        hidden_size=width,
-        num_hidden_layers=layers,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
         # Eight narrow heads learn to match words across sentences much later than four.
-        num_attention_heads=max(1, width // 32),
-        intermediate_size=4 * width,
+        num_attention_heads=WIDTH // 32,
+        intermediate_size=4 * WIDTH,
         max_position_embeddings=130,
         type_vocab_size=1,
         # The usual 0.02 is meant for a width of 768; in an encoder this narrow it learns late.
@@ -113,9 +106,6 @@ def write_blank(
         hidden_dropout_prob=0.0,
         # Dropout on attention rules out the fused attention kernel and costs half the speed.
         attention_probs_dropout_prob=0.0,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
     )
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -133,7 +123,6 @@ def pretraining(
     return Pretrain(
         text=text,
         pairs=pairs,
-        pair_share=0.2,
         mix="temperature",
         temperature=1.5,
         steps=steps,
@@ -147,23 +136,22 @@ def pretraining(
     )
 
 
-def micro(folder: Path, steps: int = 0) -> Recipe:
-    """The recipe of ``micro``; its blank encoder is written into a folder."""
+def micro(folder: Path) -> Pretrain:
+    """The phase that trains ``micro``; the encoder that it starts from is written to a folder."""
     languages = LANGUAGES.values()
     write_blank(folder, languages)
-    pairs = tuple(
+    pairs = [
         TrainingSet("pairs", language.code, PAIRS[language.resource])
         for language in languages
         if not language.is_english
-    )
-    text = tuple(map(plain_text, languages))
-    return Recipe(str(folder), (pretraining(text, pairs, steps or 16000),))
+    ]
+    return pretraining(tuple(map(plain_text, languages)), tuple(pairs), STEPS["micro"])
 
 
-def micro_clip(folder: Path, steps: int = 0) -> Recipe:
-    """The recipe of ``micro-clip``; text encoder and tower with random weights go into a folder."""
+def micro_clip(folder: Path) -> ImageText:
+    """The same of ``micro-clip``: a text encoder and an image tower with random weights."""
     torch.manual_seed(0)
-    config = XLMRobertaModel.config_class.from_pretrained(MICRO, num_hidden_layers=2)
+    config = XLMRobertaConfig.from_pretrained(MICRO, num_hidden_layers=2)
     config.architectures = None
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer("micro").save_pretrained(folder)
@@ -172,27 +160,26 @@ def micro_clip(folder: Path, steps: int = 0) -> Recipe:
     )
     ResNetModel(shape).save_pretrained(folder / TOWER)
     ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
-    phase = ImageText(
+    return ImageText(
         TrainingSet("captions", "en", SCENES),
         tower=str(folder / TOWER),
         locked=False,
-        steps=steps or 1500,
+        steps=STEPS["micro-clip"],
         batch_size=96,
         learning_rate=2e-3,
     )
-    return Recipe(str(folder), (phase,))
 
 
 def main(name: str, arguments: Sequence[str]) -> None:
     """Build a model, copy it to where the package looks for it, and print a hash of its weights."""
-    recipe_of, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
+    build, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
     parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
     parser.add_argument("--out", type=Path, default=home, help="folder to write to")
-    parser.add_argument("--steps", type=int, default=0, help="0: as many as for what is shipped")
     parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     store = Store()
-    (stage,) = training_stages(recipe_of(store.folder / f"{name}-blank", options.steps), seed=0)
+    blank = store.folder / f"{name}-blank"
+    (stage,) = training_stages(Recipe(str(blank), (build(blank),)), seed=0)
     copy_encoder(make(stage, store), options.out)
     print(f"{options.out}: {file_digest(options.out / 'model.safetensors')[:16]}")

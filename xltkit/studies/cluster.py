@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from xltkit.keys import digest
 from xltkit.studies.store import Store
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster, Worker
+    from distributed import Client, LocalCluster, Worker
 
     from xltkit.studies.stages import Stage
 
@@ -36,6 +36,14 @@ TOO_LARGE = (
     "Several workers ended while they made {}: most often the memory was too small. Type fewer "
     "--workers, or give a smaller batch_size with more accumulation. Finished stages are kept."
 )
+SETTINGS = {  # of a scheduler of ours
+    "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
+    "distributed.scheduler.worker-ttl": None,  # a stage may be deaf for minutes
+    "distributed.admin.tick.limit": "1 day",
+    "distributed.nanny.pre-spawn-environ": {},  # it would change this process's, too
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 
 
 class Stopped(Exception):
@@ -50,18 +58,13 @@ def threads(processes: int) -> int:
 
 
 def make_all(
-    stages: Sequence[Stage],
-    store: Store,
-    done: Callable[[Stage], None],
-    workers: int | None = None,
-    scheduler: str | None = None,
-) -> None:
-    """Make every stage once, parents before children.
+    stages: Sequence[Stage], store: Store, workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Stage]:
+    """Make every stage once, and yield it when it is finished.
 
     Args:
         stages: parents before children.
         store: where they are kept, and where another process may be making them, too.
-        done: called in this process after each stage.
         workers: processes on this machine; with one, this process does all the work itself.
             ``XLTKIT_WORKERS``, or one, unless given.
         scheduler: the address of a Dask scheduler, whose workers are used instead. They must see
@@ -77,23 +80,20 @@ def make_all(
 
     workers = workers or int(os.environ.get("XLTKIT_WORKERS") or 1)
     scheduler = scheduler or os.environ.get("XLTKIT_SCHEDULER", "")
-    if workers == 1 and not scheduler:
-        for stage in stages:
-            make(stage, store)
-            done(stage)
-        return
     left = []
     for stage in stages:
-        if store.is_usable(stage.key):
-            done(stage)
+        if (workers > 1 or scheduler) and store.is_usable(stage.key):
+            yield stage
         else:
             left.append(stage)
-    if len(left) == 1 and not scheduler:
-        make(left[0], store)  # another process would take longer to start
-        done(left[0])
-    elif left:
-        with _client(min(workers, len(left)), scheduler) as client:
-            _share(left, store, client, done)
+    workers = min(workers, len(left))  # for one stage another process would take longer to start
+    if left and (workers > 1 or scheduler):
+        with _client(workers, scheduler) as client:
+            yield from _share(left, store, client)
+        return
+    for stage in left:
+        make(stage, store)
+        yield stage
 
 
 @contextmanager
@@ -129,23 +129,14 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
     """A scheduler and workers on this machine, for as long as this process lives.
 
     Who can connect to a scheduler can run code as its user, and other users of a login node can
-    connect to it: this one demands a certificate that is made for it (``Security.temporary``, for
-    which distributed needs the package cryptography).
+    connect to it: this one demands a certificate that is made for it.
     """
     import dask
     from distributed import LocalCluster, Security
 
-    settings = {
-        "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
-        "distributed.scheduler.worker-ttl": None,  # a stage may be deaf for minutes
-        "distributed.admin.tick.limit": "1 day",
-        "distributed.nanny.pre-spawn-environ": {},  # it would change this process's, too
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-    }
     count = environment.get("OMP_NUM_THREADS") or str(threads(workers))
     with (
-        dask.config.set(settings),
+        dask.config.set(SETTINGS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -184,9 +175,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
         yield client
 
 
-def _share(
-    stages: Sequence[Stage], store: Store, client: Client, done: Callable[[Stage], None]
-) -> None:
+def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[Stage]:
     """Make stages on the workers of a scheduler, each after its parent; try a failed one again.
 
     Dask's own ``retries`` would not do: a scheduler answers with the error that it remembers of an
@@ -195,38 +184,41 @@ def _share(
     import cloudpickle
     from distributed import KilledWorker, as_completed
 
+    from xltkit.data.languages import LANGUAGES
+    from xltkit.tasks import TASKS
+
     folder = store.folder.resolve()
-    session = cloudpickle.dumps(_registries())
-    futures: dict[str, Future] = {}
+    futures = {}
     for stage in stages:
         futures[stage.key] = client.submit(
             make_in_worker,
-            cloudpickle.dumps(stage),  # bytes: a scheduler reads what it is given, without torch
+            # Bytes, which a scheduler reads without torch. A fresh process knows only a part of
+            # the tasks and languages of this session.
+            cloudpickle.dumps((stage, TASKS, LANGUAGES)),
             folder,
-            session,
             futures.get(stage.parent.key) if stage.parent else None,
             key=_task_name(stage, folder),
             priority=stage.phase.steps,  # the longest first
         )
     by_name = {futures[stage.key].key: stage for stage in stages}
-    retried: set[str] = set()
+    retried = set()
     ended = as_completed(list(futures.values()))
     for future in ended:
         stage = by_name[future.key]
         status = future.status
         if status == "finished":
-            done(stage)
+            yield stage
             continue
         if status == "cancelled":
             raise ConnectionError(GONE)
         if status == "error":  # else its parent, or another notebook, tries again
             error = future.exception()
             if not isinstance(error, Stopped):  # another notebook gave it up, we do not
-                if stage.key in retried and isinstance(error, KilledWorker):
+                if stage in retried and isinstance(error, KilledWorker):
                     raise RuntimeError(TOO_LARGE.format(stage.title)) from error
-                if stage.key in retried:
+                if stage in retried:
                     future.result()  # raises the error
-                retried.add(stage.key)
+                retried.add(stage)
             try:
                 future.retry()
             except (KeyError, OSError) as unknown:  # to a scheduler that was restarted in between
@@ -249,32 +241,26 @@ def dask_setup(worker: Worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def make_in_worker(pickled: bytes, folder: Path, session: bytes, parent: str | None) -> str:
-    """Make a pickled stage in a worker, with the tasks and languages of the session that asks.
+def make_in_worker(pickled: bytes, folder: Path, parent: str | None) -> str:
+    """Make a pickled stage, with the tasks and languages of the session that asks for it.
 
     Dask starts no stage before its ``parent``, which gives its key.
     """
     import cloudpickle
     import torch
 
+    from xltkit.data.languages import LANGUAGES
     from xltkit.studies.make import make
+    from xltkit.tasks import TASKS
 
     with _one_at_a_time:
         if count := os.environ.get("OMP_NUM_THREADS"):
             torch.set_num_threads(int(count))
-        for registry, given in zip(_registries(), cloudpickle.loads(session), strict=True):
-            registry.update(given)
-        stage: Stage = cloudpickle.loads(pickled)
+        stage, tasks, languages = cloudpickle.loads(pickled)
+        TASKS.update(tasks)
+        LANGUAGES.update(languages)
         make(stage, Store(folder), on_step=_stop_if_unwanted)
     return stage.key
-
-
-def _registries() -> tuple[dict, dict]:
-    """The tasks and languages of this session, which a fresh process knows only in part."""
-    from xltkit.data.languages import LANGUAGES
-    from xltkit.tasks import TASKS
-
-    return TASKS, LANGUAGES
 
 
 def _stop_if_unwanted() -> None:

@@ -13,7 +13,7 @@ from xltkit.files import root
 from xltkit.keys import choose
 from xltkit.studies.results import Results
 from xltkit.studies.saved import Saved, read
-from xltkit.studies.store import SIGNATURE, Store
+from xltkit.studies.store import SIGNATURE
 from xltkit.tasks import TASKS, get
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
@@ -50,9 +50,19 @@ def export(
             choose(name, value, scores[name].unique())
             scores = scores[scores[name] == value]
     scores = scores[scores["seed"] == scores["seed"].iloc[0]]
-    chain = _chain(scores["stage"].iloc[0], store)[:-1]  # the last stage scores
+    # The records of the stages that were trained, the first one first.
+    chain: list[dict[str, Any]] = []
+    key = scores["stage"].iloc[0]
+    while store.has(key):
+        chain.insert(0, store.record(key))
+        key = chain[0]["signature"]["parent"]
+    if not chain:
+        raise ValueError(
+            f"The stage {key} is not in {store.folder}; XLTKIT_STORE names another store."
+        )
+    del chain[-1]  # it scores
     while not task and chain and chain[-1]["signature"]["phase"] == "Target":
-        chain.pop()
+        del chain[-1]
     if not chain:
         what = f"for {task}" if task else "before its targets"
         raise ValueError(
@@ -78,7 +88,7 @@ def copy_encoder(stage: Path, to: Path) -> None:
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
-def main(run: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> None:
+def main(run: str, to: str, arm: str, task: str, seed: int) -> None:
     """Export an encoder of a finished run, as ``xltkit card`` does; arguments as of ``export``."""
     saved = read(root() / "outputs" / run)
     if "stage" not in saved.tables.get("scores", ()):
@@ -90,48 +100,32 @@ def main(run: str, to: str, arm: str = "", task: str = "", seed: int = -1) -> No
     )
 
 
-def _chain(key: str, store: Store) -> list[dict[str, Any]]:
-    """The records of a stage and of those before it, the first one first."""
-    records: list[dict[str, Any]] = []
-    while store.has(key):
-        records.insert(0, store.record(key))
-        key = records[0]["signature"]["parent"]
-    if not records:
-        raise ValueError(
-            f"The stage {key} is not in {store.folder}; XLTKIT_STORE names another store."
-        )
-    return records
-
-
 def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame) -> ModelCard:
     """The model card of a chain of records; ``every`` has the scores of all arms and seeds."""
-    phases = []
     data = {}
     for record in chain:
         signature = record["signature"]
-        # ``task/language`` is what was trained on; other data has no language.
-        names = [n for n in signature["data"] if "/" in n and n.partition("/")[0] in TASKS]
-        methods = [signature[name]["method"] for name in ("robust", "align") if signature.get(name)]
-        parts = [*dict.fromkeys(name.partition("/")[0] for name in names), *methods]
-        phases.append(record | {"name": f"{signature['phase']}({', '.join(parts)})"})
-        for name in names:
-            task, _, language = name.partition("/")
+        parts = {}  # in their order
+        for name, fingerprint in signature["data"].items():
+            task, slash, language = name.partition("/")
+            if not slash or task not in TASKS:
+                continue  # what was trained on is ``task/language``; other data has no language
+            parts[task] = None
             source = get(task).train
-            data[name] = {
-                "hub": source.of(language).hub if language in source.languages else source.hub,
-                "task": get(task),
-                "language": language,
-                "version": signature["data"][name].rpartition("/")[2],
-            }
+            hub = source.of(language).hub if language in source.languages else source.hub
+            version = fingerprint.rpartition("/")[2]
+            data[name] = {"hub": hub, "task": get(task), "language": language, "version": version}
+        methods = [signature[name]["method"] for name in ("robust", "align") if signature.get(name)]
+        record["name"] = f"{signature['phase']}({', '.join([*parts, *methods])})"
     keys = ["arm", "task", "language", "metric"]
-    means = every.groupby(keys)["value"].agg(["mean", "count"]).reset_index()
-    main = scores[scores["main"]].merge(means, on=keys)
+    means = every.groupby(keys)["value"].agg(["mean", "count"])
+    main = scores[scores["main"]].join(means, on=keys)
     main = main.sort_values(["task", "is_source"], ascending=[True, False], kind="stable")
     first = chain[0]["signature"]
     base, _, revision = first["parent"].partition("@")  # of a folder it is a digest alone
     encoder = first["encoder"] if revision else PurePath(first["encoder"]).name
-    title = " > ".join([encoder, *(phase["name"] for phase in phases)])
-    codes = [*(row["language"] for row in data.values()), *scores["language"]]
+    title = " > ".join([encoder, *(record["name"] for record in chain)])
+    codes = {*(row["language"] for row in data.values()), *scores["language"]}
     head = ModelCardData(
         model_name=title,
         language=sorted({code.partition("-x-")[0] for code in codes}),
@@ -146,7 +140,7 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
         str(TEMPLATE),
         title=title,
         start=f"`{encoder}` ({f'commit {revision}' if revision else f'digest {base}'})",
-        phases=phases,
+        phases=chain,
         data=list(data.values()),
         scores=main.to_dict("records"),
         is_microworld=encoder == "micro" or "microworld" in {row["hub"] for row in data.values()},

@@ -24,7 +24,6 @@ from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
 from xltkit.models import device, vision
 from xltkit.models import encoder as models
-from xltkit.models.encoder import HEADS
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
@@ -35,10 +34,15 @@ from xltkit.training.phases import Evaluate, signature
 # How long the other processes of a group wait while the first one scores, writes, or waits for a
 # stage that another run is making.
 PATIENCE = timedelta(days=7)
+_commit = cache(commit)  # git is asked once a process
 
 
 def make(stage: Stage, store: Store, **options: Any) -> Path:
     """The folder of a stage, which is made first if the store does not have it.
+
+    The processes of a group, which ``accelerate launch`` or torchrun started, train a stage
+    together. The first alone uses the store: it waits for locks, writes and scores. It tells the
+    others which folder to train into, and with an empty name that the stage is finished.
 
     Args:
         stage: of ``training_stages`` or ``evaluation_stage``; those before it are made, too.
@@ -47,13 +51,18 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
     """
     start = str(make(stage.parent, store, **options)) if stage.parent else stage.encoder
     is_training = not isinstance(stage.phase, Evaluate)
+    group = None
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        group = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
 
     def fill(folder: Path) -> dict[str, Any]:
         """Train or score into a folder; what it cost."""
+        if group and group.is_main_process and is_training:
+            broadcast_object_list([str(folder)])
         wall = time.monotonic()
         cpu = time.process_time()
         if is_training:
-            _train(stage, start, folder, options)
+            _train(stage, start, folder, is_main=not group or group.is_main_process, **options)
         else:
             _evaluate(stage, start, folder)
         return {
@@ -68,42 +77,17 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "commit": _commit(),
         }
 
-    if not in_group():
-        return store.get(stage.key, stage.signature, fill)
-
-    # The processes of a group train a stage together. The first alone uses the store: it waits for
-    # locks, writes and scores. It tells the others which folder to train into, and with an empty
-    # name that the stage is finished.
-    state = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
-    if not state.is_main_process:
-        while folder := _broadcast(""):
+    if group and not group.is_main_process:
+        while folder := broadcast_object_list([""])[0]:  # what the first process sends
             fill(Path(folder))
         return store.path(stage.key)
-
-    def fill_with_others(folder: Path) -> dict[str, Any]:
-        if is_training:
-            _broadcast(str(folder))
-        return fill(folder)
-
-    path = store.get(stage.key, stage.signature, fill_with_others)
-    _broadcast("")
+    path = store.get(stage.key, stage.signature(), fill)
+    if group:
+        broadcast_object_list([""])
     return path
 
 
-_commit = cache(commit)  # of the process; git is asked once
-
-
-def in_group() -> bool:
-    """Whether this process is one of several that ``accelerate launch`` or torchrun started."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1
-
-
-def _broadcast(text: str) -> str:
-    """The text that the first process of the group sends; the others' own text is ignored."""
-    return broadcast_object_list([text])[0]
-
-
-def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> None:
+def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any) -> None:
     """Train a phase from the encoder in ``start``, and write what it trained into a folder."""
     phase = stage.phase
     # The seed of a phase depends neither on what came before nor on robust training: arms that
@@ -119,9 +103,8 @@ def _train(stage: Stage, start: str, folder: Path, options: dict[str, Any]) -> N
     model = models.Model(start, objective.heads(), attention, phase.scratch)
     objective.prepare(model)
     trained = train(model, objective, folder, title=stage.title, **options)
-    if in_group() and not PartialState().is_main_process:
-        return
-    trained.save(objective.tokenizer, folder)
+    if is_main:
+        trained.save(objective.tokenizer, folder)
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
@@ -129,13 +112,13 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     phase = stage.phase
     task, head, model, tokenizer = reader(stage, start)
     rows = {code: test_rows(task, phase, code) for code in phase.languages}
-    images = None
-    if task.type.needs_image_space:
-        images = _picture_vectors(stage, head, model, Path(start))
     # The rows of the split that the task type reads beside the tested one.
     split = task.type.extra_split
-    keys = [key for key, _ in stage.data if split and key.startswith(f"{split}/")]
-    codes = [key.removeprefix(f"{split}/") for key in keys]
+    extra = {}
+    for name, _ in stage.data:
+        if split and name.startswith(f"{split}/"):
+            code = name.removeprefix(f"{split}/")
+            extra[code] = load(task, split, code, phase.examples)
     predicting = partial(
         predict,
         model,
@@ -145,19 +128,19 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
         layer=phase.layer,
         sweep=phase.sweep,
         smoothing=phase.smoothing,
-        extra={code: load(task, split, code, phase.examples) for code in codes},
-        images=images,
+        extra=extra,
+        images=_picture_vectors(stage, head, model, Path(start)),
     )
     if phase.attack:
-        tables = attacked(model, task, head, rows, tokenizer, phase.attack)
+        predictions, scores = attacked(model, task, head, rows, tokenizer, phase.attack)
     elif phase.mixed:
-        tables = predict_pairs(predicting, task, rows)
+        predictions, scores = predict_pairs(predicting, task, rows)
     else:
-        tables = predicting(rows)
+        predictions, scores = predicting(rows)
     result = folder / "result"
     result.mkdir(exist_ok=True)
-    for name, table in zip(("predictions", "scores"), tables, strict=True):
-        table.to_parquet(result / f"{name}.parquet", index=False)
+    predictions.to_parquet(result / "predictions.parquet", index=False)
+    scores.to_parquet(result / "scores.parquet", index=False)
 
 
 def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
@@ -185,7 +168,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
-    weights = load_file(Path(start) / HEADS)
+    weights = load_file(Path(start) / models.HEADS)
     if has_image_space:
         # As wide as it was trained, which only its weights say.
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
@@ -205,8 +188,10 @@ def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
 
 def _picture_vectors(
     stage: Stage, head: str, model: models.Model, start: Path
-) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]]:
+) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None:
     """What ``Forward.images`` needs: the pictures of some rows in the space of the trained head."""
+    if not get(stage.phase.task).type.needs_image_space:
+        return None
     tower = stage.parent.phase.image_tower(start)
 
     @torch.inference_mode()

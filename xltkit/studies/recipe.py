@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -53,40 +53,34 @@ class Recipe:
         last = self.phases[-1] if self.phases else None
         if not isinstance(last, Target) or last.task:
             return self.then(Target(task, **options)) if task else self
-        before = self.phases[:-1]
-        if not task:
-            return replace(self, phases=before)
         if last.steps or last.epochs:
             options.pop("steps", None)
-        return replace(self, phases=(*before, replace(last, task=task, **options)))
+        target = (replace(last, task=task, **options),) if task else ()
+        return replace(self, phases=self.phases[:-1] + target)
 
-    def with_substitutes(self, names: Mapping[str, str]) -> Recipe:
-        """The same recipe trained on other tasks: ``{"mnli": "sick"}`` puts SICK for MNLI."""
-        return self._changed(lambda part: replace(part, task=names.get(part.task, part.task)))
+    def adapted(self, substitutes: Mapping[str, str], rows: int = 0) -> Recipe:
+        """The same recipe on other tasks (``{"mnli": "sick"}`` puts SICK for MNLI) and fewer rows.
 
-    def limit_rows(self, rows: int) -> Recipe:
-        """The same recipe on at most ``rows`` rows of each training set; 0 means all."""
-        if not rows:
-            return self
-        return self._changed(lambda part: replace(part, examples=min(part.examples or rows, rows)))
+        ``rows`` is the most of each training set; 0 means all.
+        """
 
-    def _changed(self, change: Callable[[Any], Any]) -> Recipe:
-        """The same recipe with each training set, and each target phase, replaced."""
-
-        def changed(value: Any) -> Any:
-            if isinstance(value, TrainingSet):
-                return change(value)
-            return tuple(map(changed, value)) if isinstance(value, tuple) else value
+        def adapt(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(adapt, value))
+            if not isinstance(value, TrainingSet | Target):
+                return value
+            examples = min(value.examples or rows, rows) if rows else value.examples
+            task = substitutes.get(value.task, value.task)
+            return replace(value, task=task, examples=examples)
 
         phases = []
         for phase in self.phases:
-            values = {field.name: changed(getattr(phase, field.name)) for field in fields(phase)}
-            phase = replace(phase, **values)
-            phases.append(change(phase) if isinstance(phase, Target) else phase)
+            values = {field.name: adapt(getattr(phase, field.name)) for field in fields(phase)}
+            phases.append(adapt(replace(phase, **values)))
         return replace(self, phases=tuple(phases))
 
     def __str__(self) -> str:
-        return " > ".join([self.encoder, *(type(p).__name__ for p in self.phases)])
+        return " > ".join([self.encoder, *(type(phase).__name__ for phase in self.phases)])
 
 
 def encoder(name: str) -> Recipe:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+from scipy import stats
 
 from xltkit.data.languages import columns
 from xltkit.models.device import device
@@ -47,7 +47,6 @@ class Study:
         runs: every arm, seed and task.
         suite: the suite that the targets belong to.
         source: the language of the labels.
-        missing: by task, the test languages whose data could not be found.
         by_arm: whether each arm is tested in its own variants of the languages.
     """
 
@@ -55,7 +54,6 @@ class Study:
     runs: tuple[Run, ...]
     suite: str
     source: str
-    missing: Mapping[str, tuple[str, ...]]
     by_arm: bool = False
 
     @cached_property
@@ -79,12 +77,17 @@ class Study:
             kind was ever made on this device.
         """
         store = store or Store()
-        rates = _seconds_per_unit(store)
+        rates = defaultdict(list)  # seconds per unit of work
+        for record in store.records():
+            with suppress(KeyError):
+                kind, units = _work(record["signature"])
+                if record["cost"]["device"] == str(device()):
+                    rates[kind].append(record["cost"]["wall_s"] / units)
         rows = []
         for stage in self.stages:
             cached = store.has(stage.key)
-            kind, units = _kind(stage.signature)
-            seconds = 0.0 if cached else rates.get(kind, np.nan) * units
+            kind, units = _work(stage.signature())
+            seconds = 0.0 if cached else units * np.mean(rates.get(kind, np.nan))
             rows.append((stage.key, stage.title, stage.phase.steps, cached, seconds))
         return pd.DataFrame(rows, columns=["key", "stage", "steps", "cached", "seconds"])
 
@@ -111,14 +114,17 @@ class Study:
             f"store, {(~plan['cached']).sum()} to make{estimate}.",
             flush=True,
         )
-        with track(len(self.stages), "study", unit="stage") as bar:
-
-            def done(stage: Stage) -> None:
+        with track(len(plan), "study", unit="stage") as bar:
+            for stage in make_all(self.stages, store, workers, scheduler):
                 bar.set_postfix_str(stage.title, refresh=False)
                 bar.update()
-
-            make_all(self.stages, store, done, workers, scheduler)
         return Results(self, store)
+
+
+def _work(signature: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
+    """Phase and encoder of a stage, and its units of work: steps, or languages that are scored."""
+    units = signature.get("steps") or len(signature.get("languages", ())) or 1
+    return (signature["phase"], signature["encoder"]), units
 
 
 class Results:
@@ -137,39 +143,38 @@ class Results:
         compared on: the language, or the one it is a variant of if each arm has its own; costs
         are those of the target stage and its evaluation.
         """
-        table = pd.concat([self._scores_of(run) for run in self.study.runs], ignore_index=True)
-        names = columns(sorted(table["language"].unique()))
-        return table.join(names, on="language")
+        tables = []
+        for run in self.study.runs:
+            task = get(run.task)
+            stage = run.stage
+            table = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
+            costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
+            language = table["language"]
+            variants = language.str.partition("-x-")
+            table = table.assign(
+                arm=run.arm,
+                seed=run.seed,
+                suite=self.study.suite,
+                task=task.name,
+                train_set=run.train_set,
+                split=stage.phase.split,
+                examples=stage.phase.examples,
+                is_source=language == self.study.source,
+                base_language=variants[0] if self.study.by_arm else language,
+                main=table["metric"] == task.metric,
+                chance=task.type.chance(task, table["n"]),
+                encoder=stage.encoder,
+                **{key: sum(cost[key] for cost in costs) for key in ("steps", "wall_s", "cpu_s")},
+                stage=stage.key,
+            )
+            tables.append(table)
+        scores = pd.concat(tables, ignore_index=True)
+        return scores.join(columns(sorted(scores["language"].unique())), on="language")
 
-    def _scores_of(self, run: Run) -> pd.DataFrame:
-        task = get(run.task)
-        stage = run.stage
-        scores = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
-        costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
-        language = scores["language"]
-        base_language = language.str.partition("-x-")[0] if self.study.by_arm else language
-        return scores.assign(
-            arm=run.arm,
-            seed=run.seed,
-            suite=self.study.suite,
-            task=task.name,
-            kind=task.kind,
-            train_set=run.train_set,
-            split=stage.phase.split,
-            examples=stage.phase.examples,
-            source_language=self.study.source,
-            is_source=language == self.study.source,
-            base_language=base_language,
-            main=scores["metric"] == task.metric,
-            chance=task.type.chance(task, scores["n"]),
-            selection_rule="last checkpoint",
-            encoder=stage.encoder,
-            **{name: sum(cost[name] for cost in costs) for name in ("steps", "wall_s", "cpu_s")},
-            device=costs[0]["device"],
-            dtype=costs[0]["dtype"],
-            kit_version=version("xltkit"),
-            stage=stage.key,
-        )
+    @property
+    def main(self) -> pd.DataFrame:
+        """The scores in the tasks' own metrics alone."""
+        return self.scores[self.scores["main"]]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -188,103 +193,58 @@ class Results:
 
     @cached_property
     def degenerate(self) -> pd.DataFrame:
-        """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``."""
-        return degenerate_runs(self.scores, self.predictions)
+        """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``.
 
-    @property
-    def main(self) -> pd.DataFrame:
-        """The scores in the tasks' own metrics alone."""
-        return self.scores[self.scores["main"]]
+        Such a run learned nothing, and is counted beside every mean: in the source language it
+        scores at chance, or predicts the same for every item. A task without the source language
+        is judged in the run's best language. Chance is the task's, or, for tags, that of always
+        predicting the most frequent one; a score counts as above chance if a model at chance would
+        reach it in fewer than one of a hundred test sets of this size. Tasks for which nothing is
+        trained have no runs to judge.
+        """
+        keys = [*RUN, "language"]
+        is_trained = ~self.scores["task"].map(lambda name: get(name).type.is_untrained)
+        ranked = self.scores[self.scores["main"] & is_trained].sort_values(
+            ["is_source", "value"], ascending=False, kind="stable"
+        )
+        judged = ranked.drop_duplicates(RUN).sort_index()
+        majority = self.scores[self.scores["metric"] == "majority"].set_index(keys)["value"]
+        # Runs that predict the same for all items, though the gold labels differ.
+        counts = self.predictions.merge(judged[keys]).groupby(keys)[["gold", "pred"]].nunique()
+        constant = set(counts.index[(counts["pred"] == 1) & (counts["gold"] > 1)])
+        rows = []
+        for run in judged.itertuples(index=False):
+            key = (run.arm, run.seed, run.task, run.language)
+            is_tagged = key in majority.index and get(run.task).metric == "accuracy"
+            chance = majority[key] if is_tagged else run.chance
+            standard_error = np.sqrt(chance * (100 - chance) / run.n)
+            why = ""
+            if key in constant:
+                why = "one prediction for everything"
+            elif run.value <= chance + stats.norm.ppf(1 - CHANCE_LEVEL) * standard_error:
+                why = f"{run.value:.1f} in the source language, where chance is {chance:.1f}"
+            rows.append((run.arm, run.seed, run.task, bool(why), why))
+        return pd.DataFrame(rows, columns=[*RUN, "degenerate", "why"])
 
-    def rescore(
-        self,
-        changes: Mapping[str, Mapping[str, Any]],
-        tasks: Sequence[str] = (),
-        workers: int | None = None,
-        scheduler: str | None = None,
-    ) -> dict[str, Results]:
+    def rescore(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Results]:
         """Score the trained models in other ways: attacked, mixed, smoothed. Nothing is trained.
 
         Args:
             changes: by name, the changed fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
                 or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``.
-            tasks: to score; empty means all tasks of the study.
-            workers: as in ``Study.run``, and so is ``scheduler``.
 
         Returns:
             Results by name, of the same arms and seeds; whatever reads results reads these.
-
-        Raises:
-            ValueError: for a task that the study did not score.
         """
-        scored = list(dict.fromkeys(run.task for run in self.study.runs))
-        if isinstance(tasks, str) or not set(tasks) <= set(scored):
-            raise ValueError(f"tasks is {tasks!r}; expected a list of some of {scored}.")
-        runs = [run for run in self.study.runs if not tasks or run.task in tasks]
-        studies = {
-            name: replace(self.study, runs=tuple(_rescored(run, change) for run in runs))
-            for name, change in changes.items()
-        }
+        studies = {}
+        for name, change in changes.items():
+            runs = []
+            for run in self.study.runs:
+                old = run.stage
+                phase = replace(old.phase, **change)
+                stage = evaluation_stage(old.encoder, run.seed, old.parent, phase)
+                runs.append(replace(run, stage=stage))
+            studies[name] = replace(self.study, runs=tuple(runs))
         every = tuple(run for study in studies.values() for run in study.runs)
-        replace(self.study, runs=every).run(self.store, workers, scheduler)
+        replace(self.study, runs=every).run(self.store)
         return {name: Results(study, self.store) for name, study in studies.items()}
-
-
-def _rescored(run: Run, change: Mapping[str, Any]) -> Run:
-    """The same trained model under an ``Evaluate`` with some fields changed."""
-    stage = run.stage
-    phases = tuple(earlier.phase for earlier in reversed(stage.chain[1:]))
-    recipe = Recipe(stage.encoder, phases)
-    changed = evaluation_stage(recipe, run.seed, stage.parent, replace(stage.phase, **change))
-    return replace(run, stage=changed)
-
-
-def _kind(signature: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
-    """Phase and encoder of a stage, and its units of work: steps, or languages that are scored."""
-    units = signature.get("steps") or len(signature.get("languages", ())) or 1
-    return (signature["phase"], signature["encoder"]), units
-
-
-def _seconds_per_unit(store: Store) -> dict[tuple[str, str], float]:
-    """Mean seconds per unit of work of each kind of stage that was made on this device."""
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for record in store.records():
-        with suppress(KeyError):
-            kind, units = _kind(record["signature"])
-            if record["cost"]["device"] == str(device()):
-                seconds.setdefault(kind, []).append(record["cost"]["wall_s"] / units)
-    return {kind: float(np.mean(values)) for kind, values in seconds.items()}
-
-
-def degenerate_runs(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Runs that learned nothing, to be counted beside every mean.
-
-    A run is degenerate if in the source language it scores at chance, or predicts the same for
-    every item. A task without the source language is judged in the run's best language. Chance is
-    the task's, or, for tags, that of always predicting the most frequent one; a score counts as
-    above chance if a model at chance would reach it in fewer than one of a hundred test sets of
-    this size. Tasks for which nothing is trained have no runs to judge.
-    """
-    keys = [*RUN, "language"]
-    is_trained = ~scores["task"].map(lambda name: get(name).type.is_untrained)
-    ranked = scores[scores["main"] & is_trained].sort_values(
-        ["is_source", "value"], ascending=False, kind="stable"
-    )
-    judged = ranked.drop_duplicates(RUN).sort_index()
-    majority = scores.loc[scores["metric"] == "majority"].set_index(keys)["value"]
-    # Runs that predict the same for all items, though the gold labels differ.
-    counts = predictions.merge(judged[keys]).groupby(keys)[["gold", "pred"]].nunique()
-    constant = set(counts.index[(counts["pred"] == 1) & (counts["gold"] > 1)])
-    rows = []
-    for run in judged.itertuples(index=False):
-        key = (run.arm, run.seed, run.task, run.language)
-        is_tagged = key in majority.index and get(run.task).metric == "accuracy"
-        chance = majority[key] if is_tagged else run.chance
-        standard_error = np.sqrt(chance * (100 - chance) / run.n)
-        why = ""
-        if key in constant:
-            why = "one prediction for everything"
-        elif run.value <= chance + scipy_stats.norm.ppf(1 - CHANCE_LEVEL) * standard_error:
-            why = f"{run.value:.1f} in the source language, where chance is {chance:.1f}"
-        rows.append((run.arm, run.seed, run.task, bool(why), why))
-    return pd.DataFrame(rows, columns=[*RUN, "degenerate", "why"])

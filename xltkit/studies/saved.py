@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,13 @@ class Saved:
         name: of the run, as in ``runs.toml``.
         record: its ``result.json``: answer, parameters, versions.
         tables: what the notebook wrote, by name.
+        store: where its stages are.
     """
 
     name: str
     record: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
+    store: Store = field(default_factory=Store)
 
     @property
     def suite(self) -> str:
@@ -65,12 +67,7 @@ class Saved:
     @property
     def arms(self) -> list[str]:
         """The names of the arms."""
-        return list(dict.fromkeys(self.main["arm"]))
-
-    @property
-    def store(self) -> Store:
-        """Where the stages of a run of this machine are."""
-        return Store()
+        return list(self.main["arm"].unique())
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -111,44 +108,39 @@ def read(folder: Path) -> Saved:
     tables = {}
     for name, table in result["tables"].items():
         file = folder / Path(table["file"]).name
-        read_table = pd.read_csv if file.suffix == ".csv" else pd.read_parquet
-        tables[name] = read_table(file)
+        tables[name] = (pd.read_csv if file.suffix == ".csv" else pd.read_parquet)(file)
     return Saved(folder.name, result, tables)
 
 
-def read_all(folder: Path | str = "") -> dict[str, Saved]:
+def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved]:
     """Every full run below a folder that scored models, by name.
 
     Smoke runs measure nothing, and notebooks that read what others scored measured nothing new.
 
     Args:
         folder: relative to the repository; ``outputs/published`` unless given.
+        needed: the table that a run must have; empty means all runs.
 
     Raises:
         ValueError: if there is none, or one is damaged.
     """
     base = root() / (folder or Path("outputs", "published"))
-    scored = {name: saved for name, saved in _full_runs(base).items() if "scores" in saved.tables}
-    if not scored:
+    folders = [path.parent for path in sorted(base.glob("*/result.json"))]
+    runs = [read(folder) for folder in folders if not record(folder)["smoke"]]
+    runs = {saved.name: saved for saved in runs if not needed or needed in saved.tables}
+    if not runs:
         raise ValueError(
             f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
             "folder; or python -m xltkit publish, which fills outputs/published."
         )
-    return scored
+    return runs
 
 
-def _full_runs(base: Path) -> dict[str, Saved]:
-    """Every finished run below a folder that is no smoke run, by name."""
-    folders = [path.parent for path in sorted(base.glob("*/result.json"))]
-    return {folder.name: read(folder) for folder in folders if not record(folder)["smoke"]}
-
-
-def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path]:
+def publish(names: Sequence[str] = ()) -> list[Path]:
     """Keep the small tables of finished runs, and their records, in ``outputs/published``.
 
     Args:
         names: of the runs; empty means all that are finished.
-        outputs: the folder of the runs; that of the repository unless given.
 
     Returns:
         The folders written.
@@ -156,14 +148,10 @@ def publish(names: Sequence[str] = (), outputs: Path | None = None) -> list[Path
     Raises:
         ValueError: if a run does not exist, or is damaged; nothing has been written then.
     """
-    outputs = outputs or root() / "outputs"
-    if names:
-        runs = [read(outputs / name) for name in names]
-    else:
-        read_all(outputs)  # raises the error that says what to type if there is nothing
-        runs = [saved for saved in _full_runs(outputs).values() if saved.name != "interactive"]
+    outputs = root() / "outputs"
+    names = names or [name for name in read_all(outputs, needed="") if name != "interactive"]
     folders = []
-    for saved in runs:
+    for saved in [read(outputs / name) for name in names]:
         folder = outputs / "published" / saved.name
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():

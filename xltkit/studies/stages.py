@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,18 +10,17 @@ from typing import Any
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.studies.recipe import Recipe
-from xltkit.tasks import Source, Task, available, get, load
+from xltkit.tasks import Source, TrainingSet, available, get, load
 from xltkit.tasks.base import TYPES
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
-from xltkit.training.phases import Evaluate, Phase, signature
+from xltkit.training import phases
+from xltkit.training.phases import Evaluate, Phase
 
 
 @dataclass(frozen=True)
 class Stage:
     """One phase with one seed, trained or scored: a node of the graph of a study.
-
-    Stages with equal keys are the same stage.
 
     Attributes:
         phase: with every default resolved.
@@ -38,24 +38,20 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The name of the stage in the store.
+        """The name of the stage in the store: a hash of all that its result depends on."""
+        return digest(self.signature(with_names=False))
 
-        A hash of the parent's key (or the encoder's fingerprint), the phase, the seed and the
-        fingerprints of the data; the names of folders of weights are left out.
+    def signature(self, with_names: bool = True) -> dict[str, Any]:
+        """What the key is a hash of: the parent's key (or the encoder's fingerprint), phase, data.
+
+        The names of encoders and of folders of weights are shown, but are no part of a key.
         """
-        return digest(self._identity(with_names=False))
-
-    @property
-    def signature(self) -> dict[str, Any]:
-        """What the key is a hash of, readable, together with the names of folders of weights."""
-        return {"encoder": self.encoder} | self._identity(with_names=True)
-
-    def _identity(self, with_names: bool) -> dict[str, Any]:
-        return {
+        names = {"encoder": self.encoder} if with_names else {}
+        return names | {
             "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
             "seed": self.seed,
             "data": dict(self.data),
-            **signature(self.phase, with_names),
+            **phases.signature(self.phase, with_names),
         }
 
     @property
@@ -68,13 +64,12 @@ class Stage:
         """The stage in a few words: ``target nli, Adversarial (seed 0)``."""
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
-        tasks = "+".join(dict.fromkeys(part.task for part in self.phase.training_sets))
+        what = "+".join(dict.fromkeys(part.task for part in self.phase.training_sets))
         for method in (self.phase.robust, self.phase.align):
-            if method is not None:
-                tasks += f", {type(method).__name__}"
-        count = len({part.language for part in self.phase.training_sets})
-        where = f" in {count} languages" if count > 1 else ""
-        return f"{type(self.phase).__name__.lower()} {tasks}{where} (seed {self.seed})"
+            what += f", {type(method).__name__}" if method else ""
+        languages = len({part.language for part in self.phase.training_sets})
+        what += f" in {languages} languages" if languages > 1 else ""
+        return f"{type(self.phase).__name__.lower()} {what} (seed {self.seed})"
 
 
 def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
@@ -92,18 +87,17 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
                 task_type.head(get(training_set.task))  # raises the error that says what to type
             if isinstance(task_type, Paraphrases):
                 check_paraphrases(training_rows(training_set), training_set.task)
-        sizes = [count(training_set) for training_set in phase.training_sets]
         pairs = phase.align.pairs if phase.align else ()
         data = {f"{p.task}/{p.language}": fingerprint(p) for p in (*phase.training_sets, *pairs)}
         data |= phase.sources() | (phase.robust.sources() if phase.robust else {})
+        resolved = phase.resolved([count(training_set) for training_set in phase.training_sets])
         parent = stages[-1] if stages else None
-        resolved = phase.resolved(sizes)
         stages.append(Stage(resolved, seed, recipe.encoder, parent, tuple(sorted(data.items()))))
     return stages
 
 
-def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
-    """The stage that scores a recipe on a task.
+def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
+    """The stage that scores an encoder, or what ``parent`` trained from it, on a task.
 
     Without any training before it the seed plays no part: all seeds share one stage.
 
@@ -113,60 +107,54 @@ def evaluation_stage(recipe: Recipe, seed: int, parent: Stage | None, phase: Eva
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
+    trained = [
+        part for stage in (parent.chain if parent else ()) for part in stage.phase.training_sets
+    ]
+    _check_unseen(phase, source, trained)
+    _check_scoring(phase, parent)
+    data = {code: source.fingerprint(code) for code in phase.languages}
+    split = task.type.extra_split
+    if split:
+        # Candidates are searched in all their languages, whatever the language of the query.
+        codes = None if split == "candidates" else phase.languages
+        present, absent = available(task, split, codes)
+        if (codes is not None and absent) or not present:
+            load(task, split, absent[0])  # raises the error that says how to get it
+        data |= {f"{split}/{code}": source_of(task, split).fingerprint(code) for code in present}
+    if phase.attack:
+        data |= phase.attack.sources()
     phase = replace(
         phase,
         max_length=phase.max_length or task.training.max_length,
         # Part of two collections has other true pairs than the whole.
         examples=0 if task.type.needs_all_rows else phase.examples,
     )
-    _check_unseen(phase, source, recipe)
-    _check_scoring(phase, task, parent)
-    data = {code: source.fingerprint(code) for code in phase.languages}
-    data |= _extra_fingerprints(task, phase)
-    if phase.attack:
-        data |= phase.attack.sources()
-    seed = seed if parent else 0
-    return Stage(phase, seed, recipe.encoder, parent, tuple(sorted(data.items())))
+    return Stage(phase, seed if parent else 0, encoder, parent, tuple(sorted(data.items())))
 
 
-def _check_scoring(phase: Evaluate, task: Task, parent: Stage | None) -> None:
+def _check_scoring(phase: Evaluate, parent: Stage | None) -> None:
     """Raise ValueError if a task cannot be scored as asked, before anything is trained for it."""
+    task = get(phase.task)
     if phase.split == task.type.extra_split:
         raise ValueError(
             f"{task.name} chooses its threshold on the {phase.split} split; score another one."
         )
     if task.type.needs_image_space and not (parent and parent.phase.has_image_space):
         raise ValueError(
-            f"{phase.task} is scored on what finds pictures: let each arm end with ImageText or "
+            f"{task.name} is scored on what finds pictures: let each arm end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
     needs = {"attack": "is_attackable", "smoothing": "is_attackable", "mixed": "crossed_text"}
-    chosen = [option for option in needs if getattr(phase, option)]
-    if len(chosen) > 1:
-        raise ValueError(f"{phase.task} can be scored in one way at a time, not {chosen}.")
-    for option in chosen:
-        if not getattr(task.type, needs[option]):
-            fit = ", ".join(name for name, fits in TYPES.items() if getattr(fits, needs[option]))
-            raise ValueError(f"{phase.task} is {task.kind}; {option} is for {fit}.")
+    ways = [way for way in needs if getattr(phase, way)]
+    if len(ways) > 1:
+        raise ValueError(f"{task.name} can be scored in one way at a time, not {ways}.")
+    for way in ways:
+        if not getattr(task.type, needs[way]):
+            fit = ", ".join(name for name, fits in TYPES.items() if getattr(fits, needs[way]))
+            raise ValueError(f"{task.name} is {task.kind}; {way} is for {fit}.")
 
 
-def _extra_fingerprints(task: Task, phase: Evaluate) -> dict[str, str]:
-    """Fingerprints of the split that a task type reads beside the one that is scored.
-
-    Candidates are searched in all their languages, whatever the language of the query.
-    """
-    split = task.type.extra_split
-    if not split:
-        return {}
-    codes = None if split == "candidates" else phase.languages
-    present, absent = available(task, split, codes)
-    if (codes is not None and absent) or not present:
-        load(task, split, absent[0])  # raises the error that says how to get it
-    source = source_of(task, split)
-    return {f"{split}/{code}": source.fingerprint(code) for code in present}
-
-
-def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
+def _check_unseen(phase: Evaluate, tested: Source, trained: Iterable[TrainingSet]) -> None:
     """Raise ValueError if the split that is tested was trained on.
 
     A task that divides one split itself has two readers, and trains on the rows it does not test.
@@ -174,13 +162,10 @@ def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
     if tested.is_generated:
         return
     own = get(phase.task).train
-    training_sets = [part for earlier in recipe.phases for part in earlier.training_sets]
-    for name in dict.fromkeys(part.task for part in training_sets):
-        trained = get(name).train
-        if trained is None:
-            continue
-        is_divided = own is not None and own.read is trained.read is not tested.read
-        shared = _splits(trained) & _splits(tested)
+    for name in dict.fromkeys(training_set.task for training_set in trained):
+        source = get(name).train
+        is_divided = own is not None and own.read is source.read is not tested.read
+        shared = _splits(source) & _splits(tested)
         if shared and not is_divided:
             hub, split = min(shared)
             raise ValueError(
@@ -191,8 +176,5 @@ def _check_unseen(phase: Evaluate, tested: Source, recipe: Recipe) -> None:
 
 def _splits(source: Source) -> set[tuple[str, str]]:
     """Every data set and split whose rows a source holds: read, joined to them, or contained."""
-    splits = set()
-    for part in source.parts:
-        for origin in (part, *part.holds, *part.joined):
-            splits |= {(origin.hub, split) for split in origin.split.split("+")}
-    return splits
+    origins = [origin for part in source.parts for origin in (part, *part.holds, *part.joined)]
+    return {(origin.hub, split) for origin in origins for split in origin.split.split("+")}

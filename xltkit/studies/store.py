@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,11 @@ from xltkit.keys import file_digest
 # What a stage may hold: nothing that could execute code when it is loaded.
 FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}
 SIGNATURE = "signature.json"
+REMEDY = (
+    "Finished stages are safe and can be read. Make room, or name another folder with XLTKIT_STORE "
+    "(copy the finished stages there first to keep their work), and run again: training continues "
+    "from its last checkpoint."
+)
 
 
 class Store:
@@ -52,7 +56,7 @@ class Store:
         records = []
         for path in sorted(self.folder.glob(f"{'?' * 16}/{SIGNATURE}")):
             with suppress(OSError, ValueError):
-                records.append(json.loads(path.read_text()))
+                records.append(self.record(path.parent.name))
         return records
 
     def is_usable(self, key: str) -> bool:
@@ -74,55 +78,62 @@ class Store:
             OSError: if the disk is full or the folder cannot be written; other stages are safe.
         """
         # Most stages are finished, and need no lock: a stage gets its name when it is complete.
-        if not self._problem(key):
+        if self.is_usable(key):
             return self.path(key)
-        with self._lock(key):
-            # Who held the lock before us has made the stage, unless it was killed.
-            if self._problem(key):
-                self._set_aside(key)
-                self._make(key, signature, make)
-        return self.path(key)
-
-    def _make(self, key: str, signature: Mapping[str, Any], make: Callable) -> None:
-        partial = self.folder / f"{key}.partial"
+        # The system frees the lock of a dead process. The file stays: to delete it while another
+        # process waits for it would let two in.
+        lock = FileLock(self.folder / f"{key}.lock")
         try:
-            _prepare(partial)
-            cost = make(partial)
-            files = {name: file_digest(path) for name, path in _files(partial).items()}
-            files.pop(SIGNATURE, None)
-            # The record lists every file with its digest, so it is written last. All must be on
-            # the disk before the folder is renamed: a crash of the machine may not leave a stage
-            # that has its final name and empty files.
-            record = {"key": key, "signature": signature, "cost": cost, "files": files}
-            text = json.dumps(record, indent=1, ensure_ascii=False)
-            (partial / SIGNATURE).write_text(text)
-            to_disk(partial)
-            os.replace(partial, self.path(key))
-            flush(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held = lock.acquire(blocking=False)
+            except Timeout:
+                print(f"Waiting for stage {key}: another process is training it.", flush=True)
+                held = lock.acquire(poll_interval=0.2)
+            with held:
+                # Who held the lock before us has made the stage, unless it was killed.
+                problem = self._problem(key)
+                if problem:
+                    self._set_aside(self.path(key), problem)
+                    self._make(key, signature, make)
         except (OSError, SafetensorError) as error:
             # safetensors gives the number of the system's error in words only.
             in_words = re.search(r"\(os error (\d+)\)", str(error))
             number = getattr(error, "errno", None) or (in_words and int(in_words[1]))
             if not number:
                 raise
-            raise OSError(
-                number,
-                f"The stage {key} could not be written to {self.folder}: {error}. Finished "
-                "stages are safe. Make room, or name another folder with XLTKIT_STORE, and run "
-                "again: training continues from its last checkpoint.",
-            ) from error
+            problem = f"The stage {key} cannot be made in {self.folder}: {error}."
+            raise OSError(number, f"{problem} {REMEDY}") from error
+        return self.path(key)
+
+    def _make(self, key: str, signature: Mapping[str, Any], make: Callable) -> None:
+        """Fill a folder under a temporary name, and rename it when it is complete."""
+        partial = self.folder / f"{key}.partial"
+        try:
+            _files(partial)
+        except ValueError as error:  # of an earlier attempt only what this kit writes is kept
+            self._set_aside(partial, str(error))
+        partial.mkdir(exist_ok=True)
+        cost = make(partial)
+        files = {name: file_digest(path) for name, path in _files(partial).items()}
+        files.pop(SIGNATURE, None)
+        # The record lists every file with its digest, so it is written last. All must be on the
+        # disk before the folder is renamed: a crash of the machine may not leave a stage that has
+        # its final name and empty files.
+        record = {"key": key, "signature": signature, "cost": cost, "files": files}
+        (partial / SIGNATURE).write_text(json.dumps(record, indent=1, ensure_ascii=False))
+        to_disk(partial)
+        os.replace(partial, self.path(key))
+        flush(self.folder)
 
     def _problem(self, key: str) -> str:
         """Why a stage cannot be used; empty if it is complete and holds nothing else.
 
         Every file is hashed: a store may be shared, copied, or on a failing disk, and a changed
-        file would be read as a result. Links are refused, for they may lead outside of the store.
+        file would be read as a result.
         """
-        folder = self.path(key)
-        if folder.is_symlink():
-            return "it is a link"
         try:
-            files = _files(folder)
+            files = _files(self.path(key))
             digests = self.record(key)["files"]
             unlisted = sorted(set(files) ^ {SIGNATURE, *digests})
             if unlisted:
@@ -132,68 +143,29 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return f"{type(error).__name__}: {error}"
 
-    def _set_aside(self, key: str) -> None:
-        """Move a damaged stage out of the way; somebody may want to see what happened to it."""
-        reason = self._problem(key)
-        if not reason or not os.path.lexists(self.path(key)):
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Move what is damaged out of the way; somebody may want to see what happened to it."""
+        if not os.path.lexists(path):
             return
-        aside = self.folder / "torn" / f"{key}-{uuid.uuid4().hex[:8]}"
+        aside = self.folder / "torn" / f"{path.name}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(exist_ok=True)
-        os.replace(self.path(key), aside)
+        os.replace(path, aside)
         warnings.warn(
-            f"The stage {key} in {self.folder} is damaged ({reason}). It was moved to {aside} and "
-            "is made again; delete it if you do not need it.",
-            stacklevel=4,
+            f"{path} is damaged ({reason}). It was moved to {aside} and is made again; delete it "
+            "if you do not need it.",
+            stacklevel=3,
         )
-
-    @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        """Let one process at a time make a stage; the system frees the lock of a dead process.
-
-        The lock file stays: to delete it while another process waits for it would let two in.
-        """
-        lock = FileLock(self.folder / f"{key}.lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(Timeout):
-                lock.acquire(blocking=False)
-            if not lock.is_locked:
-                print(f"Waiting for stage {key}: another process is training it.", flush=True)
-                lock.acquire(poll_interval=0.2)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"The stage {key} is missing in {self.folder}, or damaged, and cannot be made "
-                f"there: {error}. Finished stages can be read. Name a folder that you may write to "
-                "with XLTKIT_STORE; copy the finished stages there first to keep their work.",
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-def _prepare(partial: Path) -> None:
-    """Create the folder of an attempt; of an earlier attempt only what this kit writes is kept."""
-    try:
-        if partial.is_symlink():
-            raise ValueError(f"{partial} is a link.")
-        partial.mkdir(exist_ok=True)
-        _files(partial)
-    except (ValueError, FileExistsError) as error:
-        warnings.warn(f"{error} What was left of an earlier attempt is deleted.", stacklevel=5)
-        if partial.is_dir() and not partial.is_symlink():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink()
-        partial.mkdir()
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a stage by their path below its folder; ValueError for a link or a pickle."""
+    """The files of a stage by their path below its folder.
+
+    Raises:
+        ValueError: for a link, which may lead outside of the store, or what could be a pickle.
+    """
     files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+    for path in (folder, *sorted(folder.rglob("*"))):
+        if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
             raise ValueError(f"A stage holds files and folders only, not links: {path.name}.")
         if path.is_file():
             if path.suffix not in FORMATS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from xltkit.data.languages import language as find_language
+from xltkit.keys import unknown
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import evaluation_stage, training_stages
@@ -62,61 +63,98 @@ def study(
         )
     names = parse_substitutes(substitutes)
     tasks = _target_tasks(targets, suite)
-    is_by_arm = isinstance(languages, Mapping)
-    if is_by_arm:
-        _check_variants(languages, list(arms))
-    by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
-    _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
+    by_arm = _languages_by_arm(languages, list(arms), tasks, split)
     runs = []
-    missing = {}
     for task in tasks:
-        train_set = _train_set(task, names)
+        train_on = "" if task.type.is_untrained else task.train_on or task.name
+        train_set = names.get(train_on, train_on)
+        _check_labels(task, train_set)
         # A benchmark may test a task in fewer languages than it has.
         default = BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
-        # Once for each set of languages, not for each arm: what is absent is warned about.
+        # Once for each set of languages, not for each arm: looking for data takes time.
         distinct = dict.fromkeys(by_arm.values())
-        coverage = {codes: _present(task, split, source, codes or default) for codes in distinct}
-        absent = [code for _, codes in coverage.values() for code in codes]
-        missing[task.name] = tuple(dict.fromkeys(absent))
+        present = {codes: _present(task, split, source, codes or default) for codes in distinct}
         for arm, recipe in arms.items():
-            present, _ = coverage[by_arm[arm]]
-            scoring = Evaluate(task.name, tuple(present), split, examples, sweep=sweep)
-            recipe = recipe.with_substitutes(names).with_target(
-                train_set, language=source, steps=steps or None, shuffled=shuffled
-            )
-            recipe = recipe.limit_rows(rows)
+            scoring = Evaluate(task.name, present[by_arm[arm]], split, examples, sweep=sweep)
+            recipe = recipe.with_target(
+                train_on, language=source, steps=steps or None, shuffled=shuffled
+            ).adapted(names, rows)
             for seed in seeds:
-                chain = training_stages(recipe, seed)
-                parent = chain[-1] if chain else None
-                stage = evaluation_stage(recipe, seed, parent, scoring)
+                parent = (training_stages(recipe, seed) or [None])[-1]
+                stage = evaluation_stage(recipe.encoder, seed, parent, scoring)
                 runs.append(Run(arm, seed, task.name, train_set or "-", stage))
-    return Study(dict(arms), tuple(runs), suite, source, missing, is_by_arm)
+    return Study(dict(arms), tuple(runs), suite, source, isinstance(languages, Mapping))
 
 
 def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     """The tasks that the targets of a suite mean; never invented ones beside real ones."""
     rows = find_suite(suite)
     tasks = [get(name) for target in targets for name in rows.targets.get(target, (target,))]
-    unscored = [task.name for task in tasks if not task.metric]
-    if unscored:
-        raise ValueError(
-            f"{unscored} cannot be targets, for they have no metric: they are data to pretrain on, "
-            "as in Pretrain(text=(TrainingSet('text'),))."
-        )
-    invented = [t.name for t in tasks if (t.test or t.validation).is_generated]
-    if invented and not rows.is_microworld:
-        raise ValueError(
-            f"{invented} are of the microworld, and the suite is {suite!r}, whose targets are "
-            f"{', '.join(rows.targets)}."
-        )
+    for task in tasks:
+        if not task.metric:
+            raise ValueError(
+                f"{task.name!r} cannot be a target, for it has no metric: it is data to pretrain "
+                f"on, as in Pretrain(text=(TrainingSet({task.name!r}),))."
+            )
+        if (task.test or task.validation).is_generated and not rows.is_microworld:
+            raise ValueError(
+                f"{task.name!r} is of the microworld, and the suite is {suite!r}, whose targets "
+                f"are {', '.join(rows.targets)}."
+            )
     return tasks
 
 
-def _present(
-    task: Task, split: str, source: str, languages: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """The languages that can be scored, the source with them, and those whose data is absent."""
+def _check_labels(task: Task, train_set: str) -> None:
+    """Raise ValueError unless the head of a task can be trained on this one (empty: on none)."""
+    trained = get(train_set) if train_set else task
+    if (trained.kind, trained.labels) != (task.kind, task.labels):
+        raise ValueError(
+            f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the labels "
+            f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
+        )
+
+
+def _languages_by_arm(
+    languages: Sequence[str] | Mapping[str, Sequence[str]],
+    arms: Sequence[str],
+    tasks: Sequence[Task],
+    split: str,
+) -> dict[str, tuple[str, ...]]:
+    """The test languages asked for, by arm.
+
+    Raises:
+        ValueError: for a language that no target has (one that only some have is allowed), or if
+            arms do not have one variant each of the same base languages.
+    """
+    if isinstance(languages, Mapping):
+        if set(languages) != set(arms):
+            raise ValueError(
+                f"languages are given for {list(languages)}, and the arms are {arms}. Give every "
+                f"arm its own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
+            )
+        bases = {arm: sorted(code.partition("-x-")[0] for code in languages[arm]) for arm in arms}
+        first = bases[arms[0]]
+        if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
+            raise ValueError(
+                f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give "
+                "each arm one variant of the same languages, as in {'a': ['qbe'], 'b': "
+                "['qbe-x-sov']}."
+            )
+    else:
+        languages = dict.fromkeys(arms, languages)
+    sources = [getattr(task, split) for task in tasks if getattr(task, split)]
+    for code in {code for codes in languages.values() for code in codes}:
+        # Each source is asked: the microworld has variants that it does not list.
+        if sources and not any(code in source for source in sources):
+            hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in code else ""
+            allowed = sorted({code for source in sources for code in source.languages})
+            raise ValueError(unknown("test language", code, allowed) + hint)
+    return {arm: tuple(codes) for arm, codes in languages.items()}
+
+
+def _present(task: Task, split: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
+    """The languages that can be scored, the source with them, if the task has it."""
     codes = None
     if languages:
         scored = getattr(task, split) or ()
@@ -125,48 +163,4 @@ def _present(
     if not present:
         # Loading raises the error that says what was looked for and how to get it.
         load(task, split, absent[0] if absent else source)
-    return present, absent
-
-
-def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
-    """Raise ValueError for a language that no target has; one that only some have is allowed."""
-    sources = [getattr(task, split) for task in tasks if getattr(task, split)]
-    # Each source is asked: the microworld has variants that its list of languages does not name.
-    wrong = [c for c in dict.fromkeys(codes) if not any(c in source for source in sources)]
-    if sources and wrong:
-        hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in "".join(wrong) else ""
-        allowed = sorted({code for source in sources for code in source.languages})
-        raise ValueError(
-            f"No target has the language {wrong}; there are {', '.join(allowed)}.{hint}"
-        )
-
-
-def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: Sequence[str]) -> None:
-    """Raise ValueError unless every arm has one variant of each of the same base languages."""
-    if set(by_arm) != set(arms):
-        raise ValueError(
-            f"languages are given for {list(by_arm)}, and the arms are {arms}. Give every "
-            f"arm its own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
-        )
-    bases = {arm: sorted(code.partition("-x-")[0] for code in by_arm[arm]) for arm in arms}
-    first = bases[arms[0]]
-    if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
-        raise ValueError(
-            f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give each "
-            "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
-        )
-
-
-def _train_set(task: Task, substitutes: Mapping[str, str]) -> str:
-    """The task whose training split the target phase uses; empty if nothing is trained."""
-    if task.type.is_untrained:
-        return ""
-    name = task.train_on or task.name
-    substitute = substitutes.get(name, name)
-    trained = get(substitute)
-    if (trained.kind, trained.labels) != (task.kind, task.labels):
-        raise ValueError(
-            f"{substitute} cannot replace {name}: it is {trained.kind} with the labels "
-            f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
-        )
-    return substitute
+    return tuple(present)

@@ -1,7 +1,5 @@
 """The microworld: languages derived as their table says, sentences and pictures that say it all."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

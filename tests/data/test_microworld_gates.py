@@ -1,7 +1,5 @@
 """The validity gates: no labelled pair or choice can be solved by looking at a part of it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import chain
 

@@ -1,7 +1,5 @@
 """LAReQA, Mewsli-X and BUCC as their owners publish them; sentences of SQuAD to train on."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

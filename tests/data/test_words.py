@@ -1,7 +1,5 @@
 """Words of rows, rows with some words changed, typing errors, and tables of words."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

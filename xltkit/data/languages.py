@@ -13,8 +13,6 @@ Quechua, Wolof and Yoruba are not in that table at all and count as 0. The class
 about encoders pretrained on other text.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,11 +58,7 @@ LANGUAGES = {lang.code: lang for lang in _read(Path(__file__).with_name("languag
 
 
 def language(code: str) -> Language:
-    """The language with this code, such as ``sw``.
-
-    Raises:
-        ValueError: if there is none; the names of languages are understood as a hint.
-    """
+    """The language with this code, such as ``sw``. Raises ValueError if there is none."""
     if code in LANGUAGES:
         return LANGUAGES[code]
     names = {lang.name.lower(): lang.code for lang in LANGUAGES.values()}
@@ -77,11 +71,7 @@ def language(code: str) -> Language:
 
 
 def register(languages: Iterable[Language]) -> None:
-    """Add languages to the table, for this session.
-
-    Raises:
-        ValueError: if a code is taken by a language that differs in any field.
-    """
+    """Add languages for this session. Raises ValueError if a code is that of another language."""
     for new in languages:
         taken = LANGUAGES.setdefault(new.code, new)
         if taken != new:

@@ -1,7 +1,5 @@
 """Tables of words and what may stand for them: synonyms, and translations into other languages."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache

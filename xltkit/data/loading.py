@@ -30,8 +30,7 @@ CONVERTED = "refs/convert/parquet"
 FILES = (".json", ".jsonl", ".conll", ".*")
 REFUSALS = (ValueError, FileNotFoundError, RepositoryNotFoundError, RevisionNotFoundError)
 
-# A reader turns the rows of one Hub config into the canonical columns of a task type:
-# (data set as loaded, language) -> data set with the canonical columns.
+# (data set as loaded, or the path of a file, language) -> canonical columns of a task type.
 Reader = Callable[..., Dataset]
 
 datasets.disable_progress_bars()  # reading local files is quick; downloads have bars of their own
@@ -73,10 +72,8 @@ class Location(NamedTuple):
         if self.is_file:
             return sorted(folder.parent.glob(folder.name))
         # A clone of a Hub repository numbers its files: test-00000-of-00002.parquet.
-        files = [
-            sorted([*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")])
-            for split in self.split.split("+")
-        ]
+        names = [(f"{split}.parquet", f"{split}-*.parquet") for split in self.split.split("+")]
+        files = [sorted(chain(*map(folder.glob, pair))) for pair in names]
         return list(chain(*files)) if all(files) else []
 
     def commit(self) -> str:
@@ -130,9 +127,9 @@ class Source:
     Attributes:
         hub: a Hub id, or a folder of the mirror that is not on the Hub (``local/``, ``raw/``).
         split: the Hub's name, or several joined by ``+``; ``{language}`` stands for the code.
-        configs: the config of each language, by its code. Off the Hub it may be a file
-            (``.json``, ``.jsonl``, ``.conll``), and the reader is given its path.
-        read: the reader: a function of the data set as loaded, or the path, and the language.
+        configs: the config of each language, by its code. Off the Hub it may be a file, whose path
+            the reader is given.
+        read: the reader.
         revision: a commit of the Hub repository or, where the main branch holds only a script,
             ``refs/convert/parquet``, whose configs are folders. If empty, and for that branch, the
             commit found at load time becomes part of every key.
@@ -142,11 +139,10 @@ class Source:
         others: the same split in more languages, under other Hub ids.
         holds: splits whose items this one contains: a model trained on it is not tested on them.
         appended: English sources of the same task type whose rows follow these (ANLI+).
-        repaired_by: an English source whose raw rows are the third argument of ``read``, which
-            mends its own with them; None if they are missing (XCOPA).
+        repaired_by: an English source whose raw rows (None if they are missing) are the third
+            argument of ``read``, which mends its own with them (XCOPA).
         labels: reads the label names out of the file, where only the user's own file knows them.
-        version: to be raised when ``read`` returns other rows: models trained on the old ones are
-            then not reused.
+        version: raised when ``read`` returns other rows: no model of the old ones is reused then.
     """
 
     hub: str
@@ -194,16 +190,14 @@ class Source:
     def location(self, language: str) -> Location:
         """Where the rows of a language lie. Raises MissingData if the source has none in it."""
         part = self.of(language)
+        place = (part.hub, part.configs[language], part.split.format(language=language))
         mirror = os.environ.get("XLTKIT_HUB", "")
-        split = part.split.format(language=language)
-        config = part.configs[language]
-        return Location(part.hub, config, split, part.revision, mirror, part.url, part.unpinned)
+        return Location(*place, part.revision, mirror, part.url, part.unpinned)
 
     def is_shared(self, language: str) -> bool:
         """Whether other languages lie in the same file: it must be read to know which it holds."""
-        location = self.location(language)
-        codes = self.of(language).configs
-        return sum(self.location(code) == location for code in codes) > 1
+        locations = [self.location(code) for code in self.of(language).configs]
+        return locations.count(self.location(language)) > 1
 
     def must_be_read(self, language: str) -> bool:
         """Whether only reading tells if a language is available, and not a file in the mirror."""
@@ -232,9 +226,9 @@ class Source:
             rows = datasets.load_dataset(str(mirror), name=location.config, split=location.split)
         else:  # a folder of one's own needs no card
             rows = Dataset.from_parquet([str(file) for file in location.files])
-        if not first or self.is_shared(language):
-            return rows
-        return rows.select(range(min(first, len(rows))))
+        if first and not self.is_shared(language):
+            rows = rows.select(range(min(first, len(rows))))
+        return rows
 
     def converted(self, given: Any, language: str) -> Dataset:
         """What ``raw`` gave, in the columns that the reader makes."""
@@ -331,10 +325,8 @@ def _hub_reason(error: Exception) -> str:
     """Why rows could not be loaded: the Hub refused, or was not reached."""
     if isinstance(error, REFUSALS):
         return f"the Hub says: {error}".rstrip(".")
-    return (
-        f"the Hub did not answer ({type(error).__name__}: {error}); HF_HUB_OFFLINE=1 makes do with "
-        "what was downloaded before"
-    )
+    answer = f"the Hub did not answer ({type(error).__name__}: {error})"
+    return f"{answer}; HF_HUB_OFFLINE=1 makes do with what was downloaded before"
 
 
 @cache

@@ -8,8 +8,6 @@ Ids pair rows across languages, so they are equal only where rows are translatio
 where a data set is not parallel, the language is part of the id.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -55,8 +53,7 @@ FEATURES = {
 def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
     """A data set in the canonical columns of a task type; repeated ids are made distinct.
 
-    Raises:
-        ValueError: if the columns are not those of the type.
+    Raises ValueError if the columns are not those of the type.
     """
     if columns.keys() != FEATURES[kind].keys():
         raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
@@ -90,8 +87,7 @@ def lines(texts: Iterable[str]) -> list[str]:
 def class_numbers(column: str, names: Sequence[object], labels: Sequence[str]) -> list[int]:
     """The number of each name among the labels: their order and case differ between data sets.
 
-    Raises:
-        ValueError: naming the column, if a name is none of the labels.
+    Raises ValueError, naming the column, if a name is none of the labels.
     """
     numbers = {label.lower(): i for i, label in enumerate(labels)}
     keys = [str(name).strip().lower() for name in names]
@@ -135,8 +131,8 @@ def snli(rows: Dataset, language: str) -> Dataset:
 
 def _translations(rows: Dataset, language: str, *, text: str, english: str) -> Dataset:
     """Sentences and their English translations. The sentences differ by language."""
-    texts = {"text": lines(rows[text][:]), "english": lines(rows[english][:])}
-    return canonical("retrieval", numbered(language, rows), **texts)
+    columns = {"text": lines(rows[text][:]), "english": lines(rows[english][:])}
+    return canonical("retrieval", numbered(language, rows), **columns)
 
 
 tatoeba: Reader = partial(_translations, text="source_sentence", english="target_sentence")
@@ -159,11 +155,9 @@ def nearest_start(context: str, answer: str, start: int) -> int:
 def span(rows: Dataset, language: str) -> Dataset:
     """Questions, contexts and answers of the SQuAD family, with repaired offsets.
 
-    Raises:
-        ValueError: naming the row, if an answer does not occur in its context.
+    Raises ValueError, naming the row, if an answer does not occur in its context.
     """
     table = rows[:]
-    texts = [answers["text"] for answers in table["answers"]]
     starts = []
     for key, context, answers in zip(table["id"], table["context"], table["answers"], strict=True):
         starts.append([])
@@ -172,11 +166,11 @@ def span(rows: Dataset, language: str) -> Dataset:
             if starts[-1][-1] < 0:
                 raise ValueError(
                     f"Row {key!r} ({language}): the answer {answer!r} does not occur in its "
-                    f"context {context[:60]!r}...; the file is damaged or has other columns than "
-                    "SQuAD's."
+                    f"context {context[:60]!r}...; the file is damaged or not in SQuAD's columns."
                 )
     columns = {"question": table["question"], "context": table["context"]}
-    return canonical("span", table["id"], **columns, answers=texts, starts=starts)
+    columns["answers"] = [answers["text"] for answers in table["answers"]]
+    return canonical("span", table["id"], **columns, starts=starts)
 
 
 def of_language(rows: Dataset, language: str) -> Dataset:
@@ -225,13 +219,11 @@ def copa(rows: Dataset, language: str, questions: Mapping[int, str] | None = Non
     pairs = zip(table["idx"], table["question"], strict=True)
     asked = [(questions or {}).get(index, question) for index, question in pairs]
     class_numbers("question", asked, ("cause", "effect"))
+    premises = zip(lines(table["premise"]), asked, strict=True)
     return canonical(
         "choice",
         table["idx"],
-        premise=[
-            f"{premise} What was the {question}?"
-            for premise, question in zip(lines(table["premise"]), asked, strict=True)
-        ],
+        premise=[f"{premise} What was the {question}?" for premise, question in premises],
         choices=_alternatives(table, ("choice1", "choice2")),
         label=table["label"],
     )
@@ -356,11 +348,7 @@ def conll_labels(path: Path) -> tuple[str, ...]:
 
 
 def conll(path: Path, language: str) -> Dataset:
-    """A file of your own with a token, a tab and its tag on each line.
-
-    Raises:
-        ValueError: naming the line that is something else.
-    """
+    """A file of your own with a token, a tab and its tag on each line, or else ValueError."""
     sentences, labels = _read_conll(path, known_digest(path))
     number = {tag: i for i, tag in enumerate(labels)}
     tokens = [[token for token, _ in sentence] for sentence in sentences]
@@ -368,9 +356,7 @@ def conll(path: Path, language: str) -> Dataset:
     return canonical("tagging", numbered(language, sentences), tokens=tokens, tags=tags)
 
 
-def captioned(
-    rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence[str | None]]
-) -> Dataset:
+def captioned(rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence]) -> Dataset:
     """Pictures with captions: ``id``, ``image``, ``texts``; one without any is left out.
 
     The pictures of a data set of the Hub are gigabytes, so no reader looks at them or copies them:
@@ -381,10 +367,10 @@ def captioned(
     captions = Dataset.from_dict({"id": distinct(ids), "texts": kept}, features=features)
     images = rows.select_columns("image").cast_column("image", Image())
     table = concatenate_datasets([captions, images], axis=1)
+    table = table.select_columns(["id", "image", "texts"])
     # Selected last: setting columns beside a selection would write its pictures out once more.
     present = [i for i, row in enumerate(kept) if row]
-    whole = table.select_columns(["id", "image", "texts"])
-    return whole if len(present) == len(whole) else whole.select(present)
+    return table if len(present) == len(table) else table.select(present)
 
 
 def emoji(rows: Dataset, language: str) -> Dataset:

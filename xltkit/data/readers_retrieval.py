@@ -3,8 +3,6 @@
 Their data lies in the files of the owners, not on the Hub, so most of these readers take paths.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The words of a row: where they are, the row with some of them changed, and typing errors."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

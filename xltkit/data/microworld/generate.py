@@ -6,8 +6,6 @@ three never share an item of a task, however many are generated. Translation pai
 of training data that gives a test away, so ``retrieval`` leaves out every sentence of them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -156,13 +154,9 @@ def items(task: str, split: str, number: int) -> tuple[Item, ...]:
 
 @lru_cache(maxsize=256)
 def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset:
-    """The items of a task and split in a language, in the canonical columns of its type.
+    """The items of a task (a key of ``GENERATORS``) in a language, in the canonical columns.
 
-    Args:
-        task: a key of ``GENERATORS``.
-        split: ``train``, ``validation`` or ``test``.
-        lang: any language, of the table or with knobs turned.
-        number: of items; 0 means the size in ``SIZES``.
+    ``number`` is how many; 0 means as many as ``SIZES`` says of the split.
     """
     _, write = GENERATORS[task]
     number = number or SIZES[split]
@@ -170,9 +164,8 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
         chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), number)
     else:
         chosen = items(task, split, number)
-    table = Dataset.from_list(
-        [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
-    )
+    written = [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
+    table = Dataset.from_list(written)
     return table.cast_column("image", datasets.Image()) if task == "captions" else table
 
 

@@ -1,7 +1,5 @@
 """What the words of the microworld mean: interlinear glosses, and dictionaries of all forms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -11,7 +9,7 @@ from IPython.display import HTML
 
 from xltkit.data.microworld import meanings as makers
 from xltkit.data.microworld.grammar import Sentence
-from xltkit.data.microworld.languages import CASES, LANGUAGES, MicroLanguage, language
+from xltkit.data.microworld.languages import CASES, LANGUAGES, language
 from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
 _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
@@ -19,20 +17,16 @@ _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
 Inflection = tuple[str, tuple[str, ...]]
 
 
-def gloss(
-    sentence: Sentence | int, languages: Sequence[str | MicroLanguage] = tuple(LANGUAGES)
-) -> HTML:
+def gloss(sentence: Sentence | int, languages: Sequence[str] = tuple(LANGUAGES)) -> HTML:
     """A sentence in some languages, each word above its meaning, as an HTML table.
 
-    Args:
-        sentence: what is said, or a number: the sentence that is drawn with it.
-        languages: codes, with knobs if wanted (``qbe-x-sov``), or languages.
+    ``sentence`` may be a number, which draws one; codes may have knobs (``qbe-x-sov``).
     """
     if isinstance(sentence, int):
         (sentence,) = makers.sentence(Random(sentence))
     rows = []
     for code in languages:
-        lang = language(code) if isinstance(code, str) else code
+        lang = language(code)
         about = "source" if lang.is_english else f"{lang.family}, {lang.resource}"
         head = f'<th scope="row" style="{_CELL}">{escape(lang.name)}<br><small>{about}</small></th>'
         # Every script of the table is written from left to right; dir says so to a screen reader.

@@ -1,7 +1,5 @@
 """From what is said to how a language says it: clauses are put in order, words get endings."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from xltkit.data.microworld.languages import MicroLanguage

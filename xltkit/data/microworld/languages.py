@@ -10,8 +10,6 @@ turns knobs, for a question about causes: ``qbe-x-sov`` is Bera with the verb la
 same, and a valid private-use tag (RFC 5646, section 2.2.7).
 """
 
-from __future__ import annotations
-
 import hashlib
 import tomllib
 from dataclasses import dataclass, replace
@@ -137,10 +135,7 @@ def language(code: str) -> MicroLanguage:
     """The language with this code, with knobs turned if it says so (``qbe-x-sov``).
 
     The knobs are those of ``languages.toml``, and ``cog`` with two digits: the share of cognates
-    in per cent.
-
-    Raises:
-        ValueError: if the microworld has no such language or knob; English has no knobs.
+    in per cent. Raises ValueError if there is no such language or knob.
     """
     base, _, knobs = code.partition("-x-")
     if base not in LANGUAGES:

@@ -4,8 +4,6 @@ The words stand in ``lexicon.toml``, with what they mean to each other; here the
 and the two tables that follow from them: what rules a word out, and its Universal POS tag.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

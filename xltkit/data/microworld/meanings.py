@@ -4,8 +4,6 @@ In every maker the words are drawn before the label matters, so that no half of 
 of its words and no length tells the label; ``tests/data/test_microworld_gates.py`` measures it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -125,26 +123,24 @@ def choice(random: Random) -> Item:
     given, choices = (states, events) if forward else (events, states)
     label = random.randrange(2)
     extra = Clause(person, random.choice(lex.STAYS), place=place)
-    premise = (Sentence(extra), Sentence(given[0]))
-    ordered = choices if label == 0 else choices[::-1]
-    return premise, tuple(map(Sentence, ordered)), "so" if forward else "because", label
+    sentences = tuple(map(Sentence, choices[::-1] if label else choices))
+    return (Sentence(extra), Sentence(given[0])), sentences, "so" if forward else "because", label
 
 
 def continuation(random: Random) -> Item:
     """Two people are in two states: what comes next? Whose effect it is, or which, decides."""
-    people = [name(n) for n in random.sample(lex.NAMES, 2)]
+    people = [name(word) for word in random.sample(lex.NAMES, 2)]
     states = random.sample(tuple(lex.CAUSES), 2)
-    premise = [Clause(p, "is", predicate=state) for p, state in zip(people, states, strict=True)]
-    chosen = random.randrange(2)
-    other = 1 - chosen
-    right = Clause(people[chosen], lex.CAUSES[states[chosen]])
+    pairs = list(zip(people, states, strict=True))
+    premise = tuple(Sentence(Clause(person, "is", predicate=state)) for person, state in pairs)
+    (person, state), (other, other_state) = pairs[::-1] if random.randrange(2) else pairs
+    right = Clause(person, lex.CAUSES[state])
     if random.random() < 0.5:
-        wrong = right._replace(subject=people[other])
+        wrong = right._replace(subject=other)
     else:
-        wrong = right._replace(verb=lex.CAUSES[states[other]])
+        wrong = right._replace(verb=lex.CAUSES[other_state])
     label = random.randrange(2)
-    choices = (right, wrong) if label == 0 else (wrong, right)
-    return tuple(map(Sentence, premise)), tuple(map(Sentence, choices)), "", label
+    return premise, tuple(map(Sentence, (wrong, right) if label else (right, wrong))), "", label
 
 
 def odd_one_out(random: Random) -> Item:

@@ -1,7 +1,5 @@
 """Small situations: what is the case about some people, things and places, and how it is told."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from random import Random
 from typing import Any, NamedTuple

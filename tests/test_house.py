@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -30,7 +31,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of the kit that a file imports, inside of functions and for types, too."""
+    """All modules that a file imports, inside of functions and for types, too."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -39,36 +40,28 @@ def imports(path: Path) -> set[str]:
             modules |= {f"xltkit.{name.name}" for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
-    return {module for module in modules if module.startswith("xltkit.")}
+    return modules
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+IMPORTS = {path: imports(path) for path in PACKAGE.rglob("*.py")}
 
 
 def test_imports_run_downwards():
-    upwards = []
-    below: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        for module in imports(path):
-            other = module.split(".")[1]
-            if FLOOR[other] > FLOOR[room(path)]:
-                upwards.append(f"{path.relative_to(ROOT)} imports {module}")
-            if other != room(path):
-                below.setdefault(room(path), set()).add(other)
-    assert upwards == []
-    circles = [(a, b) for a, others in below.items() for b in others if a in below.get(b, ())]
-    assert circles == []
+    pairs = set()
+    for path, modules in IMPORTS.items():
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        pairs |= {(room, module.split(".")[1]) for module in modules if "xltkit." in module}
+    assert [pair for pair in pairs if FLOOR[pair[1]] > FLOOR[pair[0]]] == []
+    assert [(a, b) for a, b in pairs if a != b and (b, a) in pairs] == []  # circles
 
 
 def test_no_room_has_more_than_twelve_files():
-    folders = {path.parent for path in PACKAGE.rglob("*.py")}
-    assert {f.name: n for f in folders if (n := len(list(f.glob("*.py")))) > 12} == {}
+    sizes = Counter(path.parent for path in IMPORTS)
+    assert [room for room, size in sizes.items() if size > 12] == []
 
 
 def test_the_formatter_is_never_switched_off():
-    marked = [path.name for path in PACKAGE.rglob("*.py") if "fmt: " + "skip" in path.read_text()]
-    assert marked == []
+    assert [path for path in IMPORTS if "fmt: " + "skip" in path.read_text()] == []
 
 
 def test_the_citation_file_has_the_papers_that_are_cited_and_no_other():
@@ -88,19 +81,9 @@ def test_the_citation_file_has_the_papers_that_are_cited_and_no_other():
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
 def test_what_the_package_imports_is_installed_with_it(name):
     declared = (ROOT / name).read_text()
-    used = set()
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                used |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                used.add(node.module.partition(".")[0])
+    used = {module.partition(".")[0] for modules in IMPORTS.values() for module in modules}
     used -= {"xltkit", *sys.stdlib_module_names}
-    aliases = {"IPython": "ipykernel", "PIL": "transformers", "huggingface_hub": "transformers"}
-    aliases |= {
-        "dask": "distributed",
-        "cloudpickle": "distributed",
-        "sklearn": "scikit-learn",
-        "nbclient": "papermill",
-    }
+    aliases = {"IPython": "ipykernel", "sklearn": "scikit-learn", "nbclient": "papermill"}
+    aliases |= dict.fromkeys(["PIL", "huggingface_hub"], "transformers")
+    aliases |= dict.fromkeys(["dask", "cloudpickle"], "distributed")
     assert [name for name in used if aliases.get(name, name) not in declared] == []

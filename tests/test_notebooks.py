@@ -17,19 +17,8 @@ from xltkit.batch.runs import plan, read_runs
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GUARD = "run = xlt.start(globals())"
-ARC = [
-    "Question",
-    "Hypothesis",
-    "Method",
-    "Run",
-    "Result",
-    "Statistics",
-    "Check the checker",
-    "Limits and surprises",
-    "Exercises",
-    "References",
-]
-LONGEST_FUNCTION = 5
+ARC = ["Question", "Hypothesis", "Method", "Run", "Result", "Statistics", "Check the checker"]
+ARC += ["Limits and surprises", "Exercises", "References"]
 ABSOLUTE = re.compile(r"^(/\w|~|[A-Za-z]:[\\/])")
 
 
@@ -37,53 +26,48 @@ def problems(notebook) -> list[str]:
     """Everything about the form of a notebook that breaks a rule."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = []
-    if any(cell.outputs or cell.execution_count is not None for cell in code):
-        found.append("has outputs or execution counts; type: make strip")
     headings = re.findall(r"^(#{1,2}) +(.+?) *$", text, re.MULTILINE)
-    if not headings or headings[0][0] != "#" or not headings[0][1].endswith("?"):
-        found.append("the first heading must be a title that asks a question")
     sections = [words for level, words in headings if level == "##" and words in ARC]
-    if sections != ARC:
-        found.append(f"the sections are {sections}; they must be {ARC}, in this order")
-    if "parameters" not in code[0].metadata.get("tags", []):
-        found.append("the first code cell must have the tag parameters")
-    if code[1].source.strip().splitlines()[-1] != GUARD:
-        found.append(f"the second code cell must end with {GUARD}")
+    links = re.findall(r"\]\((\w+\.ipynb)\)", text)
+    rules = {
+        "has outputs or execution counts; type: make strip": not any(
+            cell.outputs or cell.execution_count is not None for cell in code
+        ),
+        "the first heading must be a title that asks a question": re.fullmatch(
+            r"# .*\?", " ".join(headings[0])
+        ),
+        f"the sections are {sections}; they must be {ARC}, in this order": sections == ARC,
+        "the first code cell must have the tag parameters": code[0].metadata.get("tags")
+        == ["parameters"],
+        f"the second code cell must end with {GUARD}": code[1].source.endswith(GUARD),
+        f"not all of {links} exist": all((ROOT / "notebooks" / link).exists() for link in links),
+    }
     for line in code[0].source.splitlines():
         name, _, kind = line.partition(" = ")[0].partition(": ")
-        if name not in PARAMETERS or PARAMETERS[name]["type"] != kind or "  # " not in line:
-            found.append(f"{line!r} is no parameter of the kit with its type and a comment")
-    for cell in code:
-        found += style(cell.source)
-    return found
+        is_right = name in PARAMETERS and PARAMETERS[name]["type"] == kind and "  # " in line
+        rules[f"{line!r} is no parameter of the kit with its type and a comment"] = is_right
+    broken = [rule for rule, is_kept in rules.items() if not is_kept]
+    return broken + [problem for cell in code for problem in style(cell.source)]
 
 
 def style(source: str) -> list[str]:
-    found = []
+    """What belongs into the package, paths of one machine, and imports that are too deep."""
+    broken = []
     for node in ast.walk(ast.parse(TransformerManager().transform_cell(source))):
-        if isinstance(node, ast.ClassDef):
-            found.append(f"class {node.name} belongs into the package")
-        elif isinstance(node, ast.FunctionDef):
-            if node.end_lineno - node.lineno >= LONGEST_FUNCTION:
-                found.append(f"def {node.name} is too long for a notebook: to the package")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if ABSOLUTE.match(node.value):
-                found.append(f"absolute path {node.value!r}")
+        is_long = isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 4
+        if isinstance(node, ast.ClassDef) or is_long:
+            broken.append(f"{node.name} belongs into the package")
+        elif isinstance(node, ast.Constant) and ABSOLUTE.match(str(node.value)):
+            broken.append(f"absolute path {node.value!r}")
         elif isinstance(node, ast.ImportFrom) and node.module.startswith("xltkit."):
-            if node.module.count(".") > 1 or not (ROOT / node.module.replace(".", "/")).is_dir():
-                found.append(f"imports from {node.module}, which is deeper than a room")
-    return found
+            if not (ROOT / "xltkit" / node.module.removeprefix("xltkit.")).is_dir():
+                broken.append(f"imports from {node.module}, which is deeper than a room")
+    return broken
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_the_form(path):
-    notebook = nbformat.read(path, as_version=4)
-    assert problems(notebook) == []
-    text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert [
-        n for n in re.findall(r"\]\((\w+\.ipynb)\)", text) if not (path.parent / n).exists()
-    ] == []
+    assert problems(nbformat.read(path, as_version=4)) == []
 
 
 @pytest.mark.parametrize("smoke", [False, True])

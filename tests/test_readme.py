@@ -22,19 +22,19 @@ KIT = re.compile(r"(?:(?:\.venv/bin/)?python -m xltkit|(?:\.venv/bin/)?xltkit) (
 
 def commands() -> list[str]:
     """The commands of the kit, and those of make, in the blocks and in the text of all pages."""
-    found = []
+    lines = []
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
         for block in re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-            found += block.splitlines()
-        found += [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
-    bare = [re.sub(r"(^|\s)#.*$", "", line).strip() for line in found]
+            lines += block.splitlines()
+        lines += [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    bare = [re.sub(r"(^|\s)#.*$", "", line).strip() for line in lines]
     return list(dict.fromkeys(c for c in bare if KIT.fullmatch(c) or re.match(r"make \w", c)))
 
 
-def check(words: list[str]) -> None:
+def check(command: str) -> None:
     """Parse a command as typed; runs and parameters are those of the repository."""
-    given = cli.parser().parse_args(words)
+    given = cli.parser().parse_args(shlex.split(command))
     if given.func is cli.run:
         names = [name for name in given.names if not name.isupper()]  # NAME stands for any
         assert plan(names, smoke=given.smoke, overrides=parse(given.parameters))
@@ -43,17 +43,14 @@ def check(words: list[str]) -> None:
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_one_that_works(command):
     if kit := KIT.fullmatch(command):
-        check(shlex.split(kit[1]))
-        return
+        return check(kit[1])
     # The variables of a make that runs these tests are none of the command's.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    own.pop("ARGS", None)
-    done = subprocess.run(
-        ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, env=own, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    for typed in re.findall(r"-m xltkit (.+)", done.stdout):
-        check(shlex.split(typed))
+    variables = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    variables.pop("ARGS", None)
+    make = ["make", "-n", *shlex.split(command)[1:]]
+    output = subprocess.check_output(make, cwd=ROOT, env=variables, text=True)
+    for typed in re.findall(r"-m xltkit (.+)", output):
+        check(typed)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,7 +11,7 @@ from typing import Any
 # to refuse a misspelt parameter before seconds are spent on loading torch.
 _NAMES = {
     "analysis.compare": "compare summary",
-    "batch.parameters": "ParameterError start",
+    "batch.parameters": "start",
     "data": "languages microworld",
     "evaluation": "attacks",
     "explore": "embeddings plots tokens widgets",

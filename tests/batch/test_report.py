@@ -19,38 +19,33 @@ from xltkit.studies.saved import ResultError, Saved, read
 HOSTILE = "</script><script>window.bad = 1</script> & \"quoted\" <img src=x onerror=bad> 'so'"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
 PNG += "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-RUNS = {
-    "01_invented": ("Is it <so>?", "microworld"),
-    "02_real": (HOSTILE, "xtreme-r"),
-    "03_failed": ("Did it fail?", ""),
-    "04_absent": ("Is it there?", ""),
-    "05_mixed": ("Is it in the wrong place?", "microworld"),
+QUESTIONS = {
+    "01_invented": "Is it <so>?",
+    "02_real": HOSTILE,
+    "03_failed": "Did it fail?",
+    "04_absent": "Is it there?",
+    "05_mixed": "Is it in the wrong place?",
 }
 
 
-def table_of_scores(suite: str, *, arms, languages, metrics=("accuracy",), seeds=(0, 1, 2)):
+def table_of_scores(*, arms, languages, metrics=("accuracy",), seeds=(0, 1, 2)):
     """Scores that differ by language, arm and seed; English, the source, lies 40 points above."""
-    rows = [
-        {
-            "arm": arm,
-            "seed": seed,
-            "task": "nli",
-            "language": code,
-            "metric": metric,
-            "value": 40.0 + i % 7 + 3 * a + seed * (seed + 1) + 40 * (code == "en"),
-            "n": 100,
-            "chance": 100 / 3,
-            "is_source": code == "en",
-            "main": metric == metrics[0],
-            "family": f"Family {i % 5}",
-            "suite": suite,
-        }
-        for a, arm in enumerate(arms)
-        for i, code in enumerate(languages)
-        for metric in metrics
-        for seed in seeds
-    ]
-    return pd.DataFrame(rows)
+    index = pd.MultiIndex.from_product(
+        [arms, languages, metrics, seeds], names=["arm", "language", "metric", "seed"]
+    )
+    table = index.to_frame(index=False)
+    place = table["language"].map({code: i for i, code in enumerate(languages)})
+    arm = table["arm"].map({name: i for i, name in enumerate(arms)})
+    is_source = table["language"] == "en"
+    return table.assign(
+        task="nli",
+        value=40.0 + place % 7 + 3 * arm + table["seed"] * (table["seed"] + 1) + 40 * is_source,
+        n=100,
+        chance=100 / 3,
+        is_source=is_source,
+        main=table["metric"] == metrics[0],
+        family="Family " + (place % 5).astype(str),
+    )
 
 
 def finish(base: Path, name: str, tables, answer="It is.", *, smoke=False, **parameters) -> None:
@@ -77,13 +72,13 @@ def world(tmp_path_factory):
     (root / "notebooks").mkdir()
     blocks = [
         f'[{name}]\nnotebook = "x"\nquestion = {json.dumps(question)}'
-        for name, (question, _) in RUNS.items()
+        for name, question in QUESTIONS.items()
     ]
     (root / "notebooks" / "runs.toml").write_text("\n".join(blocks), encoding="utf-8")
     base = root / "outputs"
     languages = ["en", *(f"l{i:02}" for i in range(60))]
     metrics = ("accuracy", *(f"accuracy@{i}" for i in range(11)))
-    invented = table_of_scores("microworld", arms="abc", languages=languages, metrics=metrics)
+    invented = table_of_scores(arms=[*"abc"], languages=languages, metrics=metrics)
     differences = pd.DataFrame(
         {"task": ["nli", "qa"], "difference": [1.25, -3.0], "low": [0.5, -9.0], "high": [2.0, 3.0]},
         index=pd.Index(["b", "c"], name="arm"),
@@ -91,11 +86,11 @@ def world(tmp_path_factory):
     differences["against"] = differences["gain"] = "more"
     tables = {"scores": invented, "differences": differences}
     finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
-    real = table_of_scores("xtreme-r", arms=(HOSTILE,), languages=("en", "de", "sw"), seeds=(0,))
+    real = table_of_scores(arms=(HOSTILE,), languages=("en", "de", "sw"), seeds=(0,))
     finish(base, "02_real", {"scores": real}, HOSTILE, suite="xtreme-r", encoder=HOSTILE)
     failed = {"failed": f"the kernel died {HOSTILE}"}
     write_notebook(base / "03_failed.failed.ipynb", xltkit=failed)
-    smoke = table_of_scores("microworld", arms=("smoked",), languages=("en", "de"))
+    smoke = table_of_scores(arms=("smoked",), languages=("en", "de"))
     finish(base, "05_mixed", {"scores": smoke}, "Smoked.", smoke=True)
     finish(base / "smoke", "01_invented", {"scores": smoke}, "Smoked.", smoke=True)
     with contextlib.chdir(root):
@@ -106,7 +101,7 @@ def world(tmp_path_factory):
 @pytest.fixture
 def copied(world, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(world, tmp_path / "root"))
-    return Path.cwd()
+    return Path("outputs").resolve()
 
 
 def runs_of(root: Path, *names: str) -> list[Saved]:
@@ -140,7 +135,7 @@ def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
     assert table["arm"].tolist() == ["b", "c"]
     assert table["baseline"].tolist() == ["a", "a"]
     assert table["where"].tolist() == ["nli, more, more", "qa, more, more"]
-    assert table["difference"].tolist() == [1.25, -3.0]
+    assert table["difference"].tolist() == [1.25, -3.0] and table["low"].dtype == float
 
 
 def test_smoke_runs_are_never_among_full_runs(world):
@@ -153,35 +148,33 @@ def test_smoke_runs_are_never_among_full_runs(world):
 
 
 @pytest.mark.parametrize(
-    ("harm", "says"),
+    ("file", "content", "says"),
     [
-        (lambda f: (f / "scores.parquet").write_bytes(b"PAR1"), "scores.parquet was changed"),
-        (lambda f: (f / "result.json").write_text("{}"), "the result is damaged"),
-        (lambda f: (f / "result.json").write_text("[1]"), "the result is damaged"),
+        ("scores.parquet", "PAR1", "scores.parquet was changed"),
+        ("result.json", "{}", "the result is damaged"),
+        ("result.json", "[1]", "the result is damaged"),
     ],
 )
-def test_a_damaged_result_is_told_and_the_rest_is_there(copied, harm, says):
-    harm(copied / "outputs" / "01_invented")
-    page = report.write_index(copied / "outputs").read_text()
+def test_a_damaged_result_is_told_and_the_rest_is_there(copied, file, content, says):
+    (copied / "01_invented" / file).write_text(content)
+    page = report.write_index(copied).read_text()
     assert f"Its result cannot be used: {says}" in page
     assert "A gain of" not in page and "xtreme-r" in page
 
 
 def test_the_command_makes_all_pages_anew_and_runs_nothing(copied, monkeypatch, capsys):
-    outputs = copied / "outputs"
-    record = (outputs / "01_invented" / "result.json").read_bytes()
+    record = (copied / "01_invented" / "result.json").read_bytes()
     for page in copied.rglob("*.html"):
         page.unlink()
-    (outputs / "02_real.partial.ipynb").touch()
-    monkeypatch.chdir(copied / "notebooks")
+    (copied / "02_real.partial.ipynb").touch()
+    monkeypatch.chdir(copied.parent / "notebooks")
     assert cli.main(["report"]) == 0
-    assert str(outputs / "smoke" / "index.html") in capsys.readouterr().out
-    names = {page.name for page in outputs.glob("*.html")}
+    assert str(copied / "smoke" / "index.html") in capsys.readouterr().out
+    names = {page.name for page in copied.glob("*.html")}
     assert {"index.html", "01_invented.html", "03_failed.failed.html"} <= names
     assert not any("partial" in name for name in names)
-    assert (outputs / "01_invented" / "result.json").read_bytes() == record
-    assert 'href="index.html"' in (outputs / "01_invented.html").read_text()
-    failed = (outputs / "03_failed.failed.html").read_text()
+    assert (copied / "01_invented" / "result.json").read_bytes() == record
+    failed = (copied / "03_failed.failed.html").read_text()
     assert "This run failed: the kernel died &lt;/script&gt;" in failed
     assert "<img src=x" not in failed
 
@@ -189,51 +182,29 @@ def test_the_command_makes_all_pages_anew_and_runs_nothing(copied, monkeypatch, 
 @pytest.fixture
 def page(browser, world):
     """The index, opened from disk; what went wrong in it is asked for at the end."""
-    page, wrong = browser.new_page(), []
+    page = browser.new_page()
+    wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-
-    def asked(request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            wrong.append(request.url)
-
-    page.on("request", asked)
+    page.on("request", lambda request: wrong.append(request.url))
     page.goto((world / "outputs" / "index.html").as_uri())
+    page.locator("#scores tbody tr").first.wait_for()
     yield page
     page.close()
-    assert wrong == []
+    assert [text for text in wrong if not text.startswith(("file:", "data:", "blob:"))] == []
 
 
-def cells(page, section: str, heading: str) -> list[str]:
-    """The texts of a column of the rows that are shown."""
-    page.locator(f"#{section} tbody tr:visible").first.wait_for()
-    headings = page.locator(f"#{section} thead th:visible").all_inner_texts()
-    place = [text.strip() for text in headings].index(heading) + 1
-    return page.locator(f"#{section} tbody td:visible:nth-child({place})").all_inner_texts()
-
-
-def test_a_reader_sorts_and_filters(page):
-    status = page.locator("#scores .dt-info")
+def test_a_reader_searches_the_scores_and_downloads_all_of_them(page):
     # 3 arms in 61 languages and 12 metrics, one arm in 3 languages, a mean for each arm: 2,203.
-    assert cells(page, "scores", "languages")[:5] == ["transfer mean"] * 4 + ["source"]
-    assert "of 2,203 entries" in status.inner_text()
-    page.locator("#scores .dt-search input").fill("Family 4 l13")
-    page.locator("#scores tbody tr:visible").first.get_by_text("l13").wait_for()
-    assert set(cells(page, "scores", "language")) == {"l13"}
-    page.locator("#scores thead th", has_text="mean").first.click()
-    means = [float(text) for text in cells(page, "scores", "mean")]
-    assert means == sorted(means) and len(means) == 25
-    page.locator("#scores .dt-search input").fill("no such thing")
-    page.locator("#scores tbody").get_by_text("No matching records").wait_for()
-
-
-def test_all_rows_that_match_are_downloaded(page):
-    page.locator("#scores tbody tr").first.wait_for()
+    assert "of 2,203 entries" in page.locator("#scores .dt-info").inner_text()
     with page.expect_download() as download:
         page.locator("#scores").get_by_role("button", name="CSV").click()
     table = pd.read_csv(download.value.path(), keep_default_na=False)
-    assert len(table) == 2203
-    assert HOSTILE in set(table["arm"])
+    assert len(table) == 2203 and HOSTILE in set(table["arm"])
+    page.locator("#scores .dt-search input").fill("Family 4 l13")
+    page.locator("#scores tbody tr:visible").first.get_by_text("l13").wait_for()
+    rows = page.locator("#scores tbody tr:visible").all_inner_texts()
+    assert len(rows) == 25 and all("l13" in row for row in rows)
 
 
 def test_a_reader_opens_provenance_and_a_run_and_comes_back(page):
@@ -244,14 +215,12 @@ def test_a_reader_opens_provenance_and_a_run_and_comes_back(page):
     assert "torch" in entry.inner_text() and "commit" in entry.inner_text()
     entry.get_by_role("link").first.click()
     assert page.url.endswith("/01_invented.html")
-    images = page.locator("img")
-    assert images.count() == 1 and images.first.get_attribute("alt")
+    assert page.locator("img").get_attribute("alt") == "One dot"
     page.get_by_role("link", name="All runs and results").click()
     assert page.url.endswith("/index.html")
 
 
 def test_the_page_is_sound(page):
-    page.locator("#scores tbody tr").first.wait_for()
     assert page.evaluate("window.bad") is None  # hostile text stays text
     assert HOSTILE in page.locator("#run-02_real").inner_text()
     assert "the kernel died" in page.locator("#run-03_failed").inner_text()

@@ -21,7 +21,6 @@ from typing import Any
 import nbformat
 
 from xltkit.batch import report
-from xltkit.batch.notebook import DEAD_KERNEL
 from xltkit.batch.runs import PlannedRun, plan
 from xltkit.files import root, write
 from xltkit.studies import cluster
@@ -88,9 +87,6 @@ def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     environment.setdefault("XLTKIT_STORE", str(outputs / "store"))
-    for name in ("XLTKIT_STORE", "XLTKIT_HUB"):
-        if environment.get(name):
-            environment[name] = str(Path(environment[name]).resolve())  # kernels start elsewhere
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
     paths = filter(None, [package, environment.get("PYTHONPATH")])
     return environment | {
@@ -155,11 +151,7 @@ class Batch:
         return "failed"
 
     def _execute(self, run: PlannedRun) -> str:
-        """Execute the notebook of a run in another process; what went wrong, if anything.
-
-        A run whose kernel died is started again, for something from outside ended it; one with a
-        cell that raised would raise again.
-        """
+        """Execute the notebook of a run in another process; what went wrong, if anything."""
         task = {
             "input_path": str(run.notebook),
             "output_path": str(run.file(".partial.ipynb")),
@@ -167,35 +159,25 @@ class Batch:
             "execution_timeout": math.ceil(self.timeout * 60) or None,
         }
         wires = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
-        problem = ""
-        for attempt in range(self.retries + 1):
-            if problem:
-                _say(run, f"{problem}; starts again ({attempt} of {self.retries})")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "xltkit.batch.notebook", json.dumps(task)],
-                stdin=subprocess.PIPE,  # its end tells the process that this one is gone
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                cwd=root(),
-                env={**self.environment, **wires},
-                start_new_session=True,  # Ctrl-C reaches this process alone
-            )
-            self.processes.append(process)
-            if self.stopping.is_set():  # since it was asked before: nobody else would end it
-                process.kill()
-            last = ""
-            for line in process.stdout:
-                last = line.rstrip() or last
-                _say(run, line)
-            code = process.wait()
-            if code >= 0 and code != DEAD_KERNEL:
-                return last if code else ""
-            problem = "the kernel died, most often because the memory was too small: fewer --jobs?"
-            if self.stopping.is_set():
-                break
-        return problem
+        process = subprocess.Popen(
+            [sys.executable, "-m", "xltkit.batch.notebook", json.dumps([task, self.retries])],
+            stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**self.environment, **wires},
+            start_new_session=True,  # Ctrl-C reaches this process alone
+        )
+        self.processes.append(process)
+        if self.stopping.is_set():  # since it was asked before: nobody else would end it
+            process.kill()
+        last = ""
+        for line in process.stdout:
+            last = line.rstrip() or last
+            _say(run, line)
+        code = process.wait()
+        return f"its process was ended by signal {-code}" if code < 0 else last * code
 
 
 def _say(run: PlannedRun, text: str) -> None:

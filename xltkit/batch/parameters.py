@@ -13,7 +13,6 @@ import os
 import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,26 +21,20 @@ from typing import Any
 from xltkit.files import commit, replacing, root, versions, write
 from xltkit.keys import file_digest, unknown
 
-PARAMETERS: dict[str, dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
+PARAMETERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
-# The parameters that `study` takes, under the names it takes them by.
+# What `study` takes under the same name.
 STUDY = ("suite", "source", "split", "languages", "substitutes", "steps", "examples")
 smoke = False  # whether the notebook of this process is a smoke run: figures then say so
-
-
-class ParameterError(ValueError):
-    """A parameter with a wrong name or a wrong value."""
 
 
 def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> dict[str, Any]:
     """Parameters in one form (1 is 1.0 where a float is wanted), if ``declared`` has their names.
 
     Raises:
-        ParameterError: every problem in a line, with what to type instead.
+        ValueError: every problem in a line, with what to type instead.
     """
     allowed = [name for name in PARAMETERS if name in declared]
     problems = []
@@ -54,10 +47,11 @@ def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> di
         if problem := _problem(row, value):
             example = f"{name}: {row['type']} = {row['example']!r}"
             problems.append(f"{name} is {value!r}; {problem}. Type for example {example}")
-            continue
-        checked[name] = float(value) if row["type"] == "float" else copy(value)
+        elif row["type"] == "float":
+            value = float(value)
+        checked[name] = value
     if problems:
-        raise ParameterError("\n".join(problems))
+        raise ValueError("\n".join(problems))
     return checked
 
 
@@ -80,11 +74,7 @@ def _problem(row: Mapping[str, Any], value: Any) -> str:
 
 
 def parse(typed: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Names and values typed on a command line, read as the types that the parameters have.
-
-    Raises:
-        ParameterError: every problem in a line.
-    """
+    """Names and values typed on a command line, read as the types that they have, and checked."""
     values: dict[str, Any] = dict(typed)
     for name, text in typed:
         if name in PARAMETERS and PARAMETERS[name]["type"] != "str":
@@ -103,22 +93,20 @@ class Run:
     run_id: str = ""
     began: float = field(default_factory=time.monotonic)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
-        declared = {name: self.parameters[name] for name in STUDY if name in self.parameters}
-        return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
-
     def __getattr__(self, name: str) -> Any:
         declared = self.__dict__.get("parameters", {})
         if name in declared:
             return declared[name]
         raise AttributeError(unknown("parameter in this notebook called", name, declared))
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
+        declared = {name: self.parameters[name] for name in STUDY if name in self.parameters}
+        return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
+
     def finish(self, tables: Mapping[str, Any], answer: str) -> None:
         """Write data frames and, last of all, ``result.json``: from then on the run is done.
-
-        The keys of the stages are those in the tables' column ``stage``, as ``results.scores`` has.
 
         Example: ``run.finish({"scores": results.scores}, "Transfer costs 21.4 points.")``
         """
@@ -153,22 +141,19 @@ class Run:
 
 
 def start(namespace: dict[str, Any]) -> Run:
-    """Check a notebook's parameters, say in six lines what runs where, and return them.
+    """Check the parameters that a notebook declares, and say in six lines what runs where.
 
     Example: ``run = xlt.start(globals())`` in the second code cell of a notebook.
-
-    Raises:
-        ParameterError: every problem in a line; nothing has been computed.
     """
     global smoke
     annotated = namespace.get("__annotations__", {})
     declared = {name: namespace[name] for name in annotated if name in namespace}
     try:
         parameters = check(declared)
-    except ParameterError as error:
+    except ValueError as error:
         stray = ", ".join(name for name in declared if name not in PARAMETERS)
         hint = f"\nCorrect the name, run `del {stray}` once, then both cells again."
-        raise ParameterError(f"{error}{hint if stray else ''}") from None
+        raise ValueError(f"{error}{hint if stray else ''}") from None
     from xltkit.models.device import describe  # imports torch: after the check
 
     smoke = parameters.get("smoke", False)

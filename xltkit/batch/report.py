@@ -14,7 +14,6 @@ from xltkit.batch.runs import read_runs
 from xltkit.files import root, write
 from xltkit.studies.saved import ResultError, Saved, read
 
-FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
 GROUPS = ["run", "suite", "arm", "task", "metric", "languages", "language"]  # of scores: a row each
 SCORES = ["run", "arm", "task", "metric", "languages", "language", "family"]
 SCORES += ["mean", "low", "high", "chance", "seeds", "n", "suite"]
@@ -45,21 +44,11 @@ def write_page(notebook: Path, page: Path | None = None) -> None:
     from jinja2 import PackageLoader
     from latex2mathml.converter import convert
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer
 
-    formulas: list[str] = []
-
-    def take_out(tex: re.Match) -> str:
-        # MathML, which browsers draw without a script. A mark stands for it while the text is
-        # converted, which would break its tags.
-        formulas.append(
-            convert((tex[1] or tex[2]).strip(), display="block" if tex[1] else "inline")
-        )
-        return f"xltformula{len(formulas) - 1}x"
-
-    node = nbformat.read(notebook, as_version=4)
-    for cell in node.cells:
-        if cell.cell_type == "markdown":
-            cell.source = FORMULA.sub(take_out, cell.source)
+    # Formulas are MathML, which browsers draw without a script from a network.
+    IPythonRenderer.inline_math = lambda _, tex: convert(tex)
+    IPythonRenderer.block_math = lambda _, tex: convert(tex, display="block")
     exporter = HTMLExporter(
         template_name="lab",
         template_file="page.html.j2",
@@ -68,8 +57,7 @@ def write_page(notebook: Path, page: Path | None = None) -> None:
     )
     page = page or notebook.with_suffix(".html")
     resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
-    html, _ = exporter.from_notebook_node(node, resources)
-    html = re.sub(r"xltformula(\d+)x", lambda mark: formulas[int(mark[1])], html)
+    html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
     # Notebooks refer to each other; on a page, to the pages that lie beside it.
     write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
 
@@ -158,7 +146,7 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
 
     ``where`` names the rest: task, family, setting, whatever that table is split by.
     """
-    tables = [pd.DataFrame(columns=COMPARISONS)]
+    tables = []
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
@@ -171,7 +159,7 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
                 where = split.apply(lambda row: ", ".join(row.dropna().astype(str)), axis=1)
                 table = table.assign(run=run.name, suite=run.suite, table=name, where=where)
                 tables.append(table.reindex(columns=COMPARISONS))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISONS)
 
 
 def _table(table: pd.DataFrame, name: str) -> str:

@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from xltkit.batch.parameters import ParameterError, check
+from xltkit.batch.parameters import check
 from xltkit.files import root, versions
 from xltkit.keys import digest, unknown
 from xltkit.studies.saved import ResultError, record
@@ -70,11 +70,8 @@ class PlannedRun:
         # name. A partial notebook that is still there was left by a batch that was killed.
         if self.file(".partial.ipynb").exists():
             return "interrupted before its end"
-        if self.file(".failed.ipynb").exists():
-            return "failed before"
-        if not self.file(".ipynb").exists():
-            return "not run yet"
-        return self.result_problem()
+        is_kept = self.file(".ipynb").exists()
+        return self.result_problem() if is_kept else "not done yet"
 
     def result_problem(self) -> str:
         """Why ``result.json`` is not the whole result of this very run; empty when it is."""
@@ -87,11 +84,7 @@ class PlannedRun:
 
 
 def read_runs() -> dict[str, Entry]:
-    """The blocks of ``notebooks/runs.toml`` by name, and after them the runs of ``[real]``.
-
-    Raises:
-        ValueError: if the file is missing or wrong.
-    """
+    """The blocks of ``notebooks/runs.toml`` by name, and after them the runs of ``[real]``."""
     path = root() / "notebooks" / "runs.toml"
     entries: dict[str, Entry] = {}
     name = "the file"
@@ -103,16 +96,14 @@ def read_runs() -> dict[str, Entry]:
         # Each question, with each encoder, on each suite.
         for name, suites in real["questions"].items():
             for (short, encoder), suite in product(real["encoders"].items(), suites):
-                parameters = {"suite": suite, "encoder": encoder, **real["parameters"]}
+                common = {"suite": suite, "encoder": encoder, **real["parameters"]}
                 entries[f"{name}-{short}-{suite}"] = Entry(
-                    notebook=entries[name].notebook,
-                    question=entries[name].question,
-                    parameters=parameters | suites[suite],
+                    entries[name].notebook,
+                    entries[name].question,
+                    parameters=common | suites[suite],
                     real=True,
                 )
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run this inside the repository.") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: {name} is wrong: {type(error).__name__}: {error}") from error
     return entries
 
@@ -126,13 +117,13 @@ def select(names: Sequence[str], entries: Mapping[str, Entry], smoke: bool = Fal
     real = [name for name, entry in entries.items() if entry.real]
     if not names:
         return [n for n, entry in entries.items() if n not in real and (smoke or not entry.long)]
-    chosen: list[str] = []
+    chosen: dict[str, None] = {}
     for name in names:
         matching = real if name == "real" else [run for run in entries if fnmatchcase(run, name)]
         if not matching:
             raise ValueError(unknown("run", name, entries))
-        chosen += matching
-    return list(dict.fromkeys(chosen))
+        chosen |= dict.fromkeys(matching)
+    return list(chosen)
 
 
 def plan(
@@ -142,31 +133,27 @@ def plan(
     overrides: Mapping[str, Any] | None = None,
     outputs: Path | None = None,
 ) -> list[PlannedRun]:
-    """Check everything about the chosen runs, each of which then knows whether it has to run.
-
-    Raises:
-        ValueError: every problem of every run, a line each.
-    """
+    """The chosen runs, if all is right with them; else ValueError with every problem in a line."""
     outputs = (outputs or root() / "outputs").resolve()
-    overrides = dict(overrides or {})
+    overrides = {**(overrides or {}), **({"smoke": True} if smoke else {})}
     entries = read_runs()
     planned = []
     problems = []
     for name in select(names, entries, smoke):
         entry = entries[name]
         notebook = root() / "notebooks" / f"{entry.notebook}.ipynb"
-        injected = {**entry.parameters, **overrides, **({"smoke": True} if smoke else {})}
+        injected = {**entry.parameters, **overrides}
         try:
             declared = _declared(notebook)
             parameters = check(declared | injected, declared)
-        except ParameterError as error:
+        except ValueError as error:
             problems += [f"[{name}] {line}" for line in str(error).splitlines()]
             continue
         # A run with parameters set by hand has a name of its own: it replaces no other result.
         # A default that is typed out is the same run.
         usual = declared | entry.parameters
-        by_hand = [key for key in overrides if key != "smoke" and parameters[key] != usual[key]]
-        changed = {key: parameters[key] for key in by_hand}
+        changed = {key: parameters[key] for key in overrides if parameters[key] != usual[key]}
+        changed.pop("smoke", None)
         variant = f"{name}-{digest(changed, 6)}" if changed else name
         base = outputs / "smoke" if parameters.get("smoke") else outputs
         planned.append(PlannedRun(variant, notebook, entry.minutes, injected, parameters, base))
@@ -177,16 +164,13 @@ def plan(
 
 def _declared(notebook: Path) -> dict[str, Any]:
     """The parameters that a notebook declares in its cell with that tag, with their defaults."""
-    if not notebook.is_file():
-        names = sorted(path.stem for path in notebook.parent.glob("*.ipynb"))
-        raise ParameterError(unknown("notebook", notebook.stem, names))
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         statements = ast.parse("".join(tagged[0]["source"])).body
         return {each.target.id: ast.literal_eval(each.value) for each in statements}
-    except (ValueError, LookupError, AttributeError, SyntaxError) as error:
-        raise ParameterError(
+    except (OSError, ValueError, LookupError, AttributeError, SyntaxError) as error:
+        raise ValueError(
             f"{notebook.name} has no cell with the tag 'parameters' that holds plain values alone, "
             f"such as `seeds: list[int] = [0]` ({type(error).__name__}: {error})."
         ) from error
@@ -194,11 +178,9 @@ def _declared(notebook: Path) -> dict[str, Any]:
 
 @cache
 def kit_identity() -> str:
-    """A digest of what the kit computes: its version, and the versions that enter stage keys.
+    """A digest of the versions that enter stage keys: of phases, methods, attacks, data, weights.
 
-    Versions of phases, of methods of robust training, of attacks and of the evaluation; what the
-    microworld generates; the weights of ``micro``. An edit that changes none of these changes no
-    number, and no notebook has to run again for it.
+    An edit that changes none of these changes no number, and no notebook has to run again for it.
     """
     # torch takes seconds to import: a command with a slip in it is refused before.
     from xltkit.evaluation.attacks import Attack

@@ -15,7 +15,7 @@ _NAMES = {
     "data": "languages microworld",
     "evaluation": "attacks",
     "explore": "embeddings plots tokens widgets",
-    "explore.playground": "Playground",
+    "explore.examples": "Playground",
     "studies": "saved",
     "studies.export": "export",
     "studies.recipe": "encoder",

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -22,7 +21,7 @@ few = {"languages": ["qad", "qto"], "steps": 10, "examples": 12}
 results = xlt.study(arms, ["nli", "qa"], [0, 1], **few).run()
 codes = ["en", "qad", "qto"]
 rows = {c: microworld.rows("retrieval", "test", microworld.language(c), 30) for c in codes}
-texts = {code: list(made["text"]) for code, made in rows.items()}
+texts = {code: list(part["text"]) for code, part in rows.items()}
 """
 CELLS = {
     "scores": "widgets.scores(results)",
@@ -50,36 +49,39 @@ def server(tmp_path_factory):
     options = ["--no-browser", "--allow-root", "--IdentityProvider.token=", f"--port={port}"]
     options += ["--LabApp.news_url=None", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
     # A person's notebook: progress bars and widgets; settings of whoever runs this play no part.
-    given = {k: v for k, v in os.environ.items() if k != "XLTKIT_BATCH"}
-    given |= {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")}
-    given |= {"IPYTHONDIR": str(folder / "ipython"), "XLTKIT_STORE": str(folder / "store")}
+    settings = {k: v for k, v in os.environ.items() if k != "XLTKIT_BATCH"}
+    settings |= {
+        f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")
+    }
+    settings |= {"IPYTHONDIR": str(folder / "ipython"), "XLTKIT_STORE": str(folder / "store")}
+    command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        running = subprocess.Popen(command, cwd=folder, env=given, stdout=log, stderr=log)
+        running = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
         try:
-            yield _answers(f"http://127.0.0.1:{port}", running, folder / "log")
+            while not _answers(f"http://127.0.0.1:{port}/api"):
+                assert running.poll() is None, (folder / "log").read_text()
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
         finally:
             running.terminate()
             running.wait()
 
 
-def _answers(address: str, running: subprocess.Popen, log: Path) -> str:
-    while running.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/api").close()
-            return address
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
 def lab(browser, server):
     """The notebook, all its cells run; nothing may have gone wrong at the end."""
-    page, wrong = browser.new_page(viewport={"width": 1300, "height": 1000}), []
+    page, errors = browser.new_page(viewport={"width": 1300, "height": 1000}), []
     page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     page.goto(f"{server}/lab/tree/all.ipynb")
     page.locator(".jp-CodeCell").first.wait_for()
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
@@ -90,16 +92,16 @@ def lab(browser, server):
     assert page.locator("[data-mime-type*=stderr], [data-mime-type*=error]").all_inner_texts() == []
     yield page
     page.close()
-    assert wrong == []
+    assert errors == []
 
 
 @pytest.fixture
 def cell(lab, request):
     """The output of the widget that a test is named for."""
-    name = request.node.name.removeprefix("test_").partition("_")[0]
-    found = lab.locator(".jp-CodeCell").nth(1 + list(CELLS).index(name)).locator(".jp-OutputArea")
-    found.first.scroll_into_view_if_needed()
-    return found.first
+    number = 1 + list(CELLS).index(request.node.name.removeprefix("test_"))
+    output = lab.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea").first
+    output.scroll_into_view_if_needed()
+    return output
 
 
 def becomes(cell, text: str) -> None:
@@ -107,7 +109,7 @@ def becomes(cell, text: str) -> None:
     cell.get_by_text(text).first.wait_for()
 
 
-def test_scores_by_keyboard(lab, cell):
+def test_scores(lab, cell):
     """The arrows are JupyterLab's own keys: the widgets must have them nevertheless."""
     becomes(cell, "nli: accuracy in points")
     cell.get_by_label("task", exact=True).focus()
@@ -117,9 +119,6 @@ def test_scores_by_keyboard(lab, cell):
     lab.keyboard.press("ArrowDown")
     becomes(cell, "qa: em in points")
     assert "Means without the source: none " in cell.locator("img").get_attribute("alt")
-
-
-def test_scores_by_mouse(cell):
     cell.get_by_label("arms").select_option(["more"])
     cell.locator("img[alt*='source: more']").wait_for()
     before = cell.locator("img").get_attribute("src")
@@ -127,7 +126,7 @@ def test_scores_by_mouse(cell):
     cell.locator(f"img:not([src='{before}'])").wait_for()
 
 
-def test_errors_by_keyboard(lab, cell):
+def test_errors(lab, cell):
     becomes(cell, "qa in Adra (qad), seed 0")
     cell.get_by_label("language").focus()
     lab.keyboard.press("ArrowDown")
@@ -135,9 +134,6 @@ def test_errors_by_keyboard(lab, cell):
     cell.get_by_label("page").focus()
     lab.keyboard.press("ArrowUp")
     becomes(cell, "Examples 6 to 10 of 12: all")
-
-
-def test_errors_by_mouse(cell):
     cell.get_by_label("outcome").select_option("both wrong")
     becomes(cell, ": both wrong")
     cell.get_by_label("task", exact=True).select_option("nli")
@@ -145,7 +141,7 @@ def test_errors_by_mouse(cell):
     assert cell.get_by_label("outcome").input_value() == "all"
 
 
-def test_tokens_by_keyboard(lab, cell):
+def test_tokens(lab, cell):
     cell.get_by_label("or your own").focus()
     lab.keyboard.type("Anna owns xylophones .")
     becomes(cell, "Anna")
@@ -153,16 +149,13 @@ def test_tokens_by_keyboard(lab, cell):
     assert cell.locator("tbody tr").count() == 1
 
 
-def test_ask_by_keyboard(lab, cell):
+def test_ask(lab, cell):
     becomes(cell, "as it is")
     cell.get_by_label("text_b").focus()
     lab.keyboard.press("Control+A")
     lab.keyboard.type("Anna sings .")
     becomes(cell, "edited")
     cell.locator("tbody tr", has_text="sings").wait_for()
-
-
-def test_ask_by_mouse(cell):
     before = cell.get_by_label("text_a").input_value()
     cell.get_by_label("attack").select_option("typing errors")
     becomes(cell, "edited")
@@ -172,13 +165,10 @@ def test_ask_by_mouse(cell):
     assert cell.get_by_label("text_a").input_value() == before
 
 
-def test_sentences_by_keyboard(lab, cell):
+def test_sentences(lab, cell):
     becomes(cell, "after layer 2")
     cell.get_by_label("layer").focus()
     lab.keyboard.press("ArrowUp")
     becomes(cell, "after layer 3")
-
-
-def test_sentences_by_mouse(cell):
     cell.get_by_label("languages").select_option(["qto"])
     becomes(cell, "6 sentences in en, qto,")

@@ -1,4 +1,4 @@
-"""Controls: what follows what, what is drawn, and that nothing of it is needed in a batch."""
+"""Controls: what follows what, what is drawn, and that nobody needs them in a batch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import ipywidgets
 import pytest
 from test_plots import VALUES, Given
 
-from xltkit import widgets
-from xltkit.explore import plots
+from xltkit.explore import plots, widgets
 from xltkit.explore.widgets import Control, explore
 
 CITIES = {"Kenya": ("Nairobi", "Mombasa"), "Peru": ("Lima", "Cusco")}
@@ -22,36 +21,38 @@ CONTROLS = {
 
 @pytest.fixture
 def displayed(monkeypatch):
-    """What controls display, as for a person."""
+    """What is displayed, as for a person."""
     shown = []
     monkeypatch.setattr(widgets, "interactive", lambda: True)
     monkeypatch.setattr(widgets, "display", shown.append)
     return shown
 
 
-@pytest.fixture
-def boxes(displayed):
-    """A function that shows controls; gives their widgets by label."""
-
-    def show(call):
-        call()
-        (panel,) = (one for one in displayed if isinstance(one, ipywidgets.VBox))
-        return {box.description: box for box in panel.children[0].children}
-
-    return show
+def boxes(displayed) -> dict[str, ipywidgets.ValueWidget]:
+    """The widgets that are displayed, by label."""
+    (panel,) = (shown for shown in displayed if isinstance(shown, ipywidgets.VBox))
+    return {box.description: box for box in panel.children[0].children}
 
 
 def test_in_a_batch_the_first_choices_are_drawn_once_and_no_widget_is_made(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)  # importing it would fail
+    monkeypatch.setattr(ipywidgets.Widget, "__init__", None)  # making one would fail
     drawn = []
     explore(lambda **chosen: drawn.append(chosen), CONTROLS)
     first = {"country": "Kenya", "city": "Nairobi", "note": "in Nairobi", "days": 2}
     assert drawn == [first | {"tags": ("a", "b")}]
 
 
-def test_a_control_starts_anew_when_what_it_follows_changes(boxes):
+def test_a_control_starts_anew_when_what_it_follows_changes(displayed):
     drawn = []
-    panel = boxes(lambda: explore(lambda **chosen: drawn.append(chosen), CONTROLS))
+    explore(lambda **chosen: drawn.append(chosen), CONTROLS)
+    panel = boxes(displayed)
+    assert {label: type(box).__name__ for label, box in panel.items()} == {  # all have keys
+        "country": "Dropdown",
+        "city": "Dropdown",
+        "note": "Textarea",
+        "days": "BoundedIntText",
+        "tags": "SelectMultiple",
+    }
     panel["days"].value = 5
     panel["country"].value = "Peru"
     assert panel["city"].options == ("Lima", "Cusco")
@@ -67,24 +68,14 @@ def test_a_control_starts_anew_when_what_it_follows_changes(boxes):
     ]
 
 
-def test_every_control_has_a_label_and_can_be_worked_from_the_keyboard(boxes):
-    panel = boxes(lambda: explore(lambda **_: None, CONTROLS))
-    assert {label: type(box).__name__ for label, box in panel.items()} == {
-        "country": "Dropdown",
-        "city": "Dropdown",
-        "note": "Textarea",
-        "days": "BoundedIntText",
-        "tags": "SelectMultiple",
-    }
-
-
-def test_what_a_choice_cannot_give_is_said_and_the_next_choice_works(boxes, displayed):
+def test_what_a_choice_cannot_give_is_said_and_the_next_choice_works(displayed):
     def draw(country, **_):
         if country == "Peru":
             raise ValueError("<Peru> has no scores; take Kenya.")
         displayed.append(country)
 
-    panel = boxes(lambda: explore(draw, CONTROLS))
+    explore(draw, CONTROLS)
+    panel = boxes(displayed)
     panel["country"].value = "Peru"
     message = displayed[-1].data
     assert "&lt;Peru&gt; has no scores" in message and 'role="alert"' in message
@@ -92,12 +83,12 @@ def test_what_a_choice_cannot_give_is_said_and_the_next_choice_works(boxes, disp
     assert displayed[-1] == "Kenya"
 
 
-def test_the_results_explorer_draws_what_is_chosen(boxes, monkeypatch):
+def test_the_results_explorer_draws_what_is_chosen(displayed, monkeypatch):
     shown = []
     monkeypatch.setattr(plots, "show", lambda axes, **texts: shown.append((axes, texts)))
     results = Given(VALUES | {("none", "pos", "en"): [9, 9, 9], ("text", "pos", "en"): [8, 8, 8]})
-    results.study.suite = "microworld"
-    panel = boxes(lambda: widgets.scores(results))
+    widgets.scores(results)
+    panel = boxes(displayed)
 
     def languages():
         return [tick.get_text().split()[0] for tick in shown[-1][0].get_yticklabels()]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xltkit.data.languages import columns
@@ -26,12 +25,8 @@ from xltkit.studies.results import Results
 def checkpoints(results: Results, arm: str, task: str) -> dict[str, str]:
     """The encoder of an arm after each of its phases (first seed), as names that ``embed`` takes.
 
-    Returns:
-        By what was trained last, such as ``after target qa``: the folder of the checkpoint. The
-        encoder itself comes first, under its name.
-
-    Raises:
-        ValueError: if the study has no such run.
+    By what was trained last, such as ``after target qa``: the folder of the checkpoint. The encoder
+    itself comes first, under its name.
     """
     runs = {f"{run.arm}, {run.task}": run for run in results.study.runs[::-1]}
     stage = runs[choose("run", f"{arm}, {task}", runs)].stage
@@ -99,8 +94,7 @@ def retrieval_accuracy(table: pd.DataFrame) -> pd.Series:
 def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3) -> pd.DataFrame:
     """The ``first`` sentences in the source language that are nearest to one in another.
 
-    Returns:
-        ``near`` (the cosine) and whether it is the ``translation``, by text; the nearest first.
+    By text, the nearest first: ``near`` (the cosine) and whether it is the ``translation``.
     """
     candidates = table[table["language"] == table["language"].iloc[0]]
     query = table[(table["language"] == language) & (table["sentence"] == sentence)]
@@ -123,9 +117,6 @@ def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
     Args:
         panels: by name, tables of ``embed``.
         first: how many of the sentences are drawn.
-
-    Raises:
-        ValueError: if there are more languages than markers.
     """
     codes = list(next(iter(panels.values()))["language"].unique())
     if len(codes) > len(MARKERS):
@@ -133,34 +124,30 @@ def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
             f"{len(codes)} languages cannot be told apart; draw {len(MARKERS)} at most."
         )
     markers = dict(zip(codes, MARKERS, strict=False))
+    colors = sns.color_palette("colorblind", first)
     size = (4.3 * len(panels), 4.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for ax, (name, table) in zip(axes[0], panels.items(), strict=True):
-        _draw_points(ax, table[table["sentence"] < first], markers)
         accuracy = retrieval_accuracy(table).mean() if len(codes) > 1 else 100.0
         title = f"{name}\ntranslation found: {accuracy:.0f} %"
         ax.set_title(title, loc="left", fontsize="medium")
+        table = table[table["sentence"] < first]
+        vectors = unit(table)
+        left, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+        variance = 100 * (sizes[:2] ** 2).sum() / (sizes**2).sum()
+        table = table.assign(x=left[:, 0] * sizes[0], y=left[:, 1] * sizes[1])
+        for color, (number, rows) in zip(colors, table.groupby("sentence"), strict=False):
+            points = rows.set_index("language")[["x", "y"]]
+            source = points.iloc[0]
+            for code, (x, y) in points.iterrows():
+                ax.plot([source.x, x], [source.y, y], color=color, linewidth=0.7, zorder=1)
+                ax.plot(x, y, markers[code], color=color, markersize=7, markeredgecolor="white")
+            beside = {"xytext": (5, 4), "textcoords": "offset points"}
+            ax.annotate(str(number + 1), source, weight="bold", **beside)
+        ax.margins(0.12)
+        ax.set(xticks=[], yticks=[], xlabel=f"two directions: {variance:.0f} % of the differences")
+        ax.set_aspect("equal", adjustable="datalim")
     for code, name in columns(codes)["language_name"].items():
         axes[0, 0].plot([], [], markers[code], color=BASELINE_COLOR, label=f"{code} {name}")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
-
-
-def _draw_points(ax: Axes, table: pd.DataFrame, markers: Mapping[str, str]) -> None:
-    """The sentences of one encoder in its two principal directions, joined with their source."""
-    vectors = unit(table)
-    left, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
-    variance = 100 * (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    table = table.assign(x=left[:, 0] * sizes[0], y=left[:, 1] * sizes[1])
-    colors = sns.color_palette("colorblind", table["sentence"].nunique())
-    for color, (number, rows) in zip(colors, table.groupby("sentence"), strict=True):
-        points = rows.set_index("language")[["x", "y"]]
-        source = points.iloc[0]
-        for code, (x, y) in points.iterrows():
-            ax.plot([source.x, x], [source.y, y], color=color, linewidth=0.7, zorder=1)
-            ax.plot(x, y, markers[code], color=color, markersize=7, markeredgecolor="white")
-        beside = {"xytext": (5, 4), "textcoords": "offset points"}
-        ax.annotate(str(number + 1), source, weight="bold", **beside)
-    ax.margins(0.12)
-    ax.set(xticks=[], yticks=[], xlabel=f"two directions: {variance:.0f} % of the differences")
-    ax.set_aspect("equal", adjustable="datalim")

@@ -107,12 +107,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def interval_caption(results: Results, method: str = "") -> str:
-    """What a dot and a bar stand for, for captions: it depends on the number of seeds.
-
-    Args:
-        results: of a study.
-        method: ``seeds`` for figures of ``differences``; empty for those of ``dots``.
-    """
+    """What a dot of ``dots`` and its bar are, or of ``differences`` with ``method="seeds"``."""
     seeds = results.main["seed"].nunique()
     if method:
         return f"dot: mean of {seeds} seeds; bar: 95 % interval of the paired difference over seeds"
@@ -152,15 +147,10 @@ def _dots_and_bars(
     size: tuple[float, float],
     spread: float = 0.7,
 ) -> Axes:
-    """A dot (``value``) and a bar (``low`` to ``high``) for each series in each named row.
+    """A dot (``value``) and a bar (``low`` to ``high``) for each ``series`` in each named ``row``.
 
-    Args:
-        table: those columns, the number of the ``row`` from above, ``series``, and ``color``,
-            unless it is that of the series.
-        names: of the rows.
-        styles: color and marker by series.
-        size: of the figure (inches).
-        spread: the share of a row's height over which its series are spread.
+    The table has the number of the row, from above, and may have a ``color``, instead of that of
+    the series. Series are spread over a share of the row; the figure's size is in inches.
     """
     _, ax = plt.subplots(figsize=size, layout="constrained")
     for i, (series, look) in enumerate(styles.items()):
@@ -192,12 +182,11 @@ def dots(
     fewer than three seeds every run is a dot and there is no bar.
 
     Args:
-        results: of a study.
-        task: which to draw.
-        metric: which, where a task has several; its main one, unless named.
-        arms, languages: which; all, unless named.
+        results: of a study, which has the task.
+        metric: the task's main one, unless named.
+        arms, languages: all, unless named.
         color: what colors tell apart: the ``arm``, or a column of the language, such as
-            ``family`` or ``resource``; arms are then told apart by their markers alone.
+            ``resource``; arms are then told apart by their markers alone.
 
     Raises:
         ValueError: for a name that does not exist; the message says which do.
@@ -257,8 +246,7 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     0 says that the design cannot tell.
 
     Args:
-        results: of a study.
-        baseline: the arm to subtract.
+        results: of a study, which has the baseline among its arms.
         by: a column of ``results.scores`` to group by, such as ``family``.
     """
     table = compare(results, baseline, by).query("languages == 'transfer'")
@@ -281,8 +269,7 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
 def claims(table: pd.DataFrame) -> Axes:
     """The measured difference of every claim with its interval, and the figure that was claimed.
 
-    Args:
-        table: of ``analysis.claims_table``; claims that no run measures are left out.
+    From the table of ``analysis.claims_table``; claims that no run measures are left out.
     """
     table = table[table["verdict"] != VERDICTS[-1]]
     table = table.rename(columns={"difference": "value", "verdict": "series"})
@@ -307,11 +294,8 @@ def claims(table: pd.DataFrame) -> Axes:
 def attacks(report: pd.DataFrame) -> Figure:
     """The metric of the first task against the strength of the attack, one panel an attack.
 
-    Means over the transfer languages and seeds, one line an arm; the bar is the 95 % t interval
-    over seeds, if there are three or more.
-
-    Args:
-        report: of ``analysis.attack_report``, with a transfer language.
+    From the table of ``analysis.attack_report``. Means over the transfer languages and seeds, one
+    line an arm; the bar is the 95 % t interval over seeds, if there are three or more.
     """
     table = report[~report["is_source"]]
     task = table["task"].iloc[0]
@@ -360,21 +344,17 @@ def heatmap(results: Results) -> Figure:
 
 
 def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
-    """A measure of any two languages in the first task of a table, one panel an arm.
+    """Scores or agreement of any two languages in the first task of a table, one panel an arm.
 
     Means over seeds; languages stand beside those of their family.
 
     Args:
-        table: of ``analysis.score_matrix``, scores by the languages of the two texts, or of
-            ``analysis.pairwise``, agreement, which is the same on both sides of the diagonal.
+        table: of ``analysis.score_matrix`` or of ``analysis.pairwise``.
         arms: which to draw; all, unless named.
-
-    Raises:
-        ValueError: for an unknown arm.
     """
     names = ("language of the first text", "language of the second text")
     value, unit = "value", "score (points)"
-    if "agreement" in table:
+    if "agreement" in table:  # of unordered pairs: the same on both sides of the diagonal
         mirrored = table.rename(columns={"language": "other", "other": "language"})
         table = pd.concat([table, mirrored])
         names = ("language", "language")
@@ -425,11 +405,11 @@ def _heat_maps(
 def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> Figure:
     """Captions in a language, the picture each belongs to and the one that was ranked first.
 
+    Below the captions stand the English ones, if there are any.
+
     Args:
-        results: of a study of a task with pictures.
-        task: the task.
-        language: of the captions; below them stand the English ones, if there are any.
-        arm: whose; the first one if empty. The first seed is shown.
+        results: of a study, which has the task with pictures and the language.
+        arm: whose first seed is shown; the first arm, unless named.
 
     Raises:
         ValueError: if there is nothing of that arm, task and language.

@@ -20,9 +20,8 @@ MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
 def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
     """The pieces of a text, special tokens aside, each with the number of its word.
 
-    Words are those of ``data.text.word_spans``; punctuation belongs to none: -1. A piece that
-    holds two words (of Chinese, say) counts for the first. A piece that the vocabulary does not
-    have ends in ``?``.
+    Words are those of ``word_spans``; punctuation belongs to none: -1. A piece that holds two words
+    (of Chinese, say) counts for the first. One that the vocabulary does not have ends in ``?``.
     """
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids = encoding["input_ids"]
@@ -43,14 +42,8 @@ def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
 def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
     """Sentences cut in the pieces that an encoder reads, with the number of pieces per word.
 
-    Pieces per word are called fertility (Rust et al. 2021, arXiv 2012.15613).
-
-    Args:
-        texts: a sentence by language, such as ``{"en": "Anna owns a ball .", "qto": ...}``.
-        encoder: whose tokenizer cuts.
-
-    Raises:
-        ValueError: for an unknown encoder or language.
+    Pieces per word are called fertility (Rust et al. 2021, arXiv 2012.15613). ``texts`` has a
+    sentence by language, such as ``{"en": "Anna owns a ball .", "qto": ...}``.
     """
     tokenizer = load_tokenizer(encoder)
     rows = []

@@ -16,17 +16,15 @@ from IPython.display import HTML, Javascript, clear_output, display
 
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.explore import embeddings, plots
-from xltkit.explore import errors as error_browser
+from xltkit.explore import embeddings, examples, plots
 from xltkit.explore import tokens as token_view
-from xltkit.explore.playground import Playground
 from xltkit.models.encoder import configuration
 from xltkit.progress import interactive, track
 from xltkit.studies.results import Results
 
 PAGE = 5  # examples on a page of the error browser
-NO_ATTACK = "none: type"
 ATTACKS = {
+    "none: type": None,
     "typing errors": Typos(strength=0.2, beam=3),
     "words of other languages": CodeMixing(strength=0.2, beam=3),
 }
@@ -40,14 +38,12 @@ Chosen = Mapping[str, Any]
 
 
 class Control(NamedTuple):
-    """One choice of a person.
+    """One choice of a person; options and value can be functions of what is chosen above.
 
     Attributes:
         label: what it is called.
-        options: to choose from, or a function of what is chosen above that gives them; a range is
-            a number, none a text that is typed.
-        value: what is chosen at first, or a function of what is chosen above; the first option,
-            unless given. A tuple says that several can be chosen.
+        options: to choose from; a range is a number, none a text that is typed.
+        value: at first; the first option, unless given. Of a tuple several can be chosen.
         follows: names of controls above; when one of them changes, this one starts anew.
     """
 
@@ -79,9 +75,8 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
     """Show what a function shows, again whenever a control changes; once, where nobody sits.
 
     Args:
-        draw: displays something for one value of each control, in less than a second or with a
-            bar (``track``); a ValueError is shown in the place of the figure.
-        controls: by the name of the argument; those that follow others stand below them.
+        draw: displays something; a ValueError is shown in its place.
+        controls: by the name of its argument; those that follow others stand below them.
     """
     chosen: dict[str, Any] = {}
     boxes: dict[str, ipywidgets.ValueWidget] = {}
@@ -162,31 +157,28 @@ def scores(results: Results) -> None:
 
 
 def errors(results: Results, task: str = "") -> None:
-    """The error browser (``errors.errors``): task, two arms, language, outcome, page to choose.
+    """The error browser (``examples.errors``): task, two arms, language, outcome, page to choose.
 
-    Args:
-        results: of a study.
-        task: chosen at first, if given.
+    ``task`` is the one that is chosen at first, if given.
     """
+
+    def languages(chosen: Chosen) -> list[str]:
+        return examples.choices(results, chosen["task"])["language"]
 
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
         page = {"outcome": outcome, "first": PAGE, "skip": PAGE * (number - 1)}
-        display(error_browser.errors(results, task, (one, other), language, seed, **page))
+        display(examples.errors(results, task, (one, other), language, seed, **page))
 
-    tasks = error_browser.shown_tasks(results)
+    tasks = examples.shown_tasks(results)
     task = task or tasks[0]
-    allowed = error_browser.choices(results, task)
-    outcomes = (error_browser.ALL, *error_browser.OUTCOMES.values())
+    allowed = examples.choices(results, task)
+    outcomes = (examples.ALL, *examples.OUTCOMES.values())
     above = ("task", "one", "other", "language")
     controls = {
         "task": Control("task", tasks, task),
         "one": Control("arm", allowed["arm"]),
         "other": Control("beside", allowed["arm"], allowed["arm"][:2][-1]),
-        "language": Control(
-            "language",
-            lambda chosen: error_browser.choices(results, chosen["task"])["language"],
-            follows=("task",),
-        ),
+        "language": Control("language", languages, follows=("task",)),
         "seed": Control("seed", allowed["seed"]),
         "outcome": Control("outcome", outcomes, follows=above),
         "number": Control("page", range(1, 1000), 1, (*above, "seed", "outcome")),
@@ -197,9 +189,7 @@ def errors(results: Results, task: str = "") -> None:
 def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
     """The token view (``tokens.tokens``): a sentence to choose or to type, languages to choose.
 
-    Args:
-        texts: by language, the same sentences in the same order.
-        encoder: whose tokenizer cuts.
+    ``texts`` are by language, the same sentences in the same order.
     """
     codes = tuple(texts)
 
@@ -219,25 +209,18 @@ def ask(results: Results, task: str) -> None:
     """The attack playground: a test example to choose and to edit, and the model's answer to it.
 
     Or an attack of the kit edits it: the one that hurts this very model.
-
-    Args:
-        results: of a study.
-        task: of the study, one whose rows can be edited.
     """
-    allowed = error_browser.choices(results, task)
+    allowed = examples.choices(results, task)
 
     @lru_cache(maxsize=1)
-    def load(arm: str, language: str, seed: int) -> Playground:
+    def load(arm: str, language: str, seed: int) -> examples.Playground:
         with track(1, "loading the model", "model", leave=False):
-            return Playground(results, task, arm, language, seed)
+            return examples.Playground(results, task, arm, language, seed)
 
     @cache
     def texts(arm: str, language: str, seed: int, number: int, attack: str) -> Mapping[str, str]:
-        playground = load(arm, language, seed)
-        if attack == NO_ATTACK:
-            return playground.texts(number - 1)
         with track(1, "editing", "text", leave=False):
-            return playground.attacked(number - 1, ATTACKS[attack])
+            return load(arm, language, seed).texts(number - 1, ATTACKS[attack])
 
     def text(name: str, chosen: Chosen) -> str:
         return texts(*(chosen[control] for control in above))[name]
@@ -252,7 +235,7 @@ def ask(results: Results, task: str) -> None:
         "language": Control("language", allowed["language"]),
         "seed": Control("seed", allowed["seed"]),
         "number": Control("example", range(1, len(first.rows) + 1), 1),
-        "attack": Control("attack", (NO_ATTACK, *ATTACKS), follows=("number",)),
+        "attack": Control("attack", tuple(ATTACKS), follows=("number",)),
     }
     for name in first.texts(0):
         controls[name] = Control(name, (), partial(text, name), above)

@@ -1,0 +1,305 @@
+"""Test examples with the answers of trained models: browsed, or edited and asked anew."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from xltkit.data.languages import language as find_language
+from xltkit.data.text import Row, word_spans
+from xltkit.evaluation.attacked import AttackedModel
+from xltkit.evaluation.attacks import Attack
+from xltkit.explore import html
+from xltkit.keys import choose
+from xltkit.studies.make import reader, test_rows
+from xltkit.studies.results import Results
+from xltkit.studies.stages import Stage
+from xltkit.tasks import get
+from xltkit.tasks.base import Task
+
+GOLD = "gold"
+PROBABILITY = "probability of gold"
+OUTCOMES = {
+    (True, True): "both right",
+    (True, False): "only the first right",
+    (False, True): "only the second right",
+    (False, False): "both wrong",
+}
+ALL = "all"
+
+
+def shown_tasks(results: Results) -> list[str]:
+    """The tasks of a study that have texts, predicted row by row."""
+    tasks = dict.fromkeys(run.task for run in results.study.runs)
+    return [task for task in tasks if get(task).type.is_attackable]
+
+
+def choices(results: Results, task: str) -> dict[str, list[Any]]:
+    """What a task was tested with: each ``arm``, ``language`` (the source last) and ``seed``.
+
+    Raises:
+        ValueError: for a task that cannot be shown, or was scored on other texts than its rows.
+    """
+    choose("task with texts", task, shown_tasks(results))
+    runs = [run for run in results.study.runs if run.task == task]
+    phases = [run.stage.phase for run in runs]
+    if any(phase.attack or phase.mixed or phase.smoothing for phase in phases):
+        raise ValueError(f"{task} was scored anew; give the study's own results, not rescore()'s.")
+    languages = [c for c in phases[0].languages if all(c in phase.languages for phase in phases)]
+    return {
+        "arm": list(dict.fromkeys(run.arm for run in runs)),
+        "language": sorted(languages, key=lambda code: code == results.study.source),
+        "seed": list(dict.fromkeys(run.seed for run in runs)),
+    }
+
+
+def _stage(results: Results, task: str, arm: str, language: str, seed: int) -> Stage:
+    """The evaluation of an arm and a seed in a language; ValueError if there is none."""
+    allowed = choices(results, task)
+    for name, value in {"arm": arm, "language": language, "seed": seed}.items():
+        choose(name, value, allowed[name])
+    runs = {(run.task, run.arm, run.seed): run for run in results.study.runs}
+    return runs[task, arm, seed].stage
+
+
+def errors(
+    results: Results,
+    task: str,
+    arms: Sequence[str],
+    language: str,
+    seed: int,
+    *,
+    outcome: str = ALL,
+    first: int = 8,
+    skip: int = 0,
+) -> HTML:
+    """Test examples with the right answer and those of two arms.
+
+    An example is right if its score is 1: of spans the answer word for word, of tags every one.
+
+    Args:
+        results: of a study, which has the task, the two arms, the language and the seed.
+        outcome: which examples, such as ``both wrong``; all, unless named.
+        first: how many examples are shown, in the order of the test set.
+        skip: how many of them come before.
+
+    Raises:
+        ValueError: for a name that does not exist; the message says which do.
+    """
+    stages = [_stage(results, task, arm, language, seed) for arm in arms]
+    choose("outcome", outcome, (ALL, *OUTCOMES.values()))
+    table = results.predictions
+    table = table[(table["task"] == task) & (table["seed"] == seed)]
+    table = table[table["language"] == language].set_index("example_id")
+    answers = {arm: table[table["arm"] == arm] for arm in arms}
+    is_right = [answers[arm]["score"] == 1 for arm in (arms[0], arms[-1])]
+    pairs = pd.Series(list(zip(*is_right, strict=True)), is_right[0].index)
+    outcomes = pairs.map(OUTCOMES.get)
+    shown = outcomes if outcome == ALL else outcomes[outcomes == outcome]
+    page = shown.iloc[skip : skip + first]
+
+    rows = test_rows(get(task), stages[0].phase, language)
+    places = {example: i for i, example in enumerate(rows["id"][:])}
+    lines = []
+    for example in page.index:
+        head = f"{escape(example)}<br><small>{escape(outcomes[example])}</small>"
+        by_arm = {arm: of_arm.loc[example] for arm, of_arm in answers.items()}
+        lines.append([head, *_cells(get(task), rows[places[example]], by_arm, language)])
+    counts = [f"{sum(outcomes == name)} {name}" for name in OUTCOMES.values()]
+    caption = (
+        f"{escape(task)} in {escape(find_language(language).name)} ({escape(language)}), seed "
+        f"{seed}: {len(outcomes)} test examples, of which {', '.join(counts)}. "
+        f"Examples {skip + 1} to {skip + len(page)} of {len(shown)}: {outcome}"
+    )
+    heads = ["example", "input", GOLD, *(f"<small>arm</small> {escape(arm)}" for arm in answers)]
+    return html.table(caption, heads, lines)
+
+
+def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) -> list[str]:
+    """The texts of an example, the gold answer and that of each arm, as HTML."""
+    gold = _answer(row, next(iter(answers.values()))["gold"])
+    marks = []  # where a gold answer stands, and wherever a prediction does, which keeps no place
+    if "context" in row:
+        gold = " / ".join(dict.fromkeys(row["answers"]))
+        spans = zip(row["answers"], row["starts"], strict=True)
+        marks = [(start, start + len(answer), GOLD) for answer, start in spans]
+    cells = [_answer_html(row, gold, code)]
+    for arm, answer in answers.items():
+        pred = _answer(row, answer["pred"])
+        marks += [(*place, arm) for place in occurrences(pred, row.get("context", ""))]
+        note = "" if answer["score"] in (0, 1) else f", score {answer['score']:.2f}"
+        if isinstance(answer.get("log_probs"), np.ndarray):
+            note = f", p {np.exp(answer['log_probs'].max()):.2f}"
+        verdict = "✓ right" if answer["score"] == 1 else "✗ wrong"
+        cells.append(f"{_answer_html(row, pred, code, gold)}<br><small>{verdict}{note}</small>")
+    texts = ""
+    for name, words in _texts(task, row).items():
+        shown = html.text(words, code, marks if name == "context" else ())
+        texts += f"<div><small>{escape(name)}</small> {shown}</div>"
+    return [texts, *cells]
+
+
+def _answer_html(row: Row, answer: str, code: str, gold: str = "") -> str:
+    """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
+    if "tokens" in row:
+        right = gold.split() or [""] * len(row["tokens"])
+        triples = zip(row["tokens"], answer.split(), right, strict=False)
+        return html.annotated((word, "" if tag == gold else tag) for word, tag, gold in triples)
+    return html.text(answer, code) if "context" in row else escape(answer)
+
+
+def _answer(row: Row, answer: str) -> str:
+    """An answer of the table of predictions; alternatives are counted from 1, as people do."""
+    return f"choice_{int(answer) + 1}" if "choices" in row else answer
+
+
+def _texts(task: Task, row: Row) -> dict[str, str]:
+    """The texts of a row by name: ``choice_1`` is the first of ``choices``, tokens are joined."""
+    texts = {column: row[column] for column in task.type.texts}
+    if "tokens" in texts:
+        texts["tokens"] = " ".join(row["tokens"])
+    if "choices" in texts:
+        texts |= {f"choice_{i}": text for i, text in enumerate(texts.pop("choices"), 1)}
+    return texts
+
+
+def occurrences(answer: str, context: str) -> list[tuple[int, int]]:
+    """Where an answer stands in a context: as whole words, if it does so anywhere."""
+    if not answer:
+        return []
+    places = [match.span() for match in re.finditer(re.escape(answer), context)]
+    edges = {edge for span in word_spans(context) for edge in span}
+    return [place for place in places if edges.issuperset(place)] or places
+
+
+@lru_cache(maxsize=2)
+def _load(stage: Stage, folder: Path) -> AttackedModel:
+    """The trained model that an evaluation reads; two are kept in memory."""
+    task, head, model, tokenizer = reader(stage, str(folder))
+    return AttackedModel(model.eval(), task, head, tokenizer)
+
+
+class Playground:
+    """A trained model of a study and the test rows of a language, to be edited and predicted again.
+
+    Attributes:
+        rows: the test rows, in canonical columns; methods take the place of a row among them.
+
+    Raises:
+        ValueError: for a name that does not exist; the message says which do.
+        FileNotFoundError: if the store has the scores but no longer the model.
+    """
+
+    def __init__(self, results: Results, task: str, arm: str, language: str, seed: int):
+        self.task = get(task)
+        self.language = language
+        self.of = f"arm {arm}, seed {seed}"
+        stage = _stage(results, task, arm, language, seed)
+        if not results.store.has(stage.parent.key):
+            raise FileNotFoundError(
+                f"The model of {self.of} for {task} is gone from the store; "
+                "results.study.run() trains it again."
+            )
+        rows = test_rows(self.task, stage.phase, language)
+        self.rows = rows.select_columns(list(self.task.type.columns)).to_list()
+        self._model = _load(stage, results.store.path(stage.parent.key))
+
+    def texts(self, example: int, attack: Attack | None = None) -> dict[str, str]:
+        """The texts of a row that can be edited, by name; after an attack on its words, if any."""
+        row = self.rows[example]
+        if attack:
+            clean = self._model.predict([row])
+            (result,) = attack.run(self._model, clean, self.rows, self.language)
+            row = result.prediction.row
+        return _texts(self.task, row)
+
+    def compare(self, example: int, **edits: str) -> pd.DataFrame:
+        """A row and the model's answer to it, before and after an edit.
+
+        Before is what the study measured, up to the rounding of bf16, where that is used: the row
+        was read beside others then. ``edits`` are new texts, by the names of ``texts``.
+
+        Returns:
+            The columns ``as it is`` and, if anything was edited, ``edited``; the rows are the
+            texts, the ``answer``, its ``score`` (0 to 1) and the ``probability of gold``, both NaN
+            where the edit left nothing to compare with.
+
+        Raises:
+            ValueError: for an unknown text, or one that is empty.
+        """
+        rows = {"as it is": self.rows[example]}
+        new, has_gold = edited(self.task, self.rows[example], edits)
+        if new != self.rows[example]:
+            rows["edited"] = new
+        table = {}
+        for name, row in rows.items():
+            (prediction,) = self._model.predict([row])
+            # The loss is summed over the words of a sentence, or over start and end of a span.
+            units = len(row["tokens"]) if "tokens" in row else self.task.type.unit_weight
+            answer = {"answer": _answer(row, prediction.columns["pred"])}
+            numbers = {"score": prediction.score, PROBABILITY: math.exp(-prediction.loss / units)}
+            table[name] = _texts(self.task, row) | answer | numbers
+        if not has_gold:
+            table["edited"] |= {"score": math.nan, PROBABILITY: math.nan}
+        return pd.DataFrame(table)
+
+    def ask(self, example: int, **edits: str) -> HTML:
+        """The table of ``compare`` with what the words of the microworld mean."""
+        table = self.compare(example, **edits)
+        lines = []
+        for name, values in table.iterrows():
+            if name in ("score", PROBABILITY):
+                cells = ["–" if math.isnan(value) else f"{value:.2f}" for value in values]
+            else:
+                cells = [html.text(value, self.language) for value in values]
+            lines.append([escape(name), *cells])
+        caption = (
+            f"{escape(self.task.name)} {escape(self.rows[example]['id'])} in "
+            f"{escape(find_language(self.language).name)} ({escape(self.language)}), predicted by "
+            f"{escape(self.of)}. Gold is what was right before the edit; – where nothing is left "
+            "to compare with."
+        )
+        return html.table(caption, ["", *table.columns], lines)
+
+
+def edited(task: Task, row: Row, edits: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
+    """A row with other texts by name, and whether its gold label can still be compared with.
+
+    Gold answers move with the text around them; tags stay with their words if these are as many.
+    """
+    old = _texts(task, row)
+    for name, text in edits.items():
+        choose("text", name, old)
+        if not text.strip():
+            raise ValueError(f"No text stands in {name}.")
+    texts = old | edits
+    row = dict(row)
+    if texts == old:  # words with a space inside stay one word
+        return row, True
+    row |= {column: texts[column] for column in task.type.texts if column in texts}
+    if "choices" in row:
+        row["choices"] = [texts[f"choice_{i}"] for i, _ in enumerate(row["choices"], 1)]
+    has_gold = True
+    if "tokens" in row:
+        row["tokens"] = texts["tokens"].split()
+        has_gold = len(row["tokens"]) == len(row["tags"])
+        row["tags"] = row["tags"] if has_gold else [0] * len(row["tokens"])
+    if "context" in row:
+        places = {}
+        for answer, start in zip(row["answers"], row["starts"], strict=True):
+            starts = [place for place, _ in occurrences(answer, row["context"])]
+            if starts:
+                places[answer] = min(starts, key=lambda place: abs(place - start))
+        # A target has to stand somewhere, even if it is not compared with.
+        has_gold = bool(places)
+        row |= {"answers": list(places) or [""], "starts": list(places.values()) or [0]}
+    return row, has_gold

@@ -31,8 +31,7 @@ CLASSES = Head("sequence", 3)
 
 def checkpoint(folder, architecture="xlm-roberta", dtype=torch.float32):
     torch.manual_seed(0)
-    config = AutoConfig.for_model(architecture, **SMALL)
-    model = AutoModelForMaskedLM.from_config(config).to(dtype)
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(architecture, **SMALL)).to(dtype)
     model.save_pretrained(folder)
     return model.eval()
 
@@ -45,8 +44,8 @@ def test_scores_and_hidden_states_equal_the_librarys(tmp_path, architecture):
     select[0, 2] = select[1, 1] = True
     with torch.no_grad():
         expected = library(**INPUTS, output_hidden_states=True)
-        scores = model("text", select=select, **INPUTS)
         states = model.layers([1, 2], **INPUTS)
+        scores = model("text", select=select, **INPUTS)  # of all layers again
     assert torch.allclose(scores, expected.logits[select], atol=1e-5)
     real = INPUTS["attention_mask"].bool()
     for layer in (1, 2):
@@ -71,36 +70,31 @@ def test_weights_are_fp32_whatever_the_checkpoint_says(tmp_path):
 @pytest.mark.parametrize("masked", [True, False])
 def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, masked):
     heads = {"nli": CLASSES} | ({"text": Head("masked")} if masked else {})
-    model = Model(tiny, heads).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.01)
+    model = Model(tiny, heads).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.add_(0.01)
     model.save(tokenizer, tmp_path)
     inputs = tokenizer(["Anna eats ."], return_tensors="pt")
     library = AutoModel.from_pretrained(tmp_path).eval()
+    assert torch.allclose(model.hidden(**inputs), library(**inputs).last_hidden_state, atol=1e-6)
     restored = Model(str(tmp_path), {"nli": CLASSES}).eval()
     restored.heads.load_state_dict(load_file(tmp_path / encoder.HEADS))
-    with torch.no_grad():
-        hidden = library(**inputs).last_hidden_state
-        assert torch.allclose(model.hidden(**inputs), hidden, atol=1e-6)
-        assert torch.allclose(model("nli", **inputs), restored("nli", **inputs), atol=1e-6)
-        if masked:
-            whole = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
-            select = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
-            scores = model("text", select=select, **inputs)
-            assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
+    assert torch.allclose(model("nli", **inputs), restored("nli", **inputs), atol=1e-6)
+    if masked:
+        whole = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+        select = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
+        scores = model("text", select=select, **inputs)
+        assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
 
 
 def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
-    shutil.copytree(tiny, tmp_path / "copy")
-    copy = str(tmp_path / "copy")
-    assert encoder.fingerprint(tiny) == encoder.fingerprint(copy)
-    checkpoint(tmp_path / "copy")
-    fingerprints = {encoder.fingerprint(tiny), encoder.fingerprint(copy)}
-    model = AutoModel.from_pretrained(tiny)
+    copy = shutil.copytree(tiny, tmp_path / "copy")
+    assert encoder.fingerprint(tiny) == encoder.fingerprint(str(copy))
+    checkpoint(copy)
+    fingerprints = {encoder.fingerprint(tiny), encoder.fingerprint(str(copy))}
+    model = AutoModel.from_pretrained(tiny).requires_grad_(False)
     for change in (0.0, 1.0):
-        with torch.no_grad():
-            next(model.parameters()).add_(change)
+        next(model.parameters()).add_(change)
         folder = tmp_path / str(change)
         model.save_pretrained(folder, max_shard_size="50KB")  # in several files
         assert not (folder / "model.safetensors").exists()
@@ -109,19 +103,18 @@ def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
 
 
 def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
-    shutil.copytree(tiny, tmp_path / "copy")
-    first = encoder.load_tokenizer(str(tmp_path / "copy"))
-    assert encoder.load_tokenizer(str(tmp_path / "copy")) is first
+    copy = shutil.copytree(tiny, tmp_path / "copy")
+    tokenizer = encoder.load_tokenizer(str(copy))
+    assert encoder.load_tokenizer(str(copy)) is tokenizer
     model = Model(tiny, {})
     saved = set()
-    for folder, length in ((tmp_path / "a", 5), (tmp_path / "b", 7)):
-        first(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
-        folder.mkdir()
-        model.save(first, folder)
-        saved.add((folder / "tokenizer.json").read_bytes())
+    for length in (5, 7):
+        tokenizer(["Anna eats .", "who eats ?"], truncation=True, max_length=length, padding=True)
+        model.save(tokenizer, tmp_path)
+        saved.add((tmp_path / "tokenizer.json").read_bytes())
     assert len(saved) == 1
-    shutil.copyfile(encoder.MICRO / "tokenizer.json", tmp_path / "copy" / "tokenizer.json")
-    assert len(encoder.load_tokenizer(str(tmp_path / "copy"))) > len(first)
+    shutil.copyfile(encoder.MICRO / "tokenizer.json", copy / "tokenizer.json")
+    assert len(encoder.load_tokenizer(str(copy))) > len(tokenizer)
 
 
 @pytest.mark.parametrize("name", ["no-such-encoder", "./nowhere", "organisation/unknown-model"])

@@ -50,57 +50,50 @@ def passes(monkeypatch):
 
 
 def save_processor(folder):
-    CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False).save_pretrained(
-        folder
-    )
+    size = {"height": 32, "width": 32}
+    CLIPImageProcessor(size=size, do_center_crop=False).save_pretrained(folder)
 
 
-# --- one file for each set of inputs -------------------------------------------------------------
+# One file for each set of inputs
 
 
-class Counted:
-    """Vectors that say which input they are of, and which inputs were asked for."""
+def kept(folder, numbers, network="net"):
+    """The vectors of some inputs, which say what input they are of; the inputs asked for."""
+    asked = []
 
-    def __init__(self, numbers):
-        self.numbers = numbers
-        self.asked = []
-
-    def __call__(self, batches):
+    def compute(batches):
         for indices in batches:
-            self.asked += indices
-            yield torch.tensor([[self.numbers[i], 0.1] for i in indices])
+            asked.extend(indices)
+            yield torch.tensor([[numbers[i], 0.1] for i in indices])
+
+    return vision.kept(folder, [network], list(map(str, numbers)), compute), asked
 
 
 def test_equal_inputs_are_computed_once_and_kept_in_half_precision(tmp_path):
-    first = Counted([3, 5, 3])
-    assert vision.kept(tmp_path, ["net"], list("aba"), first)[:, 0].tolist() == [3, 5, 3]
-    second = Counted([3, 5, 5])
-    vectors = vision.kept(tmp_path, ["net"], list("abb"), second)
-    assert vectors[:, 0].tolist() == [3, 5, 5]
-    assert vectors.dtype == np.float16 and vectors[0, 1] == np.float16(0.1)
-    other = Counted([3, 5])
-    vision.kept(tmp_path, ["another net"], list("ab"), other)
-    assert [first.asked, second.asked, other.asked] == [[0, 1], [], [0, 1]]
+    for numbers, computed in (([3, 5, 3], [0, 1]), ([3, 5, 5], [])):
+        vectors, asked = kept(tmp_path, numbers)
+        assert vectors[:, 0].tolist() == numbers and asked == computed
+        assert vectors.dtype == np.float16 and vectors[0, 1] == np.float16(0.1)
+    assert kept(tmp_path, [3, 5], "another net")[1] == [0, 1]
 
 
 def test_a_torn_file_is_computed_again(tmp_path):
-    vision.kept(tmp_path, ["net"], list("ab"), Counted([1, 2]))
+    kept(tmp_path, [1, 2])
     (torn,) = tmp_path.glob("vectors/*.npy")
     os.truncate(torn, torn.stat().st_size - 2)
-    for asked in ([0, 1], []):
-        compute = Counted([1, 2])
-        assert vision.kept(tmp_path, ["net"], list("ab"), compute)[:, 0].tolist() == [1, 2]
-        assert compute.asked == asked
+    for computed in ([0, 1], []):
+        vectors, asked = kept(tmp_path, [1, 2])
+        assert vectors[:, 0].tolist() == [1, 2] and asked == computed
 
 
 @pytest.mark.parametrize("value", [1e6, np.nan])
 def test_what_does_not_fit_half_precision_is_refused_and_not_kept(tmp_path, value):
     with pytest.raises(ValueError, match=r"does not fit half precision.* 65504"):
-        vision.kept(tmp_path, ["net"], ["a"], lambda _: [torch.tensor([[1.0, value]])])
+        kept(tmp_path, [1.0, value])
     assert not list(tmp_path.glob("vectors/*.npy"))
 
 
-# --- towers --------------------------------------------------------------------------------------
+# Towers
 
 
 def test_features_are_the_means_of_the_network_in_evaluation_computed_once(rows, tmp_path, passes):
@@ -136,7 +129,7 @@ def test_a_vision_model_without_text_gives_the_mean_of_its_patches(rows, tmp_pat
         assert hidden.ndim == 3 and torch.equal(tower(pixels), hidden.mean(1))
 
 
-# --- teachers ------------------------------------------------------------------------------------
+# Teachers
 
 
 @pytest.mark.parametrize(

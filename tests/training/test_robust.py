@@ -1,13 +1,30 @@
-"""Robust training: hand-computed ascents, balls that hold, gradients that go nowhere else."""
+"""Robust training: ascents by hand, balls that hold, synonyms as released, targets beside plain."""
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from test_loop import fresh, objective
 from torch import nn
 
-from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, perturbed
+from xltkit.data.text import is_valid, words
+from xltkit.models.encoder import Model
+from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import training_stages
+from xltkit.studies.study import study
+from xltkit.tasks import get, load
+from xltkit.training.phases import Intermediate, Target
+from xltkit.training.robust import (
+    Adversarial,
+    Ball,
+    RandomPerturbation,
+    SynonymSmoothing,
+    perturbed,
+)
 from xltkit.training.supervised import Batch
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5
@@ -115,3 +132,154 @@ def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny):
     first, *others = backpropagated(still.losses(task, model, batch))
     assert all(other == first for other in others)
     assert float(task(model, batch).detach()) / 3 != first  # another mask, another loss
+
+
+# Synonyms
+
+
+@pytest.fixture
+def smoothing(tmp_path):
+    """A method that draws from the synonyms given."""
+
+    def method(synonyms, **options):
+        path = tmp_path / "synonyms.json"
+        path.write_text(json.dumps(synonyms), encoding="utf-8")
+        return SynonymSmoothing(source=str(path), **options)
+
+    return method
+
+
+def pair(first, second="x"):
+    return Dataset.from_list([{"id": "0", "text_a": first, "text_b": second, "label": 1}])
+
+
+def test_a_word_with_k_neighbors_changes_with_probability_k_of_k_plus_1(smoothing):
+    table = {f"w{k}": [f"w{k}n{i}" for i in range(k)] for k in range(1, 9)}
+    method = smoothing(table, copies=2000)
+    copies = method.augment(get("nli"), pair(" ".join([*table, "other"])))["text_a"][:]
+    columns = list(zip(*(text.split(" ") for text in copies), strict=True))
+    for (word, neighbors), seen in zip(table.items(), columns, strict=False):
+        k = len(neighbors)
+        counts = np.array([seen.count(option) for option in [word, *neighbors]])
+        assert counts.sum() == len(seen)
+        expected = len(seen) / (k + 1)
+        # Chi-square with k degrees of freedom: 4.5 standard deviations above its mean.
+        assert ((counts - expected) ** 2 / expected).sum() < k + 4.5 * np.sqrt(2 * k)
+    assert set(columns[-1]) == {"other"}
+
+
+def test_a_rate_is_the_probability_of_a_change(smoothing):
+    method = smoothing({"good": ["fine", "nice"]}, copies=2000, rate=0.1)
+    copies = method.augment(get("nli"), pair("good"))
+    assert np.mean([text != "good" for text in copies["text_a"]]) == pytest.approx(0.1, abs=0.03)
+    assert set(copies["label"]) == {1} and len(set(copies["id"])) == 2000
+
+
+def test_tokens_are_what_stands_between_single_spaces(smoothing):
+    method = smoothing({"movie": ["film"]}, rate=1.0, copies=1)
+    (copy,) = method.augment(get("nli"), pair("Movie movie. movie  movie", "a\tmovie"))
+    assert copy["text_a"] == "Movie movie. film  film" and copy["text_b"] == "a\tmovie"
+
+
+def test_both_texts_are_perturbed_independently():
+    method = SynonymSmoothing(source="microworld", copies=400)
+    copies = method.augment(get("nli"), pair("red", "red"))
+    pairs = list(zip(copies["text_a"][:], copies["text_b"][:], strict=True))
+    for both in [(a, b) for a in ("red", "scarlet") for b in ("red", "scarlet")]:
+        assert pairs.count(both) / 400 == pytest.approx(0.25, abs=0.08)
+
+
+def test_coverage_counts_what_can_change(smoothing):
+    method = smoothing({"movie": ["film"]})
+    rows = pair("a movie , movie. Movie", ". x")
+    assert method.coverage(get("nli"), rows) == pytest.approx(100 / 5)
+    tagged = Dataset.from_list([{"id": "0", "tokens": ["movie", "."], "tags": [0, 1]}])
+    assert method.coverage(get("pos"), tagged) == 100
+    assert SynonymSmoothing(empty=True).coverage(get("nli"), rows) == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "word"),
+    [
+        ("qa", "context", "buys"),
+        ("choice", "choices", "yawns"),
+        ("pos", "tokens", "buys"),
+        ("linking", "text", "joins"),
+    ],
+)
+def test_rows_of_other_types_stay_sound(smoothing, task, column, word):
+    task = get(task)
+    clean = load(task, "train", "en", 200).select(range(200))
+    method = smoothing({word: ["obtains"]}, rate=1.0)
+    copies = method.augment(task, clean)
+    assert all(is_valid(task.type.texts, row) for row in copies)
+    assert str(copies[column][:]).count("obtains") == 3 * str(clean[column][:]).count(word) > 0
+    assert word not in str(copies[column][:])
+    for name in {"answers", "tags", "label", "key"} & set(clean.column_names):
+        assert copies[name][::3] == clean[name][:]
+
+
+@pytest.mark.parametrize("task", ["nli", "qa"])
+def test_copies_are_seeded_and_the_control_changes_nothing(task):
+    task = get(task)
+    rows = load(task, "train", "en", 20).select(range(20))
+    one, same, other = (SynonymSmoothing(seed=s).augment(task, rows) for s in (0, 0, 1))
+    assert one[:] == same[:] and one[:] != other[:]
+    assert len(one) == 60 and one.features == rows.features
+    control = SynonymSmoothing(empty=True, copies=2).augment(task, rows)
+    assert control.remove_columns("id")[::2] == rows.remove_columns("id")[:]
+
+
+def test_the_filter_leaves_no_word_that_the_rows_have_not():
+    task = get("nli")
+    clean = load(task, "train", "en").select(range(1000))
+
+    def vocabulary(rows):
+        return {word.text for row in rows for word in words(task.type.texts, row)}
+
+    released = SynonymSmoothing(copies=1).augment(task, clean)
+    filtered = SynonymSmoothing(copies=1, english_only=True).augment(task, clean)
+    assert len(vocabulary(released) - vocabulary(clean)) > 10
+    assert not vocabulary(filtered) - vocabulary(clean)
+    assert filtered["text_a"][:] != clean["text_a"][:]
+
+
+# Targets
+
+
+def test_a_target_without_a_task_takes_that_of_the_study(tiny):
+    arms = {"plain": Recipe(tiny), "robust": Recipe(tiny).then(Target(robust=Adversarial()))}
+    planned = study(arms, ["nli", "retrieval"], [0], languages=["en", "qas"], steps=4)
+    stages = {(run.arm, run.task): run.stage.parent for run in planned.runs}
+    robust = stages["robust", "nli"].phase
+    assert robust.robust == Adversarial() and robust.steps == 4
+    assert robust.base == stages["plain", "nli"].phase
+    assert stages["robust", "retrieval"] is None
+    with pytest.raises(ValueError, match="names no task"):
+        training_stages(arms["robust"], 0)
+    with pytest.raises(ValueError, match="Nothing can follow"):
+        arms["robust"].then(Intermediate(["nli"]))
+
+
+def test_effort_multiplies_the_steps_and_own_steps_are_kept(tiny):
+    def steps(target, **options):
+        (stage,) = training_stages(Recipe(tiny).then(target).with_target("nli", **options), 0)
+        return stage.phase.steps
+
+    assert steps(Target(effort=2.5), steps=4) == 10
+    assert steps(Target(steps=7), steps=4) == 7
+    assert steps(Target(effort=2)) == 2 * get("nli").training.steps
+    with pytest.raises(ValueError, match="effort is 0"):
+        Target(effort=0)
+
+
+def test_robust_arms_share_heads_and_order_with_the_plain_one(tiny, store):
+    """At no radius a robust phase must end with the very weights of a plain one."""
+    silent = Target(robust=RandomPerturbation(radius=0.0))
+    arms = {"plain": Recipe(tiny), "robust": Recipe(tiny).then(silent)}
+    results = study(arms, ["nli"], [0], languages=["en"], steps=5, examples=20).run(store)
+    folders = [store.path(run.stage.parent.key) for run in results.study.runs]
+    assert folders[0] != folders[1]
+    plain, robust = (Model(str(folder), {}).state_dict() for folder in folders)
+    assert plain.keys() == robust.keys()
+    assert all(torch.equal(plain[name], robust[name]) for name in plain)

@@ -88,7 +88,7 @@ class ImageText(Phase):
         return "captions" if self.against == "image" else "paraphrases"
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the tower, which says how wide a paraphrase's space is, too."""
+        # The tower says how wide a paraphrase's space is, too.
         return {"tower": vision.fingerprint(self.tower)}
 
     def image_tower(self, trained: Path) -> str:
@@ -155,7 +155,9 @@ def info_nce(
     picture_ids: Tensor,
     queue: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """The symmetric InfoNCE of each pair of a batch (open_clip; Radford et al. 2021, figure 3).
+    """The symmetric InfoNCE (pairs) of a batch (open_clip; Radford et al. 2021, figure 3).
+
+    The loss of a pair is the mean of the two directions, ln(pairs) at chance.
 
     Args:
         images, texts: vectors (pairs, width), of any length.
@@ -163,9 +165,6 @@ def info_nce(
         picture_ids: a number for each pair; pairs with equal ones (two captions of one picture)
             are no negatives of one another, which CLIP itself does not mind.
         queue: vectors of length 1 of earlier images (queue, width) and texts, and their numbers.
-
-    Returns:
-        a loss for each pair (pairs): the mean of the two directions, ln(pairs) at chance.
     """
     images = functional.normalize(images.float(), dim=-1)
     texts = functional.normalize(texts.float(), dim=-1)
@@ -209,9 +208,8 @@ class Memory(nn.Module):
         """Put pairs before the others; the oldest fall out."""
         images = functional.normalize(images.float(), dim=-1)
         texts = functional.normalize(texts.float(), dim=-1)
-        new = {"images": images, "texts": texts, "numbers": numbers}
-        for name, values in new.items():
-            buffer = getattr(self, name)
+        buffers = (self.images, self.texts, self.numbers)
+        for buffer, values in zip(buffers, (images, texts, numbers), strict=True):
             buffer.copy_(torch.cat([values, buffer])[: len(buffer)])
         self.filled.add_(len(numbers)).clamp_(max=len(self.numbers))
 

@@ -17,9 +17,9 @@ from xltkit.training.robust import RandomPerturbation, Robust
 from xltkit.training.supervised import Supervised
 
 Part = str | TrainingSet
-# Metadata of fields. A field that was added later plays no part in a key while it has its default:
-# what was trained before it existed stays valid. What a folder of weights is called plays no part
-# either, for ``sources`` has the fingerprint of what is in it.
+# Metadata of fields that play no part in a key: one that was added later, while it has its default
+# (what was trained before it existed stays valid), and what a folder of weights is called, for
+# ``sources`` has the fingerprint of what is in it.
 OMIT_DEFAULT = {"omit_default": True}
 WEIGHTS_NAME = {"weights_name": True}
 
@@ -47,14 +47,13 @@ class Phase:
 
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
+    trained = ()  # the names of the fields with its training sets
     # What only some phases have as a field, and every phase can be asked for.
-    robust = None
-    align = None
+    robust = align = None
     scratch = False
     mask_rate = 0.15
     languages = ("en",)
     has_image_space = False  # whether the texts it trains lie in one space with pictures
-    trained = ()  # the names of the fields with its training sets
 
     def __post_init__(self) -> None:
         """Turn names of tasks into training sets, in every language of the phase."""
@@ -134,10 +133,7 @@ class _Mixed(Phase):
     cap: int = 2**17
     temperature: float = 1.0
 
-    @property
-    def second_share(self) -> float:
-        """The share of the steps that the second group gets."""
-        raise NotImplementedError
+    second_share = 0.0  # of the steps, which the second group gets
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         first = len(getattr(self, self.trained[0]))
@@ -262,10 +258,10 @@ class Evaluate:
     """Predicting a test set in many languages; the last node of a chain, it trains nothing.
 
     Attributes:
-        examples: rows per language, 0 means all.
-        layer: for retrieval, the layer to read (0 means ``predict.protocol_layer``).
+        examples: rows per language; 0 means all.
+        layer: for retrieval, the layer to read; 0 means ``predict.protocol_layer``.
         sweep: for retrieval, also score every layer and pooling.
-        max_length: tokens a sequence, 0 means the task's default.
+        max_length: tokens a sequence; 0 means the task's default.
         attack: what is done to the test rows first (a value of ``xltkit.evaluation.attacks``).
         mixed: the first text in one language and the second in another, in all combinations
             (the generalized setting of Huang et al. 2021).
@@ -288,12 +284,10 @@ class Evaluate:
 
 
 def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any]:
-    """A phase as plain types, with its class and version.
+    """A phase, with every default resolved, as plain types, with its class and version.
 
-    Args:
-        phase: with every default resolved.
-        with_names: whether it says what folders of weights are called; the key of a stage is a
-            hash of the signature without them: a folder that is moved has the same weights.
+    The key of a stage is a hash of the signature without names of folders of weights: a folder
+    that is moved has the same weights.
     """
     values = asdict(phase)
     for option in fields(phase):

@@ -82,13 +82,11 @@ def tokenizer(tiny):
 def browser():
     """A Chromium that the machine has; one from a package manager, since none can be pinned."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    if not any(found):
-        pytest.skip(
-            "no browser: install one, such as Debian's chromium, to test pages and widgets in it"
-        )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if not path:
+        pytest.skip("no browser: install one, such as Debian's chromium, to test pages in it")
     with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, found))
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()

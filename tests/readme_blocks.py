@@ -16,7 +16,6 @@ import torch
 import xltkit as xlt
 from xltkit.data import microworld
 from xltkit.data.microworld.generate import MicroworldSource
-from xltkit.studies import study as studies
 from xltkit.training import phases
 
 ROWS = 64  # of training data, and of what is generated
@@ -32,20 +31,17 @@ def cut_down() -> None:
     """Make everything small that a reader's machine would take minutes for."""
     torch.set_num_threads(1)
     matplotlib.use("Agg")
-    resolved, load = phases.Phase.resolved, MicroworldSource.rows
-    study, rows = studies.study, microworld.rows
-
-    def few(source, language, count=0):
-        return load(source, language, min(count or ROWS, ROWS))
-
-    def small(arms, targets, seeds, **options):
-        return study(arms, list(targets)[:1], list(seeds)[:1], **STUDY | options)
-
-    phases.Phase.resolved = lambda self, sizes: replace(
-        resolved(self, sizes), steps=2, batch_size=4
+    resolved = phases.Phase.resolved
+    load = MicroworldSource.rows
+    study = xlt.study
+    rows = microworld.rows
+    phases.Phase.resolved = lambda *args: replace(resolved(*args), steps=2, batch_size=4)
+    MicroworldSource.rows = lambda source, language, count=ROWS: load(
+        source, language, min(count or ROWS, ROWS)
     )
-    MicroworldSource.rows = few
-    xlt.study = small
+    xlt.study = lambda arms, targets, seeds, **options: study(
+        arms, list(targets)[:1], list(seeds)[:1], **STUDY | options
+    )
     microworld.rows = lambda task, split, language, count=ROWS: rows(
         task, split, language, min(count, ROWS)
     )

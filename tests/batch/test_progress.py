@@ -20,10 +20,7 @@ def test_a_batch_gets_one_line_an_interval_and_none_for_what_takes_less(
     assert printed.err == "" and "\r" not in printed.out
     lines = printed.out.splitlines()
     assert bool(lines) == (interval == 0)
+    assert not progress.interactive()
     if lines:
         assert "training: step 3/5, loss=0.123" in "\n".join(lines)
         assert "reading: file 2/2" in lines[-1] and " left" in lines[-1]
-
-
-def test_nobody_is_there_in_a_test():
-    assert not progress.interactive()

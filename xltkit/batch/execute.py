@@ -65,13 +65,11 @@ def run_batch(
         statuses = batch.run_all(planned, jobs)
     for base in {run.base for run in planned}:
         report.write_index(base)
-    width = max(len(run.name) for run in planned)
-    print(f"\n{'run':<{width}}  {'status':<8}  where")
+    print("\nstatus    page")
     for run in planned:
         status = statuses[run.name]
         page = run.file(".failed.html" if status == "failed" else ".html")
-        where = page if page.exists() and status != "stopped" else ""
-        print(f"{run.name:<{width}}  {status:<8}  {where}")
+        print(f"{status:<8}  {page if page.exists() else run.name}")
     if batch.stopping.is_set():
         return 130
     return int("failed" in statuses.values())
@@ -88,9 +86,8 @@ def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
     environment.setdefault("XLTKIT_STORE", str(outputs / "store"))
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
-    paths = filter(None, [package, environment.get("PYTHONPATH")])
     return environment | {
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": package + os.pathsep + environment.get("PYTHONPATH", ""),
         "XLTKIT_BATCH": "1",
         "XLTKIT_WORKERS": str(workers),
         "TQDM_DISABLE": "1",  # bars of libraries would fill the executed notebook
@@ -109,11 +106,8 @@ class Batch:
     processes: list[subprocess.Popen] = field(default_factory=list)
 
     def run_all(self, planned: Sequence[PlannedRun], jobs: int) -> dict[str, str]:
-        """Bring all runs to their ends, the longest first: a batch then ends together.
-
-        Returns:
-            How each ended, by name: ``done``, ``was done``, ``failed`` or ``stopped``.
-        """
+        """How each run ended, by name: ``done``, ``was done``, ``failed`` or ``stopped``."""
+        # The longest start first: a batch then ends together.
         longest_first = sorted(planned, key=lambda run: -run.minutes)
         with ThreadPoolExecutor(jobs) as pool:
             futures = {run.name: pool.submit(self.run_one, run) for run in longest_first}
@@ -131,7 +125,6 @@ class Batch:
         if self.stopping.is_set():
             return "stopped"
         if not run.todo:
-            _say(run, "done before, not run again")
             return "was done"
         _say(run, f"starts ({run.todo})")
         try:
@@ -158,7 +151,7 @@ class Batch:
             "parameters": run.injected,
             "execution_timeout": math.ceil(self.timeout * 60) or None,
         }
-        wires = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
+        names = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
         process = subprocess.Popen(
             [sys.executable, "-m", "xltkit.batch.notebook", json.dumps([task, self.retries])],
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
@@ -166,7 +159,7 @@ class Batch:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**self.environment, **wires},
+            env={**self.environment, **names},
             start_new_session=True,  # Ctrl-C reaches this process alone
         )
         self.processes.append(process)
@@ -176,8 +169,9 @@ class Batch:
         for line in process.stdout:
             last = line.rstrip() or last
             _say(run, line)
-        code = process.wait()
-        return f"its process was ended by signal {-code}" if code < 0 else last * code
+        if process.wait() < 0:
+            return f"its process was ended by signal {-process.returncode}"
+        return last if process.returncode else ""
 
 
 def _say(run: PlannedRun, text: str) -> None:
@@ -192,8 +186,7 @@ def _keep(run: PlannedRun, problem: str) -> None:
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
         # A kernel that died leaves no word in the notebook; one that never started, no notebook.
-        notebook = partial if partial.exists() else run.notebook
-        node = nbformat.read(notebook, as_version=4)
+        node = nbformat.read(partial if partial.exists() else run.notebook, as_version=4)
         node.metadata["xltkit"] = {"failed": problem}
         write(failed, nbformat.writes(node))
         partial.unlink(missing_ok=True)

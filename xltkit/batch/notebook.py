@@ -12,11 +12,7 @@ from typing import Any
 
 
 def execute(arguments: dict[str, Any], retries: int) -> str:
-    """Execute one notebook, with the arguments of papermill; what went wrong, if anything.
-
-    If the kernel dies it is started again, for something from outside ended it; a cell that raised
-    would raise again.
-    """
+    """Execute one notebook, with the arguments of papermill; what went wrong, if anything."""
     from papermill import PapermillExecutionError, execute_notebook
 
     for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
@@ -39,6 +35,7 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
             problem = f"{name}: the kernel died, mostly of too small a memory; try fewer --jobs"
             if not retries:
                 return problem
+            # Something from outside ended it; a cell that raised would raise again.
             retries -= 1
             print(f"{problem}; starts again", flush=True)
         except Exception as error:

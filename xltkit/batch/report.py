@@ -9,11 +9,22 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+from itables import to_html_datatable
+from itables.javascript import generate_init_offline_itables_html
+from itables.utils import find_package_file
+from jinja2 import Environment, PackageLoader
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer
 
 from xltkit.batch.runs import read_runs
 from xltkit.files import root, write
 from xltkit.studies.saved import ResultError, Saved, read
 
+# Formulas of pages are MathML, which browsers draw without a script from a network.
+IPythonRenderer.inline_math = lambda _, tex: convert(tex)
+IPythonRenderer.block_math = lambda _, tex: convert(tex, display="block")
+TEMPLATES = PackageLoader("xltkit.batch", ".")
 GROUPS = ["run", "suite", "arm", "task", "metric", "languages", "language"]  # of scores: a row each
 SCORES = ["run", "arm", "task", "metric", "languages", "language", "family"]
 SCORES += ["mean", "low", "high", "chance", "seeds", "n", "suite"]
@@ -23,38 +34,19 @@ COMPARISONS += ["smallest_effect", "n_seeds", "n_examples", "suite"]
 
 
 def build() -> list[Path]:
-    """Write all pages and indexes of ``outputs`` anew from what lies there; the indexes.
-
-    Nothing is run. Smoke runs have an index of their own, in ``outputs/smoke``.
-    """
+    """Write all pages and indexes of ``outputs`` and ``outputs/smoke`` anew; the indexes."""
     outputs = root() / "outputs"
     bases = [base for base in (outputs, outputs / "smoke") if base.is_dir()]
-    for base in bases:
-        for notebook in sorted(base.glob("*.ipynb")):
-            if not notebook.name.endswith(".partial.ipynb"):
-                write_page(notebook)
+    for notebook in [path for base in bases for path in base.glob("*.ipynb")]:
+        if ".partial" not in notebook.suffixes:
+            write_page(notebook)
     return [write_index(base) for base in bases]
 
 
 def write_page(notebook: Path, page: Path | None = None) -> None:
-    """Write an executed notebook as one HTML file that needs no other and no network.
-
-    Images are described and code can be folded, as ``page.html.j2`` says.
-    """
-    from jinja2 import PackageLoader
-    from latex2mathml.converter import convert
-    from nbconvert import HTMLExporter
-    from nbconvert.filters.markdown_mistune import IPythonRenderer
-
-    # Formulas are MathML, which browsers draw without a script from a network.
-    IPythonRenderer.inline_math = lambda _, tex: convert(tex)
-    IPythonRenderer.block_math = lambda _, tex: convert(tex, display="block")
-    exporter = HTMLExporter(
-        template_name="lab",
-        template_file="page.html.j2",
-        extra_loaders=[PackageLoader("xltkit.batch", ".")],
-        embed_images=True,
-    )
+    """Write an executed notebook as one HTML file that needs no other and no network."""
+    template = {"template_name": "lab", "template_file": "page.html.j2"}
+    exporter = HTMLExporter(extra_loaders=[TEMPLATES], embed_images=True, **template)
     page = page or notebook.with_suffix(".html")
     resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
     html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
@@ -64,10 +56,6 @@ def write_page(notebook: Path, page: Path | None = None) -> None:
 
 def write_index(base: Path) -> Path:
     """Write ``index.html`` for the runs that lie in a folder: ``outputs`` or ``outputs/smoke``."""
-    from itables.javascript import generate_init_offline_itables_html
-    from itables.utils import find_package_file
-    from jinja2 import Environment, PackageLoader
-
     rows = []
     for name, entry in sorted(read_runs().items()):
         # Of the many real runs, which a laptop cannot do, those that were done.
@@ -76,8 +64,8 @@ def write_index(base: Path) -> Path:
         names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
         rows += [_row(base, each, entry.question) for each in names]
     runs = [row["saved"] for row in rows if row["saved"]]
-    environment = Environment(loader=PackageLoader("xltkit.batch", "."), autoescape=True)
-    html = environment.get_template("index.html.j2").render(
+    index = Environment(loader=TEMPLATES, autoescape=True).get_template("index.html.j2")
+    html = index.render(
         rows=rows,
         is_smoke=base.name == "smoke",
         scripts=generate_init_offline_itables_html(find_package_file("html/dt_bundle.js")),
@@ -164,8 +152,6 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
 
 def _table(table: pd.DataFrame, name: str) -> str:
     """A table that a reader can sort, search, filter by column and download as CSV."""
-    from itables import to_html_datatable
-
     if table.empty:
         return ""
     digits = {column: 3 if column == "p_holm" else 1 for column in table.select_dtypes("float")}
@@ -177,7 +163,6 @@ def _table(table: pd.DataFrame, name: str) -> str:
         maxBytes=0,  # all rows
         classes="display compact",
         style="width:100%",
-        lengthMenu=[25, 100, 1000],
         pageLength=25,
         layout={"topStart": ["pageLength", {"buttons": ["csvHtml5"]}]},
         columnControl=["order", ["searchList"]],

@@ -109,12 +109,12 @@ def test_permuted_arms_are_told_apart_one_time_in_twenty():
 
 
 @pytest.fixture
-def outputs(tmp_path):
+def outputs(tmp_path, monkeypatch):
     """A folder with a full and a smoke run, as notebooks leave them."""
     extra = pd.DataFrame({"x": range(published.LARGEST + 1)})
     for name, smoke in (("run", False), ("tiny", True)):
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = tmp_path / "outputs" / name
+        folder.mkdir(parents=True)
         tables = {}
         for table, rows in {"scores": scores(VALUES, 1.0), "extra": extra}.items():
             path = folder / f"{table}.parquet"
@@ -123,11 +123,12 @@ def outputs(tmp_path):
             tables[table] = {"file": path.name, "sha256": digest}
         record = {"smoke": smoke, "parameters": {}, "answer": "On microworld.", "tables": tables}
         (folder / "result.json").write_text(json.dumps(record))
-    return tmp_path
+    monkeypatch.setattr(published, "root", lambda: tmp_path)
+    return tmp_path / "outputs"
 
 
 def test_what_is_published_gives_the_same_comparisons(outputs):
-    (folder,) = published.publish(["run"], outputs)
+    (folder,) = published.publish(["run"])
     assert sorted(p.name for p in folder.iterdir()) == ["result.json", "scores.csv"]
     kept, original = published.read(folder), published.read(outputs / "run")
     assert kept.record["answer"] == original.record["answer"]
@@ -135,12 +136,12 @@ def test_what_is_published_gives_the_same_comparisons(outputs):
     assert one.pop("arms") == other.pop("arms")
     assert one == pytest.approx(other, abs=10**-published.DECIMALS)
     text = (folder / "result.json").read_text()
-    assert published.publish(["run"], outputs) and (folder / "result.json").read_text() == text
+    assert published.publish(["run"]) and (folder / "result.json").read_text() == text
 
 
 def test_smoke_runs_and_changed_tables_are_no_evidence(outputs):
     assert list(published.read_all(outputs)) == ["run"]
-    (folder,) = published.publish([], outputs)
+    (folder,) = published.publish()
     with pytest.raises(ValueError, match="holds no finished run"):
         published.read_all(outputs / "run")
     with (folder / "scores.csv").open("a") as file:
@@ -148,7 +149,7 @@ def test_smoke_runs_and_changed_tables_are_no_evidence(outputs):
     with pytest.raises(ValueError, match=r"scores\.csv was changed.*xltkit run run"):
         published.read(folder)
     with pytest.raises(ValueError, match=r"no result.*xltkit run missing"):
-        published.publish(["missing"], outputs)
+        published.publish(["missing"])
 
 
 def test_the_claims_are_rebuilt_from_what_is_published():

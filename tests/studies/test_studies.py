@@ -161,7 +161,8 @@ def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
     arms = {"longer": Recipe(tiny).then(xlt.Intermediate(["choice"], steps=40))}
     other = xlt.study(arms, ["nli"], [0], **SMALL).plan(results.store).set_index("stage")
     assert not other["cached"].any() and (other["seconds"] > 0).all()
-    record = next(r for r in results.store.records() if r["signature"]["phase"] == "Intermediate")
+    (key, *_) = plan.loc[plan["stage"].str.startswith("intermediate"), "key"]
+    record = results.store.record(key)
     rate = record["cost"]["wall_s"] / record["signature"]["steps"]
     assert other.loc["intermediate choice (seed 0)", "seconds"] == pytest.approx(40 * rate, rel=9)
     assert results.study.plan(Store(tmp_path))["seconds"].isna().all()

@@ -4,7 +4,7 @@
 pretrained by ``Pretrain`` on plain text in thirteen languages and on translation pairs, both
 unequal in amount. ``micro-clip`` is a small convolutional image tower, ``micro-vision``, and a
 small English text encoder, trained by ``ImageText`` on scenes and their English captions. The same
-machine and thread count give the same weights again.
+machine gives the same weights again.
 """
 
 from __future__ import annotations
@@ -175,11 +175,10 @@ def main(name: str, arguments: Sequence[str]) -> None:
     build, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
     parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
     parser.add_argument("--out", type=Path, default=home, help="folder to write to")
-    parser.add_argument("--threads", type=int, default=1, help="another number, other last bits")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    out = parser.parse_args(arguments).out
+    torch.set_num_threads(1)  # another number, other last bits
     store = Store()
     blank = store.folder / f"{name}-blank"
     (stage,) = training_stages(Recipe(str(blank), (build(blank),)), seed=0)
-    copy_encoder(make(stage, store), options.out)
-    print(f"{options.out}: {file_digest(options.out / 'model.safetensors')[:16]}")
+    copy_encoder(make(stage, store), out)
+    print(f"{out}: {file_digest(out / 'model.safetensors')[:16]}")

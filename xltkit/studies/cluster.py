@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from xltkit.studies.stages import Stage
 
 ANSWER_SECONDS = 30  # for a scheduler to answer
+NO_ANSWER = (
+    "No scheduler answers at {!r}: {}. Start one by typing: dask scheduler. It prints its address, "
+    "such as tcp://10.0.0.5:8786; workers are started by: dask worker ADDRESS --nworkers 4 "
+    "--nthreads 1. Finished stages are kept."
+)
 GONE = (
     "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
     "way continues from its last checkpoint."
@@ -60,21 +65,15 @@ def threads(processes: int) -> int:
 def make_all(
     stages: Sequence[Stage], store: Store, workers: int | None = None, scheduler: str | None = None
 ) -> Iterator[Stage]:
-    """Make every stage once, and yield it when it is finished.
+    """Make every stage once, parents before children, and yield it when it is finished.
 
-    Args:
-        stages: parents before children.
-        store: where they are kept, and where another process may be making them, too.
-        workers: processes on this machine; with one, this process does all the work itself.
-            ``XLTKIT_WORKERS``, or one, unless given.
-        scheduler: the address of a Dask scheduler, whose workers are used instead. They must see
-            the folder of the store under the same name. ``XLTKIT_SCHEDULER`` unless given.
+    In this process, or in several ``workers`` on this machine, or on those of a Dask ``scheduler``,
+    which must see the folder of the store under the same name.
 
     Raises:
         ConnectionError: if the scheduler does not answer, or ends during the work.
         RuntimeError: if several workers died of one stage.
-        Exception: whatever making a stage raises; with workers, after a second attempt. Finished
-            stages are kept, and the others continue from their checkpoints when run again.
+        Exception: whatever making a stage raises; with workers, after a second attempt.
     """
     from xltkit.studies.make import make
 
@@ -106,22 +105,20 @@ def serving(
     machine for the time of the ``with``.
     """
     scheduler = scheduler or environment.get("XLTKIT_SCHEDULER", "")
-    if scheduler:
-        yield {**environment, "XLTKIT_SCHEDULER": scheduler}
-    elif workers == 1:
-        yield dict(environment)
-    else:
-        with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
-            address = {"XLTKIT_SCHEDULER": cluster.scheduler_address}
-            # Files that only this user can read: an environment is inherited by every process
-            # below, and ends up in logs.
-            settings = cluster.security.get_tls_config_for_role("client")
-            names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
-            for field, name in names.items():
-                path = Path(folder, f"{field}.pem")
-                path.write_text(settings[field])
-                address[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
-            yield {**environment, **address}
+    if scheduler or workers == 1:
+        yield {**environment, **({"XLTKIT_SCHEDULER": scheduler} if scheduler else {})}
+        return
+    with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
+        address = {"XLTKIT_SCHEDULER": cluster.scheduler_address}
+        # Files that only this user can read: an environment is inherited by every process below,
+        # and ends up in logs.
+        settings = cluster.security.get_tls_config_for_role("client")
+        names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
+        for field, name in names.items():
+            path = Path(folder, f"{field}.pem")
+            path.write_text(settings[field])
+            address[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
+        yield {**environment, **address}
 
 
 @contextmanager
@@ -164,11 +161,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
     try:
         client = Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as error:
-        raise ConnectionError(
-            f"No scheduler answers at {scheduler!r}: {error}. Start one by typing: dask scheduler. "
-            "It prints its address, such as tcp://10.0.0.5:8786; workers are started by: dask "
-            "worker ADDRESS --nworkers 4 --nthreads 1. Finished stages are kept."
-        ) from error
+        raise ConnectionError(NO_ANSWER.format(scheduler, error)) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             print(f"The scheduler at {scheduler} has no workers yet; waiting for them.", flush=True)
@@ -190,17 +183,17 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
     folder = store.folder.resolve()
     futures = {}
     for stage in stages:
-        futures[stage.key] = client.submit(
+        futures[stage] = client.submit(
             make_in_worker,
             # Bytes, which a scheduler reads without torch. A fresh process knows only a part of
             # the tasks and languages of this session.
             cloudpickle.dumps((stage, TASKS, LANGUAGES)),
             folder,
-            futures.get(stage.parent.key) if stage.parent else None,
+            futures.get(stage.parent),
             key=_task_name(stage, folder),
             priority=stage.phase.steps,  # the longest first
         )
-    by_name = {futures[stage.key].key: stage for stage in stages}
+    by_name = {future.key: stage for stage, future in futures.items()}
     retried = set()
     ended = as_completed(list(futures.values()))
     for future in ended:

@@ -34,12 +34,8 @@ def export(
         task: the encoder as it was trained for this target; empty means as it was before any.
         seed: of the training; -1 means the first.
 
-    Returns:
-        The folder.
-
     Raises:
-        ValueError: for an unknown arm, task or seed, if nothing was trained, or if the stage is
-            not in the store.
+        ValueError: for an unknown name, or if nothing was trained, or it is not in the store.
         FileExistsError: if there is something under ``to``.
     """
     to = Path(to)

@@ -144,15 +144,10 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
 
 
 def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
-    """What reads the test rows of an evaluation.
+    """What reads the test rows of the stage of an ``Evaluate``.
 
-    Args:
-        stage: of an ``Evaluate``.
-        start: the folder of what it scores: of the stage before it, or the encoder itself.
-
-    Returns:
-        The task, with the length that is read, the name of the head, the model with that head as
-        it was trained, and the tokenizer.
+    The task, with the length that is read, the name of the head, the model in the folder ``start``
+    with that head as it was trained, and the tokenizer.
     """
     task = get(stage.phase.task)
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))

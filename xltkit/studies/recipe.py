@@ -79,9 +79,6 @@ class Recipe:
             phases.append(adapt(replace(phase, **values)))
         return replace(self, phases=tuple(phases))
 
-    def __str__(self) -> str:
-        return " > ".join([self.encoder, *(type(phase).__name__ for phase in self.phases)])
-
 
 def encoder(name: str) -> Recipe:
     """A recipe that starts with a pretrained encoder and has no phase yet."""

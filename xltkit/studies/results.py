@@ -19,7 +19,7 @@ from xltkit.progress import track
 from xltkit.studies.cluster import make_all
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import Stage, evaluation_stage
-from xltkit.studies.store import Store
+from xltkit.studies.store import SIGNATURE, Store
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
@@ -78,8 +78,9 @@ class Study:
         """
         store = store or Store()
         rates = defaultdict(list)  # seconds per unit of work
-        for record in store.records():
-            with suppress(KeyError):
+        for path in store.folder.glob(f"*/{SIGNATURE}"):
+            with suppress(OSError, ValueError, KeyError):
+                record = store.record(path.parent.name)
                 kind, units = _work(record["signature"])
                 if record["cost"]["device"] == str(device()):
                     rates[kind].append(record["cost"]["wall_s"] / units)
@@ -195,12 +196,11 @@ class Results:
     def degenerate(self) -> pd.DataFrame:
         """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``.
 
-        Such a run learned nothing, and is counted beside every mean: in the source language it
-        scores at chance, or predicts the same for every item. A task without the source language
-        is judged in the run's best language. Chance is the task's, or, for tags, that of always
-        predicting the most frequent one; a score counts as above chance if a model at chance would
-        reach it in fewer than one of a hundred test sets of this size. Tasks for which nothing is
-        trained have no runs to judge.
+        Such a run learned nothing, and is counted beside every mean: in the source language (or
+        its best one, if the task lacks the source) it scores at chance, or predicts the same for
+        every item. Chance is the task's, or, for tags, that of the most frequent one; a score is
+        above it if a model at chance would reach it in fewer than one of a hundred test sets of
+        this size. Tasks for which nothing is trained have no runs to judge.
         """
         keys = [*RUN, "language"]
         is_trained = ~self.scores["task"].map(lambda name: get(name).type.is_untrained)
@@ -229,12 +229,9 @@ class Results:
     def rescore(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Results]:
         """Score the trained models in other ways: attacked, mixed, smoothed. Nothing is trained.
 
-        Args:
-            changes: by name, the changed fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
-                or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``.
-
-        Returns:
-            Results by name, of the same arms and seeds; whatever reads results reads these.
+        ``changes`` are, by name, those of fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
+        or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``. The results
+        are by name, too, of the same arms and seeds; whatever reads results reads these.
         """
         studies = {}
         for name, change in changes.items():

@@ -1,8 +1,7 @@
-"""The saved results of finished runs, and those of them that are kept in git.
+"""The saved results of finished runs: ``result.json`` and the tables that it names.
 
-``outputs/<run>/`` and ``outputs/published/<run>/`` have the same form: ``result.json`` and the
-tables that it names. What is published keeps the scores in the tasks' own metrics, in CSV, so that
-a changed result is seen as a changed line.
+What is published, in git, keeps the scores in the tasks' own metrics as CSV, so that a changed
+result is seen as a changed line.
 """
 
 from __future__ import annotations
@@ -35,19 +34,12 @@ class ResultError(ValueError):
 
 @dataclass(frozen=True)
 class Saved:
-    """The results of a finished run, without its predictions.
+    """The results of a finished run, without its predictions."""
 
-    Attributes:
-        name: of the run, as in ``runs.toml``.
-        record: its ``result.json``: answer, parameters, versions.
-        tables: what the notebook wrote, by name.
-        store: where its stages are.
-    """
-
-    name: str
-    record: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame]
-    store: Store = field(default_factory=Store)
+    name: str  # as in runs.toml
+    record: Mapping[str, Any]  # result.json: answer, parameters, versions
+    tables: Mapping[str, pd.DataFrame]  # what the notebook wrote
+    store: Store = field(default_factory=Store)  # where its stages are
 
     @property
     def suite(self) -> str:
@@ -92,12 +84,9 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Saved:
-    """The results in a run's folder, which has to lie among runs of the same kind.
+    """The results in a run's folder; ResultError if there are none or they are damaged.
 
-    Smoke runs measure nothing: they lie in the folder ``smoke``, and stay there.
-
-    Raises:
-        ResultError: if there are none, they are damaged, or of the other kind.
+    Smoke runs measure nothing: they lie in the folder ``smoke``, and no other run does.
     """
     import pandas as pd
 
@@ -114,8 +103,6 @@ def read(folder: Path) -> Saved:
 
 def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved]:
     """Every full run below a folder that scored models, by name.
-
-    Smoke runs measure nothing, and notebooks that read what others scored measured nothing new.
 
     Args:
         folder: relative to the repository; ``outputs/published`` unless given.
@@ -137,16 +124,10 @@ def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved
 
 
 def publish(names: Sequence[str] = ()) -> list[Path]:
-    """Keep the small tables of finished runs, and their records, in ``outputs/published``.
+    """Keep the small tables and the records of finished runs (all, unless named) in git.
 
-    Args:
-        names: of the runs; empty means all that are finished.
-
-    Returns:
-        The folders written.
-
-    Raises:
-        ValueError: if a run does not exist, or is damaged; nothing has been written then.
+    Returns the folders that were written, below ``outputs/published``. Raises ValueError, before
+    anything is written, if a run does not exist or is damaged.
     """
     outputs = root() / "outputs"
     names = names or [name for name in read_all(outputs, needed="") if name != "interactive"]

@@ -42,10 +42,7 @@ class Stage:
         return digest(self.signature(with_names=False))
 
     def signature(self, with_names: bool = True) -> dict[str, Any]:
-        """What the key is a hash of: the parent's key (or the encoder's fingerprint), phase, data.
-
-        The names of encoders and of folders of weights are shown, but are no part of a key.
-        """
+        """What the key is a hash of; names of encoders and of folders of weights are left out."""
         names = {"encoder": self.encoder} if with_names else {}
         return names | {
             "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
@@ -107,10 +104,8 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
-    trained = [
-        part for stage in (parent.chain if parent else ()) for part in stage.phase.training_sets
-    ]
-    _check_unseen(phase, source, trained)
+    chain = parent.chain if parent else ()
+    _check_unseen(phase, source, [part for stage in chain for part in stage.phase.training_sets])
     _check_scoring(phase, parent)
     data = {code: source.fingerprint(code) for code in phase.languages}
     split = task.type.extra_split

@@ -8,7 +8,6 @@ import re
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +50,6 @@ class Store:
         """The signature and the cost of a finished stage."""
         return json.loads((self.path(key) / SIGNATURE).read_text())
 
-    def records(self) -> list[dict[str, Any]]:
-        """The records of all finished stages that can be read."""
-        records = []
-        for path in sorted(self.folder.glob(f"{'?' * 16}/{SIGNATURE}")):
-            with suppress(OSError, ValueError):
-                records.append(self.record(path.parent.name))
-        return records
-
     def is_usable(self, key: str) -> bool:
         """Whether the stage is there and undamaged."""
         return not self._problem(key)
@@ -68,11 +59,8 @@ class Store:
     ) -> Path:
         """The folder of a stage; it is made first if it is missing or damaged.
 
-        Args:
-            key: of the stage.
-            signature: what the key is a hash of.
-            make: fills a folder, and returns what that cost. It may find the checkpoints of an
-                earlier attempt there. If another process is making the stage, this one waits.
+        ``make`` fills a folder, and returns what that cost; it may find the checkpoints of an
+        earlier attempt there. If another process is making the stage, this one waits.
 
         Raises:
             OSError: if the disk is full or the folder cannot be written; other stages are safe.

@@ -64,12 +64,22 @@ def study(
     names = parse_substitutes(substitutes)
     tasks = _target_tasks(targets, suite)
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
-    by_arm = _languages_by_arm(languages, list(arms), tasks, split)
+    if isinstance(languages, Mapping):
+        _check_variants(languages, list(arms))
+        by_arm = {arm: tuple(languages[arm]) for arm in arms}
+    else:
+        by_arm = dict.fromkeys(arms, tuple(languages))
+    _check_languages({code for codes in by_arm.values() for code in codes}, tasks, split)
     runs = []
     for task in tasks:
         train_on = "" if task.type.is_untrained else task.train_on or task.name
         train_set = names.get(train_on, train_on)
-        _check_labels(task, train_set)
+        trained = get(train_set or task.name)
+        if (trained.kind, trained.labels) != (task.kind, task.labels):
+            raise ValueError(
+                f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the "
+                f"labels {trained.labels}, and not {task.kind} with the labels {task.labels}."
+            )
         # A benchmark may test a task in fewer languages than it has.
         default = BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
         # Once for each set of languages, not for each arm: looking for data takes time.
@@ -105,52 +115,31 @@ def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     return tasks
 
 
-def _check_labels(task: Task, train_set: str) -> None:
-    """Raise ValueError unless the head of a task can be trained on this one (empty: on none)."""
-    trained = get(train_set) if train_set else task
-    if (trained.kind, trained.labels) != (task.kind, task.labels):
+def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> None:
+    """Raise ValueError unless every arm has one variant of each of the same base languages."""
+    if set(by_arm) != set(arms):
         raise ValueError(
-            f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the labels "
-            f"{trained.labels}, and {task.name} is {task.kind} with the labels {task.labels}."
+            f"languages are given for {list(by_arm)}, and the arms are {arms}. Give every arm its "
+            f"own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
+        )
+    bases = {arm: sorted(code.partition("-x-")[0] for code in by_arm[arm]) for arm in arms}
+    first = bases[arms[0]]
+    if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
+        raise ValueError(
+            f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give each "
+            "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
         )
 
 
-def _languages_by_arm(
-    languages: Sequence[str] | Mapping[str, Sequence[str]],
-    arms: Sequence[str],
-    tasks: Sequence[Task],
-    split: str,
-) -> dict[str, tuple[str, ...]]:
-    """The test languages asked for, by arm.
-
-    Raises:
-        ValueError: for a language that no target has (one that only some have is allowed), or if
-            arms do not have one variant each of the same base languages.
-    """
-    if isinstance(languages, Mapping):
-        if set(languages) != set(arms):
-            raise ValueError(
-                f"languages are given for {list(languages)}, and the arms are {arms}. Give every "
-                f"arm its own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
-            )
-        bases = {arm: sorted(code.partition("-x-")[0] for code in languages[arm]) for arm in arms}
-        first = bases[arms[0]]
-        if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
-            raise ValueError(
-                f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give "
-                "each arm one variant of the same languages, as in {'a': ['qbe'], 'b': "
-                "['qbe-x-sov']}."
-            )
-    else:
-        languages = dict.fromkeys(arms, languages)
+def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
+    """Raise ValueError for a language that no target has; one that only some have is allowed."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
-    for code in {code for codes in languages.values() for code in codes}:
+    for code in codes:
         # Each source is asked: the microworld has variants that it does not list.
         if sources and not any(code in source for source in sources):
             hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in code else ""
             allowed = sorted({code for source in sources for code in source.languages})
             raise ValueError(unknown("test language", code, allowed) + hint)
-    return {arm: tuple(codes) for arm, codes in languages.items()}
 
 
 def _present(task: Task, split: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def test_all_pairs_of_mlqa_can_be_reached():
 
 
 FACTS = """\
-kind tagging; metric f1; trains on udpos; google/xtreme; universal_dependencies; lt=lt_alksnis;
+kind tagging; metric f1; google/xtreme; universal_dependencies; lt=lt_alksnis;
 refs/convert/parquet; no commit of it was found; license CC BY-SA; Nivre et al. 2018;
 split validation; from one treebank each; epochs=10"""
 

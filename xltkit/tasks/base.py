@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.data.loading import Source
+from xltkit.tasks import scorers
 
 SPLITS = ("train", "validation", "test", "candidates")
 IGNORED = -100  # torch's label for "no target here"
@@ -182,10 +183,10 @@ class Forward:
 class TaskType:
     """What a task has to say of its rows, its training, its predictions and its scores.
 
-    Methods without a body are what each type has for itself.
+    Methods without a body are what each type has for itself. A subclass registers itself in
+    ``TYPES`` by its name in lower case, which is what ``Task.kind`` says.
     """
 
-    name = ""  # what ``Task.kind`` says; a subclass registers itself in ``TYPES`` under it
     # The canonical columns of a row. ``id`` is the kit's own key, unique within task, split and
     # language; parallel rows have the same id in every language.
     columns: tuple[str, ...] = ()
@@ -194,6 +195,8 @@ class TaskType:
     shuffled = "label"  # column that is permuted where labels are shuffled; "" if none has to be
     crossed_text = ""  # the first of two texts, which may be in another language than the second
     extra_split = ""  # read beside the tested split
+    pooling = "sequence"  # what the head reads, see ``Head``
+    head_size = 0  # scores that it gives; 0 means one for each label
     has_plain_text = False  # ``as_text`` reads the rows as text without labels
     needs_all_rows = False  # a part of the rows would be another task
     masks_tokens = False  # trained by predicting masked tokens
@@ -208,7 +211,7 @@ class TaskType:
     is_search = False  # any item can be found: chance depends on their number
 
     def __init_subclass__(cls) -> None:
-        TYPES[cls.name] = cls()
+        TYPES[cls.__name__.lower()] = cls()
 
     # Rows
 
@@ -255,7 +258,8 @@ class TaskType:
     # Training
 
     def head(self, task: Task) -> Head:
-        """The head that a task needs."""
+        """The head that a task needs; ValueError if only a phase can know it."""
+        return Head(self.pooling, self.head_size or len(task.labels))
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -318,6 +322,7 @@ class TaskType:
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """The scores (0 to 100) of the predictions in one language."""
+        return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """What each item adds to the task's own metric, so that items can be resampled.
@@ -384,10 +389,12 @@ def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedE
 
 
 def predictions_table(
-    ids: Sequence, gold: Sequence, pred: Sequence, score: Sequence, **more: Any
+    ids: Sequence, gold: Sequence, pred: Sequence, score: Any = None, **more: Any
 ) -> pd.DataFrame:
-    """Predictions as the table that every task type returns, with more columns if it has more."""
-    return pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred, "score": score} | more)
+    """The table that every task type returns; the score is whether ``pred`` is ``gold``, or given."""
+    table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred} | more)
+    table.insert(3, "score", table["gold"] == table["pred"] if score is None else score)
+    return table
 
 
 def terms_table(

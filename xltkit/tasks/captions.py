@@ -27,7 +27,6 @@ class Captions(base.TaskType):
     the number of its picture.
     """
 
-    name = "captions"
     columns = ("id", "image", "texts")  # one row a picture, with one caption or several
     shuffled = ""  # pictures are permuted where their features are looked up
     has_plain_text = True
@@ -123,7 +122,6 @@ def ranks_table(
 class Paraphrases(Captions):
     """Two captions of one picture, to be told from those of others, without the picture."""
 
-    name = "paraphrases"
     needs_image_space = False
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import pandas as pd
 
@@ -15,31 +16,26 @@ ROWS = 8  # looked at in every language of every split
 
 def describe(names: Sequence[str] = ()) -> str:
     """The table of tasks, or everything that is known of some of them, one fact a line."""
-    rows = []
+    if not names:
+        rows = {}
+        for task in TASKS.values():
+            source = task.test or task.validation or task.train
+            train_on = task.train_on or (task.name if task.train else "-")
+            splits = " ".join(split for split in SPLITS if getattr(task, split))
+            numbers = (round(task.chance, 1), len(source.languages))
+            rows[task.name] = (task.kind, task.metric or "-", *numbers, train_on, splits)
+        columns = ["kind", "metric", "chance", "languages", "trains on", "splits"]
+        return pd.DataFrame.from_dict(rows, "index", columns=columns).to_string()
     texts = []
-    for task in map(get, names or TASKS):
-        source = task.test or task.validation or task.train
-        facts = {
-            "task": task.name,
-            "kind": task.kind,
-            "metric": task.metric or "-",
-            "chance": f"{task.chance:.1f}",
-            "languages": len(source.languages),
-            "trains on": task.train_on or (task.name if task.train else "-"),
-            "splits": " ".join(split for split in SPLITS if getattr(task, split)),
-        }
-        rows.append(dict(facts))
-        facts |= {name: getattr(task, name) for name in ("license", "citation", "note", "training")}
-        facts["labels"] = " ".join(task.labels[:20])
-        lines = [f"{name:<12}{fact or '-'}" for name, fact in facts.items()]
+    for task in map(get, names):
+        facts = [(f.name, getattr(task, f.name)) for f in fields(task) if f.name not in SPLITS]
         for split, part in _parts(task):
             configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
             revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
-            lines.append(
-                f"{split:<12}{part.hub}, split {part.split}, revision {revision}: {configs}"
-            )
-        texts.append("\n".join(lines))
-    return "\n\n".join(texts) if names else pd.DataFrame(rows).set_index("task").to_string()
+            fact = f"{part.hub}, split {part.split}, revision {revision}: {configs}"
+            facts.append((split, fact))
+        texts.append("\n".join(f"{name:<20}{fact}" for name, fact in facts))
+    return "\n\n".join(texts)
 
 
 def _parts(task: Task) -> list[tuple[str, Source]]:

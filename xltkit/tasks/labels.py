@@ -12,23 +12,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xltkit.tasks import base, scorers
-from xltkit.tasks.base import Examples, Head, Rows, Task
+from xltkit.tasks import base
+from xltkit.tasks.base import Examples, Rows, Task
 
 
 class Classification(base.TaskType):
     """Two texts, one label: inference, paraphrase."""
 
-    name = "classification"
     columns = ("id", "text_a", "text_b", "label")
     texts = ("text_a", "text_b")
     gold = "label"
     crossed_text = "text_a"
     is_attackable = True
     is_comparable = True
-
-    def head(self, task: Task) -> Head:
-        return Head("sequence", len(task.labels))
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -52,23 +48,16 @@ class Classification(base.TaskType):
         sides = (rows["label"][:], [int(log_probs.argmax()) for log_probs in outputs])
         # The alternatives of a choice have no names.
         gold, pred = ([task.labels[i] if task.labels else str(i) for i in side] for side in sides)
-        score = [g == p for g, p in zip(gold, pred, strict=True)]
-        return base.predictions_table(rows["id"][:], gold, pred, score, log_probs=list(outputs))
-
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
+        return base.predictions_table(rows["id"][:], gold, pred, log_probs=list(outputs))
 
 
 class Choice(Classification):
     """A premise and two or more alternatives, of which one is right."""
 
-    name = "choice"
     columns = ("id", "premise", "choices", "label")
     texts = ("premise", "choices")
     crossed_text = "premise"
-
-    def head(self, task: Task) -> Head:
-        return Head("sequence", 1)
+    head_size = 1
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

@@ -11,7 +11,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from xltkit.keys import hashed_uniform
-from xltkit.tasks.base import IGNORED, Examples, Head, Rows, Task, TaskType, encoded
+from xltkit.tasks.base import IGNORED, Examples, Rows, TaskType, encoded
 
 
 def as_text(rows: Dataset) -> Dataset:
@@ -33,14 +33,11 @@ class Text(TaskType):
     (Devlin et al. 2019, section 3.1).
     """
 
-    name = "text"
     columns = ("id", "text")  # and "translation", where the rows are translation pairs
     shuffled = "translation"
     has_plain_text = True
     masks_tokens = True
-
-    def head(self, task: Task) -> Head:
-        return Head("masked")
+    pooling = "masked"
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         table = as_text(rows)[:]
@@ -63,10 +60,8 @@ class Text(TaskType):
         return batch | {"input_ids": torch.from_numpy(masked), "labels": torch.from_numpy(labels)}
 
 
-class DistillationTexts(TaskType):
+class Distillation(TaskType):
     """Texts whose vectors a teacher gives; the target is the number of the text."""
-
-    name = "distillation"
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         texts = as_text(rows)["text"][:]

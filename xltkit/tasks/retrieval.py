@@ -16,8 +16,8 @@ from torch import Tensor
 
 from xltkit.tasks import base
 from xltkit.tasks import retrieval_scorers as scorers
-from xltkit.tasks.base import Examples, Forward, Head, Rows, Tables, Task
-from xltkit.tasks.scorers import accuracy, set_f1
+from xltkit.tasks.base import Examples, Forward, Rows, Tables, Task
+from xltkit.tasks.scorers import set_f1
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
 BLOCK = 4096  # candidates that are encoded and compared at a time
@@ -33,7 +33,6 @@ class Retrieval(base.TaskType):
     score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
     """
 
-    name = "retrieval"
     columns = ("id", "text", "english")
     is_untrained = True
     reads_layers = True
@@ -63,11 +62,7 @@ class Retrieval(base.TaskType):
         places = {sentence: len(ids) + i for i, sentence in enumerate(dict.fromkeys(queries))}
         query = vectors[[places[sentence] for sentence in queries]]
         pred = [ids[i] for i in scorers.nearest(query, vectors[: len(ids)])]
-        score = [i == p for i, p in zip(ids, pred, strict=True)]
-        return base.predictions_table(ids, ids, pred, score)
-
-    def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        return {"accuracy": accuracy(predictions["gold"], predictions["pred"])}
+        return base.predictions_table(ids, ids, pred)
 
 
 class Mining(base.TaskType):
@@ -78,7 +73,6 @@ class Mining(base.TaskType):
     the validation split in the same language, never on the tested one.
     """
 
-    name = "mining"
     columns = ("id", "side", "text", "pairs")
     gold = "pairs"
     extra_split = "validation"
@@ -105,7 +99,7 @@ class Mining(base.TaskType):
                 for foreign, english in sorted(pairs):
                     partners[foreign][side].append(english)
             table = [
-                (foreign, gold, pred, gold == pred)
+                (foreign, gold, pred)
                 for foreign in sorted(partners)
                 for gold, pred in zip_longest(*partners[foreign], fillvalue="")
             ]
@@ -162,12 +156,12 @@ class Ranking(base.TaskType):
     have a context. Right are the candidates that hold the ``key`` of a query in ``keys``.
     """
 
-    name = "ranking"
     columns = ("id", "query", "key")
     texts = ("query", "text")  # the text in training rows alone
     gold = "key"
     shuffled = "query"
     extra_split = "candidates"
+    pooling = "vector"
     in_batch_negatives = True
 
     def split_columns(self, split: str) -> tuple[str, ...]:
@@ -175,9 +169,6 @@ class Ranking(base.TaskType):
             return ("id", "text", "context", "keys")
         # Training rows have the right candidate, too.
         return (*self.columns, "text", "context") if split == "train" else self.columns
-
-    def head(self, task: Task) -> Head:
-        return Head("vector")
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""

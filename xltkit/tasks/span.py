@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xltkit.tasks import base, scorers
-from xltkit.tasks.base import Examples, Head, Rows, Task
+from xltkit.tasks.base import Examples, Rows, Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
 ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)
@@ -37,17 +37,15 @@ class Span(base.TaskType):
     language: rebuilding them from word pieces fails where words are not set apart by spaces.
     """
 
-    name = "span"
     columns = ("id", "question", "context", "answers", "starts")
     texts = ("question", "context")
     gold = "answers"
     shuffled = "question"
     crossed_text = "question"
+    pooling = "token"
+    head_size = 2
     is_attackable = True
     unit_weight = 0.5  # start and end count half each
-
-    def head(self, task: Task) -> Head:
-        return Head("token", 2)
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -123,15 +121,15 @@ class Span(base.TaskType):
         return base.predictions_table(rows["id"][:], gold, pred, [s["f1"] / 100 for s in scores])
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        scores = self.scores(task, predictions, language)
+        scores = self.question_scores(task, predictions, language)
         return {metric: fmean(score[metric] for score in scores) for metric in ("f1", "em")}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of questions: the task's own metric, by its own rule."""
-        scores = self.scores(task, predictions, language)
+        scores = self.question_scores(task, predictions, language)
         return base.terms_table(predictions["example_id"], [s[task.metric] for s in scores])
 
-    def scores(self, task: Task, predictions: pd.DataFrame, language: str) -> list[dict]:
+    def question_scores(self, task: Task, predictions: pd.DataFrame, language: str) -> list[dict]:
         """``f1`` and ``em`` of each question."""
         rule = language if task.has_language_rules else ""
         pairs = zip(map(json.loads, predictions["gold"]), predictions["pred"], strict=True)

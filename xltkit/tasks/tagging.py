@@ -13,22 +13,19 @@ import torch
 from torch import Tensor
 
 from xltkit.tasks import base, scorers
-from xltkit.tasks.base import IGNORED, Examples, Head, Rows, Task
+from xltkit.tasks.base import IGNORED, Examples, Rows, Task
 
 
 class Tagging(base.TaskType):
     """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
 
-    name = "tagging"
     columns = ("id", "tokens", "tags")
     texts = ("tokens",)
     gold = "tags"
     shuffled = "tags"
+    pooling = "token"
     is_attackable = True
     has_one_answer = False
-
-    def head(self, task: Task) -> Head:
-        return Head("token", len(task.labels))
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from xltkit.analysis.averages import averages
-from xltkit.tasks import TASKS
-from xltkit.tasks.suites.benchmarks import BENCHMARKS, METRICS
+from xltkit.tasks import SUITES, TASKS
 
 # XLM-R Large on XTREME, as printed by the authors of later models; its average is 68.25. Then the
 # number of languages of each task.
@@ -36,7 +35,7 @@ def rows(task, metric, by_language, **columns):
 def level_scores(numbers, name, **columns):
     """Every language of a task has the task's number."""
     tables = [
-        rows(task, metric, dict.fromkeys(BENCHMARKS[name].tasks[task], value), **columns)
+        rows(task, metric, dict.fromkeys(SUITES[name].tasks[task], value), **columns)
         for task, metrics in numbers.items()
         for metric, value in metrics.items()
     ]
@@ -120,8 +119,9 @@ def test_what_is_missing_is_named_and_nothing_is_averaged_over_the_rest(scores):
 
 
 def test_the_average_of_xtreme_r_is_ours_and_says_so():
-    tasks = list(BENCHMARKS["xtreme-r"].tasks)
-    numbers = {task: dict.fromkeys(METRICS[task], 10.0 * i) for i, task in enumerate(tasks)}
+    tasks = list(SUITES["xtreme-r"].tasks)
+    metrics = SUITES["xtreme-r"].metrics
+    numbers = {task: dict.fromkeys(metrics[task], 10.0 * i) for i, task in enumerate(tasks)}
     table = averages(level_scores(numbers, "xtreme-r"), "xtreme-r")
     whole = one(table, "benchmark", "xtreme-r")
     assert whole["average"] == pytest.approx(45, abs=1e-9)
@@ -157,9 +157,9 @@ def test_the_benchmarks_are_the_official_ones():
     xtreme = [count for _, count in XLM_R_LARGE.values()]
     xtreme_r = [15, 11, 38, 48, 12, 7, 9, 41, 11, 11]
     for name, counts, languages in (("xtreme", xtreme, 40), ("xtreme-r", xtreme_r, 50)):
-        tasks = BENCHMARKS[name].tasks
+        tasks = SUITES[name].tasks
         assert [len(codes) for codes in tasks.values()] == counts
         assert len({code for codes in tasks.values() for code in codes}) == languages
         for task in tasks:  # the table has every language, whether or not its data is available
             assert set(tasks[task]) <= set(TASKS[task].test.languages)
-            assert TASKS[task].metric in METRICS[task]
+            assert TASKS[task].metric in SUITES[name].metrics[task]

@@ -16,8 +16,7 @@ import pytest
 from xltkit.analysis import submission
 from xltkit.analysis.averages import averages
 from xltkit.analysis.submission import FORMATS, write_submission
-from xltkit.tasks import get
-from xltkit.tasks.suites.benchmarks import BENCHMARKS
+from xltkit.tasks import SUITES, get
 
 # Of every task the gold labels of the examples, and the predictions. Those of Tatoeba say which of
 # the English sentences below is found; three of four are right.
@@ -73,7 +72,7 @@ def miniature(name="xtreme"):
     """Results, with the scores that the kit's own scorers give."""
     tables = []
     rows = []
-    for task_name, languages in BENCHMARKS[name].tasks.items():
+    for task_name, languages in SUITES[name].tasks.items():
         task = get(task_name)
         for code in languages:
             table = predictions(task_name, code)

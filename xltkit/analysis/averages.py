@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from xltkit.tasks import get
-from xltkit.tasks.suites.benchmarks import METRICS, Benchmark, benchmark
+from xltkit.tasks import Suite, benchmark, get
 
 NUMBERS = ["average", "without_english", "english", "gap"]
 
@@ -59,13 +58,13 @@ def _departures(scores: pd.DataFrame) -> list[str]:
     return departures
 
 
-def _averages(values: pd.Series, whole: Benchmark) -> pd.DataFrame:
+def _averages(values: pd.Series, whole: Suite) -> pd.DataFrame:
     """The table of one arm and seed; ``values`` are indexed by task, metric and language."""
     rows = []
     numbers = pd.DataFrame(index=NUMBERS)  # of each task
     missing = {}  # the languages of each task that lack a metric
     for task, languages in whole.tasks.items():
-        metrics = list(METRICS[task])
+        metrics = list(whole.metrics[task])
         wanted = pd.MultiIndex.from_product([[task], metrics, languages])
         scores = values.reindex(wanted).droplevel(0).unstack(0)[metrics]
         english = scores.reindex(["en"]).mean()

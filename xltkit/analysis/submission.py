@@ -16,8 +16,7 @@ import pandas as pd
 
 from xltkit.data.readers import PARAPHRASE_LABELS
 from xltkit.studies.results import Results
-from xltkit.tasks import get, load
-from xltkit.tasks.suites.benchmarks import benchmark
+from xltkit.tasks import benchmark, get, load
 
 # Every writer takes the predictions of one language, and returns the text of the file.
 

@@ -11,7 +11,6 @@ from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import evaluation_stage, training_stages
 from xltkit.tasks import Task, available, get, load, parse_substitutes
 from xltkit.tasks import suite as find_suite
-from xltkit.tasks.suites.benchmarks import BENCHMARKS
 from xltkit.training.phases import Evaluate
 
 
@@ -81,7 +80,7 @@ def study(
                 f"labels {trained.labels}, and not {task.kind} with the labels {task.labels}."
             )
         # A benchmark may test a task in fewer languages than it has.
-        default = BENCHMARKS[suite].tasks.get(task.name, ()) if suite in BENCHMARKS else ()
+        default = find_suite(suite).tasks.get(task.name, ())
         # Once for each set of languages, not for each arm: looking for data takes time.
         distinct = dict.fromkeys(by_arm.values())
         present = {codes: _present(task, split, source, codes or default) for codes in distinct}

@@ -13,9 +13,9 @@ from xltkit.tasks.rows import (
     parse_substitutes,
     training_rows,
 )
-from xltkit.tasks.suites import SUITES, TASKS, get, register, suite
+from xltkit.tasks.suites import SUITES, TASKS, benchmark, get, register, suite
 
 __all__ = ["SPLITS", "SUITES", "TASKS", "TYPES"]
 __all__ += ["Source", "Suite", "Task", "TaskType", "TrainingArguments", "TrainingSet"]
-__all__ += ["available", "available_sets", "count", "get", "load", "parse_substitutes"]
+__all__ += ["available", "available_sets", "benchmark", "count", "get", "load", "parse_substitutes"]
 __all__ += ["register", "suite", "training_rows"]

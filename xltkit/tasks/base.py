@@ -83,7 +83,7 @@ class ImageTextSuite:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named set of tasks.
+    """A named set of tasks; a benchmark has ``tasks`` with its test languages, and ``groups``.
 
     ``targets`` are tasks by the short names that notebooks use: qa is XQuAD, MLQA and TyDiQA.
     ``order_pairs`` are those of the order question, high resource and low, by axis: ``size`` of the
@@ -92,15 +92,18 @@ class Suite:
 
     name: str
     targets: Mapping[str, tuple[str, ...]]
+    tasks: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[str, ...]]  # of tasks; they may overlap, or leave some out
+    metrics: Mapping[str, tuple[str, ...]]  # of each task, whose mean is its score
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
-    encoder: str
-    intermediate_tasks: tuple[str, ...] = ()  # of the STILTs grid
-    translated: tuple[TrainingSet, ...] = ()  # one of them in several languages
-    multilingual: tuple[TrainingSet, ...] = ()  # one whose labels are in several languages
-    text: tuple[TrainingSet, ...] = ()  # mixed in by masked language modeling
-    intermediate_training: TrainingArguments = field(default_factory=TrainingArguments)
-    images: ImageTextSuite | None = None
+    intermediate_tasks: tuple[str, ...]  # of the STILTs grid
+    translated: tuple[TrainingSet, ...]  # one of them in several languages
+    multilingual: tuple[TrainingSet, ...]  # one whose labels are in several languages
+    text: tuple[TrainingSet, ...]  # mixed in by masked language modeling
+    intermediate_training: TrainingArguments
+    images: ImageTextSuite
     is_microworld: bool = False
+    is_own_average: bool = False  # the average over all tasks is this kit's own definition
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -391,7 +394,7 @@ def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedE
 def predictions_table(
     ids: Sequence, gold: Sequence, pred: Sequence, score: Any = None, **more: Any
 ) -> pd.DataFrame:
-    """The table that every task type returns; the score is whether ``pred`` is ``gold``, or given."""
+    """The table that every task type returns; what equals ``gold`` scores 1 by default."""
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred} | more)
     table.insert(3, "score", table["gold"] == table["pred"] if score is None else score)
     return table

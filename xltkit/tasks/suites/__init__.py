@@ -36,6 +36,12 @@ def suite(name: str) -> Suite:
     return SUITES[choose("suite", name, SUITES)]
 
 
+def benchmark(name: str) -> Suite:
+    """The suite with this name, if it is a benchmark. Otherwise raises ValueError, naming all."""
+    names = sorted(name for name, suite in SUITES.items() if suite.tasks)
+    return SUITES[choose("benchmark", name, names)]
+
+
 def register(task: Task) -> Task:
     """Add a task to the registry, for this session. Raises ValueError if its type is unknown."""
     choose("task type", task.kind, TYPES)

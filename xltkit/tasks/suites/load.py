@@ -39,7 +39,6 @@ from xltkit.data.microworld import generate
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
 from xltkit.tasks.suites import microworld
-from xltkit.tasks.suites.benchmarks import words
 
 Row = Mapping[str, Any]
 _MODULES = {
@@ -147,7 +146,9 @@ def read_suites(file: Path) -> dict[str, Suite]:
     suites = {}
     for name, row in rows.items():
         fields = rows.get(row.pop("like", ""), {}) | row
-        fields["targets"] = words(fields["targets"])
+        for field in ("targets", "tasks", "groups", "metrics"):
+            texts = fields.get(field, {})
+            fields[field] = {name: tuple(text.split()) for name, text in texts.items()}
         fields["order_pairs"] = {axis: _sets(*pair) for axis, pair in fields["order_pairs"].items()}
         fields["intermediate_tasks"] = tuple(fields["intermediate_tasks"].split())
         for field in ("translated", "multilingual", "text"):

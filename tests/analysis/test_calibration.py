@@ -7,6 +7,7 @@ Simulated studies with the variance of real ones, and studies cut out of real ru
 from __future__ import annotations
 
 import importlib.util
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -35,32 +36,28 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(items, "RESAMPLES", 400)
 
 
-def calibrated(result: dict[str, float]) -> bool:
-    return 93 <= result["coverage"] <= 97 and abs(result["size"] - 5) <= LUCK
+def slow(*cases):
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
-def slow(*values):
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+NAMES = (
+    "seeds matter most",
+    "items matter most",
+    "neither (chance)",
+    "heavy tails",
+    "binary, mean 0.9",
+    "binary, few differ",
+    "corpus F1",
+)
+FIVE = ("both alike", "neither (chance)", "corpus F1")
+CASES = [("both alike", 3), *slow(*product(NAMES, (3,)), *product(FIVE, (5,)))]
 
 
-NAMES = [
-    "both alike",
-    *slow("seeds matter most", "items matter most", "neither (chance)", "heavy tails"),
-    *slow("binary, mean 0.9", "binary, few differ", "corpus F1"),
-]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_intervals_over_seeds_and_items_cover_with_three_seeds(calibration, name):
-    result = calibration.judged(calibration.simulated(name, 3, STUDIES, items=100), "both")
-    assert calibrated(result), result
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["both alike", "neither (chance)", "corpus F1"])
-def test_intervals_over_seeds_and_items_cover_with_five_seeds(calibration, name):
-    result = calibration.judged(calibration.simulated(name, 5, STUDIES, items=100), "both")
-    assert calibrated(result), result
+@pytest.mark.parametrize(("name", "seeds"), CASES)
+def test_intervals_over_seeds_and_items_cover(calibration, name, seeds):
+    studies = calibration.simulated(name, seeds, STUDIES, items=100)
+    result = calibration.judged(studies, "both")
+    assert 93 <= result["coverage"] <= 97 and abs(result["size"] - 5) <= LUCK, result
 
 
 def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibration):
@@ -74,7 +71,7 @@ def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibrat
     assert calibration.judged(items, "seeds")["coverage"] < 85
 
 
-@pytest.mark.parametrize("task", ["ner", *slow("choice")])
+@pytest.mark.parametrize("task", ["ner", *slow(["choice"])])
 @pytest.mark.parametrize(("seeds", "items"), [(3, 0), (5, 0), (3, 200)])
 def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task, seeds, items):
     saved = np.load(HERE / "same_recipe.npz", allow_pickle=False)

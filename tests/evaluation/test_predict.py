@@ -43,22 +43,21 @@ def part(results, tasks):
     return Results(replace(results.study, runs=runs), results.store)
 
 
-def examples(lengths, sequences=1):
-    return [EncodedExample(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
+def batches(lengths, tokens, sequences=1):
+    examples = [EncodedExample(i, (np.zeros(n),) * sequences) for i, n in enumerate(lengths)]
+    return list(batches_by_length(examples, tokens))
 
 
 def test_batches_stay_within_the_budget_and_lose_nothing():
     lengths = np.random.default_rng(0).integers(1, 90, size=500)
-    batches = list(batches_by_length(examples(lengths), 512))
-    assert sorted(i for b in batches for i in b) == list(range(500))
-    assert all(max(lengths[b]) * len(b) <= 512 for b in batches)
-    assert max(lengths[batches[0]]) == max(lengths)  # the largest first: memory fails at once
-    padded = sum(max(lengths[b]) * len(b) for b in batches)
-    assert padded / sum(lengths) < 1.1
+    parts = batches(lengths, 512)
+    assert sorted(i for part in parts for i in part) == list(range(500))
+    assert max(lengths[parts[0]]) == max(lengths)  # the largest first: memory fails at once
+    padded = [max(lengths[part]) * len(part) for part in parts]
+    assert max(padded) <= 512 and sum(padded) / sum(lengths) < 1.1
     # One that is longer than the budget gets a batch of its own.
-    assert list(batches_by_length(examples([100, 90, 2]), 64)) == [[0], [1], [2]]
-    choices = list(batches_by_length(examples([10] * 4, sequences=2), 40))
-    assert [len(b) for b in choices] == [2, 2]
+    assert batches([100, 90, 2], 64) == [[0], [1], [2]]
+    assert batches([10] * 4, 40, sequences=2) == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("name", ["nli", "choice", "pos", "qa", "retrieval"])
@@ -77,8 +76,8 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
         assert part["pred"].tolist() == alone["pred"].tolist()
         assert ("log_probs" in part) == (task.kind in ("classification", "choice"))
         if "log_probs" in part:
-            wide, width = np.stack(part["log_probs"]), len(task.labels) or 2
-            assert wide.shape == (25, width) and wide.dtype == np.float32
+            wide = np.stack(part["log_probs"])
+            assert wide.shape == (25, len(task.labels) or 2) and wide.dtype == np.float32
             assert wide == pytest.approx(np.stack(alone["log_probs"]), abs=1e-4)
         expected = scores[scores["language"] == code]["value"].tolist()
         assert score["value"].tolist() == pytest.approx(expected)
@@ -87,23 +86,24 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
 def test_mixed_puts_every_first_text_before_every_second():
     def rows(code, ids):
         texts = {f"text_{side}": [f"{code} {side} {i}" for i in ids] for side in "ab"}
-        return Dataset.from_dict({"id": ids, **texts, "label": [0] * len(ids)})
+        return Dataset.from_dict({"id": list(ids), **texts, "label": [0] * len(ids)})
 
-    seen = {}
+    joined = {}
 
-    def predicting(joined):
-        seen.update({k: r[:] for k, r in joined.items()})
-        return pd.DataFrame({"language": list(joined)}), pd.DataFrame({"language": list(joined)})
+    def predicting(pairs):
+        joined.update({name: pair[:] for name, pair in pairs.items()})
+        return pd.DataFrame({"language": list(pairs)}), pd.DataFrame({"language": list(pairs)})
 
-    given = {"de": rows("de", ["1", "2", "3"]), "fr": rows("fr", ["3", "2"])}
-    predictions, _ = predict_pairs(predicting, get("nli"), given)
-    assert seen["de+fr"]["text_a"] == ["de a 2", "de a 3"]
-    assert seen["de+fr"]["text_b"] == ["fr b 2", "fr b 3"]
-    assert seen["fr+de"]["id"] == ["2", "3"]
-    assert list(predictions["language"]) == ["de", "de", "fr", "fr"]
-    assert list(predictions["other"]) == ["de", "fr", "de", "fr"]
+    predictions, _ = predict_pairs(
+        predicting, get("nli"), {"de": rows("de", "123"), "fr": rows("fr", "32")}
+    )
+    assert joined["de+fr"]["text_a"] == ["de a 2", "de a 3"]
+    assert joined["de+fr"]["text_b"] == ["fr b 2", "fr b 3"]
+    assert joined["fr+de"]["id"] == ["2", "3"]
+    pairs = predictions[["language", "other"]].agg("+".join, axis=1)
+    assert list(pairs) == ["de+de", "de+fr", "fr+de", "fr+fr"]
     with pytest.raises(ValueError, match="not parallel"):
-        predict_pairs(predicting, get("nli"), {"de": rows("de", ["1"]), "fr": rows("fr", ["2"])})
+        predict_pairs(predicting, get("nli"), {"de": rows("de", "1"), "fr": rows("fr", "2")})
 
 
 def test_the_diagonal_of_the_matrix_is_the_plain_score(results):
@@ -131,14 +131,13 @@ def test_votes_without_noise_change_nothing(results):
 def test_votes_are_counted():
     tags = TYPES["tagging"].vote([np.array([1, 2]), np.array([1, 0]), np.array([3, 0])])
     assert tags.tolist() == [1, 0]
-    score, first, last = TYPES["span"].vote([(1.0, 4, 5), (9.0, 2, 2), (3.0, 4, 5)])
-    assert (score, first, last) == (2.0, 4, 5)
+    assert TYPES["span"].vote([(1.0, 4, 5), (9.0, 2, 2), (3.0, 4, 5)]) == (2.0, 4, 5)
     sure, unsure = np.log([0.99, 0.01]), np.log([0.4, 0.6])
     assert TYPES["choice"].vote([sure, unsure, unsure]).argmax() == 1  # though the mean says 0
 
 
 @pytest.mark.parametrize(
-    ("task", "change", "named"),
+    ("task", "change", "message"),
     [
         ("pos", {"mixed": True}, "mixed is for classification, choice, span"),
         ("retrieval", {"attack": Typos()}, "attack is for classification"),
@@ -146,6 +145,5 @@ def test_votes_are_counted():
         ("nli", {"attack": Typos(), "mixed": True}, "one way at a time"),
     ],
 )
-def test_a_way_of_scoring_that_does_not_fit_is_refused(results, task, change, named):
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=message):
         part(results, [task]).rescore({"other": change})

@@ -23,15 +23,12 @@ VERDICTS = ("agrees", "disagrees", "cannot tell at this size", "not measured")
 UNCONFIRMED = "not confirmed"
 NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
 
-_FILE = Path(__file__).with_name("claims.toml")
-CLAIMS: list[dict[str, Any]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))["claims"]
-
+CLAIMS = tomllib.loads(Path(__file__).with_name("claims.toml").read_text("utf-8"))["claims"]
 # The row of a claim that no run measures.
 NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
 NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}
-
-# A measure takes a run and the options of a claim, and returns columns of claims_table: arms,
-# difference, low and high in points, n_seeds, and what else is known; nothing if the run lacks it.
+# Of a run, columns of claims_table: arms, difference, low and high in points, n_seeds, and what
+# else is known; nothing if the run lacks what a claim is about.
 Measured = dict[str, Any]
 
 
@@ -86,10 +83,8 @@ def _gains(
     return (by_seed[one] - by_seed[other]).rename(f"{one} - {other}").dropna()
 
 
-def _measured(differences: pd.Series) -> Measured:
-    if differences.empty:
-        return {}
-    return {"arms": differences.name} | difference(differences.to_numpy())
+def _measured(gains: pd.Series) -> Measured:
+    return {} if gains.empty else {"arms": gains.name} | difference(gains.to_numpy())
 
 
 def verdict(low: float, high: float, is_null: bool = False) -> str:
@@ -102,10 +97,8 @@ def verdict(low: float, high: float, is_null: bool = False) -> str:
     agrees, disagrees, undecided, _ = VERDICTS
     if low > 0:
         return disagrees if is_null else agrees
-    if is_null and high < NEGLIGIBLE:
-        return agrees
-    if not is_null and high < 0:
-        return disagrees
+    if high < (NEGLIGIBLE if is_null else 0):
+        return agrees if is_null else disagrees
     return undecided
 
 

@@ -50,8 +50,8 @@ def summary(results: Results) -> pd.DataFrame:
         row = {"arm": arm, "task": task, "source": source, "transfer": transfer.mean()}
         row |= {"low": low, "high": high, "gap": source - transfer.mean()}
         row |= {"worst five": worst.mean(), "worst": ", ".join(worst.index)}
-        row |= {"seeds": len(by_seed), "degenerate": _degenerate(results, [arm], [task])}
-        rows.append(row)
+        degenerate = _degenerate(results, [arm], [task])
+        rows.append(row | {"seeds": len(by_seed), "degenerate": degenerate})
     return pd.DataFrame(rows)
 
 

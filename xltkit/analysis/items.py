@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator, default_rng
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -38,15 +39,13 @@ def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) 
     return array
 
 
-def draw_weights(random: np.random.Generator, draws: int, size: int) -> np.ndarray:
+def draw_weights(random: Generator, draws: int, size: int) -> np.ndarray:
     """The share of each draw with replacement that every one of ``size`` has (draws, size)."""
     drawn = random.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size) / size
 
 
-def draw_batches(
-    random: np.random.Generator, draws: int, size: int, width: int
-) -> Iterator[np.ndarray]:
+def draw_batches(random: Generator, draws: int, size: int, width: int) -> Iterator[np.ndarray]:
     """``draw_weights`` in batches that fit into memory; each draw gives ``width`` numbers."""
     step = max(1, _IN_MEMORY // max(size, width))
     for start in range(0, draws, step):
@@ -96,7 +95,7 @@ class Block:
         numerator = self.numerator.reshape(-1, count).T
         denominator = self.denominator.reshape(-1, count).T
         batches = []
-        for weights in draw_batches(np.random.default_rng(0), RESAMPLES, *numerator.shape):
+        for weights in draw_batches(default_rng(0), RESAMPLES, *numerator.shape):
             # Sums are means times the count, which cancels in the ratio.
             metric = ratio(weights @ numerator, weights @ denominator)
             moved = metric.reshape(-1, *self.metric.shape) - self.metric
@@ -130,8 +129,7 @@ class Items:
         one, other = self.arms.index(arm), self.arms.index(baseline)
         columns = [column for block in self.blocks for column in block.columns]
         moved = np.zeros(RESAMPLES)
-        item_squares = 0.0
-        interaction_squares = 0.0
+        item_squares = interaction_squares = 0.0
         for block in self.blocks:
             shares = np.array([weights.get(c, 0.0) / columns.count(c) for c in block.columns])
             if not shares.any():

@@ -73,18 +73,16 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
     terms["half"] = [hashlib.sha256(item.encode()).digest()[0] % 2 for item in terms["item"]]
     keys = ["arm", "seed", "task", "language", "half"]
     sums = terms.groupby([*keys, "part"])[["numerator", "denominator"]].sum()
-    metric = pd.Series(ratio(sums["numerator"], sums["denominator"]), sums.index)
-    table = metric.groupby(keys).mean().rename("value").reset_index()
-
+    metric = pd.Series(ratio(sums["numerator"], sums["denominator"]), sums.index, name="value")
+    table = metric.groupby(keys).mean().reset_index()
     is_source = table["language"] == results.study.source
     if is_source.all():
         raise ValueError(f"The study scored {results.study.source!r} alone: nothing transfers.")
     # Searching English by English, an encoder that is not trained for it finds itself in every arm.
     untrained = table["task"].map(lambda name: get(name).type.is_untrained)
     table["languages"] = np.where(is_source, "source", "transfer")
-    table = table[~(is_source & untrained)]
     index = ["seed", "task", "half", "languages"]
-    means = table.pivot_table(index=index, columns="arm", values="value")
+    means = table[~(is_source & untrained)].pivot_table("value", index, "arm")
     return means.drop(columns=baseline).sub(means[baseline], axis=0)
 
 

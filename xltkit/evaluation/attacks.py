@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,13 +42,6 @@ def word_limit(strength: float, count: int) -> int:
 def _lower_words(text: str) -> list[str]:
     """The different words of a text in lower case, in the order of the text."""
     return list(dict.fromkeys(text[start:end].lower() for start, end in word_spans(text)))
-
-
-class Variant(NamedTuple):
-    """Words to replace in a row, and the model's prediction for the row with them replaced."""
-
-    edits: Edits
-    prediction: Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +77,8 @@ class WordAttack(Attack):
         columns = model.type.texts
         seen = frozenset(word.text.lower() for row in rows for word in words(columns, row))
         places = [self.places(columns, start.row, language, seen) for start in clean]
-        beams = [[Variant({}, start)] for start in clean]
+        # The worst variants of each row: the words replaced, and the prediction for it with them.
+        beams: list[list[tuple[Edits, Prediction]]] = [[({}, start)] for start in clean]
         queries = [0] * len(clean)
         # All rows move from place to place together, so that the model reads full batches.
         for depth in range(max(map(len, places)) if self.beam else 1):
@@ -93,21 +87,22 @@ class WordAttack(Attack):
             for i, (start, beam) in enumerate(zip(clean, beams, strict=True)):
                 if not self.beam:
                     edits[i] = self._draws(places[i], language, start.row["id"])
-                elif depth < len(places[i]) and not model.is_fooled(beam[0].prediction):
+                elif depth < len(places[i]) and not model.is_fooled(beam[0][1]):
                     place, options = places[i][depth]
-                    edits[i] = [{**v.edits, place: word} for v in beam for word in options]
+                    edits[i] = [{**done, place: word} for done, _ in beam for word in options]
                 edited.append([replace_words(columns, start.row, edit) for edit in edits[i]])
             for i, predictions in enumerate(model.predict_variants(edited)):
-                variants = list(map(Variant, edits[i], predictions))
+                variants = list(zip(edits[i], predictions, strict=True))
                 queries[i] += len(variants)
                 if self.beam or not variants:
                     variants = [*beams[i], *variants]
-                variants.sort(key=lambda variant: model.rank(variant.prediction), reverse=True)
+                variants.sort(key=lambda variant: model.rank(variant[1]), reverse=True)
                 beams[i] = variants[: max(1, self.beam)]
         results = []
         for (worst, *_), start, read in zip(beams, clean, queries, strict=True):
-            count = max(1, len(words(columns, start.row)))
-            results.append(AttackResult(worst.prediction, len(worst.edits) / count, read))
+            replaced, prediction = worst
+            share = len(replaced) / max(1, len(words(columns, start.row)))
+            results.append(AttackResult(prediction, share, read))
         return results
 
     def places(self, columns: Sequence[str], row: Row, language: str, seen: Words) -> Places:

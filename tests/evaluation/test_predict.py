@@ -145,5 +145,6 @@ def test_votes_are_counted():
         ("nli", {"attack": Typos(), "mixed": True}, "one way at a time"),
     ],
 )
+def test_a_way_of_scoring_that_does_not_fit_is_refused(results, task, change, message):
     with pytest.raises(ValueError, match=message):
         part(results, [task]).rescore({"other": change})

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tables import cases
 
 from xltkit.data import lexicons
 from xltkit.data.microworld import glosses
@@ -20,6 +21,7 @@ from xltkit.data.text import (
 )
 from xltkit.tasks import get, load
 
+CASES = cases("words")
 SPAN = ("question", "context")
 ROW = {
     "id": "1",
@@ -30,22 +32,7 @@ ROW = {
 }
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Don't stop, well-known (no)!", ["Don't", "stop", "well-known", "no"]),
-        ("हिन्दी में है।", ["हिन्दी", "में", "है"]),
-        ("我喜欢NLP。", ["我", "喜", "欢", "NLP"]),
-        ("ภาษาไทย ง่าย", ["ภาษาไทย", "ง่าย"]),
-        ("هل هذا؟", ["هل", "هذا"]),
-        ("می‌خواهم بروم؟", ["می‌خواهم", "بروم"]),  # a zero-width non-joiner inside
-        ("क्‍या", ["क्‍या"]),
-        ("ジョン・スミス", [*"ジョン", *"スミス"]),  # the dot in the middle is punctuation
-        ("l’homme -- 'go'", ["l’homme", "go"]),
-        ("...", []),
-        ("", []),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), CASES["spans"].items())
 def test_words_in_many_scripts(text, expected):
     assert [text[start:end] for start, end in word_spans(text)] == expected
 
@@ -115,18 +102,7 @@ def test_marks_stay_with_their_letters_and_words_are_no_typos():
     assert all(typos("LİSE", random, frozenset()))  # in lower case, a letter and a mark
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "กรุงเทพมหานคร เป็นเมืองหลวง และนครที่มีประชากรมากที่สุด ของประเทศไทย",
-        "القاهِرة عاصمة جمهورية مصر العربية وأكبر مدنها وأهمها على الإطلاق",
-        "თბილისი საქართველოს დედაქალაქი მდინარე მტკვრის ნაპირებზე მდებარეობს",
-        "दिल्ली भारत की राजधानी है और एक महानगर क्षेत्र भी कहलाता आज इधर",
-        "Москва столица России город федерального значения",
-        "서울특별시는 대한민국의 수도이자 최대도시이다",
-        "می‌خواهم کتاب‌ها را بخوانم",
-    ],
-)
+@pytest.mark.parametrize("text", CASES["typos"])
 def test_typos_are_made_of_letters_and_marks_that_the_language_has(text):
     text_words = [text[start:end] for start, end in word_spans(text)]
     vocabulary = frozenset(word.lower() for word in text_words)

@@ -12,16 +12,7 @@ from bs4 import BeautifulSoup
 from xltkit.data import microworld
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.explore import examples, html
-from xltkit.explore.examples import (
-    OUTCOMES,
-    PROBABILITY,
-    Playground,
-    choices,
-    edited,
-    errors,
-    occurrences,
-    shown_tasks,
-)
+from xltkit.explore.examples import OUTCOMES, PROBABILITY, Playground, edited, errors, occurrences
 from xltkit.models import device
 from xltkit.studies.results import Results
 from xltkit.tasks import get
@@ -143,7 +134,7 @@ def test_whatever_stands_in_a_text_is_escaped(looked_at, qa, monkeypatch):
 
 
 def test_what_does_not_exist_or_cannot_be_shown_is_refused(looked_at, qa, store):
-    assert shown_tasks(looked_at) == TASKS
+    assert examples.shown_tasks(looked_at) == TASKS
     with pytest.raises(ValueError, match=r"no arm 'text'.* Allowed: none, aligned"):
         errors(looked_at, "nli", ["none", "text"], "qad", 0)
     with pytest.raises(ValueError, match=r"no seed 7. Allowed: 0, 1"):
@@ -153,7 +144,7 @@ def test_what_does_not_exist_or_cannot_be_shown_is_refused(looked_at, qa, store)
     run = next(run for run in looked_at.study.runs if run.task == "nli")
     mixed = replace(run, stage=replace(run.stage, phase=replace(run.stage.phase, mixed=True)))
     with pytest.raises(ValueError, match="nli was scored anew; give the study's own results"):
-        choices(Results(replace(looked_at.study, runs=(mixed,)), looked_at.store), "nli")
+        examples.choices(Results(replace(looked_at.study, runs=(mixed,)), looked_at.store), "nli")
     with pytest.raises(ValueError, match=r"no text 'premise'.* Allowed: question, context"):
         qa.ask(0, premise="text")
     with pytest.raises(ValueError, match="No text stands in context"):

@@ -60,7 +60,7 @@ def test_every_name_of_a_language_can_be_read(codes):
     results = Given({("none", "nli", code): [50, 51, 53] for code in codes})
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "Glyph 2325 missing from font(s) DejaVu Sans."
-        dots(results, "nli").figure.canvas.draw()
+        dots(results, "nli", color="family").figure.canvas.draw()
         figure = heatmap(results)
         figure.canvas.draw()
     figure.suptitle("\u0915\u092e\u0932")  # a missing one would have been noticed

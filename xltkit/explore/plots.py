@@ -196,33 +196,33 @@ def dots(
     table = table[table["task"] == choose("task", task, table["task"].unique())]
     metric = metric or table.loc[table["main"], "metric"].iloc[0]
     table = table[table["metric"] == choose("metric", metric, table["metric"].unique())]
-    arms = list(arms or results.study.arms)
     for column, names in {"arm": arms, "language": languages}.items():
         for name in names:
             choose(column, name, table[column].unique())
         table = table[table[column].isin(names or table[column])]
+    codes = [code for code in language_order(results) if code in set(table["language"])]
     points = table.assign(low=np.nan, high=np.nan)
     if table["seed"].nunique() >= MIN_SEEDS:
         values = table.groupby(["arm", "language", *GROUPS], dropna=False)["value"]
         ends = {"low": lambda v: interval(v)[0], "high": lambda v: interval(v)[1]}
         points = values.agg(value="mean", **ends).reset_index()
-    codes = [code for code in language_order(results) if code in set(table["language"])]
     points = points.assign(series=points["arm"], row=points["language"].map(codes.index))
     styles = arm_styles(results.study.arms)
-    styles = {arm: styles[arm] for arm in arms}
+    styles = {arm: styles[arm] for arm in arms or styles}
     colors = {}
     if color != "arm":
         groups = _groups(points[color])
-        colors = dict(zip(groups, sns.color_palette("colorblind").as_hex(), strict=False))
+        palette = sns.color_palette("colorblind", len(groups)).as_hex()
+        colors = dict(zip(groups, palette, strict=True))
         points["color"] = points[color].map(colors)
     ax = _dots_and_bars(points, _labels(codes), styles, (6.5, 0.9 + 0.28 * len(codes)))
     for group, shade in colors.items():
         ax.plot([], [], color=shade, linewidth=4, label=f"{color}: {group}")
-    if len(arms) > 1 or colors:
+    if len(styles) > 1 or colors:
         legend = ax.legend(
             title="arm", frameon=False, loc="center left", bbox_to_anchor=(1.28, 0.5)
         )
-        for handle in legend.legend_handles[: len(arms) if colors else 0]:
+        for handle in legend.legend_handles[: len(styles) if colors else 0]:
             handle.set_color(BASELINE_COLOR)
     start = 0  # of the rows of a family: a thin line above them, and its name at their right
     for family, rows in groupby(columns(codes)["family"]):

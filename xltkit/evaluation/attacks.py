@@ -89,7 +89,7 @@ class WordAttack(Attack):
                     edits[i] = self._draws(places[i], language, start.row["id"])
                 elif depth < len(places[i]) and not model.is_fooled(beam[0][1]):
                     place, options = places[i][depth]
-                    edits[i] = [{**done, place: word} for done, _ in beam for word in options]
+                    edits[i] = [{**edit, place: word} for edit, _ in beam for word in options]
                 edited.append([replace_words(columns, start.row, edit) for edit in edits[i]])
             for i, predictions in enumerate(model.predict_variants(edited)):
                 variants = list(zip(edits[i], predictions, strict=True))
@@ -99,8 +99,7 @@ class WordAttack(Attack):
                 variants.sort(key=lambda variant: model.rank(variant[1]), reverse=True)
                 beams[i] = variants[: max(1, self.beam)]
         results = []
-        for (worst, *_), start, read in zip(beams, clean, queries, strict=True):
-            replaced, prediction = worst
+        for ((replaced, prediction), *_), start, read in zip(beams, clean, queries, strict=True):
             share = len(replaced) / max(1, len(words(columns, start.row)))
             results.append(AttackResult(prediction, share, read))
         return results

@@ -106,26 +106,21 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
     assert secret.read_bytes() == b"weights"
 
 
-def test_an_attempt_that_fails_leaves_no_stage_and_keeps_its_checkpoint(store):
+def test_an_attempt_that_fails_leaves_no_stage_and_keeps_its_checkpoint(store, tmp_path):
+    """Nothing else is kept: no link, and no half a file of a writer that was killed."""
+
     def fails(folder):
-        (folder / "checkpoint-4").mkdir()
+        (folder / "checkpoint-4.safetensors").touch()
+        (folder / ".tmpLjOh0B").touch()
+        (folder / "log.json").symlink_to(tmp_path / "target")
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
         store.get(KEY, {}, fails)
     assert not store.has(KEY)
-    seen = []
-    store.get(KEY, {}, lambda f: seen.extend(p.name for p in f.iterdir()) or Filling()(f))
-    assert seen == ["checkpoint-4"]
-
-
-def test_of_an_earlier_attempt_only_what_is_ours_is_kept(store, tmp_path):
-    partial = store.folder / f"{KEY}.partial"
-    partial.mkdir(parents=True)
-    (partial / "log.json").symlink_to(tmp_path / "target")
-    with pytest.warns(UserWarning, match="damaged"):
-        store.get(KEY, {}, Filling())
-    assert not (store.path(KEY) / "log.json").is_symlink()
+    names = []
+    store.get(KEY, {}, lambda f: names.extend(p.name for p in f.iterdir()) or Filling()(f))
+    assert names == ["checkpoint-4.safetensors"] and store.is_usable(KEY)
 
 
 NO_SPACE = "No space left on device"

@@ -82,7 +82,7 @@ class Store:
                 # Who held the lock before us has made the stage, unless it was killed.
                 problem = self._problem(key)
                 if problem:
-                    self._set_aside(self.path(key), problem)
+                    self._set_aside(key, problem)
                     self._make(key, signature, make)
         except (OSError, SafetensorError) as error:
             # safetensors gives the number of the system's error in words only.
@@ -97,11 +97,14 @@ class Store:
     def _make(self, key: str, signature: Mapping[str, Any], make: Callable) -> None:
         """Fill a folder under a temporary name, and rename it when it is complete."""
         partial = self.folder / f"{key}.partial"
-        try:
-            _files(partial)
-        except ValueError as error:  # of an earlier attempt only what this kit writes is kept
-            self._set_aside(partial, str(error))
+        if partial.is_symlink():
+            partial.unlink()
         partial.mkdir(exist_ok=True)
+        # Of an earlier attempt the checkpoints are kept, and no link and nothing that could be a
+        # pickle. Killed while it wrote a checkpoint, it has left a temporary file of safetensors.
+        for path in list(partial.rglob("*")):
+            if path.is_symlink() or (not path.is_dir() and path.suffix not in FORMATS):
+                path.unlink()
         cost = make(partial)
         files = {name: file_digest(path) for name, path in _files(partial).items()}
         files.pop(SIGNATURE, None)
@@ -131,16 +134,16 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return f"{type(error).__name__}: {error}"
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        """Move what is damaged out of the way; somebody may want to see what happened to it."""
-        if not os.path.lexists(path):
+    def _set_aside(self, key: str, reason: str) -> None:
+        """Move a damaged stage out of the way; somebody may want to see what happened to it."""
+        if not os.path.lexists(self.path(key)):
             return
-        aside = self.folder / "torn" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+        aside = self.folder / "torn" / f"{key}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(exist_ok=True)
-        os.replace(path, aside)
+        os.replace(self.path(key), aside)
         warnings.warn(
-            f"{path} is damaged ({reason}). It was moved to {aside} and is made again; delete it "
-            "if you do not need it.",
+            f"The stage {key} in {self.folder} is damaged ({reason}). It was moved to {aside} and "
+            "is made again; delete it if you do not need it.",
             stacklevel=3,
         )
 

@@ -68,7 +68,7 @@ def study(
         by_arm = {arm: tuple(languages[arm]) for arm in arms}
     else:
         by_arm = dict.fromkeys(arms, tuple(languages))
-    _check_languages({code for codes in by_arm.values() for code in codes}, tasks, split)
+    _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
     runs = []
     for task in tasks:
         train_on = "" if task.type.is_untrained else task.train_on or task.name

@@ -61,11 +61,7 @@ class Align:
 
 
 class AlignedTask(Supervised):
-    """The objective of a task, and the distance of translation pairs beside it.
-
-    Raises:
-        ValueError: if a training set has no translations.
-    """
+    """The objective of a task, and the distance of translation pairs beside it."""
 
     def __init__(self, *inputs: Any):
         super().__init__(*inputs)

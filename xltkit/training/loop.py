@@ -51,9 +51,9 @@ def train(
 ) -> nn.Module:
     """Train a model in place, as the phase of an objective says, and return it.
 
-    Everything random is a function of (seed, step), so a run that is killed and started again
-    continues from its last checkpoint and ends with the very weights of an uninterrupted run on
-    the same machine and thread count.
+    Everything random is a function of (seed, step): a run that is killed and started again goes on
+    from its last checkpoint and ends with the very weights of an uninterrupted run on the same
+    machine and thread count.
 
     Args:
         model: fresh from disk; a model that was prepared before would keep its old precision.

@@ -39,8 +39,8 @@ def batch_stream(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Epoch and numbers of examples of one batch after another, without end.
 
-    In an epoch every example comes once, among others of similar length; the batches come in a
-    random order, one of them may be smaller.
+    In an epoch every example comes once, among others of similar length, in a random order of
+    batches, one of which may be smaller.
     """
     lengths = np.asarray(lengths)
     for epoch in count():

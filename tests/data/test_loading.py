@@ -32,8 +32,7 @@ def demo(put):
     for code, labels in (("de", [0, 1, 2]), ("sw", [0, 0, 0])):
         put(pairs(labels), f"demo/pairs/{code}/test.parquet")
     source = Source("demo/pairs", "test", {"de": "de", "sw": "sw", "fr": "fr"}, readers.nli)
-    labels = readers.NLI_LABELS
-    return Task("demo", "classification", "accuracy", 33.3, test=source, labels=labels)
+    return Task("demo", "classification", "f1", 33.3, test=source, labels=readers.NLI_LABELS)
 
 
 @pytest.mark.parametrize("clone", [True, False])

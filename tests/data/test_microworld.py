@@ -13,6 +13,8 @@ GIVE = Sentence(Clause(name("Anna"), "give", the("red ball"), ("to", name("Ben")
 KEPT = (*lexicon.NAMES, *lexicon.SHARED_NAMES, *lexicon.PUNCTUATION)
 WORDS = [word for word in lexicon.TAGS if word not in KEPT]
 FIRM = Phrase("Arden", entity="ORG", more=("and", "Blake"))
+HOW_MANY = Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how")
+WHICH = Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which")
 CUP = ("", "big", "blue", "cup")
 BALLS = ("two", "small", "red", "ball")
 
@@ -20,14 +22,8 @@ BALLS = ("two", "small", "red", "ball")
 @pytest.mark.parametrize(
     ("clause", "sentence"),
     [
-        (
-            Clause(name("Anna"), "find", Phrase("cup", number="two"), asked="how"),
-            "how many cups does Anna find ?",
-        ),
-        (
-            Clause(the("ball", owner="Anna"), "is", predicate="red", asked="which"),
-            "what colour is the ball of Anna ?",
-        ),
+        (HOW_MANY, "how many cups does Anna find ?"),
+        (WHICH, "what colour is the ball of Anna ?"),
         (Clause(FIRM, "hire", name("Anna")), "Arden and Blake hires Anna ."),
         (Fact("transfer", ("Anna", "give", "ball", "Ben")), "Ben gets the ball from Anna ."),
         (Fact("relation", ("cup", "under", "hat")), "the hat is over the cup ."),
@@ -130,8 +126,7 @@ def test_a_picture_shows_every_fact(about):
     facts = [Fact("view", (BALLS, "over", CUP)), Fact("view", about)]
     picture, other = (np.asarray(pictures.render(fact), int) for fact in facts)
     assert picture.shape == (64, 64, 3)
-    differs = np.abs(picture - other).max(-1) > 60
-    assert differs.sum() > 25  # pixels that a person can tell apart
+    assert (np.abs(picture - other).max(-1) > 60).sum() > 25  # pixels that a person can tell apart
 
 
 def test_pictures_are_the_same_if_they_mean_the_same_and_differ_otherwise():
@@ -142,8 +137,8 @@ def test_pictures_are_the_same_if_they_mean_the_same_and_differ_otherwise():
         {pictures.render(fact).tobytes() for (fact,) in generate.items("captions", split, count)}
         for split, count in (("train", 2000), ("test", 300))
     )
-    assert len(train) == 2000 and len(test) == 300
-    assert not train & test  # nor is a picture in two splits, however it is told
+    # Nor is a picture in two splits, however it is told.
+    assert (len(train), len(test), len(train & test)) == (2000, 300, 0)
 
 
 def test_a_contact_sheet_shows_pictures_with_captions():

@@ -204,10 +204,7 @@ class Source:
         return self.is_shared(language) or not self.location(language).files
 
     def rows(self, language: str, count: int = 0) -> Dataset:
-        """The rows of a language, as the reader makes them; a generator makes ``count``.
-
-        Raises MissingData, naming the command that would get them.
-        """
+        """The rows of a language, as read; a generator makes ``count``. Raises MissingData."""
         part = self.of(language)
         return _rows(part, language, part.fingerprint(language))
 

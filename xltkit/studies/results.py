@@ -163,7 +163,7 @@ class Results:
                 is_source=language == self.study.source,
                 base_language=variants[0] if self.study.by_arm else language,
                 main=table["metric"] == task.metric,
-                chance=task.type.chance(task, table["n"]),
+                chance=100 / table["n"] if task.type.is_search else task.chance,
                 encoder=stage.encoder,
                 **{key: sum(cost[key] for cost in costs) for key in ("steps", "wall_s", "cpu_s")},
                 stage=stage.key,

@@ -211,7 +211,7 @@ class TaskType:
     is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
     has_one_answer = True  # no part of a prediction is right while another is wrong
     is_comparable = False  # a prediction means the same in every language
-    is_search = False  # any item can be found: chance depends on their number
+    is_search = False  # any item can be found: chance is one in their number
 
     def __init_subclass__(cls) -> None:
         TYPES[cls.__name__.lower()] = cls()
@@ -342,10 +342,6 @@ class TaskType:
     def is_solved(self, score: float) -> bool:
         """Whether a prediction with this score (0 to 1) counts as right where it must be a yes."""
         return score >= 0.5
-
-    def chance(self, task: Task, n: Any) -> Any:
-        """The score (0 to 100) of a model that knows nothing, on ``n`` items."""
-        return 100 / n if self.is_search else task.chance
 
 
 TYPES: dict[str, TaskType] = {}  # by name

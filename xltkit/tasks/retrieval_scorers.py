@@ -10,8 +10,6 @@ from operator import itemgetter
 
 import numpy as np
 
-Pair = tuple[Hashable, Hashable]  # a sentence of one side and one of the other
-
 NEIGHBORS = 4  # of a sentence, which its margins are measured by
 BLOCK = 1024  # sentences of either side that are compared at a time
 DEPTH = 20  # how far down a ranking is scored
@@ -126,7 +124,7 @@ def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
     return pairs
 
 
-def best_threshold(scores: Mapping[Pair, float], gold: Set[Pair]) -> float:
+def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> float:
     """The score from which on (``>=``) the pairs give the highest F1: found on dev, used on test.
 
     Going down from the highest score, midway between the pair that gives the (first) best F1 and

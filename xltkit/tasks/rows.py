@@ -32,10 +32,8 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
     """The rows of a task in a language (``sw``), in the canonical columns of its type.
 
     ``examples`` is how many rows the microworld generates; other data sets have what they have.
-
-    Raises:
-        MissingData: if they cannot be had, naming the command that would get them.
-        ValueError: if the labels of a split to be scored are placeholders.
+    Raises MissingData, naming the command that would get them, if they are not available, and
+    ValueError if the labels of a split to be scored are placeholders.
     """
     source = source_of(task, split)
     try:

@@ -15,8 +15,6 @@ from collections.abc import Sequence, Set
 from functools import lru_cache
 from itertools import chain
 
-Tags = Sequence[Sequence[str]]  # one sequence of tags for each sentence
-
 
 def accuracy(gold: Sequence, pred: Sequence) -> float:
     """Share of positions where ``gold == pred`` (XTREME evaluate.py:81-84)."""
@@ -99,7 +97,7 @@ def answer_scores(golds: Sequence[str], pred: str, language: str = "") -> dict[s
     return {"f1": 100.0 * f1, "em": 100.0 * em}
 
 
-def chunks(tags_by_sentence: Tags) -> set[tuple[str, int, int]]:
+def chunks(tags_by_sentence: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
     """Chunks of all sentences as (type, first, last), by the rule of seqeval 0.0.12.
 
     XTREME was scored with its ``get_entities``; positions count an ``O`` after each sentence. The

@@ -1,7 +1,5 @@
 """The command line: ``python -m xltkit``. What a command needs is imported when it runs."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from argparse import ArgumentParser

@@ -1,7 +1,5 @@
 """Files written whole, and what a result depends on: the repository, its commit, versions."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
@@ -14,9 +12,8 @@ from pathlib import Path
 def root() -> Path:
     """The repository: the nearest folder upwards that holds ``notebooks/runs.toml``.
 
-    A notebook is opened from its own folder and a batch starts at the top; both must find the
-    same outputs. Without such a folder it is the one that the package is in, if that has notebooks,
-    or else the current one.
+    Without one it is the folder that the package is in, if that has notebooks, or the current one.
+    (A notebook is opened from its own folder, a batch at the top; both must find the same outputs.)
     """
     here = Path.cwd()
     for folder in (here, *here.parents):

@@ -1,7 +1,5 @@
 """Names looked up, values hashed, seeds derived: randomness is a pure function of a key."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

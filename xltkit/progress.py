@@ -1,7 +1,5 @@
 """Progress: a bar for a person, one line per interval for a log, never both."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable

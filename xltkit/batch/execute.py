@@ -4,8 +4,6 @@ Each runs in a process of its own under papermill. What is done is kept: a run t
 failed goes on from its finished stages when it is started again.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -40,7 +38,8 @@ def run_batch(
 ) -> int:
     """Run the named runs (all of them by default); the exit code.
 
-    Everything is checked before anything starts, and what is done is not done again.
+    Everything is checked before anything starts: a ValueError has every problem in a line. What is
+    done is not done again.
 
     Args:
         names: of runs, or patterns (see ``runs.select``), with ``overrides`` of their parameters.
@@ -49,9 +48,6 @@ def run_batch(
         retries: new starts of a run whose kernel died.
         timeout: minutes that a cell may take, 0 for any number.
         outputs: where results are kept; ``outputs`` of the repository unless given.
-
-    Raises:
-        ValueError: every problem with what was asked for; nothing was started.
     """
     if min(jobs, workers) < 1 or min(retries, timeout) < 0:
         raise ValueError("--jobs and --workers are at least 1, --retries and --timeout at least 0.")
@@ -77,17 +73,17 @@ def run_batch(
 
 def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     """What every notebook's process is given."""
-    environment = dict(os.environ)
     # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
     # must compute with as many threads as before to end with the same bits.
     # With workers of their own the notebooks leave the work to them.
     threads = cluster.threads(jobs if workers == 1 else workers)
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin
-    environment.setdefault("XLTKIT_STORE", str(outputs / "store"))
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
-    return environment | {
-        "PYTHONPATH": package + os.pathsep + environment.get("PYTHONPATH", ""),
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not spin
+        "XLTKIT_STORE": str(outputs / "store"),
+        **os.environ,
+        "PYTHONPATH": package + os.pathsep + os.environ.get("PYTHONPATH", ""),
         "XLTKIT_BATCH": "1",
         "XLTKIT_WORKERS": str(workers),
         "TQDM_DISABLE": "1",  # bars of libraries would fill the executed notebook

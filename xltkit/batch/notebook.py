@@ -1,7 +1,6 @@
 """One notebook, executed by papermill in this process, which a batch starts for it.
 
-``python -m xltkit.batch.notebook JSON``: the arguments of ``execute``. Light to import, for it is
-started once a notebook.
+``python -m xltkit.batch.notebook JSON``, with the arguments of ``execute``.
 """
 
 import json
@@ -10,11 +9,11 @@ import sys
 import threading
 from typing import Any
 
+from papermill import PapermillExecutionError, execute_notebook
+
 
 def execute(arguments: dict[str, Any], retries: int) -> str:
     """Execute one notebook, with the arguments of papermill; what went wrong, if anything."""
-    from papermill import PapermillExecutionError, execute_notebook
-
     for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
         arguments[name] = arguments[name].replace("{", "{{").replace("}", "}}")
     while True:
@@ -31,8 +30,9 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
         except PapermillExecutionError as error:
             return f"{error.ename}: {' '.join(error.evalue.split())}"
         except RuntimeError as error:  # DeadKernelError; or it died before it answered
-            name = type(error).__name__
-            problem = f"{name}: the kernel died, mostly of too small a memory; try fewer --jobs"
+            problem = (
+                f"{type(error).__name__}: the kernel died; if memory is short, try fewer --jobs"
+            )
             if not retries:
                 return problem
             # Something from outside ended it; a cell that raised would raise again.

@@ -5,8 +5,6 @@ A notebook declares the parameters it wants in its first code cell, under names 
 same functions before it starts a kernel: a person and a batch meet the same rules.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -33,8 +31,7 @@ smoke = False  # whether the notebook of this process is a smoke run: figures th
 def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> dict[str, Any]:
     """Parameters in one form (1 is 1.0 where a float is wanted), if ``declared`` has their names.
 
-    Raises:
-        ValueError: every problem in a line, with what to type instead.
+    Else a ValueError has every problem in a line, with what to type instead.
     """
     allowed = [name for name in PARAMETERS if name in declared]
     problems = []

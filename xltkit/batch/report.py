@@ -1,7 +1,5 @@
 """What a batch leaves to read: a page for each notebook, and the index of a folder of runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,8 +86,7 @@ def _row(base: Path, name: str, question: str) -> dict[str, Any]:
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
         return row | {"status": status, "note": str(error)}
-    page = base / f"{name}.html"
-    return row | {"status": "done", "link": page.name if page.exists() else "", "saved": saved}
+    return row | {"status": "done", "link": f"{name}.html", "saved": saved}
 
 
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:
@@ -138,9 +135,10 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
-            for old, new in (("gain", "difference"), ("against", "baseline")):
-                if new not in table:
-                    table = table.rename(columns={old: new})
+            names = {"gain": "difference", "against": "baseline"}
+            table = table.rename(
+                columns={old: new for old, new in names.items() if new not in table}
+            )
             if {"difference", "low", "high"} <= {*table.columns}:
                 texts = table.select_dtypes(exclude="number")
                 split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")

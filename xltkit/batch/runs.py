@@ -5,8 +5,6 @@ these versions. What papermill writes into a notebook is never asked: after a de
 that every cell was completed.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import tomllib
@@ -194,6 +192,6 @@ def kit_identity() -> str:
     for each in classes:
         classes += each.__subclasses__()  # those of subclasses, too: the list grows on the way
     objectives = {each.__name__: each.version for each in classes if "xltkit" in each.__module__}
-    sources = [get(name).test for name in suite("microworld").targets]
-    data = [source.fingerprint(code) for source in sources for code in ("en", "qto")]
+    tests = [get(name).test for name in suite("microworld").targets]
+    data = [source.fingerprint(code) for source in tests for code in ("en", "qto")]
     return digest([versions()["xltkit"], objectives, data, weights("micro")])

@@ -44,10 +44,8 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
     together. The first alone uses the store: it waits for locks, writes and scores. It tells the
     others which folder to train into, and with an empty name that the stage is finished.
 
-    Args:
-        stage: of ``training_stages`` or ``evaluation_stage``; those before it are made, too.
-        store: where stages are kept.
-        options: passed to the loop (``checkpoint_seconds``, ``on_step``).
+    Stages before it are made, too; ``options`` are the loop's (``checkpoint_seconds``,
+    ``on_step``).
     """
     start = str(make(stage.parent, store, **options)) if stage.parent else stage.encoder
     is_training = not isinstance(stage.phase, Evaluate)

@@ -40,21 +40,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """Arms, targets and seeds, and the stages it takes to compare them. Made by ``xlt.study``.
-
-    Attributes:
-        arms: the recipes, by name.
-        runs: every arm, seed and task.
-        suite: the suite that the targets belong to.
-        source: the language of the labels.
-        by_arm: whether each arm is tested in its own variants of the languages.
-    """
+    """Arms, targets and seeds, and the stages it takes to compare them. Made by ``xlt.study``."""
 
     arms: Mapping[str, Recipe]
-    runs: tuple[Run, ...]
-    suite: str
-    source: str
-    by_arm: bool = False
+    runs: tuple[Run, ...]  # every arm, seed and task
+    suite: str  # that the targets belong to
+    source: str  # the language of the labels
+    by_arm: bool = False  # whether each arm is tested in its own variants of the languages
 
     @cached_property
     def stages(self) -> list[Stage]:

@@ -20,21 +20,13 @@ from xltkit.training.phases import Evaluate, Phase
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase with one seed, trained or scored: a node of the graph of a study.
+    """One phase with one seed, trained or scored: a node of the graph of a study."""
 
-    Attributes:
-        phase: with every default resolved.
-        seed: of training; 0 where nothing was trained.
-        encoder: the name, Hub id or folder that the recipe starts from.
-        parent: the stage before it, if any.
-        data: names and fingerprints of all data that it reads.
-    """
-
-    phase: Phase | Evaluate
-    seed: int
-    encoder: str
-    parent: Stage | None
-    data: tuple[tuple[str, str], ...]
+    phase: Phase | Evaluate  # with every default resolved
+    seed: int  # of training; 0 where nothing was trained
+    encoder: str  # the name, Hub id or folder that the recipe starts from
+    parent: Stage | None  # the stage before it
+    data: tuple[tuple[str, str], ...]  # names and fingerprints of all data that it reads
 
     @cached_property
     def key(self) -> str:

@@ -149,14 +149,11 @@ class Store:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a stage by their path below its folder.
-
-    Raises:
-        ValueError: for a link, which may lead outside of the store, or what could be a pickle.
-    """
+    """The files of a stage by their path below its folder; ValueError for links and pickles."""
     files = {}
     for path in (folder, *sorted(folder.rglob("*"))):
         if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+            # A link may lead outside of the store.
             raise ValueError(f"A stage holds files and folders only, not links: {path.name}.")
         if path.is_file():
             if path.suffix not in FORMATS:

@@ -1,7 +1,5 @@
 """Results of studies that were never run: predictions are given, and the scores are theirs."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pandas as pd

@@ -4,8 +4,6 @@ Simulated studies with the variance of real ones, and studies cut out of real ru
 (``benchmarks/calibration.py --real 24 --save same_recipe.npz``). Everything is seeded.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from itertools import product
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Means, gaps and differences against values computed by hand."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Consistency between languages: tables worked out by hand, and what chance alone would give."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

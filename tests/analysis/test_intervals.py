@@ -1,7 +1,5 @@
 """Intervals and p values of a few numbers, by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

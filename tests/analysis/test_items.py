@@ -1,7 +1,5 @@
 """Items drawn again: designs small enough to be computed by hand, and real predictions."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Two texts in two languages: small matrices by hand, and the joint bootstrap on planted ones."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

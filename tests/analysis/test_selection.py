@@ -1,7 +1,5 @@
 """Selecting the best of several arms: what is luck, and what a cross-validated selection keeps."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

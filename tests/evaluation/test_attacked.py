@@ -1,7 +1,5 @@
 """Attacks on trained models: searched by loss, read off gradients, reported beside clean scores."""
 
-from __future__ import annotations
-
 import json
 
 import matplotlib.pyplot as plt
@@ -11,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import xltkit as xlt
-from xltkit.analysis.attacks import attack_report
+from xltkit.analysis.compare import attack_report
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation import attacks, gradient

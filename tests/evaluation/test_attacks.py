@@ -1,7 +1,5 @@
 """What attacks propose: of exactly the kinds they say, sound in every language."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Test sets predicted in one stream, in crossed pairs of languages, and under smoothing noise."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

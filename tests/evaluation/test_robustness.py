@@ -1,7 +1,5 @@
 """What robust training is for: the microworld, five seeds, an attack, and the control."""
 
-from __future__ import annotations
-
 import pytest
 
 import xltkit as xlt

@@ -1,7 +1,5 @@
 """The widgets in JupyterLab, in a browser: by keyboard and by mouse each does what it should."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Sentence vectors: translations find each other, and figures draw what the table says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Browsed examples agree with the predictions; asked as they are, models answer as measured."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from math import isnan
 

@@ -1,7 +1,5 @@
 """Figures show the numbers they say, in every language's name."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import warnings

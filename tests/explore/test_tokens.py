@@ -1,7 +1,5 @@
 """The token view: every character is in a piece, and the counts are those of the tokenizer."""
 
-from __future__ import annotations
-
 import pytest
 from bs4 import BeautifulSoup
 

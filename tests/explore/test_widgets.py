@@ -1,7 +1,5 @@
 """Controls: what follows what, what is drawn, and that nobody needs them in a batch."""
 
-from __future__ import annotations
-
 import ipywidgets
 import pytest
 from test_plots import VALUES, Given

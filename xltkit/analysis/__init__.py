@@ -1,20 +1,12 @@
 """Tidy tables in, honest statements out: comparisons, intervals, consistency, claims."""
 
-from xltkit.analysis.attacks import attack_report
-from xltkit.analysis.averages import averages
-from xltkit.analysis.claims import (
-    CLAIMS,
-    claims_table,
-    permute_arms,
-    verdict,
-    verdict_shares,
-)
-from xltkit.analysis.compare import compare, interaction, per_seed, summary
+from xltkit.analysis.claims import CLAIMS, claims_table, permute_arms, verdict, verdict_shares
+from xltkit.analysis.compare import attack_report, compare, interaction, per_seed, summary
 from xltkit.analysis.consistency import consistency, pairwise
 from xltkit.analysis.intervals import difference, holm, t_interval
 from xltkit.analysis.mixed_pairs import penalty, score_matrix
 from xltkit.analysis.selection import select_arms
-from xltkit.analysis.submission import write_submission
+from xltkit.analysis.xtreme import averages, write_submission
 
 __all__ = [
     "CLAIMS",

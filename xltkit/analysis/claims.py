@@ -1,10 +1,4 @@
-"""Claims of the literature, each held against what finished runs measured.
-
-The claims are the rows of ``claims.toml``: what is claimed, by whom, which figure, whether that
-figure could be confirmed, and which difference of arms measures it.
-"""
-
-from __future__ import annotations
+"""Claims of the literature (``claims.toml``), each held against what finished runs measured."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,18 +27,25 @@ Measured = dict[str, Any]
 
 
 def gain(
-    saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Sequence[str] = ()
+    saved: Saved,
+    arm: Sequence[str],
+    over: Sequence[str],
+    tasks: Sequence[str] = (),
+    kind: str = "",
 ) -> Measured:
-    """An arm minus another: mean over the transfer languages, then over the tasks (all or some)."""
-    return _measured(_gains(saved, arm, over, tasks or saved.main["task"].unique()))
+    """An arm minus another: mean over the transfer languages, then over the tasks (all or some).
 
-
-def retrieval_above_rest(saved: Saved, arm: Sequence[str], over: Sequence[str]) -> Measured:
-    """The gain in retrieval minus the mean gain in the tasks that are fine-tuned for."""
-    tasks = saved.main["task"].unique()
-    retrieval = [name for name in tasks if get(name).kind == "retrieval"]
-    rest = [name for name in tasks if name not in retrieval]
-    return _measured(_gains(saved, arm, over, retrieval) - _gains(saved, arm, over, rest))
+    With a ``kind``, the gain in the tasks of this kind minus the gain in all others.
+    """
+    one, other = _first(arm, saved.arms), _first(over, saved.arms)
+    names = list(saved.main["task"].unique())
+    of_kind = [name for name in names if not kind or get(name).kind == kind]
+    gains = _gains(saved, one, other, tasks or of_kind)
+    if kind:
+        gains = gains - _gains(saved, one, other, set(names).difference(of_kind))
+    if gains.empty:
+        return {}
+    return {"arms": f"{one} - {other}"} | difference(gains.to_numpy())
 
 
 def table_row(
@@ -64,7 +65,7 @@ def table_row(
     return {"arms": arms} | measured | {"n_seeds": saved.main["seed"].nunique()}
 
 
-MEASURES = {function.__name__: function for function in (gain, retrieval_above_rest, table_row)}
+MEASURES = {function.__name__: function for function in (gain, table_row)}
 
 
 def _first(names: Sequence[str], present: Iterable[str]) -> str:
@@ -72,27 +73,20 @@ def _first(names: Sequence[str], present: Iterable[str]) -> str:
     return next((name for name in names if name in present), "")
 
 
-def _gains(
-    saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Iterable[str]
-) -> pd.Series:
-    """By seed, an arm minus another: means over the transfer languages, then over tasks."""
-    one, other = _first(arm, saved.arms), _first(over, saved.arms)
+def _gains(saved: Saved, one: str, other: str, tasks: Iterable[str]) -> pd.Series:
+    """By seed, one arm minus another: means over the transfer languages, then over tasks."""
     table = saved.main[saved.main["task"].isin(tasks) & ~saved.main["is_source"]]
     by_seed = per_seed(table, ["arm"]).pivot(index="seed", columns="arm", values="value")
     by_seed = by_seed.reindex(columns=[one, other])
-    return (by_seed[one] - by_seed[other]).rename(f"{one} - {other}").dropna()
-
-
-def _measured(gains: pd.Series) -> Measured:
-    return {} if gains.empty else {"arms": gains.name} | difference(gains.to_numpy())
+    return (by_seed[one] - by_seed[other]).dropna()
 
 
 def verdict(low: float, high: float, is_null: bool = False) -> str:
     """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
 
-    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below.
-    That there is no gain is agreed with if the interval lies below 1 point (``NEGLIGIBLE``), and
-    disagreed with if it lies above 0. An interval that is missing decides nothing.
+    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below;
+    that there is none (``is_null``) if it lies below 1 point (``NEGLIGIBLE``), and above 0.
+    An interval that is missing decides nothing.
     """
     agrees, disagrees, undecided, _ = VERDICTS
     if low > 0:
@@ -105,10 +99,9 @@ def verdict(low: float, high: float, is_null: bool = False) -> str:
 def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
     """Every claim beside every run that measures it; a claim that none measures has one row, too.
 
-    ``claim``, ``by``, ``figure``, ``confirmed`` and ``is_null`` are as in ``claims.toml``; ``run``,
-    ``suite``, ``arms`` and the columns of ``difference`` say what measured it, ``measured`` is the
-    difference and its interval as a text. ``verdict`` is ``not measured`` if no run has what it
-    takes; ``p_holm`` is over the rows that have a p value.
+    Columns are those of ``claims.toml``, the ``run``, ``suite`` and ``arms`` that measured it,
+    those of ``difference``, this with its interval as a text (``measured``), the ``verdict``, and
+    ``p_holm`` over the rows that have a p value.
     """
     rows = []
     for claim in CLAIMS:

@@ -1,29 +1,31 @@
-"""Comparing arms: differences with intervals, paired by seed and, if asked for, by test item."""
-
-from __future__ import annotations
+"""Comparing arms, paired by seed and, if asked for, by test item; and scores under attack."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 
 from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
 from xltkit.analysis.items import items
+from xltkit.evaluation.attacked import Attack
 from xltkit.keys import choose
-from xltkit.studies.results import Results
+from xltkit.studies.results import RUN, Results
 
 METHODS = {
     "seeds": "paired t over seeds",
     "both": "paired t over seeds and examples",
     "examples": "bootstrap over examples",
 }
+ITEM = [*RUN, "language"]
+SETTINGS = ["attack", "access", "strength", "beam", "settings"]
+COSTS = {"success": 0.0, "changed": 0.0, "valid": 100.0, "queries": 0.0}  # of no attack
 
 
 def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
     """Means over languages within each task, then over tasks, for each seed and group.
 
-    The source language stays apart (``languages`` is ``source`` or ``transfer``): a mean that
-    holds English says little about transfer.
+    The source language stays apart: ``languages`` is ``source`` or ``transfer``.
     """
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     groups = [*by, "languages", "seed"]
@@ -63,23 +65,19 @@ def compare(
     ``method`` says what the interval and ``p`` are about:
 
     - ``seeds``: would it hold with other seeds, on these test items? t over seeds.
-    - ``both``: with other seeds and other items of the same sort? A t interval too. To the variance
-      over seeds comes that of a bootstrap over items (paired, joint over parallel languages, corpus
-      metrics computed anew), less what each seed does with each item, which would count twice.
-      Drawing the few seeds with replacement as well would be too narrow: with three the interval
-      covers 78 % where seeds matter most (``benchmarks/calibration.py``). If there is one seed, or
-      all give the same, the interval is over the items alone, and the column ``method`` says so.
+    - ``both``: with other seeds and other items of the same sort? t as well: to the variance over
+      seeds comes that of a bootstrap over items (paired, joint over parallel languages), less what
+      each seed does with each item, which would count twice. Drawing the few seeds with replacement
+      would be too narrow (``benchmarks/calibration.py``). If there is one seed, or all give the
+      same, the interval is over the items alone, and the column ``method`` says so.
     - ``examples``: would these very models differ on other items? Normal, with the bootstrap's
-      variance. It says nothing of retraining: two runs of one recipe may well differ.
+      variance. It says nothing of retraining.
 
-    Returns:
-        One row per arm and group (``by``: columns of ``results.scores``), the source language
-        apart. ``difference``, ``low`` and ``high`` in points; ``p``, and ``p_holm`` corrected over
-        the whole table; ``smallest_effect`` is the difference this design would have found four
-        times out of five; ``degenerate`` counts the runs of both arms at chance or worse, which are
-        not left out.
-
-    Raises ValueError for unknown names, or a method whose predictions do not give the scores.
+    One row per arm and group (``by``: columns of ``results.scores``), the source language apart.
+    ``difference``, ``low`` and ``high`` are in points; ``p_holm`` is corrected over the whole
+    table; ``smallest_effect`` is the difference that this design would have found four times out of
+    five; ``degenerate`` counts the runs of both arms at chance or worse, which are in all means.
+    Raises ValueError for unknown names, or predictions that do not give the scores.
     """
     choose("method", method, METHODS)
     groups = ["arm", *([by] if isinstance(by, str) else by), "languages"]
@@ -111,12 +109,11 @@ def interaction(
 ) -> pd.DataFrame:
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
-    A difference of differences, paired by seed: the gain in the groups ``here`` minus the gain in
-    the groups ``there`` (values of the column ``by`` of ``results.scores``, such as ``family``),
-    task by task, then averaged. The source language plays no part, nor does a task that has
-    languages in one of the two only. One row per arm: ``gain_here``, ``gain_there``, and of their
-    difference the columns of ``compare``. Raises ValueError for unknown names, or if no task has
-    both.
+    A difference of differences, paired by seed: the gain in the groups ``here`` minus that in the
+    groups ``there`` (values of the column ``by`` of ``results.scores``, such as ``family``), task
+    by task, then averaged, without the source language. One row per arm: ``gain_here``,
+    ``gain_there``, and of their difference the columns of ``compare``. Raises ValueError for
+    unknown names, or if no task has languages in both.
     """
     transfer = _paired(results, baseline, [by]).query("not is_source")
     names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
@@ -138,6 +135,54 @@ def interaction(
         degenerate = _degenerate(results, [arm, baseline], group["task"])
         rows.append(row | {"method": METHODS["seeds"], "degenerate": degenerate})
     return _corrected(rows, baseline)
+
+
+def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFrame:
+    """Scores under attack beside those without, and what the attacks took.
+
+    ``clean`` are the results of a study, ``attacked`` the same rescored under attacks. One row per
+    arm, seed, task, language and attack: ``attack``, ``access``, ``strength`` (share of the words,
+    or radius), ``beam`` and ``settings`` (what else departs from the defaults); ``value`` is the
+    task's metric under attack, ``clean`` that of the same items without, ``drop`` their difference
+    in points; ``success``, ``changed``, ``valid`` and ``queries`` are those of
+    ``evaluation.attacked``. Rows of strength 0 have the clean scores.
+    """
+    tables = []
+    for results in attacked.values():
+        rows = []
+        for run in results.study.runs:
+            rows.append((run.arm, run.seed, run.task, *_settings(run.stage.phase.attack)))
+        settings = pd.DataFrame(rows, columns=[*RUN, *SETTINGS])
+        costs = results.scores.pivot(index=ITEM, columns="metric", values="value")
+        table = results.main.join(costs[["clean", *COSTS]], on=ITEM)
+        tables.append(table.merge(settings, on=RUN, validate="many_to_one"))
+    about = ["is_source", "family", "resource", *SETTINGS]
+    under_attack = pd.concat(tables)[[*ITEM, *about, "value", "clean", *COSTS, "n"]]
+    # On fewer items than the study's, the clean score is that of the attacked items.
+    whole = clean.main[[*ITEM, "n", "value"]].rename(columns={"value": "start"})
+    start = under_attack.merge(whole, on=[*ITEM, "n"], how="left")["start"].to_numpy()
+    start = under_attack["clean"].where(pd.isna(start), start)
+    without = under_attack.assign(strength=0.0, value=start, clean=start, **COSTS)
+    without = without.drop_duplicates([*ITEM, "attack", "beam", "settings"])
+    table = pd.concat([without, under_attack], ignore_index=True)
+    table.insert(table.columns.get_loc("clean") + 1, "drop", table["clean"] - table["value"])
+    named = ("attack", "settings", "task", "arm")  # as in the study, not by the alphabet
+    return table.sort_values(
+        ["attack", "settings", "beam", "strength", "task", "arm", "seed"],
+        key=lambda column: pd.factorize(column)[0] if column.name in named else column,
+        ignore_index=True,
+    )
+
+
+def _settings(attack: Attack | None) -> tuple[str, str, float, int, str]:
+    """The columns ``SETTINGS`` of an attack."""
+    if attack is None:
+        raise ValueError("Some of these results are of no attack: they were scored as they are.")
+    columns = ("strength", "radius", "beam", "seed")  # settings in columns, or drawn with it
+    changed = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in columns}
+    changed = {name: v for name, v in changed.items() if v != getattr(type(attack), name)}
+    settings = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return attack.name, attack.access, float(attack.strength), attack.beam, settings
 
 
 def _paired(results: Results, baseline: str, columns: Iterable[str]) -> pd.DataFrame:

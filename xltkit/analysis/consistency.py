@@ -4,8 +4,6 @@ Items are paired by their id, so the test sets have to be translations of one an
 alone already makes answers agree: each measure stands beside what it would be by chance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Intervals and p values of a few numbers: Student's t over seeds, and Holm's correction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

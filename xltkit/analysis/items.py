@@ -7,8 +7,6 @@ with one id in several languages are translations of one another and are drawn t
 that is not parallel has the language in its ids.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache

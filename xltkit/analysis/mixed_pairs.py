@@ -6,8 +6,6 @@ another (Huang et al. 2021, arXiv 2104.08645; G-XLT of MLQA). Predictions in, ti
 ``other`` (of the second), ``example_id`` and ``score`` (0 to 1).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -6,8 +6,6 @@ the same. Here arms are selected on one half of the test items and on other seed
 scored on, and the figure of an in-sample selection stands beside it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from itertools import product
 

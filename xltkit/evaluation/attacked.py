@@ -5,8 +5,6 @@ before, the queries, the share of words changed, and validity. A random attack (
 ``tries=1``) is the control: what it achieves is not due to an adversary.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ those of a weaker attack are among those of a stronger one. White-box attacks ch
 rows, not their text: they flip words one after another, or shift the word embeddings.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Gradients of a model under attack: by the word embeddings of rows that are encoded."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import defaultdict

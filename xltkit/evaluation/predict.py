@@ -1,7 +1,5 @@
 """Predicting test sets: all languages in one stream of batches, or in mixed pairs of languages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product

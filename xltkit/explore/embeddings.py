@@ -1,7 +1,5 @@
 """Sentence vectors of an encoder, and how well translations find each other by them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Test examples with the answers of trained models: browsed, or edited and asked anew."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

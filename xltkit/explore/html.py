@@ -3,8 +3,6 @@
 Colors are faint tints over whatever background there is, and never the only sign.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise

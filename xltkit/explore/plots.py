@@ -1,7 +1,5 @@
 """Figures of a study, of attacks and of claims: tidy tables in, axes or a figure out."""
 
-from __future__ import annotations
-
 import base64
 import io
 import textwrap

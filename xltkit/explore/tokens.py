@@ -1,7 +1,5 @@
 """The token view: how an encoder cuts words in pieces, and how many pieces a word costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from html import escape
 from itertools import groupby

@@ -3,8 +3,6 @@
 Where nobody sits, as in a batch run, each shows what its first choices give, once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from html import escape

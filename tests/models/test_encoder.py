@@ -1,7 +1,5 @@
 """Encoders of several architectures, their heads, and what a saved stage looks like."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,7 +1,5 @@
 """Image towers and teachers, and the vectors that are kept of them."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

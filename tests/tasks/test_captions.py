@@ -1,7 +1,5 @@
 """Captions and pictures that find one another, and captions that are read as plain text."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Tasks that search a pool: the dual encoder's loss, rankings in blocks, pairs mined by margin."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -15,7 +13,7 @@ from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation.predict import outputs, predict
 from xltkit.models import device
 from xltkit.models import encoder as models
-from xltkit.models.heads import Vector
+from xltkit.models.encoder import Vector
 from xltkit.studies.recipe import Recipe
 from xltkit.tasks import get, retrieval
 from xltkit.tasks.base import TYPES, Task, TrainingArguments

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from xltkit.tasks import retrieval_scorers as scorers
+from xltkit.tasks import scorers
 from xltkit.tasks.retrieval import candidate_pairs
 from xltkit.tasks.scorers import set_f1
 

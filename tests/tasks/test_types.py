@@ -1,7 +1,5 @@
 """How each task type is encoded, trained, decoded and scored."""
 
-from __future__ import annotations
-
 import json
 import math
 

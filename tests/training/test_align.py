@@ -1,7 +1,5 @@
 """Alignment by translation pairs: the distance by hand, and how pairs are drawn."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Training on pictures and on a teacher's vectors: losses by hand, the queue, batches, stages."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from dataclasses import replace
@@ -15,8 +13,7 @@ from transformers import AutoModel
 
 from xltkit.keys import file_digest
 from xltkit.models import vision
-from xltkit.models.encoder import MICRO_CLIP, Model, load_tokenizer
-from xltkit.models.heads import Joint
+from xltkit.models.encoder import MICRO_CLIP, Joint, Model, load_tokenizer
 from xltkit.studies.make import make
 from xltkit.studies.recipe import Recipe
 from xltkit.studies.stages import evaluation_stage, training_stages

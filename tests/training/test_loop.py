@@ -1,7 +1,5 @@
 """The training loop: the order of examples, exact accumulation and resumption, what stops it."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Robust training: ascents by hand, balls that hold, synonyms as released, targets beside plain."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

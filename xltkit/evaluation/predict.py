@@ -11,8 +11,7 @@ import torch
 from datasets import Dataset
 
 from xltkit.keys import derive
-from xltkit.models.encoder import Model, infer
-from xltkit.models.heads import mean_pool
+from xltkit.models.encoder import Model, infer, mean_pool
 from xltkit.tasks.base import Columns, EncodedExample, Forward, Task, TaskType, score_table
 from xltkit.training.robust import Ball, RandomPerturbation, perturbed
 

@@ -15,8 +15,7 @@ from xltkit.evaluation.predict import protocol_layer
 from xltkit.explore.plots import BASELINE_COLOR, MARKERS, style
 from xltkit.keys import choose
 from xltkit.models.device import device
-from xltkit.models.encoder import Model, load_tokenizer
-from xltkit.models.heads import mean_pool
+from xltkit.models.encoder import Model, load_tokenizer, mean_pool
 from xltkit.studies.results import Results
 
 

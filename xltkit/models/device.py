@@ -1,7 +1,5 @@
 """The device that models run on, and the precision they compute in."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 

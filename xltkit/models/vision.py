@@ -1,10 +1,7 @@
-"""Image towers and teachers from transformers, and the vectors that they give, kept in the store.
+"""Image towers and teachers from transformers, and the vectors that they give of inputs.
 
-What a network that is not trained says of a picture or a text is computed once for each training
-set or test set, and kept in ``<store>/vectors`` as one array of half precision.
+Those of a network that is not trained are computed once, and kept in ``<store>/vectors``.
 """
-
-from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,8 +21,7 @@ from transformers import AutoImageProcessor, AutoModel
 from xltkit.files import replacing
 from xltkit.keys import digest, known_digest
 from xltkit.models import device, encoder
-from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate
-from xltkit.models.heads import mean_pool
+from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate, mean_pool
 
 PROCESSOR = "preprocessor_config.json"
 PIXELS = "pixels"  # no network at all: what is seen without any training
@@ -46,9 +42,8 @@ def fingerprint(name: str) -> str:
 def tower_of(teacher: str) -> str:
     """The image tower whose space the text vectors of a teacher are in.
 
-    Raises:
-        ValueError: for a stage without one: its texts lie where a linear layer took the features
-            of a locked tower, or where no pictures are.
+    Raises ValueError for a stage without one: its texts lie where a linear layer took the features
+    of a locked tower, or where no pictures are.
     """
     folder = Path(locate(teacher)[0])
     if (folder / TOWER).is_dir():
@@ -129,11 +124,7 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
 
 
 def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
-    """The vectors (texts, width) of texts by the text tower of a CLIP, kept in the store.
-
-    The teacher is ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id of a dual
-    encoder that transformers knows.
-    """
+    """The vectors (texts, width) of texts by the text tower of a teacher, kept in the store."""
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         target = device.device()
@@ -153,11 +144,8 @@ def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarr
         if network.config.model_type.startswith("siglip"):
             # Its vector is the state of the last position, padding or not, of texts of one length.
             length = network.config.text_config.max_position_embeddings
-            options = {
-                "padding": "max_length",
-                "max_length": length,
-                "return_attention_mask": False,
-            }
+            options = {"padding": "max_length", "max_length": length}
+            options["return_attention_mask"] = False
         for indices in batches:
             batch = [texts[i] for i in indices]
             inputs = tokenizer(batch, truncation=True, return_tensors="pt", **options).to(target)
@@ -179,14 +167,8 @@ def kept(
 ) -> np.ndarray:
     """The vectors (inputs, width) of some inputs as float16, computed unless a store has them.
 
-    Args:
-        store: the folder of the store.
-        network: what identifies the network that computes them.
-        contents: each input, or a digest of it; equal ones are computed once.
-        compute: from batches of indices of inputs to their vectors.
-
-    Raises:
-        ValueError: if a value does not fit half precision.
+    ``network`` identifies what computes them, ``contents`` each input: equal ones are computed
+    once. ``compute`` turns batches of indices of inputs into vectors.
     """
     numbers, distinct = pd.factorize(np.asarray(contents, dtype=object))
     file = store / "vectors" / f"{digest([*network, list(distinct)])}.npy"

@@ -1,7 +1,5 @@
 """Pictures with captions: how they are encoded for training, and scored by finding one another."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -90,13 +88,9 @@ def ranks_table(
     """What every caption and every picture finds, and the ``rank`` of the first right one, from 1.
 
     What scores as much as the right one stands before it: vectors that are all alike find nothing,
-    and neither do vectors that are no numbers.
-
-    Args:
-        ids: of the pictures.
-        pictures: the place of the picture of each caption.
-        scores: cosines (captions, pictures).
-        numbers: a number for each picture, the same for pictures that nobody can tell apart.
+    and neither do vectors that are no numbers. ``pictures`` has the place of the picture of each
+    caption among the ``ids``; ``scores`` are cosines (captions, pictures); pictures that nobody can
+    tell apart have one of the ``numbers``.
     """
     ids = np.array(ids)
     gold = ids[pictures]

@@ -1,7 +1,5 @@
 """The table of tasks as text, and whether what the mirror or the Hub holds agrees with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 

@@ -1,7 +1,5 @@
 """One label for a row: classification of text pairs, and the choice between alternatives."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, islice

@@ -1,7 +1,5 @@
 """Plain text and translation pairs: masked language modeling, and distillation from a teacher."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

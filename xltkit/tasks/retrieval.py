@@ -1,7 +1,5 @@
 """Task types that find one text by another: parallel sentences, bitext mining, ranking."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -14,10 +12,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from xltkit.tasks import base
-from xltkit.tasks import retrieval_scorers as scorers
+from xltkit.tasks import base, scorers
 from xltkit.tasks.base import Examples, Forward, Rows, Tables, Task
-from xltkit.tasks.scorers import set_f1
 
 QUERY_TOKENS = 96  # a longer query is cut (XTREME run_retrieval_qa.sh: max_query_length)
 BLOCK = 4096  # candidates that are encoded and compared at a time
@@ -106,7 +102,7 @@ class Mining(base.TaskType):
             yield language, "", base.predictions_table(*zip(*table, strict=True))
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        return set_f1(_pairs_of(predictions, "gold"), _pairs_of(predictions, "pred"))
+        return scorers.set_f1(_pairs_of(predictions, "gold"), _pairs_of(predictions, "pred"))
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of foreign sentences that have a partner, gold or predicted: their pairs."""

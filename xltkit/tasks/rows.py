@@ -1,7 +1,5 @@
 """The rows of tasks and of training sets: found, loaded, chosen, and if a check asks, shuffled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache

@@ -5,15 +5,20 @@ google-research/xtreme; the docstrings name script and lines. Lists that differ 
 ``ValueError``: the official scripts pair them with ``zip``, which cuts the longer one.
 """
 
-from __future__ import annotations
-
 import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
+
+import numpy as np
+
+NEIGHBORS = 4  # of a sentence, which its margins are measured by
+BLOCK = 1024  # sentences of either side that are compared at a time
+DEPTH = 20  # how far down a ranking is scored
 
 
 def accuracy(gold: Sequence, pred: Sequence) -> float:
@@ -134,3 +139,165 @@ def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
     golds = chunks([gold.split()])
     preds = chunks([pred.split()])
     return len(golds & preds), len(golds), len(preds)
+
+
+# Retrieval
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """The rows in float64, of length 1. Raises ValueError if one has no direction."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (np.isfinite(norms).all() and norms.all()):
+        raise ValueError("got a zero or non-finite vector; expected vectors with a direction")
+    return vectors / norms
+
+
+def nearest(query: np.ndarray, database: np.ndarray) -> np.ndarray:
+    """Index of the row of ``database`` with the highest cosine, for each row of ``query``.
+
+    The search of Tatoeba: the queries are the English sentences and the database is the other
+    language; no margin, no correction for hubs (XTREME third_party/evaluate_retrieval.py:780-811,
+    utils_retrieve.py:331-339). Of equal rows the first wins.
+    """
+    database = _unit_rows(database)
+    # Matrix products can differ in the last bit between columns that hold equal rows, so that
+    # argmax alone would not settle ties; only the first of equal rows takes part.
+    rows = np.sort(np.unique(database, axis=0, return_index=True)[1])
+    return rows[(_unit_rows(query) @ database[rows].T).argmax(1)]
+
+
+class TopK:
+    """The best ``k`` candidates of each query, from scores that come in blocks of candidates.
+
+    However they are cut into blocks, the ranking is that of ``argsort(kind="stable")[::-1]`` over
+    all of them: of equal scores the later candidate comes first (XTREME
+    third_party/utils_lareqa.py:381, which leaves ``kind`` open, as ``torch.topk`` does).
+    """
+
+    def __init__(self, k: int):
+        self.k = k
+        self.count = 0  # of the candidates so far
+        # (queries, up to k) each, in the order of the candidates
+        self._scores: np.ndarray | None = None
+        self._indices: np.ndarray | None = None
+
+    def add(self, scores: np.ndarray) -> None:
+        """Take in the scores (queries, candidates) of the next candidates."""
+        if np.isnan(scores).any():
+            raise ValueError("got scores that are not a number; expected numbers, to be ranked")
+        indices = np.broadcast_to(np.arange(scores.shape[1]) + self.count, scores.shape)
+        self.count += scores.shape[1]
+        if self._scores is not None:
+            scores = np.concatenate([self._scores, scores], 1)
+            indices = np.concatenate([self._indices, indices], 1)
+        if scores.shape[1] > self.k:
+            backwards = scores[:, ::-1]  # of equals the last ones stay
+            least = np.partition(scores, -self.k, axis=1)[:, -self.k, None]
+            above = backwards > least
+            level = backwards == least
+            # Equals fill the places that better ones leave.
+            keep = above | (level & (level.cumsum(1) <= self.k - above.sum(1, keepdims=True)))
+            columns = np.nonzero(keep[:, ::-1])[1].reshape(-1, self.k)
+            scores, indices = (np.take_along_axis(a, columns, 1) for a in (scores, indices))
+        self._scores = scores
+        self._indices = indices
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and indices of the candidates, (queries, up to k) each, best first."""
+        order = self._scores.argsort(1, kind="stable")[:, ::-1]
+        return tuple(np.take_along_axis(a, order, 1) for a in (self._scores, self._indices))
+
+
+def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
+    """Candidate translation pairs (row of ``x``, row of ``y``) of BUCC, with margins, best first.
+
+    The score of a pair is its cosine over the mean of two means: of the cosines of either side
+    with its nearest ``NEIGHBORS``. Each row of ``x`` proposes the best of its neighbors, then
+    each row of ``y``; pairs are taken from the highest score down while both sides are unused
+    (XTREME third_party/utils_retrieve.py:131-229, retrieval "max", margin "ratio") and the score
+    above 0. A margin of 0 / 0 is none. Equal scores go as in ``TopK``, then to the proposals of
+    ``x``; the script leaves that open.
+    """
+    x = _unit_rows(x)
+    y = _unit_rows(y)
+    tops = [[TopK(NEIGHBORS) for _ in range(0, len(side), BLOCK)] for side in (x, y)]
+    for i, of_x in enumerate(tops[0]):
+        for j, of_y in enumerate(tops[1]):
+            cosines = x[i * BLOCK :][:BLOCK] @ y[j * BLOCK :][:BLOCK].T
+            of_x.add(cosines)
+            of_y.add(cosines.T)
+    neighbors = []  # cosines and indices, (rows, NEIGHBORS) each, of either side
+    for blocks in tops:
+        parts = zip(*(block.best() for block in blocks), strict=True)
+        neighbors.append([np.concatenate(part) for part in parts])
+    means = [cosines.mean(1) for cosines, _ in neighbors]
+    proposals = []
+    for side, (cosines, indices) in enumerate(neighbors):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            margins = cosines / ((means[side][:, None] + means[1 - side][indices]) / 2)
+        margins = np.where(np.isnan(margins), -np.inf, margins)
+        rows = np.arange(len(margins))
+        best = margins.argmax(1)
+        pair = (rows, indices[rows, best])
+        proposals += zip(margins[rows, best], pair[side], pair[1 - side], strict=True)
+    # The script uses up both sides before it looks at the score; on the way down that is the same.
+    used_x: set[int] = set()
+    used_y: set[int] = set()
+    pairs = {}
+    for score, i, j in sorted(proposals, key=itemgetter(0), reverse=True):
+        if score > 0 and i not in used_x and j not in used_y:
+            used_x.add(i)
+            used_y.add(j)
+            pairs[int(i), int(j)] = float(score)
+    return pairs
+
+
+def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> float:
+    """The score from which on (``>=``) the pairs give the highest F1: found on dev, used on test.
+
+    Going down from the highest score, midway between the pair that gives the (first) best F1 and
+    the next one (XTREME third_party/utils_retrieve.py:232-263, ``bucc_optimize``); 0 if no pair
+    is gold. If the best pair is the last, where the script stops with an ``IndexError``, its own.
+    """
+    items = sorted(scores.items(), key=lambda item: -item[1])
+    threshold = best = 0.0
+    correct = 0
+    for count, (pair, score) in enumerate(items, 1):
+        correct += pair in gold
+        precision = correct / count
+        recall = correct / len(gold)
+        # Rounded as in the script: where two places are level, rounding decides.
+        f1 = 2 * precision * recall / (precision + recall) if correct else 0.0
+        if f1 > best:
+            following = items[count][1] if count < len(items) else score
+            threshold = (score + following) / 2
+            best = f1
+    return threshold
+
+
+def average_precision(relevant: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
+    """Average precision of one ranking at ``DEPTH``; LAReQA's mAP@20 is its mean.
+
+    Precision at each rank with a relevant candidate, summed and divided by their number or
+    ``DEPTH``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). A repeated one counts
+    once.
+    """
+    relevant = set(relevant)
+    total = 0.0
+    seen: set[Hashable] = set()
+    for rank, candidate in enumerate(ranking[:DEPTH], 1):
+        if candidate in relevant and candidate not in seen:
+            seen.add(candidate)
+            total += len(seen) / rank
+    return 100.0 * total / min(len(relevant), DEPTH)
+
+
+def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
+    """100 over the rank of the first of ``gold`` down to ``DEPTH``, or 0 if none is among them.
+
+    Its mean is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695; evaluate.py:112-115
+    prints it as map@20).
+    """
+    ranks = (rank for rank, candidate in enumerate(ranking[:DEPTH], 1) if candidate in gold)
+    return 100.0 / next(ranks, float("inf"))

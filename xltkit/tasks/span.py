@@ -1,7 +1,5 @@
 """Questions whose answer is a span of the context."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One tag for each word: part-of-speech tags and named entities."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain

@@ -4,8 +4,6 @@ It needs text in every language that is aligned, which robust training claims to
 whoever reports its scores reports ``Align.cost`` too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,17 +28,12 @@ class Align:
     squared distance of the pooled vectors of the two sides; gradients reach both (XeroAlign, Gritta
     and Iacobacci 2021; there the pairs are translations of the task's training data, here any).
     A sequence head pools as for its scores; other heads take the mean of the tokens.
-
-    Attributes:
-        pairs: sets of translations, such as ``TrainingSet("pairs", "qbe", 500)``.
-        method: ``joint``, the one there is; it is part of the keys of stages.
-        batch_size: pairs that a step draws; 0 means as many as it has examples.
     """
 
-    pairs: tuple[TrainingSet, ...]
-    method: str = "joint"
+    pairs: tuple[TrainingSet, ...]  # such as ``TrainingSet("pairs", "qbe", 500)``
+    method: str = "joint"  # the one there is; it is part of the keys of stages
     weight: float = 1.0
-    batch_size: int = 0
+    batch_size: int = 0  # pairs that a step draws; 0 means as many as it has examples
 
     version = 1
 

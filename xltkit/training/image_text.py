@@ -1,7 +1,4 @@
-"""Phases that train on pictures with captions, or on the text vectors of a CLIP.
-
-First the phases, then what they optimize: InfoNCE with pictures, and distillation.
-"""
+"""Phases that train on pictures with captions, or on the text vectors of a CLIP; their losses."""
 
 from __future__ import annotations
 
@@ -36,21 +33,17 @@ class ImageText(Phase):
     much as text alone. The text encoder is carried on; the head and a trained tower stay with the
     stage, for whoever scores it on captions.
 
-    Attributes:
-        captions: rows of a task of the type ``captions``. With ``shuffled`` training sets every
-            picture gets the captions of another: the control for what the pictures do.
-        tower: ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
-        locked: whether the tower stays as it is.
-        queue: captions and pictures of earlier steps that count as negatives, too (cross-batch
-            memory, Wang et al. 2020); their features are stale and get no gradient.
-        against: ``image``, or ``paraphrase``: another caption of the same picture in its place,
-            seen by the same encoder. The control for what contrast alone does.
+    There are two controls: for what the pictures do, ``shuffled`` training sets, where every
+    picture gets the captions of another; for what contrast alone does, ``against="paraphrase"``,
+    another caption of the same picture in its place, seen by the same encoder.
     """
 
-    captions: tuple[TrainingSet, ...] | Iterable[Part]
+    captions: tuple[TrainingSet, ...] | Iterable[Part]  # of a task of the type ``captions``
     languages: tuple[str, ...] = ("en",)
+    # ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
     tower: str = field(default="micro-vision", metadata=WEIGHTS_NAME)
-    locked: bool = True
+    locked: bool = True  # whether the tower stays as it is
+    # Pairs of earlier steps that are negatives, too, stale and without gradient (Wang et al. 2020).
     queue: int = 0
     against: str = "image"
 
@@ -85,7 +78,7 @@ class ImageText(Phase):
         return self.against == "image"
 
     def task_type(self, training_set: TrainingSet) -> str:
-        return "captions" if self.against == "image" else "paraphrases"
+        return "captions" if self.has_image_space else "paraphrases"
 
     def sources(self) -> dict[str, str]:
         # The tower says how wide a paraphrase's space is, too.
@@ -106,15 +99,12 @@ class Distil(Phase):
     The loss is the mean squared distance of the pooled states, after a linear layer, from the
     teacher's vector of any length. No picture is looked at. Of translation pairs the student reads
     the text and the teacher its English translation; of all else both read the same.
-
-    Attributes:
-        texts: rows of a task of the type ``captions`` or ``text``.
-        teacher: ``micro-clip``, the folder of a stage of ``ImageText``, or a Hub id. Of a stage
-            whose tower was locked the student learns the texts, and finds no pictures.
     """
 
-    texts: tuple[TrainingSet, ...] | Iterable[Part]
+    texts: tuple[TrainingSet, ...] | Iterable[Part]  # of types ``captions`` and ``text``
     languages: tuple[str, ...] = ("en",)
+    # ``micro-clip``, a Hub id, or the folder of a stage of ``ImageText``; if its tower was locked,
+    # the student learns the texts and finds no pictures.
     teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
 
     locked = False  # no image tower takes part
@@ -157,14 +147,11 @@ def info_nce(
 ) -> Tensor:
     """The symmetric InfoNCE (pairs) of a batch (open_clip; Radford et al. 2021, figure 3).
 
-    The loss of a pair is the mean of the two directions, ln(pairs) at chance.
-
-    Args:
-        images, texts: vectors (pairs, width), of any length.
-        scale: what cosines are multiplied by.
-        picture_ids: a number for each pair; pairs with equal ones (two captions of one picture)
-            are no negatives of one another, which CLIP itself does not mind.
-        queue: vectors of length 1 of earlier images (queue, width) and texts, and their numbers.
+    The loss of a pair is the mean of the two directions, ln(pairs) at chance. ``images`` and
+    ``texts`` are vectors (pairs, width) of any length, whose cosines are multiplied by ``scale``.
+    Pairs with equal ``picture_ids`` (two captions of one picture) are no negatives of one another,
+    which CLIP itself does not mind. A ``queue`` has vectors of length 1 of earlier images (queue,
+    width) and texts, and their numbers.
     """
     images = functional.normalize(images.float(), dim=-1)
     texts = functional.normalize(texts.float(), dim=-1)
@@ -186,10 +173,7 @@ def info_nce(
 
 
 class Memory(nn.Module):
-    """The last pairs that were seen, newest first: negatives that cost no pass.
-
-    Part of the state of training: a run that is killed goes on with the same negatives.
-    """
+    """The last pairs seen, newest first: negatives that cost no pass, kept in checkpoints, too."""
 
     def __init__(self, length: int, width: int):
         super().__init__()
@@ -232,8 +216,8 @@ class Contrast(Supervised):
             order = np.arange(len(rows))
             if training_set.shuffled and phase.has_image_space:
                 # Every row has the picture of another; its captions and their order stay.
-                seed = derive("shuffle", training_set.task)
-                order = np.random.default_rng(seed).permutation(len(rows))
+                random = np.random.default_rng(derive("shuffle", training_set.task))
+                order = random.permutation(len(rows))
             self.numbers.append(torch.tensor(numbers)[order])
             if self.tower is not None:
                 self.pictures.append(rows.select(order))
@@ -274,8 +258,7 @@ class Contrast(Supervised):
         head = parts.heads[name]
         texts = model(name, **inputs)
         if pictures is None:
-            # Each caption stands beside another one of its picture.
-            images = texts[1::2]
+            images = texts[1::2]  # each caption stands beside another one of its picture
             texts = texts[0::2]
         else:
             images = head.image(parts.tower(pictures) if parts.tower else pictures)
@@ -301,7 +284,7 @@ class Distillation(Supervised):
         return {self.tasks[0].name: Head("joint", self.targets[0].shape[1])}
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
-        """The summed loss of a batch: of each text the mean over the width (Carlsson et al.)."""
+        """The summed loss of a batch; that of a text is the mean over the width."""
         counts = batch.labels != IGNORED  # a part without examples repeats one
         rows = batch.labels.clamp(min=0).cpu().numpy()
         vectors = model(self.tasks[0].name, **batch.inputs).float()

@@ -1,7 +1,5 @@
 """The training loop: one for every phase, ``loss = objective(model, batch)``."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -53,19 +51,15 @@ def train(
 
     Everything random is a function of (seed, step): a run that is killed and started again goes on
     from its last checkpoint and ends with the very weights of an uninterrupted run on the same
-    machine and thread count.
+    machine and thread count. ``log.jsonl`` and checkpoints are written to the folder.
 
     Args:
         model: fresh from disk; a model that was prepared before would keep its old precision.
-        objective: the batches of a step, and their loss.
-        folder: where ``log.jsonl`` and ``checkpoint-<step>.safetensors`` are written.
-        title: what the progress bar says.
         checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
             unless given.
         on_step: called after each step instead of showing progress; it may raise to end the work.
 
-    Raises:
-        Diverged: if the loss or the gradient is not finite.
+    Raises Diverged if the loss or the gradient is not finite.
     """
     if checkpoint_seconds is None:
         checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)

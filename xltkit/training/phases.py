@@ -1,7 +1,4 @@
-"""Phases: what one step of a recipe trains or evaluates, as immutable values.
-
-A phase of training owns its objective: ``phase.objective(...)`` is what the loop optimizes.
-"""
+"""Phases: what one step of a recipe trains or evaluates, as immutable values."""
 
 from __future__ import annotations
 
@@ -26,24 +23,16 @@ WEIGHTS_NAME = {"weights_name": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One step of training. A field that is None takes the value that its first task recommends.
+    """One step of training. A field that is None takes the value that its first task recommends."""
 
-    Attributes:
-        steps: optimizer steps, the budget that arms are matched on; ``epochs`` become steps.
-        batch_size: examples in one optimizer step.
-        learning_rate: the peak, after linear warm-up; it then decays linearly to 0.
-        warmup: share of the steps that warm up.
-        accumulation: parts a batch is computed in; changes memory, not the gradient.
-    """
-
-    steps: int | None = None
-    epochs: float | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    warmup: float | None = None
+    steps: int | None = None  # of the optimizer: the budget that arms are matched on
+    epochs: float | None = None  # become steps
+    batch_size: int | None = None  # examples in one step
+    learning_rate: float | None = None  # the peak, after linear warm-up; it decays linearly to 0
+    warmup: float | None = None  # share of the steps that warm up
     weight_decay: float | None = None
     max_length: int | None = None
-    accumulation: int = 1
+    accumulation: int = 1  # parts a batch is computed in; changes memory, not the gradient
 
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
@@ -65,9 +54,8 @@ class Phase:
                     training_sets += [TrainingSet(part, code) for code in self.languages]
                 else:
                     training_sets.append(part)
+                get(training_sets[-1].task)  # raises the error that names the task
             object.__setattr__(self, name, tuple(training_sets))
-            for training_set in training_sets:
-                get(training_set.task)  # raises the error that names the task
         object.__setattr__(self, "languages", tuple(self.languages))
         if not getattr(self, self.trained[0]):
             raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
@@ -79,10 +67,7 @@ class Phase:
 
     @property
     def base(self) -> Phase:
-        """The phase without robust training or alignment, by which seeds are derived.
-
-        Heads, order and dropout are the same, and arms differ in nothing else.
-        """
+        """The phase without robust training or alignment, by which seeds are derived."""
         return self
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
@@ -104,8 +89,8 @@ class Phase:
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in, given the sizes of its training sets."""
         defaults = get(self.training_sets[0].task).training
-        names = [option.name for option in fields(defaults) if getattr(self, option.name) is None]
-        filled = replace(self, **{name: getattr(defaults, name) for name in names})
+        options = asdict(defaults).items()
+        filled = replace(self, **{k: v for k, v in options if getattr(self, k) is None})
         steps = self.steps or (0 if self.epochs else defaults.steps)
         if not steps:
             epochs = self.epochs or defaults.epochs
@@ -138,10 +123,9 @@ class _Mixed(Phase):
     def weights(self, sizes: Sequence[int]) -> list[float]:
         first = len(getattr(self, self.trained[0]))
         share = self.second_share
-        rule = (self.mix, self.cap, self.temperature)
-        weights = [weight * (1 - share) for weight in mixing(sizes[:first], *rule)]
-        if share:
-            weights += [weight * share for weight in mixing(sizes[first:], *rule)]
+        weights = []
+        for group, of_group in ((sizes[:first], 1 - share), (sizes[first:], share)):
+            weights += [w * of_group for w in mixing(group, self.mix, self.cap, self.temperature)]
         return weights
 
 
@@ -174,14 +158,12 @@ class Pretrain(_Mixed):
 class Intermediate(_Mixed):
     """Supervised training on one task or several before the target (STILTs, Phang et al. 2020).
 
-    ``mlm`` of the steps, if any, are masked language modeling on ``text``. Heads are thrown
-    away at the end; the encoder alone is carried on. ``robust`` is how the tasks are trained, as
-    in ``Target``.
+    Heads are thrown away at the end; the encoder alone is carried on.
     """
 
     tasks: tuple[TrainingSet, ...] | Iterable[Part]
     languages: tuple[str, ...] = ("en",)
-    mlm: float = 0.0
+    mlm: float = 0.0  # share of the steps that are masked language modeling on ``text``
     text: tuple[TrainingSet, ...] | Iterable[Part] = ()
     mask_rate: float = 0.15
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
@@ -212,22 +194,16 @@ class Intermediate(_Mixed):
 class Target(Phase):
     """Fine-tuning on the training split of a task, in the source language.
 
-    Attributes:
-        task: empty means whatever the study scores: so an arm says how its target is trained.
-        examples: training rows, 0 means all.
-        shuffled: permute the labels at random first: a check of everything that comes after.
-        robust: train against small changes of the inputs (``xltkit.training.robust``).
-        align: train on translation pairs beside (``xltkit.training.align``).
-        effort: multiplies the steps, for arms that are matched in compute.
+    ``robust`` trains against small changes of the inputs, ``align`` on translation pairs beside.
     """
 
-    task: str = ""
+    task: str = ""  # empty: whatever the study scores, so an arm says how its target is trained
     language: str = "en"
-    examples: int = 0
-    shuffled: bool = False
+    examples: int = 0  # training rows, 0 means all
+    shuffled: bool = False  # permute the labels first: a check of everything that comes after
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
     align: Align | None = field(default=None, metadata=OMIT_DEFAULT)
-    effort: float = field(default=1.0, metadata=OMIT_DEFAULT)
+    effort: float = field(default=1.0, metadata=OMIT_DEFAULT)  # multiplies the steps
 
     def __post_init__(self) -> None:
         if self.effort <= 0:
@@ -255,28 +231,20 @@ class Target(Phase):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Predicting a test set in many languages; the last node of a chain, it trains nothing.
-
-    Attributes:
-        examples: rows per language; 0 means all.
-        layer: for retrieval, the layer to read; 0 means ``predict.protocol_layer``.
-        sweep: for retrieval, also score every layer and pooling.
-        max_length: tokens a sequence; 0 means the task's default.
-        attack: what is done to the test rows first (a value of ``xltkit.evaluation.attacks``).
-        mixed: the first text in one language and the second in another, in all combinations
-            (the generalized setting of Huang et al. 2021).
-        smoothing: predict under this noise many times and take the majority.
-    """
+    """Predicting a test set in many languages; the last node of a chain, it trains nothing."""
 
     task: str
     languages: tuple[str, ...]
     split: str = "test"
-    examples: int = 0
-    layer: int = 0
-    sweep: bool = False
-    max_length: int = 0
+    examples: int = 0  # rows per language; 0 means all
+    layer: int = 0  # the layer that retrieval reads; 0 means ``predict.protocol_layer``
+    sweep: bool = False  # of retrieval, score every layer and pooling, too
+    max_length: int = 0  # tokens a sequence; 0 means the task's default
+    # What is done to the test rows first: a value of ``xltkit.evaluation.attacks``.
     attack: Any = field(default=None, metadata=OMIT_DEFAULT)
+    # Both texts in all combinations of languages (the generalized setting of Huang et al. 2021).
     mixed: bool = field(default=False, metadata=OMIT_DEFAULT)
+    # The noise under which the majority of many predictions counts.
     smoothing: RandomPerturbation | None = field(default=None, metadata=OMIT_DEFAULT)
 
     version = 2  # the scores of all labels are kept

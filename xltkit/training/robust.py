@@ -6,8 +6,6 @@ al. 2021, arXiv 2104.08645). Radii are in units of the mean norm of the encoder'
 which differs between encoders.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,10 +62,7 @@ def perturbed(model: nn.Module, perturbation: Tensor):
 class Ball:
     """Perturbations of the word embeddings of a batch, around 0; padding is never perturbed.
 
-    Args:
-        model: whose embeddings.
-        inputs: ``attention_mask`` (sequences, tokens) among others.
-        radius: of the perturbation of a whole sequence, in mean embedding norms; 0 is no limit.
+    The ``radius`` is that of a whole sequence, in mean embedding norms; 0 is no limit.
     """
 
     def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor], radius: float = 0.0):
@@ -113,19 +108,13 @@ class Adversarial(Robust):
     in projected gradient descent (Madry et al. 2018). All of them see one dropout mask. Huang et
     al. give no settings: radius and step size are ours, and a radius of 0.2 already stops
     ``micro`` from learning inference at all.
-
-    Attributes:
-        steps: passes forward and backward, so the cost of a training step.
-        radius: of the ball around a sequence, in mean embedding norms; 0 is no limit.
-        step_size, start: of the ascent, and the size of the first, random perturbation.
-        norm: ``l2``, the one there is; it is part of the keys of stages.
     """
 
-    steps: int = 2
-    radius: float = 0.05
-    step_size: float = 0.05
-    start: float = 0.02
-    norm: str = "l2"
+    steps: int = 2  # passes forward and backward, so the cost of a training step
+    radius: float = 0.05  # of the ball around a sequence, in mean embedding norms; 0 is no limit
+    step_size: float = 0.05  # of the ascent
+    start: float = 0.02  # the size of the first, random perturbation
+    norm: str = "l2"  # the one there is; it is part of the keys of stages
     accumulate: bool = True
 
     def __post_init__(self) -> None:
@@ -160,14 +149,10 @@ class RandomPerturbation(Robust):
 
     Evaluated with ``smoothing``, the same noise smooths the prediction (Cohen et al. 2019). The
     paper gives neither distribution nor radius: these are ours.
-
-    Attributes:
-        radius: root mean square length of the noise on a token, in mean embedding norms.
-        distribution: ``gaussian``, the one there is; it is part of the keys of stages.
     """
 
-    radius: float = 0.3
-    distribution: str = "gaussian"
+    radius: float = 0.3  # root mean square length of the noise on a token, in mean embedding norms
+    distribution: str = "gaussian"  # the one there is; it is part of the keys of stages
 
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, ["gaussian"])
@@ -189,22 +174,14 @@ class SynonymSmoothing(Robust):
     stay, and the texts of other tasks are split into words as in ``xltkit.data.text``.
     The steps of a phase stay what they are; the release trains as many epochs on ``copies`` times
     the rows, which ``Target(effort=copies)`` does.
-
-    Attributes:
-        source: of the synonyms (``xltkit.data.lexicons.synonyms``).
-        copies: of every row; the release takes 3 for XNLI and 10 for PAWS-X.
-        english_only: leave out neighbors that occur nowhere in the English rows themselves.
-        empty: replace nothing: the control that has the copies and no synonyms.
-        rate: 0 is as released; else each covered word is replaced with this probability.
-        seed: of the copies, which are the same for all seeds of training.
     """
 
-    source: str = "microworld-released"
-    copies: int = 3
-    english_only: bool = False
-    empty: bool = False
-    rate: float = 0.0
-    seed: int = 0
+    source: str = "microworld-released"  # of the synonyms (``xltkit.data.lexicons.synonyms``)
+    copies: int = 3  # of every row; the release takes 3 for XNLI and 10 for PAWS-X
+    english_only: bool = False  # leave out neighbors that occur nowhere in the English rows
+    empty: bool = False  # replace nothing: the control that has the copies and no synonyms
+    rate: float = 0.0  # 0 is as released; else each covered word changes with this probability
+    seed: int = 0  # of the copies, which are the same for all seeds of training
 
     augments = True
 
@@ -238,13 +215,11 @@ class SynonymSmoothing(Robust):
 
     def table(self, task: Task, rows: Dataset) -> Lexicon:
         """The synonyms that are used for some rows, by word."""
-        if self.empty:
-            return {}
-        table = lexicons.synonyms(self.source)
-        if self.english_only:
-            clean = [text for row in rows for _, _, text in texts(task.type.texts, row)]
-            table = lexicons.in_english(table, clean)
-        return table
+        table = {} if self.empty else lexicons.synonyms(self.source)
+        if not self.english_only:
+            return table
+        clean = [text for row in rows for _, _, text in texts(task.type.texts, row)]
+        return lexicons.in_english(table, clean)
 
     def coverage(self, task: Task, rows: Dataset) -> float:
         """The share (%) of the words that can be replaced that have a synonym.

@@ -1,9 +1,4 @@
-"""Batches and losses of tasks, masked language modeling among them: what most phases optimize.
-
-Which examples make up which step is a pure function of the seed.
-"""
-
-from __future__ import annotations
+"""Batches, a pure function of the seed, and losses of tasks: what most phases optimize."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -64,11 +59,7 @@ def plan(
 ) -> list[tuple[int, int, np.ndarray]]:
     """The number of the training set of each step, its epoch, and the numbers of its examples.
 
-    Args:
-        lengths: for each training set, the length of each of its examples.
-        weights: the share of the steps each training set gets.
-        steps, batch_size: number of optimizer steps, and of examples in each.
-        seed: of the phase; training sets draw their order from it independently.
+    ``lengths`` are those of the examples of each training set, ``weights`` its share of the steps.
     """
     random = np.random.default_rng(derive(seed, "mixing"))
     training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
@@ -90,10 +81,8 @@ def encode(
 ) -> Sequence[EncodedExample]:
     """The rows of a training set as token ids, for every stage of a process that trains on it.
 
-    Args:
-        kind: the name of the task type that they are encoded as.
-        augmentation: a method of robust training that changes the rows first, or None.
-        rows_fingerprint: what the rows are now; files may change within a session.
+    Encoded as the task type ``kind``; an ``augmentation`` is a method of robust training that
+    changes the rows first. Files may change within a session, which their fingerprint tells.
     """
     task = replace(get(training_set.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
@@ -105,13 +94,10 @@ def encode(
 
 
 class Supervised:
-    """The objective of a phase: its batches, and their loss.
+    """The objective of a phase with every default resolved: its batches, and their loss.
 
-    Args:
-        phase: with every default resolved.
-        encoder: whose tokenizer reads the training rows.
-        seed: of their order, and of whatever else is drawn.
-        store: the folder of the store, for what is computed once and kept.
+    The ``encoder`` is the one whose tokenizer reads the training rows; ``store`` is the folder of
+    the store, for what is computed once and kept.
     """
 
     def __init__(self, phase: Any, encoder: str, seed: int, store: Path):
@@ -126,8 +112,8 @@ class Supervised:
             task = replace(get(part.task), kind=phase.task_type(part))
             # Text that a phase mixes in stays as it is.
             is_augmented = phase.robust and phase.robust.augments and not task.type.masks_tokens
-            augmentation = phase.robust if is_augmented else None
-            about = (part, task.kind, encoder, phase.max_length, augmentation, fingerprint(part))
+            robust = phase.robust if is_augmented else None
+            about = (part, task.kind, encoder, phase.max_length, robust, fingerprint(part))
             self.tasks.append(task)
             self.examples.append(encode(*about))
         weights = phase.weights([len(training_rows(part)) for part in phase.training_sets])

@@ -8,7 +8,7 @@ of training data that gives a test away, so ``retrieval`` leaves out every sente
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import count, islice
@@ -22,7 +22,7 @@ from xltkit.data.loading import Source
 from xltkit.data.microworld import meanings as make
 from xltkit.data.microworld import pictures
 from xltkit.data.microworld.grammar import Sentence, Token, forms, verbalize
-from xltkit.data.microworld.languages import ENGLISH, MicroLanguage, language
+from xltkit.data.microworld.languages import ENGLISH, LANGUAGES, MicroLanguage, language
 from xltkit.data.microworld.meanings import Item, Maker
 from xltkit.data.microworld.scenes import wordings
 from xltkit.keys import digest
@@ -211,3 +211,37 @@ class MicroworldSource(Source):
         lang = language(code)
         sample = _sample(self._generator(code)[0], self.split, lang)
         return f"microworld/{self.configs[code]}/{self.split}/{lang}/{sample}"
+
+
+class EveryLanguage(Mapping):
+    """The same config in every language, those with knobs turned (``qbe-x-sov``) among them."""
+
+    def __init__(self, config: str):
+        self.config = config
+
+    def __getitem__(self, code: str) -> str:
+        try:
+            language(code)
+        except ValueError as error:
+            raise KeyError(code) from error
+        return self.config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LANGUAGES)
+
+    def __len__(self) -> int:
+        return len(LANGUAGES)
+
+
+def unchanged(rows: Dataset, code: str) -> Dataset:
+    """The rows as they are, in canonical columns."""
+    return rows
+
+
+def descriptions(rows: Dataset, code: str) -> Dataset:
+    """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
+    texts = list(dict.fromkeys([*rows["text"][:], *rows["negative"][:]]))
+    ids = [f"description-{i}" for i in range(len(texts))]
+    contexts = [""] * len(texts)
+    keys = [[text] for text in texts]
+    return Dataset.from_dict({"id": ids, "text": texts, "context": contexts, "keys": keys})

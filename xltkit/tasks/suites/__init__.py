@@ -1,7 +1,5 @@
 """The registry: every task and suite the kit knows, as rows of tables, by name."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

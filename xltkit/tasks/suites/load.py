@@ -1,29 +1,19 @@
 """Tasks and suites from the tables beside this file.
 
-A table of a task has the fields of ``Task``: ``labels`` are named (``readers.NLI_LABELS``), and
-``chance`` may be a fraction (``"100/3"``). A table with ``each``, a list of words, stands for
-several tasks, with one of the words in the place of ``{each}``.
+A table has the fields of ``Task``; with ``each``, a list of words, it stands for several tasks, one
+of them in the place of ``{each}``. What the splits share is in ``data``, what one of them has for
+itself in a table by its name. Both have the fields of ``Source``, but for these:
 
-What the splits of a task share stands in its ``data``; what one of them has for itself, in a table
-with the name of the split. The fields of both are those of ``Source``, but for these:
-
-- ``splits``: those of the task, with the Hub's name where it is another (``test=validation``).
-- ``languages``: their codes, with the Hub's name where it is another (``de=deu``), without those
-  in ``without``; if left out, all of the microworld. ``config`` is the config of each of them:
-  ``{language}``, which is the default, stands for the Hub's name of a language,
-  ``{language_name}`` for the English name.
-- ``read``: the reader, by file and name (``readers.nli``); by default rows stay as they are.
-- ``revision``: a commit that was seen at work in public code (lighteval, mteb and others that load
-  it without a script). Where none was seen, ``unpinned`` says so. The authors of the tables have
-  loaded nothing from the Hub: ``xltkit data check`` tells whether a table still holds.
+- ``splits``, ``languages``: ours, with the Hub's name where it is another (``test=validation``,
+  ``de=deu``). Without languages, all of the microworld, but for those in ``without``.
+- ``config`` of a language: ``{language}`` is the Hub's name, ``{language_name}`` the English one.
+- ``read``, ``labels``: by file and name (``readers.nli``); by default rows stay as they are.
+- ``revision``: a commit that public code (lighteval, mteb) loads without a script; where none was
+  seen, ``unpinned`` says so. Nothing was loaded from the Hub: ``xltkit data check`` does it.
 - ``holds``, ``appended``: splits of other tasks (``mnli.train``).
-- ``others``, ``repaired_by``: tables like these.
-
-A table of a source without a ``hub`` has all fields of the table around it; with one, its ``split``
-only.
+- ``others``, ``repaired_by``: tables like these, with all fields of the table around them unless
+  they have a ``hub``; then its ``split`` only.
 """
-
-from __future__ import annotations
 
 import json
 import tomllib
@@ -38,15 +28,9 @@ from xltkit.data.loading import Source
 from xltkit.data.microworld import generate
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
-from xltkit.tasks.suites import microworld
 
 Row = Mapping[str, Any]
-_MODULES = {
-    "readers": readers,
-    "readers_retrieval": readers_retrieval,
-    "generate": generate,
-    "microworld": microworld,
-}
+_MODULES = {"readers": readers, "readers_retrieval": readers_retrieval, "generate": generate}
 
 
 def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
@@ -57,7 +41,7 @@ def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
     for name, row in rows.items():
         fields = {field: value for field, value in row.items() if field != "data"}
         try:
-            fields["chance"] = float(Fraction(row["chance"]))
+            fields["chance"] = float(Fraction(row["chance"]))  # "100/3"
             fields["training"] = TrainingArguments(**row["training"])
             if "labels" in row:
                 fields["labels"] = _named(row["labels"])
@@ -108,7 +92,7 @@ class _Sources(dict[str, Source]):
         for field in ("holds", "appended"):
             fields[field] = tuple(self[name] for name in fields.get(field, "").split())
         fields["columns"] = tuple(fields.get("columns", "").split())
-        fields["read"] = _named(fields.get("read", "microworld.unchanged"))
+        fields["read"] = _named(fields.get("read", "generate.unchanged"))
         if "labels" in fields:
             fields["labels"] = _named(fields["labels"])
         config = fields.pop("config", "{language}")
@@ -118,7 +102,7 @@ class _Sources(dict[str, Source]):
             code: config.format(language=name, language_name=language(code).name)
             for code, name in names.items()
             if code not in absent
-        } or microworld.EveryLanguage(config)
+        } or generate.EveryLanguage(config)
         is_generated = fields["hub"] == "microworld"
         return generate.MicroworldSource(**fields) if is_generated else Source(**fields)
 

@@ -1,5 +1,1 @@
-"""Figures and widgets: what a person looks at.
-
-``plots`` draws results, attacks and claims; ``examples``, ``tokens`` and ``embeddings`` show what
-models make of texts; ``widgets`` are the same with controls.
-"""
+"""Figures and tables that a person looks at, and ``widgets``, the same with controls."""

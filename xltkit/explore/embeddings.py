@@ -20,10 +20,9 @@ from xltkit.studies.results import Results
 
 
 def checkpoints(results: Results, arm: str, task: str) -> dict[str, str]:
-    """The encoder of an arm after each of its phases (first seed), as names that ``embed`` takes.
+    """Folders of the encoder of an arm (first seed) before any phase, and after each of them.
 
-    By what was trained last, such as ``after target qa``: the folder of the checkpoint. The encoder
-    itself comes first, under its name.
+    By the encoder's name, and by what was trained last, such as ``after target qa``.
     """
     runs = {f"{run.arm}, {run.task}": run for run in results.study.runs[::-1]}
     stage = runs[choose("run", f"{arm}, {task}", runs)].stage
@@ -46,12 +45,8 @@ def embed(
         layer: 1 is the first; 0 the one that retrieval reads (``predict.protocol_layer``).
         untrained: take the architecture with random weights (seed 0) instead.
 
-    Returns:
-        One row per language and sentence: ``language``, ``sentence`` (its number), ``text``, and
-        the columns 0, 1, ... of its vector.
-
-    Raises:
-        ValueError: for an unknown encoder or layer.
+    One row per language and sentence: ``language``, ``sentence`` (its number), ``text``, and the
+    columns 0, 1, ... of its vector.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -77,10 +72,7 @@ def unit(table: pd.DataFrame) -> np.ndarray:
 
 
 def retrieval_accuracy(table: pd.DataFrame) -> pd.Series:
-    """By language, the share (%) of sentences whose nearest in the source is their translation.
-
-    By cosine, among all sentences of the table: the score of the tasks of retrieval.
-    """
+    """By language, the % of sentences whose nearest (cosine) in the source is their translation."""
     is_source = table["language"] == table["language"].iloc[0]
     queries = table[~is_source]
     nearest = (unit(queries) @ unit(table[is_source]).T).argmax(axis=1)
@@ -105,15 +97,11 @@ def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3
 def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
     """The same sentences in several languages, one panel an encoder.
 
-    A point is a sentence: its number stands beside it and is its color, its marker is the
-    language. A line joins it with its source sentence. Directions are the two in which the drawn
-    points of a panel differ most (principal components of vectors of length 1); how much of all
-    differences that is stands below. Above stands what no flat picture can distort: how many of
-    *all* sentences of the table have their translation as their nearest in the first language.
-
-    Args:
-        panels: by name, tables of ``embed``.
-        first: how many of the sentences are drawn.
+    A point is one of the ``first`` sentences of a table of ``embed``: its number stands beside it
+    and is its color, its marker is the language, a line joins it with its source sentence.
+    Directions are the two in which the drawn points of a panel differ most (principal components of
+    vectors of length 1); how much of all differences that is stands below. Above stands what no
+    flat picture can distort: the ``retrieval_accuracy`` of *all* sentences.
     """
     codes = list(next(iter(panels.values()))["language"].unique())
     if len(codes) > len(MARKERS):

@@ -44,8 +44,7 @@ def shown_tasks(results: Results) -> list[str]:
 def choices(results: Results, task: str) -> dict[str, list[Any]]:
     """What a task was tested with: each ``arm``, ``language`` (the source last) and ``seed``.
 
-    Raises:
-        ValueError: for a task that cannot be shown, or was scored on other texts than its rows.
+    ValueError for a task that cannot be shown, or was scored on other texts than its rows.
     """
     choose("task with texts", task, shown_tasks(results))
     runs = [run for run in results.study.runs if run.task == task]
@@ -83,15 +82,8 @@ def errors(
     """Test examples with the right answer and those of two arms.
 
     An example is right if its score is 1: of spans the answer word for word, of tags every one.
-
-    Args:
-        results: of a study, which has the task, the two arms, the language and the seed.
-        outcome: which examples, such as ``both wrong``; all, unless named.
-        first: how many examples are shown, in the order of the test set.
-        skip: how many of them come before.
-
-    Raises:
-        ValueError: for a name that does not exist; the message says which do.
+    Shown are those of an ``outcome``, such as ``both wrong``: the ``first`` in the order of the
+    test set, after as many as are to ``skip``. ValueError for a name that does not exist.
     """
     stages = [_stage(results, task, arm, language, seed) for arm in arms]
     choose("outcome", outcome, (ALL, *OUTCOMES.values()))
@@ -189,12 +181,8 @@ def _load(stage: Stage, folder: Path) -> AttackedModel:
 class Playground:
     """A trained model of a study and the test rows of a language, to be edited and predicted again.
 
-    Attributes:
-        rows: the test rows, in canonical columns; methods take the place of a row among them.
-
-    Raises:
-        ValueError: for a name that does not exist; the message says which do.
-        FileNotFoundError: if the store has the scores but no longer the model.
+    ``rows`` are in canonical columns; methods take the place of a row among them. ValueError for a
+    name that does not exist, FileNotFoundError if the store no longer has the model.
     """
 
     def __init__(self, results: Results, task: str, arm: str, language: str, seed: int):
@@ -224,15 +212,10 @@ class Playground:
         """A row and the model's answer to it, before and after an edit.
 
         Before is what the study measured, up to the rounding of bf16, where that is used: the row
-        was read beside others then. ``edits`` are new texts, by the names of ``texts``.
-
-        Returns:
-            The columns ``as it is`` and, if anything was edited, ``edited``; the rows are the
-            texts, the ``answer``, its ``score`` (0 to 1) and the ``probability of gold``, both NaN
-            where the edit left nothing to compare with.
-
-        Raises:
-            ValueError: for an unknown text, or one that is empty.
+        was read beside others then. ``edits`` are new texts, by the names of ``texts``; ValueError
+        for an unknown or empty one. Columns are ``as it is`` and, if anything was edited,
+        ``edited``; rows are the texts, the ``answer``, its ``score`` (0 to 1) and the
+        ``probability of gold``, both NaN where the edit left nothing to compare with.
         """
         rows = {"as it is": self.rows[example]}
         new, has_gold = edited(self.task, self.rows[example], edits)

@@ -1,19 +1,22 @@
-"""The HTML that examples are shown in: escaped, told apart by words and lines, in any theme.
+"""Texts as HTML, escaped and readable in any theme: with marks, glosses, tags, or in pieces."""
 
-Colors are faint tints over whatever background there is, and never the only sign.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 from IPython.display import HTML
 
 from xltkit.data.languages import LANGUAGES
+from xltkit.data.languages import language as find_language
 from xltkit.data.microworld.glosses import meanings
+from xltkit.data.text import word_spans
+from xltkit.models.encoder import load_tokenizer
 
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+
+MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
 
 Mark = tuple[int, int, str]  # start and end in characters, and whose words these are
 
@@ -38,12 +41,9 @@ def in_language(html: str, code: str) -> str:
 
 
 def text(words: str, code: str, marks: Sequence[Mark] = ()) -> str:
-    """A text with some of its characters marked, and what words of the microworld mean.
+    """A text with some of its characters marked; invented words stand above what they mean.
 
-    Args:
-        words: the text.
-        code: of its language; words of an invented language get their meaning below.
-        marks: places in the text; the names of those who mark the same place stand together.
+    The names of those who mark the same place stand together.
     """
     glosses = meanings(code)
     edges = {0, len(words), *(edge for mark in marks for edge in mark[:2])}
@@ -68,3 +68,52 @@ def annotated(pairs: Iterable[tuple[str, str]]) -> str:
         below = f'<rp> (</rp><rt lang="en" dir="ltr">{escape(note)}</rt><rp>)</rp>'
         words.append(f"<ruby>{escape(word)}{below if note else ''}</ruby>")
     return " ".join(words)
+
+
+def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
+    """The pieces of a text, special tokens aside, each with the number of its word.
+
+    Punctuation belongs to no word: -1. A piece that holds two words (of Chinese, say) counts for
+    the first. One that the vocabulary does not have ends in ``?``.
+    """
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = encoding["input_ids"]
+    names = tokenizer.convert_ids_to_tokens(ids)
+    pieces = []
+    for key, name, (start, end) in zip(ids, names, encoding["offset_mapping"], strict=True):
+        shown = MARKER if name == MARKER else text[start:end].strip() or MARKER
+        if shown == MARKER:
+            end += 1  # it belongs to the word that it opens
+        else:
+            start = end - len(text[start:end].lstrip())
+        words = [i for i, (a, b) in enumerate(word_spans(text)) if a < end and start < b]
+        unknown = "?" if key == tokenizer.unk_token_id else ""
+        pieces.append((shown + unknown, words[0] if words else -1))
+    return pieces
+
+
+def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
+    """Sentences by language, cut in the pieces that an encoder reads, with the pieces per word.
+
+    The latter are called fertility (Rust et al. 2021, arXiv 2012.15613).
+    """
+    tokenizer = load_tokenizer(encoder)
+    rows = []
+    for code, text in texts.items():
+        pieces = cut(text, tokenizer)
+        numbers = [number for _, number in pieces if number >= 0]
+        count = len(set(numbers))
+        rate = f"{len(numbers) / count:.2f}" if count else "–"
+        words = []
+        for number, group in groupby(pieces, key=lambda piece: piece[1]):
+            boxes = [f'<span class="xlt-piece">{escape(piece)}</span>' for piece, _ in group]
+            words.append((" " if number < 0 else '<span class="xlt-cut">|</span>').join(boxes))
+        name = f"{escape(find_language(code).name)} <small>{escape(code)}</small>"
+        shown = in_language(" ".join(words), code)
+        rows.append([name, str(count), str(len(numbers)), rate, shown])
+    heads = ["language", "words", "pieces", "pieces per word", "the sentence in pieces"]
+    caption = (
+        f"What the encoder {escape(encoder)} reads. A box is a piece, | divides the pieces of a "
+        "word, ? follows one that the vocabulary does not have. Punctuation is not counted."
+    )
+    return table(caption, heads, rows)

@@ -50,11 +50,7 @@ SHOWN = 3  # captions that retrieved their own picture, and as many that did not
 
 
 def style() -> AbstractContextManager:
-    """The look of the kit's figures, for as long as a ``with`` block or a decorated function runs.
-
-    Importing the kit changes no default of seaborn or matplotlib; ``with xlt.plots.style():``
-    around a figure of your own makes it look like the others.
-    """
+    """The look of the kit's figures: ``with xlt.plots.style():`` around a figure of your own."""
     look = sns.axes_style("whitegrid") | sns.plotting_context("notebook", font_scale=0.9)
     look |= {"figure.dpi": 110, "savefig.dpi": 144}
     look["axes.prop_cycle"] = plt.cycler(color=sns.color_palette("colorblind"))
@@ -64,10 +60,8 @@ def style() -> AbstractContextManager:
 def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     """Display a figure and close it; in a smoke run it is marked as one.
 
-    Args:
-        axes: what a plot function returned.
-        caption: unit, n, and what the bar is.
-        alt: what the figure shows, in words, for those who cannot see it.
+    ``caption`` has the unit, n, and what the bar is; ``alt`` is what the figure shows, in words,
+    for those who cannot see it.
     """
     figure = axes.figure
     full, small = io.BytesIO(), io.BytesIO()
@@ -115,10 +109,7 @@ def interval_caption(results: Results, method: str = "") -> str:
 
 
 def language_order(results: Results) -> list[str]:
-    """Codes with the source first, then families by their mean over all tasks, best first.
-
-    One order for every figure of a study: a reader looks for a language where it was before.
-    """
+    """Codes with the source first, then families by their mean over all tasks, best first."""
     table = results.main
     families = table[~table["is_source"]].groupby("family")["value"].mean()
     values = {"is_source": "first", "family": "first", "value": "mean"}
@@ -128,7 +119,6 @@ def language_order(results: Results) -> list[str]:
 
 
 def _labels(codes: Sequence[str]) -> list[str]:
-    """Languages as people read them: code and name."""
     return [f"{code} {name}" for code, name in columns(codes)["language_name"].items()]
 
 
@@ -177,17 +167,9 @@ def dots(
     """The score in every language, one row a language, one dot an arm.
 
     The dot is the mean over seeds, the bar its 95 % t interval, the dotted line is chance. With
-    fewer than three seeds every run is a dot and there is no bar.
-
-    Args:
-        results: of a study, which has the task.
-        metric: the task's main one, unless named.
-        arms, languages: all, unless named.
-        color: what colors tell apart: the ``arm``, or a column of the language, such as
-            ``resource``; arms are then told apart by their markers alone.
-
-    Raises:
-        ValueError: for a name that does not exist; the message says which do.
+    fewer than three seeds every run is a dot and there is no bar. Drawn are the task's main metric,
+    all arms and all languages, unless named. Colors tell the ``arm`` apart, or a column of the
+    language, such as ``resource``; arms then have their markers alone.
     """
     choose("color", color, ("arm", *GROUPS))
     table = results.scores
@@ -238,14 +220,10 @@ def dots(
 
 @style()
 def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
-    """Each arm minus the baseline in the transfer languages, by group.
+    """Each arm minus the baseline in the transfer languages, by a column such as ``family``.
 
     The bar is the 95 % interval of the paired difference over seeds; one that crosses the line at
     0 says that the design cannot tell.
-
-    Args:
-        results: of a study, which has the baseline among its arms.
-        by: a column of ``results.scores`` to group by, such as ``family``.
     """
     table = compare(results, baseline, by).query("languages == 'transfer'")
     table = table.rename(columns={"difference": "value", "arm": "series"})
@@ -329,10 +307,7 @@ def attacks(report: pd.DataFrame) -> Figure:
 
 
 def heatmap(results: Results) -> Figure:
-    """The score of the first arm by task and language: means over seeds.
-
-    An empty cell is a language that the task does not have.
-    """
+    """The score of the first arm by task and language, a mean over seeds; empty where none is."""
     arm = next(iter(results.study.arms))
     table = results.main[results.main["arm"] == arm]
     grid = table.pivot_table(index="task", columns="language", values="value", sort=False)
@@ -344,11 +319,8 @@ def heatmap(results: Results) -> Figure:
 def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     """Scores or agreement of any two languages in the first task of a table, one panel an arm.
 
-    Means over seeds; languages stand beside those of their family.
-
-    Args:
-        table: of ``analysis.score_matrix`` or of ``analysis.pairwise``.
-        arms: which to draw; all, unless named.
+    Means over seeds, from the table of ``analysis.score_matrix`` or of ``analysis.pairwise``;
+    languages stand beside those of their family. ``arms`` are all, unless named.
     """
     names = ("language of the first text", "language of the second text")
     value, unit = "value", "score (points)"
@@ -403,14 +375,8 @@ def _heat_maps(
 def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> Figure:
     """Captions in a language, the picture each belongs to and the one that was ranked first.
 
-    Below the captions stand the English ones, if there are any.
-
-    Args:
-        results: of a study, which has the task with pictures and the language.
-        arm: whose first seed is shown; the first arm, unless named.
-
-    Raises:
-        ValueError: if there is nothing of that arm, task and language.
+    Below the captions stand the English ones, if there are any. Shown is the first seed of the
+    arm, of the first one unless named.
     """
     runs = {run.arm: run for run in results.study.runs[::-1] if run.task == task}
     arm = choose(f"arm that was tested on {task}", arm or next(iter(results.study.arms)), runs)

@@ -1,7 +1,4 @@
-"""What a person explores in a notebook: controls around functions that work without them.
-
-Where nobody sits, as in a batch run, each shows what its first choices give, once.
-"""
+"""Controls around functions that work without them; a batch run draws the first choices, once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
@@ -14,8 +11,7 @@ from IPython.display import HTML, Javascript, clear_output, display
 
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
-from xltkit.explore import embeddings, examples, plots
-from xltkit.explore import tokens as token_view
+from xltkit.explore import embeddings, examples, html, plots
 from xltkit.models.encoder import configuration
 from xltkit.progress import interactive, track
 from xltkit.studies.results import Results
@@ -38,26 +34,21 @@ Chosen = Mapping[str, Any]
 class Control(NamedTuple):
     """One choice of a person; options and value can be functions of what is chosen above.
 
-    Attributes:
-        label: what it is called.
-        options: to choose from; a range is a number, none a text that is typed.
-        value: at first; the first option, unless given. Of a tuple several can be chosen.
-        follows: names of controls above; when one of them changes, this one starts anew.
+    A range of options is a number, none a text that is typed; of a value that is a tuple several
+    can be chosen. When a control that it ``follows`` changes, this one starts anew.
     """
 
     label: str
     options: Sequence[Any] | Callable[[Chosen], Sequence[Any]] = ()
-    value: Any = None
+    value: Any = None  # at first; the first option, unless given
     follows: Sequence[str] = ()
 
     def start(self, chosen: Chosen) -> tuple[Sequence[Any], Any]:
-        """Options and value at first, given what is chosen above."""
         options = self.options(chosen) if callable(self.options) else self.options
         value = self.value(chosen) if callable(self.value) else self.value
         return options, options[0] if value is None else value
 
     def box(self, options: Sequence[Any], value: Any) -> ipywidgets.ValueWidget:
-        """The widget: each can be worked from the keyboard."""
         settings = {"description": self.label, "value": value, "layout": {"width": "auto"}}
         settings["style"] = {"description_width": "initial"}
         if isinstance(options, range):
@@ -70,11 +61,10 @@ class Control(NamedTuple):
 
 
 def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-    """Show what a function shows, again whenever a control changes; once, where nobody sits.
+    """Show what a function displays, again whenever a control changes; once, where nobody sits.
 
-    Args:
-        draw: displays something; a ValueError is shown in its place.
-        controls: by the name of its argument; those that follow others stand below them.
+    Controls are by the name of its argument, those that follow others below them. A ValueError is
+    shown in place of what it is about.
     """
     chosen: dict[str, Any] = {}
     boxes: dict[str, ipywidgets.ValueWidget] = {}
@@ -125,7 +115,6 @@ def scores(results: Results) -> None:
     table = results.scores.sort_values("main", ascending=False, kind="stable")
 
     def values(column: str, chosen: Chosen) -> tuple[str, ...]:
-        """The metrics or languages of a task; the main metric first."""
         return tuple(table.loc[table["task"] == chosen["task"], column].unique())
 
     def draw(task: str, metric: str, arms: Sequence[str], languages: Sequence[str], color: str):
@@ -155,10 +144,7 @@ def scores(results: Results) -> None:
 
 
 def errors(results: Results, task: str = "") -> None:
-    """The error browser (``examples.errors``): task, two arms, language, outcome, page to choose.
-
-    ``task`` is the one that is chosen at first, if given.
-    """
+    """The error browser (``examples.errors``): ``task`` at first, arms, language, outcome, page."""
 
     def languages(chosen: Chosen) -> list[str]:
         return examples.choices(results, chosen["task"])["language"]
@@ -185,15 +171,12 @@ def errors(results: Results, task: str = "") -> None:
 
 
 def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
-    """The token view (``tokens.tokens``): a sentence to choose or to type, languages to choose.
-
-    ``texts`` are by language, the same sentences in the same order.
-    """
+    """The token view (``xlt.tokens``) of one of the sentences, by language, or of a typed one."""
     codes = tuple(texts)
 
     def draw(number: int, languages: Sequence[str], typed: str) -> None:
         sentences = {code: texts[code][number - 1] for code in languages}
-        display(token_view.tokens({codes[0]: typed} if typed.strip() else sentences, encoder))
+        display(html.tokens({codes[0]: typed} if typed.strip() else sentences, encoder))
 
     controls = {
         "number": Control("sentence", range(1, len(texts[codes[0]]) + 1), 1),
@@ -204,10 +187,7 @@ def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
 
 
 def ask(results: Results, task: str) -> None:
-    """The attack playground: a test example to choose and to edit, and the model's answer to it.
-
-    Or an attack of the kit edits it: the one that hurts this very model.
-    """
+    """The attack playground: a test example that a person or an attack edits, and the answers."""
     allowed = examples.choices(results, task)
 
     @lru_cache(maxsize=1)
@@ -243,9 +223,7 @@ def ask(results: Results, task: str) -> None:
 def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -> None:
     """Sentences as points, before and after phases: encoders, languages, layer to choose.
 
-    Args:
-        encoders: by name, as ``embeddings.checkpoints`` gives them.
-        texts: by language, the same sentences in the same order; the first is the source.
+    Encoders are as ``embeddings.checkpoints`` gives them, texts as ``embeddings.embed`` takes them.
     """
     first = next(iter(encoders.values()))
     source, *others = texts

@@ -121,9 +121,11 @@ def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatc
 
 def test_one_split_may_lie_in_several_repositories():
     source = get("tatoeba").test
-    assert source.location("de")[:3] == ("google/xtreme", "tatoeba.deu", "validation")
-    assert source.location("lt")[:3] == ("mteb/tatoeba-bitext-mining", "lit-eng", "test")
-    assert source.of("lt").read is not source.of("de").read
+    german, lithuanian = map(source.of, ("de", "lt"))
+    assert german.hub == "google/xtreme" and lithuanian.hub == "mteb/tatoeba-bitext-mining"
+    assert source.location("de")[:3] == (german, "tatoeba.deu", "validation")
+    assert source.location("lt")[:3] == (lithuanian, "lit-eng", "test")
+    assert german.read is not lithuanian.read
     assert "lt" in source and "gu" not in source
     with pytest.raises(MissingData, match=r"is read in af, ar.*, ro, uk only"):
         load(get("tatoeba"), "test", "gu")

@@ -1,21 +1,18 @@
 """The languages of XTREME-R, those that only captions are in, and any other that is registered.
 
-Family is the top-level family, in the names of Ethnologue, and script the one of the benchmark's
-texts, in those of ISO 15924 (general knowledge, not checked row by row against a database); an
-isolate is a family of its own. The branch is the part of the family that the survey
-literature names (Germanic, Slavic, Semitic); where it names none, the family stands there again.
+Top-level families have the names of Ethnologue, and the scripts of the benchmark's texts those of
+ISO 15924 (general knowledge, not checked row by row); an isolate is a family of its own. The branch
+is the part of the family that the survey literature names (Germanic, Slavic), or the family again.
 
-``size`` is that of the language in CC-100, the text that XLM-R was pretrained on (Conneau et al.
-2020, table 6, GiB, uncompressed; read in the copy of that table in the repository
-mayhewsw/multilingual-data-stats; of two scripts or encodings, the larger one). ``resource`` is a
-class by it: ``high`` from 20 GiB, ``mid`` from 2 GiB, ``low`` below. Haitian Creole, Maori,
-Quechua, Wolof and Yoruba are not in that table at all and count as 0. The classes say nothing
-about encoders pretrained on other text.
+``size`` is that in CC-100, which XLM-R was pretrained on (Conneau et al. 2020, table 6, GiB,
+uncompressed, read in mayhewsw/multilingual-data-stats; of two scripts, the larger one); Haitian
+Creole, Maori, Quechua, Wolof and Yoruba are not in that table and count as 0. ``resource`` is a
+class by it, and says nothing about encoders pretrained on other text.
 """
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -45,16 +42,13 @@ class Language:
         return "rtl" if self.script in RIGHT_TO_LEFT else "ltr"
 
 
-def _read(file: Path) -> Iterator[Language]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            size = float(row.pop("gib"))
-            resource = next(label for label, least in CLASSES.items() if size >= least)
-            yield Language(resource=resource, size=size, **row)
-
-
 # The languages of XTREME-R, and after them those that only Multi30k and XM3600 have captions in.
-LANGUAGES = {lang.code: lang for lang in _read(Path(__file__).with_name("languages.csv"))}
+LANGUAGES: dict[str, Language] = {}
+with Path(__file__).with_name("languages.csv").open(encoding="utf-8", newline="") as _lines:
+    for _row in csv.DictReader(_lines):
+        _size = float(_row.pop("gib"))
+        _class = next(label for label, least in CLASSES.items() if _size >= least)
+        LANGUAGES[_row["code"]] = Language(**_row, size=_size, resource=_class)
 
 
 def language(code: str) -> Language:
@@ -80,9 +74,8 @@ def register(languages: Iterable[Language]) -> None:
 
 def columns(codes: Sequence[str]) -> pd.DataFrame:
     """What ``COLUMNS`` name, by code in the order given: the description of languages in tables."""
-    rows = []
-    for lang in map(language, codes):
-        rtl = lang.direction == "rtl"
-        row = (lang.name, lang.family, lang.branch, lang.script, rtl, lang.resource, lang.size)
-        rows.append(row)
+    rows = [
+        (x.name, x.family, x.branch, x.script, x.direction == "rtl", x.resource, x.size)
+        for x in map(language, codes)
+    ]
     return pd.DataFrame(rows, index=pd.Index(codes, name="code"), columns=COLUMNS)

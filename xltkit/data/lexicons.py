@@ -10,8 +10,8 @@ from xltkit.data.text import word_spans
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
-# The share of entries with a foreign word, counted in the first 150 of the released table (Robust-
-# XLT, counterfitted_neighbors.json).
+# The share of entries with a foreign word, counted in the first 150 of the released table of the
+# robust-training paper (Robust-XLT, counterfitted_neighbors.json).
 FOREIGN_SHARE = 0.28
 
 
@@ -24,21 +24,16 @@ def look_up(word: str, table: Lexicon) -> tuple[str, ...]:
 
 def _cased(word: str, like: str) -> str:
     """A word in the case of another."""
-    lower = word.lower()
     # Georgian has capitals, but begins no word with one: title case, unlike upper, leaves it alone.
-    if lower.title() == lower:
-        return word
-    if like.isupper() and len(like) > 1:
+    if like.isupper() and len(like) > 1 and word.lower().title() != word.lower():
         return word.upper()
     return word[:1].title() + word[1:] if like[:1].isupper() else word
 
 
 def synonyms(source: str) -> Lexicon:
-    """Synonyms of English words.
+    """Synonyms of English words, from a JSON file ``{word: [words]}`` or the ``microworld``.
 
-    ``source`` is ``microworld``; ``microworld-released``, the same with words of its other
-    languages among them, in as many entries as in the table released with the robust-training
-    paper; or a JSON file ``{word: [words]}``.
+    ``microworld-released`` has words of its other languages among them, as the released table has.
     """
     if source == "microworld":
         return glosses.synonyms("en")
@@ -48,8 +43,8 @@ def synonyms(source: str) -> Lexicon:
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
     """What the words of a language are in others, without the language itself.
 
-    ``source`` is ``microworld``, or a folder of files ``<language>-<other>.txt`` with a word and
-    its translation a line, separated by a tab or a space (the format of MUSE).
+    ``source`` is ``microworld``, or a folder of ``<language>-<other>.txt``, each line a word, a tab
+    or space and its translation (the format of MUSE).
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
@@ -96,8 +91,7 @@ def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
     """The table without the words that occur in none of some English texts.
 
-    Our filter: nobody has marked which words of the released table are English, but those of
-    hundreds of thousands of training sentences nearly all are.
+    Our filter: which words of the released table are English is not marked in it.
     """
     vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
     filtered = {

@@ -1,8 +1,7 @@
 """Sources of data, and their rows: from a local mirror of the Hub, or the Hub itself.
 
-The folder named by ``XLTKIT_HUB`` is looked at first: a mirror that keeps
-``<org>/<name>/<config>/<split>.parquet`` under the Hub's own names, so that the same call and the
-same reader serve both. Nothing here runs code that comes with a data set.
+The mirror is the folder named by ``XLTKIT_HUB`` and keeps ``<org>/<name>/<config>/<split>.parquet``
+under the Hub's own names. Nothing here runs code that comes with a data set.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from xltkit.keys import digest, known_digest
 
 # The branch on which the Hub keeps a script-only repository as parquet, one folder a config.
 CONVERTED = "refs/convert/parquet"
-# Configs off the Hub that are files; of several, with all that fit.
-FILES = (".json", ".jsonl", ".conll", ".*")
+FILES = (".json", ".jsonl", ".conll", ".*")  # configs off the Hub that are files
 REFUSALS = (ValueError, FileNotFoundError, RepositoryNotFoundError, RevisionNotFoundError)
 
 # (data set as loaded, or the path of a file, language) -> canonical columns of a task type.
@@ -45,30 +43,22 @@ class MissingData(LookupError):
 class Location(NamedTuple):
     """Where the rows of one source in one language lie: on the Hub, and in a mirror of it."""
 
-    hub: str
+    source: Source
     config: str
     split: str
-    revision: str
     mirror: str
-    url: str
-    origin: str
-
-    @property
-    def on_hub(self) -> bool:
-        """Whether the Hub has it, which has no folders ``local/`` and ``raw/``."""
-        return not self.hub.startswith(("local/", "raw/"))
 
     @property
     def is_file(self) -> bool:
         """Whether it is a file as upstream publishes it, and not a data set of the Hub's form."""
-        return not self.on_hub and self.config.endswith(FILES)
+        return not self.source.on_hub and self.config.endswith(FILES)
 
     @property
     def files(self) -> list[Path]:
         """The files in the mirror; none unless every split of ``a+b`` has its files."""
         if not self.mirror:
             return []
-        folder = Path(self.mirror, self.hub, self.config)
+        folder = Path(self.mirror, self.source.hub, self.config)
         if self.is_file:
             return sorted(folder.parent.glob(folder.name))
         # A clone of a Hub repository numbers its files: test-00000-of-00002.parquet.
@@ -78,11 +68,11 @@ class Location(NamedTuple):
 
     def commit(self) -> str:
         """The commit of the Hub to load: pinned, or else the newest. Raises MissingData."""
-        if not self.on_hub:
+        if not self.source.on_hub:
             raise self.missing("nowhere else to look")
-        if self.revision and self.revision != CONVERTED:
-            return self.revision
-        commit, reason = _ask_hub(self.hub, self.revision)
+        if self.source.revision not in ("", CONVERTED):
+            return self.source.revision
+        commit, reason = _ask_hub(self.source.hub, self.source.revision)
         if not commit:
             raise self.missing(reason)
         return commit
@@ -96,27 +86,27 @@ class Location(NamedTuple):
 
     def missing(self, reason: str) -> MissingData:
         """The error that says what was looked for, why it is not here and how to get it."""
-        root = Path(self.mirror or "$XLTKIT_HUB", self.hub)
-        file = root / (self.config if self.is_file else f"{self.config}/{self.split}.parquet")
-        searched = f"no {file}" if self.mirror else "XLTKIT_HUB is not set"
+        source, config, split, mirror = self
+        hub, origin = source.hub, source.unpinned
+        root = Path(mirror or "$XLTKIT_HUB", hub)
+        file = root / (config if self.is_file else f"{config}/{split}.parquet")
+        searched = f"no {file}" if mirror else "XLTKIT_HUB is not set"
         if self.files:
             searched = f"found {self.files[0]}"
         remedy = "On a machine with a network this gets it: "
-        if self.on_hub:
-            folder = "data_dir=" if self.revision == CONVERTED else ""
-            revision = f", revision='{self.revision}'" if self.revision else ""
-            arguments = f"'{self.hub}', {folder}'{self.config}', split='{self.split}'{revision}"
+        if source.on_hub:
+            folder = "data_dir=" if source.revision == CONVERTED else ""
+            revision = f", revision='{source.revision}'" if source.revision else ""
+            arguments = f"'{hub}', {folder}'{config}', split='{split}'{revision}"
             remedy += f'python -c "import datasets; datasets.load_dataset({arguments})"'
-        elif self.url:
-            setting = "" if self.mirror else "Set XLTKIT_HUB to a folder for data. "
-            remedy = f'{setting}{remedy}curl --create-dirs -fL -o "{file}" {self.url}/{self.config}'
+        elif source.url:
+            setting = "" if mirror else "Set XLTKIT_HUB to a folder for data. "
+            remedy = f'{setting}{remedy}curl --create-dirs -fL -o "{file}" {source.url}/{config}'
         else:
-            remedy = f"Not on the Hub: set XLTKIT_HUB to a folder that holds {file}. {self.origin}"
-        error = MissingData(
-            f"Looked for {self.hub}, config {self.config}, split {self.split}: {searched}; "
-            f"{reason}. {remedy.strip()}"
-        )
-        error.reason = reason if self.on_hub else self.origin or f"fetch it from {self.url}"
+            remedy = f"Not on the Hub: set XLTKIT_HUB to a folder that holds {file}. {origin}"
+        looked = f"Looked for {hub}, config {config}, split {split}: {searched}; {reason}."
+        error = MissingData(f"{looked} {remedy.strip()}")
+        error.reason = reason if source.on_hub else origin or f"fetch it from {source.url}"
         return error
 
 
@@ -127,8 +117,7 @@ class Source:
     Attributes:
         hub: a Hub id, or a folder of the mirror that is not on the Hub (``local/``, ``raw/``).
         split: the Hub's name, or several joined by ``+``; ``{language}`` stands for the code.
-        configs: the config of each language, by its code. Off the Hub it may be a file, whose path
-            the reader is given.
+        configs: by language; off the Hub it may be a file, whose path the reader is given.
         read: the reader.
         revision: a commit of the Hub repository or, where the main branch holds only a script,
             ``refs/convert/parquet``, whose configs are folders. If empty, and for that branch, the
@@ -163,6 +152,11 @@ class Source:
     is_generated = False
 
     @property
+    def on_hub(self) -> bool:
+        """Whether the Hub has it, which has no folders ``local/`` and ``raw/``."""
+        return not self.hub.startswith(("local/", "raw/"))
+
+    @property
     def parts(self) -> tuple[Source, ...]:
         """This source and the others."""
         return (self, *self.others)
@@ -190,9 +184,8 @@ class Source:
     def location(self, language: str) -> Location:
         """Where the rows of a language lie. Raises MissingData if the source has none in it."""
         part = self.of(language)
-        place = (part.hub, part.configs[language], part.split.format(language=language))
-        mirror = os.environ.get("XLTKIT_HUB", "")
-        return Location(*place, part.revision, mirror, part.url, part.unpinned)
+        split = part.split.format(language=language)
+        return Location(part, part.configs[language], split, os.environ.get("XLTKIT_HUB", ""))
 
     def is_shared(self, language: str) -> bool:
         """Whether other languages lie in the same file: it must be read to know which it holds."""
@@ -218,7 +211,7 @@ class Source:
             return _from_hub(location, first)
         if location.is_file:
             return location.files if "*" in location.config else location.files[0]
-        mirror = Path(location.mirror, location.hub)
+        mirror = Path(location.mirror, location.source.hub)
         if (mirror / "README.md").is_file():
             rows = datasets.load_dataset(str(mirror), name=location.config, split=location.split)
         else:  # a folder of one's own needs no card
@@ -229,13 +222,13 @@ class Source:
 
     def converted(self, given: Any, language: str) -> Dataset:
         """What ``raw`` gave, in the columns that the reader makes."""
-        if self.repaired_by is None:
-            return self.read(given, language)
-        try:
-            repairs = self.repaired_by.raw("en")
-        except MissingData:
-            repairs = None
-        return self.read(given, language, repairs)
+        repairs: list[Any] = []
+        if self.repaired_by:
+            try:
+                repairs = [self.repaired_by.raw("en")]
+            except MissingData:
+                repairs = [None]
+        return self.read(given, language, *repairs)
 
     def fingerprint(self, language: str) -> str:
         """What identifies the rows of a language in the key of a stage. Raises MissingData.
@@ -275,23 +268,25 @@ def _own_reader(read: Reader) -> str:
     if function.__module__.startswith("xltkit."):
         return ""
     try:
-        return f"/{digest(inspect.getsource(function))[:8]}"
+        text = inspect.getsource(function)
     except OSError:  # typed into a plain interpreter
-        return f"/{digest(function.__code__.co_code.hex())[:8]}"
+        text = function.__code__.co_code.hex()
+    return f"/{digest(text, 8)}"
 
 
 def _from_hub(location: Location, first: int) -> Dataset:
     """Rows of the Hub or of its cache: all, or the first ones of a stream."""
+    hub, revision = location.source.hub, location.source.revision
     commit = location.commit()
-    newest, reason = _ask_hub(location.hub, location.revision)
+    newest, reason = _ask_hub(hub, revision)
     # Without an answer only the cache is left, and only the offline mode reads it: both libraries
     # would try again for half a minute a file.
     if not newest and not huggingface_hub.is_offline_mode():
         raise location.missing(reason)
-    name = "data_dir" if location.revision == CONVERTED else "name"
+    name = "data_dir" if revision == CONVERTED else "name"
     options = {name: location.config, "split": location.split, "revision": commit}
     try:
-        rows = datasets.load_dataset(location.hub, streaming=bool(first), **options)
+        rows = datasets.load_dataset(hub, streaming=bool(first), **options)
         if first:
             return Dataset.from_list(list(rows.take(first)), features=rows.features)
     except Exception as error:  # datasets raises half a dozen types for "it is not there"

@@ -1,11 +1,8 @@
 """Readers: from the columns of a Hub data set to the canonical columns of a task type.
 
 A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
-language, and returns a new data set that lies in memory: nothing is written to a cache that could
-outlive a change of the reader. Those of retrieval stand in the file beside this one.
-
-Ids pair rows across languages, so they are equal only where rows are translations of each other;
-where a data set is not parallel, the language is part of the id.
+language, and returns one that lies in memory: no cache outlives a change of the reader. Ids pair
+rows across languages: where rows are not translations, the language is part of the id.
 """
 
 from collections import Counter
@@ -106,11 +103,9 @@ def _pairs(
     first, second = (lines(rows[column][:]) for column in texts)
     values = rows["label"][:]
     names = getattr(rows.features["label"], "names", None)
+    numbers = class_numbers("label", names or values, labels)
     if names:
-        order = class_numbers("label", names, labels)
-        numbers = [order[value] if value >= 0 else -1 for value in values]
-    else:
-        numbers = class_numbers("label", values, labels)
+        numbers = [numbers[value] if value >= 0 else -1 for value in values]
     ids = rows[key][:] if key else range(len(rows))
     return canonical("classification", ids, text_a=first, text_b=second, label=numbers)
 
@@ -174,7 +169,7 @@ def span(rows: Dataset, language: str) -> Dataset:
 
 
 def of_language(rows: Dataset, language: str) -> Dataset:
-    """The rows of TyDiQA in a language, whose name is the first part of the id."""
+    """The rows of TyDiQA in a language, whose name begins the id."""
     prefix = f"{find_language(language).name.lower()}-"
     return rows.select([i for i, key in enumerate(rows["id"][:]) if key.startswith(prefix)])
 
@@ -182,8 +177,7 @@ def of_language(rows: Dataset, language: str) -> Dataset:
 def tydiqa(rows: Dataset, language: str, held_out: bool | None = None) -> Dataset:
     """The rows of TyDiQA-GoldP in a language, or those held out from training, or the others.
 
-    Which tenth is held out depends on the passage alone: copies of the data number their rows
-    differently, and questions about one passage must not end up on both sides.
+    Which tenth is held out depends on the passage alone: its questions are all on one side.
     """
     whole = span(of_language(rows, language), language)
     if held_out is None:
@@ -208,25 +202,55 @@ def paragraphs(rows: Dataset, language: str) -> Dataset:
     return canonical("text", texts, text=list(texts.values()))
 
 
-def _alternatives(table: Mapping[str, list], columns: Sequence[str]) -> list[list[str]]:
-    """The alternatives of each row, of which every one has a column."""
-    return list(map(list, zip(*(lines(table[column]) for column in columns), strict=True)))
+def _choices(
+    rows: Dataset,
+    language: str,
+    *,
+    premise: Sequence[str],
+    choices: Sequence[str],
+    key: str = "",
+    first: int = 0,
+) -> Dataset:
+    """Some columns as the premise, and choices, counted from ``first``; -1 is no gold label.
+
+    Each choice has a column, or all of a row stand in one as a list.
+    """
+    table = rows[:]
+    columns = [table[name] for name in choices]
+    lists = zip(*columns, strict=True) if len(columns) > 1 else columns[0]
+    return canonical(
+        "choice",
+        table[key] if key else range(len(rows)),
+        premise=list(map(" ".join, zip(*(lines(table[name]) for name in premise), strict=True))),
+        choices=list(map(lines, lists)),
+        label=[int(label) - first if label != "" else -1 for label in table["label"]],
+    )
+
+
+siqa: Reader = partial(
+    _choices, premise=("context", "question"), choices=("answerA", "answerB", "answerC"), first=1
+)
+# "None of the above choices ." is one of the four answers.
+cosmosqa: Reader = partial(
+    _choices,
+    premise=("context", "question"),
+    choices=("answer0", "answer1", "answer2", "answer3"),
+    key="id",
+)
+# ``ctx`` is ``ctx_a`` and then ``ctx_b``, the words that begin the ending. jiant puts ``ctx_b``
+# before each ending (``jiant/tasks/lib/hellaswag.py``): the same words, parted elsewhere.
+hellaswag: Reader = partial(_choices, premise=("ctx",), choices=("endings",))
 
 
 def copa(rows: Dataset, language: str, questions: Mapping[int, str] | None = None) -> Dataset:
     """COPA: the premise with the question of XTREME-R, from ``questions`` by ``idx`` if given."""
-    table = rows[:]
-    pairs = zip(table["idx"], table["question"], strict=True)
+    pairs = zip(rows["idx"][:], rows["question"][:], strict=True)
     asked = [(questions or {}).get(index, question) for index, question in pairs]
     class_numbers("question", asked, ("cause", "effect"))
-    premises = zip(lines(table["premise"]), asked, strict=True)
-    return canonical(
-        "choice",
-        table["idx"],
-        premise=[f"{premise} What was the {question}?" for premise, question in premises],
-        choices=_alternatives(table, ("choice1", "choice2")),
-        label=table["label"],
-    )
+    texts = [f"What was the {question}?" for question in asked]
+    rows = rows.remove_columns("question").add_column("question", texts)
+    columns = {"premise": ("premise", "question"), "choices": ("choice1", "choice2")}
+    return _choices(rows, language, **columns, key="idx")
 
 
 def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
@@ -242,28 +266,6 @@ def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
     return copa(rows, language)
 
 
-def _about_a_text(
-    rows: Dataset, language: str, *, answers: Sequence[str], key: str = "", first: int = 0
-) -> Dataset:
-    """Context and question as the premise, and answers, counted from ``first``."""
-    table = rows[:]
-    premises = zip(lines(table["context"]), lines(table["question"]), strict=True)
-    return canonical(
-        "choice",
-        table[key] if key else range(len(rows)),
-        premise=[f"{context} {question}" for context, question in premises],
-        choices=_alternatives(table, answers),
-        label=[int(label) - first for label in table["label"]],
-    )
-
-
-siqa: Reader = partial(_about_a_text, answers=("answerA", "answerB", "answerC"), first=1)
-# "None of the above choices ." is one of the four answers.
-cosmosqa: Reader = partial(
-    _about_a_text, answers=("answer0", "answer1", "answer2", "answer3"), key="id"
-)
-
-
 def csqa(rows: Dataset, language: str) -> Dataset:
     """CommonsenseQA: five answers with letters, of which ``answerKey`` names one."""
     table = rows[:]
@@ -274,22 +276,6 @@ def csqa(rows: Dataset, language: str) -> Dataset:
         premise=lines(table["question"]),
         choices=[lines(choices["text"]) for choices in table["choices"]],
         label=[choices["label"].index(key) if key else -1 for choices, key in keys],
-    )
-
-
-def hellaswag(rows: Dataset, language: str) -> Dataset:
-    """HellaSwag: the context (``ctx``) as the premise, and four endings.
-
-    ``ctx`` is ``ctx_a`` and then ``ctx_b``, the words that begin the ending. jiant puts ``ctx_b``
-    before each ending (``jiant/tasks/lib/hellaswag.py``): the same words, parted elsewhere.
-    """
-    table = rows[:]
-    return canonical(
-        "choice",
-        range(len(rows)),
-        premise=lines(table["ctx"]),
-        choices=[lines(endings) for endings in table["endings"]],
-        label=[int(label) if label else -1 for label in table["label"]],
     )
 
 

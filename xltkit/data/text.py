@@ -40,9 +40,8 @@ def script(character: str) -> str:
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Where the words of a text start and end (characters).
 
-    A word is a run of letters, marks and digits, with apostrophes and hyphens inside. Chinese
-    characters and Japanese syllables are words one by one; in Thai, Lao and Khmer, which put no
-    spaces between words, a word is a whole run of letters.
+    A word is a run of letters, marks and digits, with apostrophes and hyphens inside; in Thai, Lao
+    and Khmer, without spaces, it is long. Chinese and Japanese characters are words one by one.
     """
     spans: list[tuple[int, int]] = []
     start = -1  # of the word being read, -1 between words
@@ -98,12 +97,11 @@ def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) ->
     new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
     for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
         column, part, start, end, *_ = row_words[i]
-        text = new[column][part] if isinstance(new[column], list) else new[column]
-        text = text[:start] + edits[i] + text[end:]
-        if isinstance(new[column], list):
-            new[column][part] = text
+        value = new[column]
+        if isinstance(value, list):
+            value[part] = value[part][:start] + edits[i] + value[part][end:]
         else:
-            new[column] = text
+            new[column] = value[:start] + edits[i] + value[end:]
         if column == "context":
             growth = len(edits[i]) - (end - start)
             new["starts"] = [s + growth if s >= end else s for s in new["starts"]]
@@ -112,9 +110,8 @@ def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) ->
 
 def is_valid(columns: Sequence[str], row: Row) -> bool:
     """Whether a row can still be answered: answers stand at their starts, no text is empty."""
-    if any(row["context"][s : s + len(answer)] != answer for s, answer in _answers(row)):
-        return False
-    return all(text.strip() for _, _, text in texts(columns, row))
+    stands = [row["context"][s : s + len(answer)] == answer for s, answer in _answers(row)]
+    return all(stands) and all(text.strip() for _, _, text in texts(columns, row))
 
 
 def graphemes(word: str) -> list[str]:
@@ -122,10 +119,8 @@ def graphemes(word: str) -> list[str]:
     letters: list[str] = []
     for character in word:
         is_mark = character in JOINERS or unicodedata.category(character)[0] == "M"
-        if letters and is_mark:
-            letters[-1] += character
-        else:
-            letters.append(character)
+        before = letters.pop() if letters and is_mark else ""
+        letters.append(before + character)
     return letters
 
 
@@ -150,8 +145,7 @@ def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]
         # marks: a vowel sign on an independent vowel, say, is not what anyone types.
         lower = letter.lower()[0]
         alike = _letters(vocabulary).get((script(lower), marks), "").replace(lower, "")
-        neighbors = _BESIDE.get(lower, alike)
-        if neighbors:
+        if neighbors := _BESIDE.get(lower, alike):
             neighbor = neighbors[random.integers(len(neighbors))]
             neighbor = neighbor.upper() if letter.isupper() else neighbor
             slips.append([*before, neighbor + marks, *after])

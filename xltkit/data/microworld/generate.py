@@ -1,14 +1,12 @@
 """The data sets of the microworld: items of ``meanings.py`` in a language, in canonical columns.
 
 An item is first made as meaning and then worded in any language, so test sets are parallel by id.
-Whether an item belongs to train, validation or test is decided by a hash of its meaning: the
-three never share an item of a task, however many are generated. Translation pairs are the one kind
-of training data that gives a test away, so ``retrieval`` leaves out every sentence of them.
+A hash of the meaning says whether it belongs to train, validation or test.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import count, islice
@@ -22,9 +20,10 @@ from xltkit.data.loading import Source
 from xltkit.data.microworld import meanings as make
 from xltkit.data.microworld import pictures
 from xltkit.data.microworld.grammar import Sentence, Token, forms, verbalize
-from xltkit.data.microworld.languages import ENGLISH, LANGUAGES, MicroLanguage, language
+from xltkit.data.microworld.languages import ENGLISH, MicroLanguage, language
 from xltkit.data.microworld.meanings import Item, Maker
 from xltkit.data.microworld.scenes import wordings
+from xltkit.data.readers import canonical
 from xltkit.keys import digest
 
 SIZES = {"train": 4000, "validation": 500, "test": 500}
@@ -55,10 +54,9 @@ def _question(item: Item, lang: MicroLanguage) -> dict[str, Any]:
 
 
 def _choices(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    """The question of cause or effect is put by the connective: "Anna is hungry , so"."""
     sentences, choices, link, label = item
     premise = verbalize(sentences, lang)
-    if link:
+    if link:  # asks for the cause or the effect: "Anna is hungry , so"
         words = [Token(link)] if link == "because" else [Token(","), Token(link)]
         premise = f"{premise.removesuffix(' .')} {' '.join(forms(words, lang))}"
     return {"premise": premise, "choices": [verbalize((c,), lang) for c in choices], "label": label}
@@ -75,20 +73,18 @@ def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, A
     return {"tokens": forms(tokens, lang), "tags": tags}
 
 
-def _text(item: Item, lang: MicroLanguage) -> dict[str, Any]:
-    return {"text": verbalize(item, lang)}
-
-
-def _translated(item: Item, lang: MicroLanguage, english: str = "translation") -> dict[str, Any]:
-    return {"text": verbalize(item, lang), english: verbalize(item, ENGLISH)}
+def _text(item: Item, lang: MicroLanguage, english: str = "") -> dict[str, Any]:
+    """A text, and what it says in English in a column of that name, if one is given."""
+    translation = {english: verbalize(item, ENGLISH)} if english else {}
+    return {"text": verbalize(item, lang)} | translation
 
 
 def _description(item: Item, lang: MicroLanguage) -> dict[str, Any]:
     """The descriptions are English in every language; the right one is the key."""
-    mention, described, wrong = item
-    text = verbalize(described, ENGLISH)
-    query = {"query": verbalize(mention, lang), "key": text}
-    return query | {"text": text, "context": "", "negative": verbalize(wrong, ENGLISH)}
+    mention, *descriptions = item
+    text, negative = (verbalize(described, ENGLISH) for described in descriptions)
+    row = {"query": verbalize(mention, lang), "key": text, "text": text, "context": ""}
+    return row | {"negative": negative}
 
 
 def _captions(item: Item, lang: MicroLanguage) -> list[str]:
@@ -113,12 +109,12 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
     "pos": (make.sentence, _tagged),
     "ner": (make.dealing, partial(_tagged, named=True)),
     "qa": (make.qa, _question),
-    "retrieval": (make.sentence, partial(_translated, english="english")),
+    "retrieval": (make.sentence, partial(_text, english="english")),
     "linking": (make.linking, _description),
     "captions": (make.picture, _caption),
     "caption-pairs": (make.picture, _caption_pair),
     "text": (make.document, _text),
-    "pairs": (make.pair, _translated),
+    "pairs": (make.pair, partial(_text, english="translation")),
     # Intermediate tasks that are no targets.
     "nli-large": (partial(make.nli, distract=True), _two_texts),
     "qa-large": (partial(make.qa, more=3), _question),
@@ -131,9 +127,8 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
     """The distinct items of a task and split, without end, always in the same order."""
     maker, _ = GENERATORS[task]
     seen: set[Item] = set()
-    if task == "retrieval":
-        pairs = items("pairs", "train", MOST_PAIRS)
-        seen = {(sentence,) for pair in pairs for sentence in pair}
+    if task == "retrieval":  # no translation pair gives it away
+        seen = {(part,) for pair in items("pairs", "train", MOST_PAIRS) for part in pair}
     for number in count():
         item = maker(Random(f"{task}/{stream}/{number}"))
         # Two scenes may be one picture: no picture is in two splits, or twice in one.
@@ -169,6 +164,20 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
     return table.cast_column("image", datasets.Image()) if task == "captions" else table
 
 
+def unchanged(rows: Dataset, code: str) -> Dataset:
+    """The reader of rows that are in canonical columns already."""
+    return rows
+
+
+def descriptions(rows: Dataset, code: str) -> Dataset:
+    """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
+    texts = list(dict.fromkeys([*rows["text"][:], *rows["negative"][:]]))
+    ids = [f"description-{i}" for i in range(len(texts))]
+    return canonical(
+        "candidates", ids, text=texts, context=[""] * len(texts), keys=[[text] for text in texts]
+    )
+
+
 @cache
 def _sample(task: str, split: str, lang: MicroLanguage) -> str:
     """A digest of some rows: it changes with the lexicon, the grammar and the makers."""
@@ -183,24 +192,30 @@ def _sample(task: str, split: str, lang: MicroLanguage) -> str:
 class MicroworldSource(Source):
     """A split of a task of the microworld, generated in whatever language it is asked for.
 
-    ``configs`` name the generator, and the usual number of rows after a colon: ``qa:20000``.
+    The one config names the generator, and the usual number of rows after a colon: ``qa:20000``.
     """
 
     is_generated = True
 
-    def _generator(self, code: str) -> tuple[str, int]:
-        generator, _, size = self.of(code).configs[code].partition(":")
-        return generator, int(size or SIZES[self.split])
+    def __contains__(self, code: str) -> bool:
+        """Whether it is one of the languages, maybe with knobs turned (``qbe-x-sov``)."""
+        try:
+            return code.partition("-x-")[0] in self.configs and bool(language(code))
+        except ValueError:
+            return False
+
+    def of(self, code: str) -> Source:
+        return self if code in self else super().of(code)
 
     def rows(self, code: str, count: int = 0) -> Dataset:
         return self.read(self.raw(code, count), code)
 
     def raw(self, code: str, first: int = 0) -> Dataset:
-        generator, _ = self._generator(code)
+        generator, _, _ = self.of(code).configs["en"].partition(":")
         return rows(generator, self.split, language(code), self.count(code, first))
 
     def count(self, code: str, examples: int = 0) -> int:
-        return examples or self._generator(code)[1]
+        return examples or int(self.configs["en"].partition(":")[2] or SIZES[self.split])
 
     def must_be_read(self, code: str) -> bool:
         self.of(code)
@@ -208,40 +223,6 @@ class MicroworldSource(Source):
 
     def fingerprint(self, code: str) -> str:
         """The config, the language, and a digest of some rows, which follows the generator."""
-        lang = language(code)
-        sample = _sample(self._generator(code)[0], self.split, lang)
-        return f"microworld/{self.configs[code]}/{self.split}/{lang}/{sample}"
-
-
-class EveryLanguage(Mapping):
-    """The same config in every language, those with knobs turned (``qbe-x-sov``) among them."""
-
-    def __init__(self, config: str):
-        self.config = config
-
-    def __getitem__(self, code: str) -> str:
-        try:
-            language(code)
-        except ValueError as error:
-            raise KeyError(code) from error
-        return self.config
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(LANGUAGES)
-
-    def __len__(self) -> int:
-        return len(LANGUAGES)
-
-
-def unchanged(rows: Dataset, code: str) -> Dataset:
-    """The rows as they are, in canonical columns."""
-    return rows
-
-
-def descriptions(rows: Dataset, code: str) -> Dataset:
-    """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
-    texts = list(dict.fromkeys([*rows["text"][:], *rows["negative"][:]]))
-    ids = [f"description-{i}" for i in range(len(texts))]
-    contexts = [""] * len(texts)
-    keys = [[text] for text in texts]
-    return Dataset.from_dict({"id": ids, "text": texts, "context": contexts, "keys": keys})
+        lang, config = language(code), self.configs["en"]
+        sample = _sample(config.partition(":")[0], self.split, lang)
+        return f"microworld/{config}/{self.split}/{lang}/{sample}"

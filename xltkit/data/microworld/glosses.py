@@ -13,8 +13,7 @@ from xltkit.data.microworld.languages import CASES, LANGUAGES, language
 from xltkit.data.microworld.lexicon import SYNONYMS, TAGS
 
 _CELL = "text-align:left;padding:2px 8px 6px 0;border:0"
-# A concept and its grammatical endings.
-Inflection = tuple[str, tuple[str, ...]]
+Inflection = tuple[str, tuple[str, ...]]  # a concept and its grammatical endings
 
 
 def gloss(sentence: Sentence | int, languages: Sequence[str] = tuple(LANGUAGES)) -> HTML:
@@ -65,10 +64,7 @@ def word_forms(code: str) -> Mapping[Inflection, str]:
 
 @cache
 def meanings(code: str) -> Mapping[str, tuple[str, ...]]:
-    """Every word form of an invented language and what it may mean, written as in ``gloss``.
-
-    Empty for English and for languages that are not of the microworld.
-    """
+    """Every word form of an invented language, and what it may mean; of other languages, none."""
     if code == "en" or code.partition("-x-")[0] not in LANGUAGES:
         return {}
     lang = language(code)
@@ -98,7 +94,6 @@ def translations(code: str, others: tuple[str, ...]) -> Mapping[str, tuple[str, 
     table: dict[str, tuple[str, ...]] = {}
     for inflection, word in word_forms(code).items():
         forms = dict.fromkeys(word_forms(other)[inflection] for other in others)
-        different = tuple(form for form in forms if form != word)
-        if different:
+        if different := tuple(form for form in forms if form != word):
             table.setdefault(word, different)
     return table

@@ -20,26 +20,22 @@ class Token(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """A noun phrase, such as *the two small cups of Anna*; a name is a noun without determiner.
-
-    A name has an ``entity`` (``PER``, ``LOC``, ``ORG``) and may have more than one word: ``more``.
-    """
+    """A noun phrase, such as *the two small cups of Anna*, or a name."""
 
     noun: str
     determiner: str = ""
     number: str = ""
     adjectives: tuple[str, ...] = ()
     owner: str = ""
-    entity: str = ""
-    more: tuple[str, ...] = ()
+    entity: str = ""  # of a name: PER, LOC, ORG
+    more: tuple[str, ...] = ()  # words of the name
 
 
 class Clause(NamedTuple):
     """Who does what to what, where; or who is what (verb ``is``); or a caption (no verb).
 
-    ``asked`` turns the clause into a question for one of its parts: ``who`` (subject), ``what``
-    (object), ``which`` (colour, the predicate), ``where`` (the place), ``how`` (the number of the
-    object).
+    ``asked`` makes it a question: for ``who`` (subject), ``what`` (object), ``which`` (colour, the
+    predicate), ``where`` (the place), ``how`` (the number of the object).
     """
 
     subject: Phrase
@@ -67,9 +63,8 @@ class Sentence(NamedTuple):
         if self.second is not None:
             comma = [Token(",")] if self.link == "so" else []
             tokens += [*comma, Token(self.link), *_clause(self.second, language)]
-        if self.answer:
-            return [*tokens, Token("?"), Token(self.answer), Token(".")]
-        return [*tokens, Token("?" if self.clause.asked else ".")]
+        answer = [Token(self.answer), Token(".")] if self.answer else []
+        return [*tokens, Token("?" if answer or self.clause.asked else "."), *answer]
 
 
 def _clause(clause: Clause, language: MicroLanguage) -> list[Token]:
@@ -109,9 +104,8 @@ def _phrase(phrase: Phrase | None, language: MicroLanguage, case: str = "") -> l
         return []
     marked = (case,) if case and language.marking else ()
     if phrase.entity:  # a name: its case ending stands on the last word
-        marks = [f"B-{phrase.entity}"] + [f"I-{phrase.entity}"] * len(phrase.more)
-        names = zip((phrase.noun, *phrase.more), marks, strict=True)
-        tokens = [Token(name, (), mark) for name, mark in names]
+        tokens = [Token(phrase.noun, (), f"B-{phrase.entity}")]
+        tokens += [Token(word, (), f"I-{phrase.entity}") for word in phrase.more]
         return [*tokens[:-1], tokens[-1]._replace(endings=marked)]
     noun = Token(phrase.noun, ("pl", *marked) if phrase.number else marked)
     adjectives = [Token(adjective) for adjective in phrase.adjectives]

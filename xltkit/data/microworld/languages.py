@@ -4,10 +4,9 @@ A derived language keeps some English word forms (cognates), replaces the others
 mostly shares with its family, and may change the word order, mark case, and use another script.
 Names stay as they are (anchors) unless ``anchors`` is off; punctuation always does.
 
-The codes lie in ``qaa`` to ``qtz``, the range that ISO 639-2 reserves for local use, so that they
-are valid values of HTML's ``lang`` and never clash with a real language. What follows ``-x-``
-turns knobs, for a question about causes: ``qbe-x-sov`` is Bera with the verb last and all else the
-same, and a valid private-use tag (RFC 5646, section 2.2.7).
+Codes from ``qaa`` to ``qtz`` are for local use (ISO 639-2), so they are valid in HTML's ``lang``
+and clash with no real language. ``qbe-x-sov`` is Bera with one knob turned: the verb comes last,
+and all else is the same (RFC 5646, section 2.2.7).
 """
 
 import hashlib
@@ -30,58 +29,50 @@ PRIVATE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class MicroLanguage:
-    """A language of the microworld.
-
-    ``cognates`` is the share of word forms kept from English; the sets are nested, so a distant
-    language keeps a subset of what a near one keeps. ``order`` is ``svo`` or ``sov`` (verb last,
-    questions in place). ``nouns`` come ``last`` (adjective before noun, prepositions) or ``first``
-    (adjective after noun, postpositions). ``marking`` adds case endings. ``resource`` says how
-    much plain text and how many translation pairs exist.
-    """
+    """A language of the microworld."""
 
     code: str
     name: str
     family: str
-    resource: str
-    cognates: float
-    order: str = "svo"
-    nouns: str = "last"
-    marking: bool = False
+    resource: str  # how much plain text and how many translation pairs exist: high, mid, low
+    cognates: float  # share of word forms kept from English: a far one keeps a subset of a near one
+    order: str = "svo"  # or sov: verb last, questions in place
+    nouns: str = "last"  # adjective before noun, prepositions; first: after it, postpositions
+    marking: bool = False  # of case, by endings
     script: str = "Latin"
-    anchors: bool = True
+    anchors: bool = True  # names are those of English
 
     @property
     def is_english(self) -> bool:
         """Whether this is the language all others are derived from."""
         return self.family == "English"
 
+    @cache  # noqa: B019 (there are few languages, and all are kept)
     def form(self, concept: str, endings: tuple[str, ...] = ()) -> str:
         """The word form of a concept, with endings such as ``pl``, ``3sg``, ``acc``, ``obl``."""
-        return _form(self, concept, endings)
+        is_name = TAGS[concept] == "PROPN"
+        is_kept = self.anchors if is_name else _share("cognate", concept) < self.cognates
+        stem = concept
+        if not (is_kept or concept in PUNCTUATION or self.is_english):
+            # A language with a knob turned keeps its own words: the base code decides.
+            base = self.code.partition("-x-")[0]
+            is_private = _share("private", base, concept) < PRIVATE_SHARE
+            stem = _words(self.family, base if is_private else "")[concept]
+        written = _TABLES["endings"][self.family]
+        ending = "".join(written[name] for name in endings if self.marking or name not in CASES)
+        if is_name and self.anchors:  # stays readable: "Ankara'da", as in Turkish
+            return f"{stem}'{self._written(ending)}" if ending else stem
+        return self._written(stem + ending)
 
+    def _written(self, text: str) -> str:
+        if self.script == "Latin":
+            return text
+        return text.lower().translate(str.maketrans(SCRIPTS["Latin"], SCRIPTS[self.script]))
 
-@cache
-def _form(lang: MicroLanguage, concept: str, endings: tuple[str, ...]) -> str:
-    is_anchor = TAGS[concept] == "PROPN" and lang.anchors
-    is_cognate = TAGS[concept] != "PROPN" and _share("cognate", concept) < lang.cognates
-    stem = concept
-    if not (is_anchor or is_cognate or concept in PUNCTUATION or lang.is_english):
-        # A language with a knob turned keeps its own words: the base code decides.
-        base = lang.code.partition("-x-")[0]
-        is_private = _share("private", base, concept) < PRIVATE_SHARE
-        stem = _words(lang.family, base if is_private else "")[concept]
-    written = _TABLES["endings"][lang.family]
-    ending = "".join(written[name] for name in endings if lang.marking or name not in CASES)
-    if is_anchor:
-        # A name stays readable: its ending is set off, as in Turkish "Ankara'da".
-        return f"{stem}'{_write(ending, lang.script)}" if ending else stem
-    return _write(stem + ending, lang.script)
-
-
-def _write(text: str, script: str) -> str:
-    if script == "Latin":
-        return text
-    return text.lower().translate(str.maketrans(SCRIPTS["Latin"], SCRIPTS[script]))
+    def register(self) -> None:
+        """Make it known beside the languages of the benchmarks."""
+        row = (self.code, self.name, self.family, self.script, self.resource, self.family)
+        registry.register([registry.Language(*row)])
 
 
 def _share(*key: str) -> float:
@@ -114,12 +105,11 @@ def _words(family: str, speaker: str = "") -> dict[str, str]:
 def _sounds(family: str, syllables: int, key: tuple[str, ...]) -> str:
     """The sounds of a word: an onset and a vowel for each syllable, and one coda."""
     onsets, vowels, codas = (sounds.split(" ") for sounds in _TABLES["sounds"][family])
-    sounds = []
+    places = []
     for i in range(syllables):
-        sounds.append(onsets[int(_share(*key, f"onset{i}") * len(onsets))])
-        sounds.append(vowels[int(_share(*key, f"vowel{i}") * len(vowels))])
-    sounds.append(codas[int(_share(*key, f"coda{syllables - 1}") * len(codas))])
-    return "".join(sounds)
+        places += [(f"onset{i}", onsets), (f"vowel{i}", vowels)]
+    places.append((f"coda{syllables - 1}", codas))
+    return "".join(sounds[int(_share(*key, place) * len(sounds))] for place, sounds in places)
 
 
 ENGLISH = MicroLanguage("en", "English", "English", "high", 1.0)
@@ -154,13 +144,10 @@ def language(code: str) -> MicroLanguage:
             raise ValueError(unknown("knob", knob, [*KNOBS, "cog00 to cog99"]))
     name = f"{LANGUAGES[base].name} ({', '.join(knobs.split('-'))})"
     variant = replace(LANGUAGES[base], code=code, name=name, **turned)
-    registry.register([_registered(variant)])
+    variant.register()
     return variant
 
 
-def _registered(lang: MicroLanguage) -> registry.Language:
-    names = (lang.code, lang.name, lang.family, lang.script)
-    return registry.Language(*names, lang.resource, branch=lang.family)
-
-
-registry.register(_registered(lang) for lang in LANGUAGES.values() if not lang.is_english)
+for _lang in LANGUAGES.values():
+    if not _lang.is_english:
+        _lang.register()

@@ -1,8 +1,4 @@
-"""The concepts of the microworld: what its scenes are about, and the English word of each.
-
-The words stand in ``lexicon.toml``, with what they mean to each other; here they become constants
-and the two tables that follow from them: what rules a word out, and its Universal POS tag.
-"""
+"""The concepts of the microworld, by their English words: ``lexicon.toml`` as constants."""
 
 import tomllib
 from pathlib import Path
@@ -48,11 +44,8 @@ def _contrasts() -> dict[str, tuple[str, ...]]:
             contrasts |= dict.fromkeys(pair, others)
     for verb, opposite in OPPOSITES:
         contrasts |= dict.fromkeys(verb, opposite) | dict.fromkeys(opposite, verb)
-    for word, converse in CONVERSES.items():
-        contrasts[word] = (converse,)
-    for number in NUMBERS:
-        contrasts[number] = tuple(other for other in NUMBERS if other != number)
-    return contrasts
+    contrasts |= {word: (converse,) for word, converse in CONVERSES.items()}
+    return contrasts | {n: tuple(other for other in NUMBERS if other != n) for n in NUMBERS}
 
 
 def _tags() -> dict[str, str]:

@@ -4,7 +4,7 @@ In every maker the words are drawn before the label matters, so that no half of 
 of its words and no length tells the label; ``tests/data/test_microworld_gates.py`` measures it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -24,7 +24,7 @@ CLASSES = (lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES))
 CLASSES += (lex.ACTIONS, lex.THINGS, lex.NAMES, lex.NUMBERS)
 
 
-def _either_way(pair: tuple[Any, Any], random: Random) -> tuple[Any, Any]:
+def _either_way(pair: Sequence[Any], random: Random) -> Sequence[Any]:
     return pair if random.random() < 0.5 else pair[::-1]
 
 
@@ -32,10 +32,8 @@ def nli(random: Random, distract: bool = False) -> Item:
     """One thing is said of a person and a thing, and then another: does it follow?
 
     It follows if the new word is a synonym; it is ruled out if it is another word of the same
-    class (another colour) or the opposite (buys, sells); else nothing is known. The new word is
-    never the old one and the rest is the same, so neither half of the input, nor the overlap,
-    nor the length tells the label. To ``distract``, the premise says the same sort of thing about
-    somebody else, too.
+    class (another colour) or the opposite (buys, sells); else nothing is known. To ``distract``,
+    the premise says the same sort of thing about somebody else, too.
     """
     label = random.choice(NLI_LABELS)
     people = random.sample(lex.NAMES, 2)
@@ -106,10 +104,10 @@ def qa(random: Random, more: int = 0) -> Item:
         context += facts(other, 1, random)
     question, answer = random.choice(questions(context[0]))
     # Every wording of a fact names all that can be asked about it.
-    sentences = [Sentence(random.choice(wordings(fact))) for fact in context]
-    order = list(range(len(context)))
-    random.shuffle(order)
-    return tuple(sentences[i] for i in order), Sentence(question), order.index(0), answer
+    sentences = list(enumerate(Sentence(random.choice(wordings(fact))) for fact in context))
+    random.shuffle(sentences)
+    order, told = zip(*sentences, strict=True)
+    return told, Sentence(question), order.index(0), answer
 
 
 def choice(random: Random) -> Item:
@@ -119,12 +117,12 @@ def choice(random: Random) -> Item:
     place = ("in", the(random.choice(lex.PLACES)))
     states = [Clause(person, "is", predicate=state) for state in pair]
     events = [Clause(person, lex.CAUSES[state]) for state in pair]
-    forward = random.random() < 0.5
-    given, choices = (states, events) if forward else (events, states)
+    ways = [(states, events, "so"), (events, states, "because")]
+    (given, _), choices, link = ways[random.random() >= 0.5]
     label = random.randrange(2)
     extra = Clause(person, random.choice(lex.STAYS), place=place)
     sentences = tuple(map(Sentence, choices[::-1] if label else choices))
-    return (Sentence(extra), Sentence(given[0])), sentences, "so" if forward else "because", label
+    return (Sentence(extra), Sentence(given)), sentences, link, label
 
 
 def continuation(random: Random) -> Item:
@@ -135,10 +133,8 @@ def continuation(random: Random) -> Item:
     premise = tuple(Sentence(Clause(person, "is", predicate=state)) for person, state in pairs)
     (person, state), (other, other_state) = pairs[::-1] if random.randrange(2) else pairs
     right = Clause(person, lex.CAUSES[state])
-    if random.random() < 0.5:
-        wrong = right._replace(subject=other)
-    else:
-        wrong = right._replace(verb=lex.CAUSES[other_state])
+    slip = {"subject": other} if random.random() < 0.5 else {"verb": lex.CAUSES[other_state]}
+    wrong = right._replace(**slip)
     label = random.randrange(2)
     return premise, tuple(map(Sentence, (wrong, right) if label else (right, wrong))), "", label
 
@@ -164,9 +160,8 @@ def dealing(random: Random) -> Item:
 def linking(random: Random) -> Item:
     """A sentence that names two parties, the description of one of them, and a wrong one.
 
-    Which of the two is meant is not said, as in a search by an ambiguous mention; the description
-    tells the same fact from the other side. In the wrong one, the parties are swapped: the words
-    are the same, and only order or case tells them apart.
+    Which of the two is meant is not said; the description tells the same fact from the other side.
+    In the wrong one, the parties are swapped: only order or case tells them apart.
     """
     fact = facts("dealing", 1, random)[0]
     while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
@@ -215,16 +210,17 @@ def _caused(fact: Fact, random: Random) -> Sentence:
 def document(random: Random) -> Item:
     """Plain text: some facts, and the same facts again: in other words, or asked and answered.
 
-    Whatever is hidden on one side can be found on the other by somebody who knows which sentence
-    says the same: that is what an encoder has to learn from it.
+    What is masked on one side can be found on the other by whoever knows which sentence says the
+    same: that is what an encoder has to learn from it.
     """
     kind, other = random.sample(scenes.TYPES, 2)
     content = facts(kind, 2, random)
+    rivals = [content[1], content[0], None]
     if random.random() < 0.5:
         content += facts(other, 1, random)
     first = [_mention(varied(fact, random), random) for fact in content]
     again: list[Sentence] = []
-    for fact, rival in zip(content, (content[1], content[0], None), strict=False):
+    for fact, rival in zip(content, rivals, strict=False):
         again += _again(varied(fact, random), rival, random)
     random.shuffle(first)
     return (*first, *again) if random.random() < 0.5 else (*again, *first)

@@ -1,9 +1,8 @@
 """Scenes as small pictures in which everything that the caption says can be seen.
 
-A picture holds two groups of one to four equal things. Kind, colour, size and number of each
-group and the relation between the groups are what a caption tells, and each of them changes the
-picture. *Over* and *under* stand one above the other; *before* and *behind* stand on a floor, the
-group in front lower, and drawn over the other where they meet.
+Two groups of one to four equal things: kind, colour, size and number of each and the relation
+between the groups change the picture. *Before* and *behind* stand on a floor, the group in front
+lower, and drawn over the other where they meet.
 """
 
 from __future__ import annotations
@@ -65,18 +64,15 @@ def _sprite(thing: str, colour: str, pixels: int) -> Image.Image:
 
 
 def render(scene: Fact) -> Image.Image:
-    """A fact of the kind ``view`` as a picture of 64 x 64 pixels in RGB.
-
-    Words that mean the same look the same: a scarlet ball and a red one are one picture.
-    """
+    """A fact of the kind ``view`` as a picture of 64 x 64 pixels in RGB."""
     first, relation, second = scene.about
     picture = Image.new("RGB", (SIDE, SIDE), PAPER)
     if relation in ("before", "behind"):
         ImageDraw.Draw(picture).rectangle((0, 22, SIDE, SIDE), fill=FLOOR)
     groups = list(zip((first, second), _CORNERS[relation], strict=True))
-    if relation == "before":  # what stands in front is drawn last
-        groups.reverse()
-    for (number, size, colour, thing), (left, top) in groups:
+    # What stands in front is drawn last.
+    ordered = reversed(groups) if relation == "before" else groups
+    for (number, size, colour, thing), (left, top) in ordered:
         sprite = _sprite(thing, _BASE.get(colour, colour), PIXELS[size])
         half = sprite.width / 2
         for x, y in _PLACES[number]:
@@ -101,11 +97,9 @@ def visible(scene: Fact) -> tuple[Any, ...]:
 
 
 def contact_sheet(rows: Dataset, *others: Dataset) -> Figure:
-    """Pictures with their captions below, four in a row, as a figure.
+    """Pictures of ``microworld.rows("captions", ...)`` with their captions below, four in a row.
 
-    Args:
-        rows: with ``image`` and ``texts``, as ``microworld.rows("captions", ...)`` gives them.
-        others: the same rows in other languages, whose captions stand below the first.
+    Captions of ``others``, the same rows in other languages, stand below the first.
     """
     from matplotlib.figure import Figure  # no other use of the microworld needs matplotlib
 

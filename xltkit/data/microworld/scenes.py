@@ -22,7 +22,7 @@ class Fact(NamedTuple):
 
 
 def name(word: str) -> Phrase:
-    """A person's name as a noun phrase."""
+    """A person's name."""
     return Phrase(word, entity="PER")
 
 
@@ -54,8 +54,7 @@ def wordings(fact: Fact) -> list[Clause]:
             return [is_so, Clause(name(person), lex.CAUSES[state])]
         case Fact("relation", (first, relation, second)):  # the ball is under the table
             ways = [Clause(the(first), "is", place=(relation, the(second)))]
-            if relation in lex.CONVERSES:
-                converse = lex.CONVERSES[relation]
+            if converse := lex.CONVERSES.get(relation):
                 ways.append(Clause(the(second), "is", place=(converse, the(first))))
             return ways
         case Fact("transfer", (giver, verb, thing, taker)):  # Anna gives the ball to Ben
@@ -66,10 +65,7 @@ def wordings(fact: Fact) -> list[Clause]:
             converse = lex.DEALINGS[verb][2]
             return [Clause(subject, verb, object_), Clause(object_, converse, subject)]
         case Fact("view", (first, relation, second)):  # two small red balls over a big blue cup
-            one, other = (
-                _some(thing, number, size, colour)
-                for number, size, colour, thing in (first, second)
-            )
+            one, other = (_some(thing, *words) for *words, thing in (first, second))
             converse = lex.CONVERSES[relation]
             return [Clause(one, place=(relation, other)), Clause(other, place=(converse, one))]
     raise ValueError(f"{fact} is no fact.")
@@ -91,9 +87,8 @@ TYPES = (*ASKABLE, "dealing", "view")
 
 def questions(fact: Fact) -> list[tuple[Clause, tuple[str, ...]]]:
     """Questions about a fact, each with the concepts of its answer."""
-    ways = wordings(fact)
     return [
-        (ways[way]._replace(asked=asked), tuple(fact.about[i] for i in answer))
+        (wordings(fact)[way]._replace(asked=asked), tuple(fact.about[i] for i in answer))
         for way, asked, answer in _QUESTIONS[fact.kind]
     ]
 
@@ -135,12 +130,11 @@ def facts(kind: str, count: int, random: Random) -> list[Fact]:
         case "state":
             columns = some(lex.NAMES), some(lex.CAUSES)
         case "dealing":
-            verbs = some(lex.DEALINGS)
-            columns = [], verbs, []
-            for verb in verbs:
+            columns = [], some(lex.DEALINGS), []
+            for verb in columns[1]:
                 subject = _entity(lex.DEALINGS[verb][0], random)
-                taken = (subject.noun, *subject.more)
                 columns[0].append(subject)
+                taken = (subject.noun, *subject.more)
                 columns[2].append(_entity(lex.DEALINGS[verb][1], random, taken))
         case "view":
             things, colours = some(lex.SHOWN, 2 * count), some(lex.COLOURS, 2 * count)

@@ -25,7 +25,7 @@ from typing import Any
 from xltkit.data import readers, readers_retrieval
 from xltkit.data.languages import language
 from xltkit.data.loading import Source
-from xltkit.data.microworld import generate
+from xltkit.data.microworld import LANGUAGES, generate
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
 
@@ -102,7 +102,7 @@ class _Sources(dict[str, Source]):
             code: config.format(language=name, language_name=language(code).name)
             for code, name in names.items()
             if code not in absent
-        } or generate.EveryLanguage(config)
+        } or dict.fromkeys(LANGUAGES, config)
         is_generated = fields["hub"] == "microworld"
         return generate.MicroworldSource(**fields) if is_generated else Source(**fields)
 

@@ -14,10 +14,9 @@ from scipy.stats import rankdata
 from xltkit.analysis.intervals import t_interval
 from xltkit.data.loading import warn_once
 from xltkit.keys import choose
-from xltkit.studies.results import Results
+from xltkit.studies.results import RUN, Results
 from xltkit.tasks import get
 
-RUN = ["arm", "seed", "task"]
 MEASURES = ["agreement", "kappa", "rankc_corrected"]
 MEANS = [*MEASURES, "all_right"]
 
@@ -25,10 +24,10 @@ MEANS = [*MEASURES, "all_right"]
 def rank_consistency(first: np.ndarray, second: np.ndarray) -> float:
     """The mean RankC of some items, (RankC - floor) / (1 - floor) (Qi et al. 2023, 2310.10378).
 
-    RankC says how alike two languages rank the candidates of an item: the sum over j = 1..N of w_j
-    P@j, where P@j is the share of the first j candidates that the rankings have in common, and w_j
-    is in proportion to exp(N - j). For unrelated rankings P@j is j / N on average, hence the floor:
-    they get 0, and equal ones 1. Both are ranks (items, candidates), from 1 for the best.
+    RankC is the sum over j = 1..N of w_j P@j, where P@j is the share of the first j candidates that
+    two rankings have in common, and w_j is in proportion to exp(N - j). For unrelated rankings P@j
+    is j / N on average, hence the floor: they get 0, and equal ones 1. ``first`` and ``second`` are
+    ranks (items, candidates), from 1 for the best.
     """
     places = np.arange(1, first.shape[1] + 1)
     weights = np.exp(-places.astype(float))
@@ -49,13 +48,10 @@ def pairwise(
     Without ``tasks`` these are all that are parallel, and a warning names the others; without
     ``languages`` all, the source language included.
 
-    Returns:
-        One row per arm, seed, task and unordered pair ``language``, ``other`` (the source language
-        is never the ``other``). ``agreement`` (0 to 100) is the share of equal predictions, and
-        ``kappa`` how far it is above chance (Cohen 1960; NaN if only one label was ever given);
-        both NaN for texts. ``rankc_corrected`` is ``rank_consistency`` in per cent; NaN where only
-        the best candidate was kept. ``n`` counts items.
-
+    One row per arm, seed, task and unordered pair ``language``, ``other`` (never the source).
+    ``agreement`` (%) is the share of equal predictions, and ``kappa`` how far it is above chance
+    (Cohen 1960; NaN if only one label was ever given); both NaN for texts. ``rankc_corrected`` is
+    ``rank_consistency`` (%), NaN where only the best candidate was kept. ``n`` counts items.
     Raises ValueError for unknown names, named tasks that are not parallel, or if there is no pair.
     """
     rows = []

@@ -30,8 +30,7 @@ def variance_of_mean(values: Sequence[float]) -> float:
 def t_test(mean: float, variance: float, degrees_of_freedom: float) -> dict[str, float]:
     """Student's t test of a mean against 0, from the variance of that mean; NaN if that is 0.
 
-    The interval ``low`` to ``high``, the two-sided ``p``, and ``smallest_effect``, the mean that a
-    test at this level would have found with probability ``POWER``.
+    ``smallest_effect`` is the mean that it would have found with probability ``POWER``.
     """
     standard_error = np.sqrt(variance) if variance > 0 else np.nan
     quantiles = stats.t.ppf([(1 + LEVEL) / 2, POWER], degrees_of_freedom)
@@ -49,9 +48,8 @@ def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str,
 
     ``item_variance`` is what drawing other test items would add to the variance of the mean. It is
     known well, for there are many items, so the degrees of freedom grow with it: (seeds - 1) times
-    the whole variance over that of seeds. (Satterthwaite 1946 squares this ratio. With two degrees
-    of freedom the ratio is itself too uncertain: squared, intervals of three seeds covered 93 to
-    94.5 %, and as it is 94.5 to 96.7 %.)
+    the whole variance over that of seeds. (Satterthwaite 1946 squares this ratio: intervals of
+    three seeds covered 93 to 94.5 % then, and as it is 94.5 to 96.7 %.)
     """
     mean = float(np.mean(values))
     seed_variance = variance_of_mean(values)

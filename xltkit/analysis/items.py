@@ -1,10 +1,9 @@
 """The test items of a study, and how far a score would move on other items.
 
-Every metric of the kit is a ratio of sums over items (accuracy: points over items; F1: twice the
-true positives over predicted plus gold), or a mean of such ratios. So drawing items again needs the
-sums alone: a corpus metric is computed anew on the items drawn, never averaged over them. Items
-with one id in several languages are translations of one another and are drawn together; a data set
-that is not parallel has the language in its ids.
+Every metric of the kit is a ratio of sums over items (F1: twice the true positives over predicted
+plus gold), or a mean of such ratios. So drawing items again needs the sums alone: a corpus metric
+is computed anew on the items drawn. Items with one id in several languages are translations of one
+another and are drawn together; a data set that is not parallel has the language in its ids.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +26,7 @@ Column = tuple[str, str]  # a task, and the language that arms are compared on
 
 
 def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) -> np.ndarray:
-    """The values of a table's rows as an array with an axis per column, which has these levels.
-
-    It is 0 where there is no row, and the sum where there are several.
-    """
+    """A table's rows as an array with an axis per column: 0 without a row, the sum of several."""
     places = [pd.Index(levels).get_indexer(table[name]) for name, levels in axes.items()]
     array = np.zeros([len(levels) for levels in axes.values()], dtype=values.dtype)
     np.add.at(array, tuple(places), values)
@@ -85,16 +81,14 @@ class Block:
 
     @cached_property
     def resampled(self) -> np.ndarray:
-        """How far the mean metric over seeds moves in draws of the items (arms, draws, columns).
-
-        A draw is the same in all arms, seeds and columns.
-        """
+        """How far the mean metric over seeds moves in draws of the items (arms, draws, columns)."""
         count = self.numerator.shape[-1]
         numerator = self.numerator.reshape(-1, count).T
         denominator = self.denominator.reshape(-1, count).T
         batches = []
         for weights in draw_batches(default_rng(0), RESAMPLES, *numerator.shape):
-            # Sums are means times the count, which cancels in the ratio.
+            # A draw is the same in all arms, seeds and columns. Sums are means times the count,
+            # which cancels in the ratio.
             metric = ratio(weights @ numerator, weights @ denominator)
             moved = metric.reshape(-1, *self.metric.shape) - self.metric
             batches.append(moved.mean(axis=2).swapaxes(0, 1))
@@ -121,8 +115,7 @@ class Items:
 
         For these very models: the variance over draws of the items. And beside other seeds: the
         same, less what each seed does with each item alone, which the spread over seeds holds
-        already (in the terms of an analysis of variance, the mean square of items less that of
-        seeds x items, over the number of both); 0 for one seed.
+        already (the mean square of items less that of seeds x items, over both numbers).
         """
         one, other = self.arms.index(arm), self.arms.index(baseline)
         columns = [column for block in self.blocks for column in block.columns]

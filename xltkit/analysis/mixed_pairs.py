@@ -1,9 +1,7 @@
 """Inputs whose two texts are in two languages: generalized cross-lingual transfer (G-XLT).
 
-A test set that is parallel is paired anew, the first text in one language and the second in
-another (Huang et al. 2021, arXiv 2104.08645; G-XLT of MLQA). Predictions in, tidy tables out:
-``predictions`` is a table of ``arm``, ``seed``, ``task``, ``language`` (of the first text),
-``other`` (of the second), ``example_id`` and ``score`` (0 to 1).
+A parallel test set is paired anew, the first text in one ``language`` and the second in the
+``other`` (Huang et al. 2021, arXiv 2104.08645; G-XLT of MLQA).
 """
 
 import numpy as np
@@ -28,18 +26,14 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
 def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
     """What it costs that the two texts are in two languages.
 
-    All cells of the matrix are of the same items, so a bootstrap draws items once for the whole
-    matrix: cells drawn apart would give too narrow an interval for a mean, and too wide a one for a
-    difference. Seeds are drawn as well, and both alike for all arms. (With few seeds such an
-    interval is too narrow; see ``t_interval``. With one it says nothing of other seeds.)
+    A bootstrap draws items once for the whole matrix: cells drawn apart would give too narrow an
+    interval for a mean, and too wide a one for a difference. Seeds are drawn as well, and both
+    alike for all arms. (With few seeds such an interval is too narrow; see ``t_interval``.)
 
-    Returns:
-        One row per arm and task, in points: ``diagonal`` and ``off_diagonal`` means of the cells,
-        and ``penalty``, off-diagonal minus diagonal (negative if mixing hurts). Each has its 95 %
-        percentile interval in ``<name>_low`` and ``<name>_high``. With the ``baseline``, an arm,
-        there are ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its
-        own row. ``n`` counts items.
-
+    One row per arm and task, in points: ``diagonal`` and ``off_diagonal`` means of the cells, and
+    ``penalty``, off-diagonal minus diagonal (negative if mixing hurts). Each has its 95 %
+    percentile interval in ``<name>_low`` and ``<name>_high``; with the ``baseline``, an arm, there
+    are ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its own row.
     Raises ValueError for an unknown baseline, or items that some cell lacks or has twice.
     """
     rows = []

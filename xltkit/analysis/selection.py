@@ -1,9 +1,8 @@
 """What selecting the best arm for each task is worth, and how much of that is luck.
 
-The English-intermediate-training paper reports its headline with the best intermediate task picked
-for each target (Phang et al. 2020). The best of ten noisy numbers is high even if all ten arms are
-the same. Here arms are selected on one half of the test items and on other seeds than they are
-scored on, and the figure of an in-sample selection stands beside it.
+Phang et al. 2020 report the best intermediate task for each target. The best of ten noisy numbers
+is high even if all ten arms are the same. Here arms are also selected on one half of the test items
+and on other seeds than they are scored on.
 """
 
 import hashlib
@@ -27,18 +26,17 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
 
     ``fixed``: one arm for all tasks, the best on average. ``best``: the best of each task. Both on
     the very items and seeds they are scored on (``in-sample``), and on the other half of the items
-    and the other seeds (``cross-validated``, for each seed and half in turn). The difference is at
-    most the luck of the selection: selecting with half of the data also misses more of what is
-    truly better. With a single seed only the items differ. Both rules look at labels of the
-    transfer languages and are an ``oracle``; ``source`` selects for each task by the source
-    language alone, cross-validated, which anyone can do. A task that cannot tell arms apart there
-    (it has no source language, or nothing to learn in it, as retrieval) takes the arm that is best
+    and the other seeds, if any (``cross-validated``, for each seed and half in turn). The
+    difference is at most the luck of the selection: half of the data also misses more of what is
+    truly better. Both rules look at labels of the transfer languages and are an ``oracle``;
+    ``source`` selects for each task by the source language alone, cross-validated. A task that
+    cannot tell arms apart there (as retrieval, which learns nothing) takes the arm that is best
     there on average over the others.
 
-    One row per ``rule`` (fixed, best, source), ``scored`` (in-sample, cross-validated) and task,
-    and their mean over tasks (``task`` is ``all``): ``gain`` in points in the transfer languages
-    with the t interval over seeds, and the ``arms`` selected. Raises ValueError if the baseline is
-    no arm, there are not two others, or nothing transfers.
+    One row per ``rule``, ``scored`` (in-sample, cross-validated) and task, and their mean over
+    tasks (``task`` is ``all``): ``gain`` in points in the transfer languages with the t interval
+    over seeds, and the ``arms`` selected. Raises ValueError if the baseline is no arm, there are
+    not two others, or nothing transfers.
     """
     arms = list(results.study.arms)
     choose("baseline", baseline, arms)

@@ -1,8 +1,7 @@
 """A model under attack: what attacks ask of it, and the scores of test sets that were attacked.
 
-A fair comparison needs the score without attack and under it, the success on what was right
-before, the queries, the share of words changed, and validity. A random attack (``beam=0``,
-``tries=1``) is the control: what it achieves is not due to an adversary.
+A random attack (``beam=0``, ``tries=1``) is the control: what it achieves is not due to an
+adversary.
 """
 
 import json
@@ -27,7 +26,7 @@ LIMITS = {"strength": 0, "radius": 0, "beam": -1, "candidates": 0, "tries": 0, "
 
 
 class Prediction(NamedTuple):
-    """The model's prediction for a row."""
+    """What the model says of a row."""
 
     row: Row  # in canonical columns
     score: float  # 0 to 1
@@ -63,7 +62,6 @@ class AttackedModel:
         return self.type.encode(Columns.of(rows), self.tokenizer, limit, training=True, words=words)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """The predictions for some rows; all pass the model in one stream of batches."""
         predictions: list[Prediction] = []
         for start in range(0, len(rows), ROWS):
             part = rows[start : start + ROWS]
@@ -71,7 +69,7 @@ class AttackedModel:
         return predictions
 
     def predict_variants(self, variants: Sequence[Sequence[Row]]) -> list[list[Prediction]]:
-        """The predictions for some variants of each row, read in one stream."""
+        """The predictions for some variants of each row, read in one stream of batches."""
         predictions = iter(self.predict([row for of_row in variants for row in of_row]))
         return [[next(predictions) for _ in of_row] for of_row in variants]
 
@@ -108,15 +106,12 @@ class AttackedModel:
 class Attack:
     """A change of test inputs that should not change their labels; subclasses are dataclasses.
 
-    ``version`` is raised when the attack changes what it does; it enters the key of a stage.
-    ``access`` is ``black box`` (sees scores, or nothing) or ``white box`` (sees gradients),
-    ``name`` that in tables and figures, ``strength`` a share of the words, or a radius, and
-    ``beam`` the width of the search, 0 without one.
+    ``strength`` is a share of the words, or a radius, ``beam`` the width of the search, if any.
     """
 
-    version = 1
-    access = "black box"
-    name = ""
+    version = 1  # enters the key of a stage; raised when the attack changes what it does
+    access = "black box"  # sees scores, or nothing; a white box sees gradients
+    name = ""  # in tables and figures
     strength: float
     beam = 0
 
@@ -136,10 +131,9 @@ class Attack:
     def run(
         self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
     ) -> list[AttackResult]:
-        """The results of the attack on some rows of a language.
+        """The results for some rows of a language, of which ``clean`` are the predictions.
 
-        ``clean`` are the predictions for these rows as they are, at least one; the words and
-        sentences of ``rows``, all test rows of the language, may be proposed.
+        The words and sentences of ``rows``, all test rows of the language, may be proposed.
         """
         raise NotImplementedError
 
@@ -155,15 +149,11 @@ def attacked(
     """Predictions and scores of a task in some languages, its rows under attack.
 
     Rows that the model gets wrong as they are (a score of 0) are left as they are. Arguments are
-    those of ``predict``; the task type is attackable.
-
-    Returns:
-        predictions: the columns of ``predict``, under attack, and ``clean_score`` (0 to 1),
-        ``loss`` and ``clean_loss``, ``changed`` (share of the words; NaN where no words change),
-        ``valid``, ``queries`` and ``input`` (the attacked texts, JSON).
-        scores: the task's metrics under attack; ``clean``, the main one without; ``success``, the
-        share (%) of the items solved before that no longer are; and over the items that were
-        attacked, means of ``changed`` (%), ``valid`` (%) and ``queries``.
+    those of ``predict``. To its predictions come ``clean_score`` (0 to 1), ``loss``,
+    ``clean_loss``, ``changed`` (share of the words; NaN where no words change), ``valid``,
+    ``queries`` and ``input`` (the attacked texts, JSON); to the metrics ``clean``, the main one
+    without attack, ``success``, the share (%) of the items solved before that no longer are, and
+    over the items that were attacked means of ``changed`` (%), ``valid`` (%) and ``queries``.
     """
     victim = AttackedModel(model, task, head, tokenizer)
     tables = []

@@ -46,22 +46,16 @@ def _lower_words(text: str) -> list[str]:
 class WordAttack(Attack):
     """An attack that changes some of the words, at random or by a search.
 
-    Attributes:
-        strength: share of the words that are changed, at least one word.
-        beam: 0 changes each chosen word at random. From 1 on, place after place every proposal,
-            and the word itself, is tried in each of the ``beam`` worst variants so far, until the
-            prediction is wrong.
-        candidates: changes proposed for a word.
-        tries: random variants of an input, of which the worst counts, even if better than the
-            input itself.
-        seed: of the places and the changes.
+    With a ``beam`` of 0 each chosen word changes at random. From 1 on, place after place every
+    proposal, and the word itself, is tried in each of the ``beam`` worst variants so far, until the
+    prediction is wrong.
     """
 
-    strength: float = 0.2
+    strength: float = 0.2  # share of the words that are changed, at least one word
     beam: int = 0
-    candidates: int = 3
-    tries: int = 1
-    seed: int = 0
+    candidates: int = 3  # changes proposed for a word
+    tries: int = 1  # random variants, of which the worst counts, even if better than the input
+    seed: int = 0  # of the places and the changes
 
     version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
 
@@ -135,9 +129,9 @@ class Typos(WordAttack):
     """One typing error in a word: letters swapped, dropped, doubled or replaced.
 
     A mistaken letter is a neighbor on the keyboard in Latin script; in others it is a letter of
-    the same script that the test set itself uses, with the same marks if it has any. The first
-    letter stays, and so do words of fewer than three letters, as most of Chinese and Japanese
-    are here. What is another word of the test set is no typo.
+    the same script that the test set uses, with the same marks. The first letter stays, and so do
+    words of fewer than three letters, as most of Chinese and Japanese are here. What is another
+    word of the test set is no typo.
     """
 
     name = "typos"
@@ -151,14 +145,10 @@ class CodeMixing(WordAttack):
     """Words replaced by their translations into other languages (PolyGloss, Tan and Joty 2021).
 
     With a beam it is their attack, except that the places are drawn before the search; without, it
-    is the random substitution that it has to be compared with.
-
-    Attributes:
-        source: of the translations (``xltkit.data.lexicons.translations``).
-        languages: of the translations.
+    is the random substitution that it has to be compared with. Translations are into ``languages``.
     """
 
-    source: str = "microworld"
+    source: str = "microworld"  # of ``xltkit.data.lexicons.translations``
     languages: tuple[str, ...] = ("qbe", "qke", "qto")
     name = "code-mixing"
 
@@ -182,14 +172,10 @@ class Distractor(WordAttack):
     The idea of AddSent (Jia and Liang 2017), for any language: the sentence is one of another
     context of the test set, of all without a gold answer the one that shares most words with the
     question, each word weighted by how few sentences have it; of ``tries`` sentences the worst
-    counts. ``changed`` is the number of words added, as a share of those of the row.
-    ``strength``, ``beam``, ``candidates`` and ``seed`` play no part.
-
-    Attributes:
-        at: ``end`` or ``start`` of the context.
+    counts. ``changed`` is the share of words added. Other settings of words play no part.
     """
 
-    at: str = "end"
+    at: str = "end"  # of the context, or its start
     strength: float = 1.0
     name = "distractor"
 
@@ -208,7 +194,7 @@ class Distractor(WordAttack):
         return results
 
     def variants(self, rows: Sequence[Row], corpus: Sequence[Row]) -> list[list[dict[str, Any]]]:
-        """For every row, the row with each of ``tries`` sentences of the contexts of a corpus."""
+        """Each row with each of ``tries`` sentences of the contexts of a corpus."""
         parts = [part.strip() for row in corpus for part in SENTENCE_END.split(row["context"])]
         sentences = [sentence for sentence in dict.fromkeys(parts) if len(sentence) > 1]
         containing: dict[str, list[int]] = {}  # the numbers of the sentences that have a word
@@ -245,18 +231,12 @@ class EmbeddingPGD(Attack):
     """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
 
     It changes no text: a reference for what attacks on words could reach at most.
-
-    Attributes:
-        radius: of the ball round a sequence (``xltkit.training.robust.Ball``), the ``strength``.
-        steps: of ascent, of which the worst counts.
-        step: the size of one, in radii.
-        norm: ``l2`` (of a whole sequence), the one there is; it is part of the keys of stages.
     """
 
-    radius: float = 0.1
-    steps: int = 5
-    step: float = 0.5
-    norm: str = "l2"
+    radius: float = 0.1  # of the ball round a sequence (``xltkit.training.robust.Ball``)
+    steps: int = 5  # of ascent, of which the worst counts
+    step: float = 0.5  # the size of one, in radii
+    norm: str = "l2"  # of a whole sequence: the one there is; part of the keys of stages
 
     access = "white box"
     name = "embeddings"
@@ -292,11 +272,10 @@ class TokenFlip(WordAttack):
     """Words flipped by the gradient of the loss (HotFlip, Ebrahimi et al. 2018, on word pieces).
 
     Only words that are one token are flipped, into other words of the encoder's vocabulary in the
-    same script. Nothing keeps the meaning: it shows how far the model's own vocabulary can take
-    it. Each flip is the best one of a fresh gradient; none is undone, no word is flipped twice,
-    words inside a gold answer stay, and the worst prediction on the way counts. The texts of a
-    result are ``read``: what the model read, decoded. ``beam``, ``candidates``, ``tries`` and
-    ``seed`` play no part.
+    same script; nothing keeps the meaning. Each flip is the best one of a fresh gradient; none is
+    undone, no word is flipped twice, words inside a gold answer stay, and the worst prediction on
+    the way counts. The texts of a result are ``read``: what the model read, decoded. Of the
+    settings only ``strength`` plays a part.
     """
 
     access = "white box"

@@ -76,8 +76,7 @@ def script_of(text: str) -> str:
 def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
     """Ids of the tokens that are a whole word in a script: their text gives just this token.
 
-    Whatever marks the start of a word (``\u2581``, ``\u0120``, the lack of ``##``): a token without
-    it is not what the tokenizer makes of its text.
+    Whatever marks the start of a word (``▁``, ``Ġ``, no ``##``), a token without it does not.
     """
     ids = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     texts = [text.strip() for text in tokenizer.batch_decode([[i] for i in ids])]
@@ -124,8 +123,8 @@ def batches(
 ) -> Iterator[tuple[list[int], dict[str, Tensor], Tensor, Callable[[Tensor], Reading]]]:
     """The examples in batches small enough for gradients; the model in evaluation mode.
 
-    Each has the numbers of its examples, their inputs, zeros to perturb embeddings with (sequences,
-    tokens, width), which have a gradient, and what reads it under a perturbation.
+    Each has the numbers of its examples, their inputs, zeros (sequences, tokens, width) to perturb
+    embeddings with, and what reads it under a perturbation.
     """
     hardware = device.device()
     model.model.to(hardware).eval()  # dropout would be an attack of its own

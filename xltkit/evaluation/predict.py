@@ -44,12 +44,11 @@ def predict(
     """Predictions and scores of a task in some languages: the tables of ``score_table``.
 
     Args:
-        model: with the trained ``head`` in place, unless the task is scored on hidden states. task,
-        head, rows, tokenizer: the task, the name of its head, test rows by language.
+        model: with the trained ``head`` in place, unless the task is scored on hidden states.
         layer: the hidden layer to score; 0 means ``protocol_layer``.
         sweep: score every hidden layer and pooling too, in the same pass.
         smoothing: the noise under which the majority of ``VOTES`` predictions counts.
-        extra: the rows of ``TaskType.extra_split``, by language.
+        rows, extra: test rows and those of ``TaskType.extra_split``, by language.
         images: vectors and numbers of the pictures of some rows, see ``Forward``.
     """
     limit = min(task.training.max_length, tokenizer.model_max_length)
@@ -120,8 +119,8 @@ def predict_pairs(
     """Predictions and scores for all ordered pairs of languages (G-XLT, Lewis et al. 2020).
 
     Premise, first sentence or question is in ``language``; hypothesis, second sentence, context or
-    alternatives are in ``other``. The items are those that all languages have. ``predict_rows`` is
-    ``predict`` for rows by language. Raises ValueError if no item is parallel.
+    alternatives are in ``other``. ``predict_rows`` is ``predict`` for rows by language; ValueError
+    if there is no item that all languages have.
     """
     places = {code: {key: i for i, key in enumerate(part["id"][:])} for code, part in rows.items()}
     first, *others = places.values()

@@ -17,8 +17,7 @@ import torch
 
 import xltkit as xlt
 from xltkit.studies.make import make
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.store import Store
 from xltkit.training.align import Align
 from xltkit.training.robust import Adversarial, RandomPerturbation, SynonymSmoothing

@@ -1,7 +1,5 @@
 """What every test can use: no network, a store of its own, an encoder small enough for seconds."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from contextlib import contextmanager
@@ -99,7 +97,7 @@ def looked_at(tiny, tmp_path_factory):
 
     import xltkit as xlt
     from xltkit.models import device
-    from xltkit.studies.recipe import Recipe
+    from xltkit.studies.stages import Recipe
     from xltkit.studies.store import Store
 
     aligned = xlt.Align(pairs=(xlt.TrainingSet("pairs", "qad", 20),))

@@ -19,7 +19,7 @@ _NAMES = {
     "explore.html": "tokens",
     "studies": "saved",
     "studies.export": "export",
-    "studies.recipe": "encoder",
+    "studies.stages": "encoder",
     "studies.study": "study",
     "tasks": "TrainingSet",
     "training.align": "Align",

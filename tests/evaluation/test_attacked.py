@@ -19,7 +19,7 @@ from xltkit.evaluation.predict import predict
 from xltkit.explore import plots
 from xltkit.models import device
 from xltkit.models import encoder as models
-from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 from xltkit.tasks import get
 from xltkit.training.robust import Ball

@@ -15,8 +15,8 @@ from xltkit.evaluation.predict import predict, predict_pairs
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.encoder import batches_by_length
-from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Results
+from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 from xltkit.studies.study import study
 from xltkit.tasks import TYPES, get

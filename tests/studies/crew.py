@@ -3,8 +3,6 @@
 All are forked from a process that has imported what they need and does nothing else.
 """
 
-from __future__ import annotations
-
 import asyncio
 import multiprocessing
 import os

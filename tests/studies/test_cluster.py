@@ -1,7 +1,5 @@
 """A real scheduler, worker processes, notebooks side by side: every stage is made once."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path
@@ -15,7 +13,7 @@ from distributed import Client, wait
 
 import xltkit as xlt
 from xltkit.studies import cluster
-from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 
 SMALL = {"examples": 20, "languages": ["en", "qad"]}

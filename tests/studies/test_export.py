@@ -1,7 +1,5 @@
 """Exported encoders: the card repeats what the store says, and the folder beside it loads."""
 
-from __future__ import annotations
-
 import re
 import shutil
 
@@ -11,8 +9,8 @@ from huggingface_hub import ModelCard
 
 import xltkit as xlt
 from xltkit.cli import main
-from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Results
+from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 
 LANGUAGES = ["en", "qad", "qto"]

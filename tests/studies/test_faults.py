@@ -3,8 +3,6 @@
 Nothing that was complete is lost or trained twice, and no half a stage is left over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pickle
@@ -22,7 +20,7 @@ import pytest
 from crew import Crew, ask, numbers, wait_for
 
 import xltkit as xlt
-from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 
 

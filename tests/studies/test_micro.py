@@ -1,7 +1,5 @@
 """The models that ship with the kit: trained from scratch, the same every time."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -14,8 +12,7 @@ from xltkit.keys import file_digest
 from xltkit.models.encoder import MICRO, MICRO_CLIP, Model, load_tokenizer
 from xltkit.studies import build_micro
 from xltkit.studies.make import make
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.rows import training_rows

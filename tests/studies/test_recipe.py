@@ -1,15 +1,12 @@
 """Recipes and phases are values; their keys follow everything that changes a result."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from itertools import chain
 
 import pytest
 
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.tasks import TrainingSet, get, rows
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import Intermediate, Pretrain, Target, mixing

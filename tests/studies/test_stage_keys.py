@@ -5,8 +5,6 @@ change (a new ``version`` of a method or a generator) is written anew by
 ``python tests/studies/test_stage_keys.py``.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

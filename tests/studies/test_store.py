@@ -1,7 +1,5 @@
 """Finished stages stay whole, torn ones are made again, two processes do not make one twice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import multiprocessing

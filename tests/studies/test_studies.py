@@ -1,7 +1,5 @@
 """A study from arms to tables: shared stages, paired seeds, what is missing, what is refused."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +11,7 @@ import xltkit as xlt
 from xltkit.data.loading import MissingData
 from xltkit.keys import digest
 from xltkit.studies import make as making
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import Stage, training_stages
+from xltkit.studies.stages import Recipe, Stage, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TASKS, get
 from xltkit.training.phases import Evaluate, signature

@@ -6,8 +6,7 @@ import torch
 from datasets import Dataset, Image
 
 from xltkit.studies.make import make
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import TrainingSet, get, load
 from xltkit.tasks.base import TYPES

@@ -14,7 +14,7 @@ from xltkit.evaluation.predict import outputs, predict
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.encoder import Vector
-from xltkit.studies.recipe import Recipe
+from xltkit.studies.stages import Recipe
 from xltkit.tasks import get, retrieval
 from xltkit.tasks.base import TYPES, Task, TrainingArguments
 from xltkit.training.phases import Target

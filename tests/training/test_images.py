@@ -15,8 +15,7 @@ from xltkit.keys import file_digest
 from xltkit.models import vision
 from xltkit.models.encoder import MICRO_CLIP, Joint, Model, load_tokenizer
 from xltkit.studies.make import make
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import evaluation_stage, training_stages
+from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.rows import training_rows

@@ -11,8 +11,7 @@ from torch import nn
 
 from xltkit.data.text import is_valid, words
 from xltkit.models.encoder import Model
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get, load
 from xltkit.training.phases import Intermediate, Target

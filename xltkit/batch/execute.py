@@ -66,20 +66,16 @@ def run_batch(
         status = statuses[run.name]
         page = run.file(".failed.html" if status == "failed" else ".html")
         print(f"{status:<8}  {page if page.exists() else run.name}")
-    if batch.stopping.is_set():
-        return 130
-    return int("failed" in statuses.values())
+    return 130 if batch.stopping.is_set() else int("failed" in statuses.values())
 
 
 def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     """What every notebook's process is given."""
-    # The threads depend on the jobs asked for, not on those left to do: a run that is resumed
-    # must compute with as many threads as before to end with the same bits.
-    # With workers of their own the notebooks leave the work to them.
-    threads = cluster.threads(jobs if workers == 1 else workers)
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
     return {
-        "OMP_NUM_THREADS": str(threads),
+        # They depend on the jobs asked for, not on those left to do: a run that is resumed must
+        # compute with as many threads as before to end with the same bits.
+        "OMP_NUM_THREADS": str(cluster.threads(jobs if workers == 1 else workers)),
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not spin
         "XLTKIT_STORE": str(outputs / "store"),
         **os.environ,
@@ -103,9 +99,9 @@ class Batch:
 
     def run_all(self, planned: Sequence[PlannedRun], jobs: int) -> dict[str, str]:
         """How each run ended, by name: ``done``, ``was done``, ``failed`` or ``stopped``."""
-        # The longest start first: a batch then ends together.
-        longest_first = sorted(planned, key=lambda run: -run.minutes)
         with ThreadPoolExecutor(jobs) as pool:
+            # The longest start first: a batch then ends together.
+            longest_first = sorted(planned, key=lambda run: -run.minutes)
             futures = {run.name: pool.submit(self.run_one, run) for run in longest_first}
             try:
                 wait(futures.values())
@@ -134,10 +130,9 @@ class Batch:
             _keep(run, problem)
         except Exception as error:  # a full disk, a missing renderer: this run failed, and says why
             problem = f"{type(error).__name__}: {error}"
-        if not problem:
-            return "done"
-        _say(run, f"FAILED: {problem}")
-        return "failed"
+        if problem:
+            _say(run, f"FAILED: {problem}")
+        return "failed" if problem else "done"
 
     def _execute(self, run: PlannedRun) -> str:
         """Execute the notebook of a run in another process; what went wrong, if anything."""

@@ -1,8 +1,8 @@
 """The parameters of a notebook: one table, and the guard that checks them before any work.
 
 A notebook declares the parameters it wants in its first code cell, under names of
-``parameters.toml``, and its second code cell is ``run = xlt.start(globals())``. A batch asks the
-same functions before it starts a kernel: a person and a batch meet the same rules.
+``parameters.toml``, and its second is ``run = xlt.start(globals())``. A batch asks the same
+functions before it starts a kernel.
 """
 
 import contextlib
@@ -23,8 +23,6 @@ PARAMETERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encodin
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
-# What `study` takes under the same name.
-STUDY = ("suite", "source", "split", "languages", "substitutes", "steps", "examples")
 smoke = False  # whether the notebook of this process is a smoke run: figures then say so
 
 
@@ -99,7 +97,8 @@ class Run:
     @property
     def options(self) -> dict[str, Any]:
         """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
-        declared = {name: self.parameters[name] for name in STUDY if name in self.parameters}
+        names = ("suite", "source", "split", "languages", "substitutes", "steps", "examples")
+        declared = {name: self.parameters[name] for name in names if name in self.parameters}
         return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
 
     def finish(self, tables: Mapping[str, Any], answer: str) -> None:
@@ -113,13 +112,11 @@ class Run:
             raise ValueError("The answer is empty; type the answer to the question, a sentence.")
         self.folder.mkdir(parents=True, exist_ok=True)
         files = {}
-        stages: set[str] = set()
         for name, table in tables.items():
             file = self.folder / f"{name}.parquet"
             with replacing(file) as partial:
                 table.to_parquet(partial)
             files[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
-            stages.update(table.get("stage", ()))
         record = {
             "run": self.folder.name,
             "run_id": self.run_id,
@@ -132,16 +129,13 @@ class Run:
             "versions": versions(),
             "commit": commit(),
             "device": describe(),
-            "stages": sorted(stages),
+            "stages": sorted({key for table in tables.values() for key in table.get("stage", ())}),
         }
         write(self.folder / "result.json", json.dumps(record, indent=2, ensure_ascii=False))
 
 
 def start(namespace: dict[str, Any]) -> Run:
-    """Check the parameters that a notebook declares, and say in six lines what runs where.
-
-    Example: ``run = xlt.start(globals())`` in the second code cell of a notebook.
-    """
+    """Check the parameters that a notebook declares, and say in six lines what runs where."""
     global smoke
     annotated = namespace.get("__annotations__", {})
     declared = {name: namespace[name] for name in annotated if name in namespace}
@@ -157,16 +151,12 @@ def start(namespace: dict[str, Any]) -> Run:
     if smoke:
         parameters = _cut_down(parameters)
     folder = Path(os.environ.get("XLTKIT_RUN_FOLDER") or root() / "outputs" / "interactive")
-    lines = {
-        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "device": describe(),
-        "seeds": ", ".join(map(str, parameters.get("seeds", []))) or "none declared",
-        "commit": commit(),
-        "mode": "smoke: cut down, it measures nothing" if smoke else "full",
-        "results": os.path.relpath(folder, root()),
-    }
-    for name, text in lines.items():
-        print(f"{name:<9} {text}")
+    print("versions ", ", ".join(f"{name} {version}" for name, version in versions().items()))
+    print("device   ", describe())
+    print("seeds    ", ", ".join(map(str, parameters.get("seeds", []))) or "none declared")
+    print("commit   ", commit())
+    print("mode     ", "smoke: cut down, it measures nothing" if smoke else "full")
+    print("results  ", os.path.relpath(folder, root()))
     return Run(parameters, folder, os.environ.get("XLTKIT_RUN_ID", ""))
 
 

@@ -92,19 +92,16 @@ def _row(base: Path, name: str, question: str) -> dict[str, Any]:
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:
     """The scores of all runs: one row per run, arm, task, language and metric, in points.
 
-    ``mean`` over ``seeds`` seeds with its t interval ``low`` to ``high``. ``languages`` is
-    ``source``, ``transfer`` or, for a row more per run, arm and task in the task's own metric,
-    ``transfer mean``: the mean over all languages but the source. Its interval is that over seeds
-    of this mean, its ``n`` the test items of all these languages.
+    ``mean`` over seeds with its t interval ``low`` to ``high``. ``languages`` is ``source``,
+    ``transfer`` or, in one more row per run, arm and task in the task's own metric, ``transfer
+    mean``: over all languages but the source, with all their test items as ``n``.
     """
     from xltkit.analysis import t_interval  # imports torch
 
-    tables = [
-        table.assign(run=run.name, suite=run.suite)
-        for run in runs
-        for table in run.tables.values()
-        if NEEDED <= {*table.columns}
-    ]
+    tables = []
+    for run in runs:
+        every = [table.assign(run=run.name, suite=run.suite) for table in run.tables.values()]
+        tables += [table for table in every if NEEDED <= {*table.columns}]
     if not tables:
         return pd.DataFrame(columns=SCORES)
     keys = ["run", "arm", "seed", "task", "metric", "language"]
@@ -135,10 +132,8 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
-            names = {"gain": "difference", "against": "baseline"}
-            table = table.rename(
-                columns={old: new for old, new in names.items() if new not in table}
-            )
+            for old, new in {"gain": "difference", "against": "baseline"}.items():
+                table = table if new in table else table.rename(columns={old: new})
             if {"difference", "low", "high"} <= {*table.columns}:
                 texts = table.select_dtypes(exclude="number")
                 split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")

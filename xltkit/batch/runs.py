@@ -1,8 +1,7 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
 A run is done when its ``result.json`` is whole and belongs to this notebook, these parameters and
-these versions. What papermill writes into a notebook is never asked: after a dead kernel it says
-that every cell was completed.
+these versions; papermill itself would say after a dead kernel that every cell was completed.
 """
 
 import ast
@@ -68,8 +67,7 @@ class PlannedRun:
         # name. A partial notebook that is still there was left by a batch that was killed.
         if self.file(".partial.ipynb").exists():
             return "interrupted before its end"
-        is_kept = self.file(".ipynb").exists()
-        return self.result_problem() if is_kept else "not done yet"
+        return self.result_problem() if self.file(".ipynb").exists() else "not done yet"
 
     def result_problem(self) -> str:
         """Why ``result.json`` is not the whole result of this very run; empty when it is."""
@@ -93,14 +91,11 @@ def read_runs() -> dict[str, Entry]:
             entries[name] = Entry(**block)
         # Each question, with each encoder, on each suite.
         for name, suites in real["questions"].items():
+            notebook, question = entries[name].notebook, entries[name].question
             for (short, encoder), suite in product(real["encoders"].items(), suites):
-                common = {"suite": suite, "encoder": encoder, **real["parameters"]}
-                entries[f"{name}-{short}-{suite}"] = Entry(
-                    entries[name].notebook,
-                    entries[name].question,
-                    parameters=common | suites[suite],
-                    real=True,
-                )
+                given = {"suite": suite, "encoder": encoder} | real["parameters"] | suites[suite]
+                run = Entry(notebook, question, parameters=given, real=True)
+                entries[f"{name}-{short}-{suite}"] = run
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: {name} is wrong: {type(error).__name__}: {error}") from error
     return entries
@@ -133,7 +128,7 @@ def plan(
 ) -> list[PlannedRun]:
     """The chosen runs, if all is right with them; else ValueError with every problem in a line."""
     outputs = (outputs or root() / "outputs").resolve()
-    overrides = {**(overrides or {}), **({"smoke": True} if smoke else {})}
+    overrides = dict(overrides or {}) | ({"smoke": True} if smoke else {})
     entries = read_runs()
     planned = []
     problems = []

@@ -7,8 +7,6 @@ small English text encoder, trained by ``ImageText`` on scenes and their English
 machine gives the same weights again.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +30,7 @@ from xltkit.keys import file_digest
 from xltkit.models.encoder import MICRO, MICRO_CLIP, TOWER, load_tokenizer
 from xltkit.studies.export import copy_encoder
 from xltkit.studies.make import make
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import training_stages
+from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import TrainingSet
 from xltkit.training.image_text import ImageText

@@ -1,11 +1,8 @@
 """Where stages are made: in this process, in several on this machine, or on any Dask cluster.
 
-A stage is one Dask task that is named by its key, and starts as soon as its parent is made. Who
-asks a scheduler for a stage that is being made waits for that one: notebooks that run side by side
-share stages without knowing of each other.
-
-Dask, torch and what imports them are imported inside functions: a batch imports this module before
-it knows whether it has anything to train.
+A stage is one Dask task, named by its key: notebooks that run side by side share stages without
+knowing of each other. Dask and torch are imported inside functions: a batch imports this module
+before it knows whether it has anything to train.
 """
 
 from __future__ import annotations
@@ -56,7 +53,7 @@ class Stopped(Exception):
 
 
 def threads(processes: int) -> int:
-    """The threads for each of ``processes`` processes that share the cores of this machine."""
+    """The threads for each of some processes that share the cores of this machine."""
     from dask.system import CPU_COUNT
 
     return max(1, CPU_COUNT // processes)
@@ -68,12 +65,9 @@ def make_all(
     """Make every stage once, parents before children, and yield it when it is finished.
 
     In this process, or in several ``workers`` on this machine, or on those of a Dask ``scheduler``,
-    which must see the folder of the store under the same name.
-
-    Raises:
-        ConnectionError: if the scheduler does not answer, or ends during the work.
-        RuntimeError: if several workers died of one stage.
-        Exception: whatever making a stage raises; with workers, after a second attempt.
+    which must see the folder of the store under the same name. Raises what making a stage raises
+    (with workers, after a second attempt), ConnectionError if the scheduler does not answer or
+    ends, and RuntimeError if several workers died of one stage.
     """
     from xltkit.studies.make import make
 
@@ -101,15 +95,14 @@ def serving(
 ) -> Iterator[dict[str, str]]:
     """The environment of processes that are to train on the same workers.
 
-    These are a scheduler's, if its address is given, or else, if more than one, started on this
-    machine for the time of the ``with``.
+    These are a scheduler's, if it has an address, or started here for the time of the ``with``.
     """
     scheduler = scheduler or environment.get("XLTKIT_SCHEDULER", "")
     if scheduler or workers == 1:
         yield {**environment, **({"XLTKIT_SCHEDULER": scheduler} if scheduler else {})}
         return
     with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
-        address = {"XLTKIT_SCHEDULER": cluster.scheduler_address}
+        environment = {**environment, "XLTKIT_SCHEDULER": cluster.scheduler_address}
         # Files that only this user can read: an environment is inherited by every process below,
         # and ends up in logs.
         settings = cluster.security.get_tls_config_for_role("client")
@@ -117,8 +110,8 @@ def serving(
         for field, name in names.items():
             path = Path(folder, f"{field}.pem")
             path.write_text(settings[field])
-            address[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
-        yield {**environment, **address}
+            environment[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
+        yield environment
 
 
 @contextmanager
@@ -131,7 +124,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
     import dask
     from distributed import LocalCluster, Security
 
-    count = environment.get("OMP_NUM_THREADS") or str(threads(workers))
+    threads_each = {"OMP_NUM_THREADS": str(threads(workers))}
     with (
         dask.config.set(SETTINGS),
         LocalCluster(
@@ -143,7 +136,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             security=Security.temporary(),
             silence_logs="CRITICAL",
             preload=[__name__],  # see dask_setup
-            env={**environment, "OMP_NUM_THREADS": count},
+            env={**threads_each, **environment},
         ) as cluster,
     ):
         yield cluster
@@ -235,10 +228,7 @@ def dask_setup(worker: Worker) -> None:
 
 
 def make_in_worker(pickled: bytes, folder: Path, parent: str | None) -> str:
-    """Make a pickled stage, with the tasks and languages of the session that asks for it.
-
-    Dask starts no stage before its ``parent``, which gives its key.
-    """
+    """Make a pickled stage, once Dask has the key of its parent, with the session's own tasks."""
     import cloudpickle
     import torch
 

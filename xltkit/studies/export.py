@@ -1,7 +1,5 @@
 """A trained encoder copied out of the store, with a model card written from the store's records."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,8 +14,6 @@ from xltkit.studies.saved import Saved, read
 from xltkit.studies.store import SIGNATURE
 from xltkit.tasks import TASKS, get
 
-TEMPLATE = Path(__file__).parent / "card.md.j2"
-
 
 def export(
     results: Results | Saved, arm: str, to: Path | str, *, task: str = "", seed: int = -1
@@ -29,14 +25,10 @@ def export(
 
     Args:
         results: of the study, or of a finished run.
-        arm: the arm that trained it.
+        arm: the arm that trained it; ValueError if it trained nothing, or the store lacks it.
         to: the folder to write, which must not exist; ``AutoModel`` loads it.
         task: the encoder as it was trained for this target; empty means as it was before any.
         seed: of the training; -1 means the first.
-
-    Raises:
-        ValueError: for an unknown name, or if nothing was trained, or it is not in the store.
-        FileExistsError: if there is something under ``to``.
     """
     to = Path(to)
     store = results.store
@@ -47,18 +39,18 @@ def export(
             scores = scores[scores[name] == value]
     scores = scores[scores["seed"] == scores["seed"].iloc[0]]
     # The records of the stages that were trained, the first one first.
-    chain: list[dict[str, Any]] = []
     key = scores["stage"].iloc[0]
-    while store.has(key):
-        chain.insert(0, store.record(key))
-        key = chain[0]["signature"]["parent"]
-    if not chain:
+    if not store.has(key):
         raise ValueError(
             f"The stage {key} is not in {store.folder}; XLTKIT_STORE names another store."
         )
-    del chain[-1]  # it scores
-    while not task and chain and chain[-1]["signature"]["phase"] == "Target":
-        del chain[-1]
+    chain: list[dict[str, Any]] = []
+    key = store.record(key)["signature"]["parent"]
+    while store.has(key):
+        record = store.record(key)
+        if task or chain or record["signature"]["phase"] != "Target":
+            chain.insert(0, record)
+        key = record["signature"]["parent"]
     if not chain:
         what = f"for {task}" if task else "before its targets"
         raise ValueError(
@@ -79,7 +71,7 @@ def export(
 
 
 def copy_encoder(stage: Path, to: Path) -> None:
-    """Copy what was trained, without the results and the record that belong to the store."""
+    """Copy what was trained, without the results and the record that are the store's."""
     ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl")
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
@@ -120,10 +112,9 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
     first = chain[0]["signature"]
     base, _, revision = first["parent"].partition("@")  # of a folder it is a digest alone
     encoder = first["encoder"] if revision else PurePath(first["encoder"]).name
-    title = " > ".join([encoder, *(record["name"] for record in chain)])
     codes = {*(row["language"] for row in data.values()), *scores["language"]}
     head = ModelCardData(
-        model_name=title,
+        model_name=" > ".join([encoder, *(record["name"] for record in chain)]),
         language=sorted({code.partition("-x-")[0] for code in codes}),
         library_name="transformers",
         pipeline_tag="feature-extraction",
@@ -133,12 +124,11 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
     )
     return ModelCard.from_template(
         head,
-        str(TEMPLATE),
-        title=title,
-        start=f"`{encoder}` ({f'commit {revision}' if revision else f'digest {base}'})",
+        str(Path(__file__).with_name("card.md.j2")),
+        encoder=encoder,
+        origin=f"commit {revision}" if revision else f"digest {base}",
         phases=chain,
         data=list(data.values()),
         scores=main.to_dict("records"),
-        is_microworld=encoder == "micro" or "microworld" in {row["hub"] for row in data.values()},
         is_shuffled="'shuffled': True" in str(chain),
     )

@@ -1,13 +1,11 @@
 """Making a stage: training a phase or predicting a test set, into a folder of the store."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +29,22 @@ from xltkit.tasks.base import Head
 from xltkit.training.loop import train
 from xltkit.training.phases import Evaluate, signature
 
-# How long the other processes of a group wait while the first one scores, writes, or waits for a
-# stage that another run is making.
-PATIENCE = timedelta(days=7)
-_commit = cache(commit)  # git is asked once a process
-
 
 def make(stage: Stage, store: Store, **options: Any) -> Path:
-    """The folder of a stage, which is made first if the store does not have it.
+    """The folder of a stage; it and the stages before it are made first if the store lacks them.
 
     The processes of a group, which ``accelerate launch`` or torchrun started, train a stage
     together. The first alone uses the store: it waits for locks, writes and scores. It tells the
     others which folder to train into, and with an empty name that the stage is finished.
 
-    Stages before it are made, too; ``options`` are the loop's (``checkpoint_seconds``,
-    ``on_step``).
+    ``options`` are the loop's (``checkpoint_seconds``, ``on_step``).
     """
     start = str(make(stage.parent, store, **options)) if stage.parent else stage.encoder
     is_training = not isinstance(stage.phase, Evaluate)
     group = None
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        group = PartialState(cpu=device.device().type == "cpu", timeout=PATIENCE)
+        # The others wait while the first one scores, or waits for a stage of another run.
+        group = PartialState(cpu=device.device().type == "cpu", timeout=timedelta(days=7))
 
     def fill(folder: Path) -> dict[str, Any]:
         """Train or score into a folder; what it cost."""
@@ -72,7 +65,7 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "threads": torch.get_num_threads(),
             "peak_gib": device.peak_gib(),
             "versions": versions(),
-            "commit": _commit(),
+            "commit": commit(),
         }
 
     if group and not group.is_main_process:
@@ -97,8 +90,7 @@ def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any
     # The backward pass of fused attention on a CPU is slower than eager attention on short
     # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
     is_short = device.device().type == "cpu" and phase.max_length <= 128
-    attention = "eager" if is_short else None
-    model = models.Model(start, objective.heads(), attention, phase.scratch)
+    model = models.Model(start, objective.heads(), "eager" if is_short else None, phase.scratch)
     objective.prepare(model)
     trained = train(model, objective, folder, title=stage.title, **options)
     if is_main:
@@ -111,12 +103,9 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
     task, head, model, tokenizer = reader(stage, start)
     rows = {code: test_rows(task, phase, code) for code in phase.languages}
     # The rows of the split that the task type reads beside the tested one.
-    split = task.type.extra_split
-    extra = {}
-    for name, _ in stage.data:
-        if split and name.startswith(f"{split}/"):
-            code = name.removeprefix(f"{split}/")
-            extra[code] = load(task, split, code, phase.examples)
+    prefix = f"{task.type.extra_split}/"
+    codes = [name.removeprefix(prefix) for name, _ in stage.data if name.startswith(prefix)]
+    extra = {code: load(task, task.type.extra_split, code, phase.examples) for code in codes}
     predicting = partial(
         predict,
         model,
@@ -142,18 +131,16 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
 
 
 def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
-    """What reads the test rows of the stage of an ``Evaluate``.
+    """What reads the test rows of an evaluation: task, name of the head, model and tokenizer.
 
-    The task, with the length that is read, the name of the head, the model in the folder ``start``
-    with that head as it was trained, and the tokenizer.
+    The model is the one in the folder ``start``, with the head as it was trained.
     """
     task = get(stage.phase.task)
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
     tokenizer = models.load_tokenizer(stage.encoder)
     if task.type.reads_layers:
         return task, "", models.Model(start, {}), tokenizer
-    phase = stage.parent.phase
-    trained = get(phase.training_sets[0].task)
+    trained = get(stage.parent.phase.training_sets[0].task)
     has_image_space = task.type.needs_image_space
     if not has_image_space and (trained.kind, trained.labels) != (task.kind, task.labels):
         # An untrained head would score chance and look like a result.
@@ -165,7 +152,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     if has_image_space:
         # As wide as it was trained, which only its weights say.
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
-        head = Head("joint", width, image_layer=phase.locked)
+        head = Head("joint", width, image_layer=stage.parent.phase.locked)
     else:
         head = task.type.head(task)
     model = models.Model(start, {trained.name: head})

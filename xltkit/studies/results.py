@@ -17,14 +17,11 @@ from xltkit.data.languages import columns
 from xltkit.models.device import device
 from xltkit.progress import track
 from xltkit.studies.cluster import make_all
-from xltkit.studies.recipe import Recipe
-from xltkit.studies.stages import Stage, evaluation_stage
+from xltkit.studies.stages import Recipe, Stage, evaluation_stage
 from xltkit.studies.store import SIGNATURE, Store
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
-# A model that knows nothing scores above chance by more than this bound once in a hundred runs.
-CHANCE_LEVEL = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,10 @@ class Study:
         return sum(len(run.stage.chain) for run in self.runs)
 
     def plan(self, store: Store | None = None) -> pd.DataFrame:
-        """What ``run`` would do, one row per stage.
+        """What ``run`` would do, one row per stage: ``key``, ``stage``, ``steps`` and ``cached``.
 
-        Returns:
-            ``key``; ``stage``, its title; ``steps`` of training; ``cached``, whether the store
-            has it; ``seconds`` that making it takes, estimated from stages of the store that have
-            the same kind of phase and encoder: 0 for a cached one, missing where none of that
-            kind was ever made on this device.
+        ``seconds`` is an estimate from stages of the store with the same kind of phase and encoder:
+        0 for a cached one, missing where none of that kind was ever made on this device.
         """
         store = store or Store()
         rates = defaultdict(list)  # seconds per unit of work
@@ -87,26 +81,18 @@ class Study:
     def run(
         self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
     ) -> Results:
-        """Print the plan, make every stage that the store does not have, and read the results.
+        """Make every stage that the store does not have, and read the results.
 
         Killed at any point and started again, it continues where it was, and ends with the same
-        numbers.
-
-        Args:
-            store: where stages are kept.
-            workers: processes that make stages; ``XLTKIT_WORKERS``, or one, unless given.
-            scheduler: the address of a Dask scheduler, whose workers make them instead;
-                ``XLTKIT_SCHEDULER`` unless given.
+        numbers. Stages are made by so many ``workers`` (``XLTKIT_WORKERS``, or one, unless given),
+        or by those of the Dask ``scheduler`` at an address (``XLTKIT_SCHEDULER``).
         """
         store = store or Store()
         plan = self.plan(store)
         minutes = plan["seconds"].sum() / 60  # what has no estimate counts as 0
         estimate = f", {minutes:.1f} min of work or more" if minutes else ""
-        print(
-            f"{len(plan)} stages ({self.unshared} before sharing), {plan['cached'].sum()} in the "
-            f"store, {(~plan['cached']).sum()} to make{estimate}.",
-            flush=True,
-        )
+        counts = f"{len(plan)} stages ({self.unshared} before sharing), {plan['cached'].sum()} in"
+        print(f"{counts} the store, {(~plan['cached']).sum()} to make{estimate}.", flush=True)
         with track(len(plan), "study", unit="stage") as bar:
             for stage in make_all(self.stages, store, workers, scheduler):
                 bar.set_postfix_str(stage.title, refresh=False)
@@ -132,9 +118,9 @@ class Results:
         """One row per arm, seed, task, language and metric.
 
         ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
-        ``is_source`` the language the labels came from; ``base_language`` is what arms are
-        compared on: the language, or the one it is a variant of if each arm has its own; costs
-        are those of the target stage and its evaluation.
+        ``is_source`` the language of the labels; ``base_language`` what arms are compared on: the
+        language, or the one it is a variant of if each arm has its own; costs are those of the
+        target stage and its evaluation.
         """
         tables = []
         for run in self.study.runs:
@@ -143,7 +129,7 @@ class Results:
             table = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
             costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
             language = table["language"]
-            variants = language.str.partition("-x-")
+            bases = language.str.partition("-x-")[0]
             table = table.assign(
                 arm=run.arm,
                 seed=run.seed,
@@ -153,7 +139,7 @@ class Results:
                 split=stage.phase.split,
                 examples=stage.phase.examples,
                 is_source=language == self.study.source,
-                base_language=variants[0] if self.study.by_arm else language,
+                base_language=bases if self.study.by_arm else language,
                 main=table["metric"] == task.metric,
                 chance=100 / table["n"] if task.type.is_search else task.chance,
                 encoder=stage.encoder,
@@ -186,19 +172,17 @@ class Results:
 
     @cached_property
     def degenerate(self) -> pd.DataFrame:
-        """One row per arm, seed and task: whether the run is ``degenerate``, and ``why``.
+        """One row per arm, seed and task that is trained: is it ``degenerate``, and ``why``.
 
         Such a run learned nothing, and is counted beside every mean: in the source language (or
         its best one, if the task lacks the source) it scores at chance, or predicts the same for
         every item. Chance is the task's, or, for tags, that of the most frequent one; a score is
         above it if a model at chance would reach it in fewer than one of a hundred test sets of
-        this size. Tasks for which nothing is trained have no runs to judge.
+        this size.
         """
         keys = [*RUN, "language"]
-        is_trained = ~self.scores["task"].map(lambda name: get(name).type.is_untrained)
-        ranked = self.scores[self.scores["main"] & is_trained].sort_values(
-            ["is_source", "value"], ascending=False, kind="stable"
-        )
+        main = self.main[~self.main["task"].map(lambda name: get(name).type.is_untrained)]
+        ranked = main.sort_values(["is_source", "value"], ascending=False, kind="stable")
         judged = ranked.drop_duplicates(RUN).sort_index()
         majority = self.scores[self.scores["metric"] == "majority"].set_index(keys)["value"]
         # Runs that predict the same for all items, though the gold labels differ.
@@ -213,7 +197,7 @@ class Results:
             why = ""
             if key in constant:
                 why = "one prediction for everything"
-            elif run.value <= chance + stats.norm.ppf(1 - CHANCE_LEVEL) * standard_error:
+            elif run.value <= chance + stats.norm.ppf(0.99) * standard_error:
                 why = f"{run.value:.1f} in the source language, where chance is {chance:.1f}"
             rows.append((run.arm, run.seed, run.task, bool(why), why))
         return pd.DataFrame(rows, columns=[*RUN, "degenerate", "why"])
@@ -223,15 +207,14 @@ class Results:
 
         ``changes`` are, by name, those of fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
         or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``. The results
-        are by name, too, of the same arms and seeds; whatever reads results reads these.
+        are by name, too, of the same arms and seeds.
         """
         studies = {}
         for name, change in changes.items():
             runs = []
             for run in self.study.runs:
-                old = run.stage
-                phase = replace(old.phase, **change)
-                stage = evaluation_stage(old.encoder, run.seed, old.parent, phase)
+                phase = replace(run.stage.phase, **change)
+                stage = evaluation_stage(run.stage.encoder, run.seed, run.stage.parent, phase)
                 runs.append(replace(run, stage=stage))
             studies[name] = replace(self.study, runs=tuple(runs))
         every = tuple(run for study in studies.values() for run in study.runs)

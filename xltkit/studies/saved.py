@@ -1,8 +1,4 @@
-"""The saved results of finished runs: ``result.json`` and the tables that it names.
-
-What is published, in git, keeps the scores in the tasks' own metrics as CSV, so that a changed
-result is seen as a changed line.
-"""
+"""The saved results of finished runs: ``result.json`` and the tables that it names."""
 
 from __future__ import annotations
 
@@ -22,8 +18,8 @@ if TYPE_CHECKING:  # the batch reads records before it knows whether it needs pa
 
 FIELDS = {"parameters": dict, "tables": dict, "smoke": bool}  # of every result.json
 # Columns of published scores; the others are the same for a whole run and stand in result.json.
-KEPT = ("arm", "seed", "task", "language", "base_language", "is_source", "family", "resource")
-KEPT += ("metric", "value", "n", "chance")
+KEPT = ["arm", "seed", "task", "language", "base_language", "is_source", "family", "resource"]
+KEPT += ["metric", "value", "n", "chance"]
 DECIMALS = 4
 LARGEST = 1000  # rows of a published table; a larger one stays on the machine that made it
 
@@ -43,7 +39,7 @@ class Saved:
 
     @property
     def suite(self) -> str:
-        """The suite it ran on; a notebook without that parameter is of the microworld."""
+        """The suite it ran on; the microworld, if the notebook has no such parameter."""
         return self.record["parameters"].get("suite", "microworld")
 
     @property
@@ -104,12 +100,9 @@ def read(folder: Path) -> Saved:
 def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved]:
     """Every full run below a folder that scored models, by name.
 
-    Args:
-        folder: relative to the repository; ``outputs/published`` unless given.
-        needed: the table that a run must have; empty means all runs.
-
-    Raises:
-        ValueError: if there is none, or one is damaged.
+    The folder is relative to the repository, and ``outputs/published`` unless given. A run must
+    have the table ``needed``, unless that is empty. ValueError if there is no run, or a damaged
+    one.
     """
     base = root() / (folder or Path("outputs", "published"))
     folders = [path.parent for path in sorted(base.glob("*/result.json"))]
@@ -126,8 +119,8 @@ def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved
 def publish(names: Sequence[str] = ()) -> list[Path]:
     """Keep the small tables and the records of finished runs (all, unless named) in git.
 
-    Returns the folders that were written, below ``outputs/published``. Raises ValueError, before
-    anything is written, if a run does not exist or is damaged.
+    The scores are those in the tasks' own metrics. Returns the folders that were written;
+    ValueError, before anything is written, if a run does not exist or is damaged.
     """
     outputs = root() / "outputs"
     names = names or [name for name in read_all(outputs, needed="") if name != "interactive"]
@@ -139,7 +132,7 @@ def publish(names: Sequence[str] = ()) -> list[Path]:
             old.unlink()
         tables = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
         if "scores" in saved.tables:
-            tables["scores"] = saved.main[[column for column in KEPT if column in saved.main]]
+            tables["scores"] = saved.main.filter(KEPT)
         files = {}
         for name, table in tables.items():
             file = folder / f"{name}.csv"

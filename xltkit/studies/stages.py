@@ -1,21 +1,89 @@
-"""The graph of a study: stages, and what they are hashed and checked by."""
+"""From recipes to stages: what is trained after what, and what a stage is hashed and checked by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from xltkit.keys import digest
 from xltkit.models import encoder as models
-from xltkit.studies.recipe import Recipe
 from xltkit.tasks import Source, TrainingSet, available, get, load
 from xltkit.tasks.base import TYPES
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
 from xltkit.training import phases
-from xltkit.training.phases import Evaluate, Phase
+from xltkit.training.phases import Evaluate, Phase, Target
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pretrained encoder and the phases that follow it.
+
+    ``encoder`` is ``micro`` (it ships with the kit), a Hub id such as ``xlm-roberta-base``,
+    optionally with ``@revision``, or a folder.
+    """
+
+    encoder: str
+    phases: tuple[Phase, ...] = ()
+
+    def then(self, *phases: Phase) -> Recipe:
+        """This recipe followed by more phases; the recipe itself does not change.
+
+        ValueError if a phase follows a ``Target()`` without a task, or would lose the weights of
+        the phases before it.
+        """
+        for phase in phases:
+            if not isinstance(phase, Phase):
+                raise TypeError(f"{phase!r} is no phase; use Pretrain, Intermediate or Target.")
+        longer = self.phases + phases
+        if any(isinstance(phase, Target) and not phase.task for phase in longer[:-1]):
+            raise ValueError("Nothing can follow Target() without a task: the study ends with it.")
+        if any(phase.scratch for phase in longer[1:]):
+            raise ValueError(
+                "Pretrain(scratch=True) draws new weights, and what came before would be lost; "
+                "let it be the first phase, or leave scratch out."
+            )
+        return replace(self, phases=longer)
+
+    def with_target(self, task: str, **options: Any) -> Recipe:
+        """This recipe with its last phase trained on a task; a new ``Target`` if it has none.
+
+        An empty ``task`` drops the phase, for what trains nothing. ``options`` are ``language``,
+        ``shuffled``, and ``steps`` unless the recipe has its own.
+        """
+        last = self.phases[-1] if self.phases else None
+        if not isinstance(last, Target) or last.task:
+            return self.then(Target(task, **options)) if task else self
+        if last.steps or last.epochs:
+            options.pop("steps", None)
+        target = (replace(last, task=task, **options),) if task else ()
+        return replace(self, phases=self.phases[:-1] + target)
+
+    def adapted(self, substitutes: Mapping[str, str], rows: int = 0) -> Recipe:
+        """The recipe on other tasks (``{"mnli": "sick"}``) and at most ``rows`` a training set."""
+
+        def adapt(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(adapt, value))
+            if not isinstance(value, TrainingSet | Target):
+                return value
+            examples = min(value.examples or rows, rows) if rows else value.examples
+            task = substitutes.get(value.task, value.task)
+            return replace(value, task=task, examples=examples)
+
+        phases = []
+        for phase in self.phases:
+            values = {field.name: adapt(getattr(phase, field.name)) for field in fields(phase)}
+            phases.append(adapt(replace(phase, **values)))
+        return replace(self, phases=tuple(phases))
+
+
+def encoder(name: str) -> Recipe:
+    """A recipe that starts with a pretrained encoder and has no phase yet."""
+    models.configuration(name)  # raises the error that says what to type
+    return Recipe(name)
 
 
 @dataclass(frozen=True)
@@ -64,9 +132,7 @@ class Stage:
 def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """The stages that train a recipe, first to last, with every default resolved.
 
-    Raises:
-        MissingData: if training rows cannot be found.
-        ValueError: if a phase cannot be trained on its training sets.
+    MissingData if training rows cannot be found, ValueError if a phase cannot be trained on them.
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
@@ -88,20 +154,16 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
 def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
     """The stage that scores an encoder, or what ``parent`` trained from it, on a task.
 
-    Without any training before it the seed plays no part: all seeds share one stage.
-
-    Raises:
-        MissingData: if rows cannot be found.
-        ValueError: if the task cannot be scored in this way, or if its test rows were trained on.
+    Without any training before it the seed plays no part: all seeds share one stage. MissingData
+    if rows cannot be found, ValueError if the task cannot be scored so or its test rows were
+    trained on.
     """
     task = get(phase.task)
     source = source_of(task, phase.split)
-    chain = parent.chain if parent else ()
-    _check_unseen(phase, source, [part for stage in chain for part in stage.phase.training_sets])
+    _check_unseen(phase, source, parent.chain if parent else ())
     _check_scoring(phase, parent)
     data = {code: source.fingerprint(code) for code in phase.languages}
-    split = task.type.extra_split
-    if split:
+    if split := task.type.extra_split:
         # Candidates are searched in all their languages, whatever the language of the query.
         codes = None if split == "candidates" else phase.languages
         present, absent = available(task, split, codes)
@@ -141,16 +203,13 @@ def _check_scoring(phase: Evaluate, parent: Stage | None) -> None:
             raise ValueError(f"{task.name} is {task.kind}; {way} is for {fit}.")
 
 
-def _check_unseen(phase: Evaluate, tested: Source, trained: Iterable[TrainingSet]) -> None:
-    """Raise ValueError if the split that is tested was trained on.
-
-    A task that divides one split itself has two readers, and trains on the rows it does not test.
-    """
-    if tested.is_generated:
-        return
+def _check_unseen(phase: Evaluate, tested: Source, chain: Iterable[Stage]) -> None:
+    """Raise ValueError if the split that is tested was trained on in one of the stages."""
     own = get(phase.task).train
-    for name in dict.fromkeys(training_set.task for training_set in trained):
+    names = {part.task: None for stage in chain for part in stage.phase.training_sets}
+    for name in () if tested.is_generated else names:
         source = get(name).train
+        # A task that divides one split has two readers, and trains on the rows it does not test.
         is_divided = own is not None and own.read is source.read is not tested.read
         shared = _splits(source) & _splits(tested)
         if shared and not is_divided:

@@ -1,7 +1,5 @@
 """The folder of finished stages, addressed by key."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -22,17 +20,12 @@ FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}
 SIGNATURE = "signature.json"
 REMEDY = (
     "Finished stages are safe and can be read. Make room, or name another folder with XLTKIT_STORE "
-    "(copy the finished stages there first to keep their work), and run again: training continues "
-    "from its last checkpoint."
+    "(copy the finished stages there first), and run again: training goes on from its checkpoint."
 )
 
 
 class Store:
-    """Finished stages, one folder each, written to a temporary name and renamed when complete.
-
-    Args:
-        folder: ``XLTKIT_STORE``, or ``outputs/store`` of the repository, unless given.
-    """
+    """Finished stages, one folder each, written to a temporary name and renamed when complete."""
 
     def __init__(self, folder: Path | str | None = None):
         folder = folder or os.environ.get("XLTKIT_STORE") or root() / "outputs" / "store"
@@ -60,10 +53,8 @@ class Store:
         """The folder of a stage; it is made first if it is missing or damaged.
 
         ``make`` fills a folder, and returns what that cost; it may find the checkpoints of an
-        earlier attempt there. If another process is making the stage, this one waits.
-
-        Raises:
-            OSError: if the disk is full or the folder cannot be written; other stages are safe.
+        earlier attempt there. If another process is making the stage, this one waits. OSError if
+        the disk is full or the folder cannot be written; other stages are safe.
         """
         # Most stages are finished, and need no lock: a stage gets its name when it is complete.
         if self.is_usable(key):
@@ -80,8 +71,7 @@ class Store:
                 held = lock.acquire(poll_interval=0.2)
             with held:
                 # Who held the lock before us has made the stage, unless it was killed.
-                problem = self._problem(key)
-                if problem:
+                if problem := self._problem(key):
                     self._set_aside(key, problem)
                     self._make(key, signature, make)
         except (OSError, SafetensorError) as error:
@@ -90,8 +80,9 @@ class Store:
             number = getattr(error, "errno", None) or (in_words and int(in_words[1]))
             if not number:
                 raise
-            problem = f"The stage {key} cannot be made in {self.folder}: {error}."
-            raise OSError(number, f"{problem} {REMEDY}") from error
+            raise OSError(
+                number, f"The stage {key} cannot be made in {self.folder}: {error}. {REMEDY}"
+            ) from error
         return self.path(key)
 
     def _make(self, key: str, signature: Mapping[str, Any], make: Callable) -> None:
@@ -108,9 +99,8 @@ class Store:
         cost = make(partial)
         files = {name: file_digest(path) for name, path in _files(partial).items()}
         files.pop(SIGNATURE, None)
-        # The record lists every file with its digest, so it is written last. All must be on the
-        # disk before the folder is renamed: a crash of the machine may not leave a stage that has
-        # its final name and empty files.
+        # The record lists every file, so it is written last. All must be on the disk before the
+        # folder is renamed: a crash may not leave a stage with its final name and empty files.
         record = {"key": key, "signature": signature, "cost": cost, "files": files}
         (partial / SIGNATURE).write_text(json.dumps(record, indent=1, ensure_ascii=False))
         to_disk(partial)
@@ -152,12 +142,10 @@ def _files(folder: Path) -> dict[str, Path]:
     """The files of a stage by their path below its folder; ValueError for links and pickles."""
     files = {}
     for path in (folder, *sorted(folder.rglob("*"))):
-        if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
-            # A link may lead outside of the store.
-            raise ValueError(f"A stage holds files and folders only, not links: {path.name}.")
+        is_allowed = path.suffix in FORMATS if path.is_file() else path.is_dir()
+        if path.is_symlink() or (path.exists() and not is_allowed):  # a link may lead elsewhere
+            allowed = ", ".join(sorted(FORMATS))
+            raise ValueError(f"A stage holds {allowed} only, not {path.name}.")
         if path.is_file():
-            if path.suffix not in FORMATS:
-                allowed = ", ".join(sorted(FORMATS))
-                raise ValueError(f"A stage holds {allowed} only, not {path.name}.")
             files[path.relative_to(folder).as_posix()] = path
     return files

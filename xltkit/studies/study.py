@@ -1,14 +1,11 @@
 """Planning a study: arms x target tasks x seeds, checked before anything is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from xltkit.data.languages import language as find_language
 from xltkit.keys import unknown
-from xltkit.studies.recipe import Recipe
 from xltkit.studies.results import Run, Study
-from xltkit.studies.stages import evaluation_stage, training_stages
+from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.tasks import Task, available, get, load, parse_substitutes
 from xltkit.tasks import suite as find_suite
 from xltkit.training.phases import Evaluate
@@ -48,26 +45,21 @@ def study(
         rows: the most training rows of each training set, in every phase; 0 means all.
         substitutes: ``"mnli<-sick"`` trains on SICK instead of MNLI, in every phase.
         sweep: score every layer and pooling in retrieval tasks.
-        shuffled: permute the labels of the target phase: every score must then fall to chance,
-            whatever the arm.
+        shuffled: permute the labels of the target phase: every score must then fall to chance.
 
-    Raises:
-        ValueError: for an empty list, an unknown name, or labels that do not fit.
-        MissingData: if a training set, or a test set in every language, cannot be found.
+    ValueError for a name or labels that do not fit; MissingData if a training set, or a test set
+    in every language, cannot be found.
     """
     if not arms or not targets or not seeds:
-        raise ValueError(
-            f"A study needs arms, targets and seeds; given {list(arms)}, {list(targets)} and "
-            f"{list(seeds)}. For example seeds=[0, 1, 2]."
-        )
+        given = f"given {list(arms)}, {list(targets)} and {list(seeds)}"
+        raise ValueError(f"A study needs arms, targets and seeds, as seeds=[0, 1, 2]; {given}.")
     names = parse_substitutes(substitutes)
     tasks = _target_tasks(targets, suite)
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
+    by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
     if isinstance(languages, Mapping):
         _check_variants(languages, list(arms))
-        by_arm = {arm: tuple(languages[arm]) for arm in arms}
-    else:
-        by_arm = dict.fromkeys(arms, tuple(languages))
+    by_arm = {arm: tuple(codes) for arm, codes in by_arm.items()}
     _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
     runs = []
     for task in tasks:
@@ -81,8 +73,7 @@ def study(
             )
         # A benchmark may test a task in fewer languages than it has.
         default = find_suite(suite).tasks.get(task.name, ())
-        # Once for each set of languages, not for each arm: looking for data takes time.
-        distinct = dict.fromkeys(by_arm.values())
+        distinct = set(by_arm.values())  # and not once for each arm: looking for data takes time
         present = {codes: _present(task, split, source, codes or default) for codes in distinct}
         for arm, recipe in arms.items():
             scoring = Evaluate(task.name, present[by_arm[arm]], split, examples, sweep=sweep)
@@ -133,22 +124,20 @@ def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> Non
 def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
     """Raise ValueError for a language that no target has; one that only some have is allowed."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
+    allowed = sorted({code for source in sources for code in source.languages})
     for code in codes:
         # Each source is asked: the microworld has variants that it does not list.
         if sources and not any(code in source for source in sources):
             hint = " Knobs follow -x-, as in 'qbe-x-sov'." if "-x-" in code else ""
-            allowed = sorted({code for source in sources for code in source.languages})
             raise ValueError(unknown("test language", code, allowed) + hint)
 
 
 def _present(task: Task, split: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages that can be scored, the source with them, if the task has it."""
-    codes = None
-    if languages:
-        scored = getattr(task, split) or ()
-        codes = [c for c in dict.fromkeys([source, *languages]) if c != source or c in scored]
-    present, absent = available(task, split, codes)
+    codes = dict.fromkeys([source, *languages])
+    if source not in (getattr(task, split) or ()):
+        codes.pop(source)
+    present, absent = available(task, split, list(codes) if languages else None)
     if not present:
-        # Loading raises the error that says what was looked for and how to get it.
-        load(task, split, absent[0] if absent else source)
+        load(task, split, absent[0] if absent else source)  # raises the error that says what to do
     return tuple(present)

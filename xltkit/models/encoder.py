@@ -74,15 +74,12 @@ def load(loader: Any, name: str, **options: Any) -> Any:
 
 
 def configuration(name: str) -> Any:
-    """The configuration of an encoder. Raises ValueError, with the remedy, if there is none."""
+    """The configuration of an encoder, from transformers."""
     return load(AutoConfig, name)
 
 
 def fingerprint(name: str) -> str:
-    """What identifies the weights and the tokenizer of an encoder, whatever its folder is called.
-
-    Raises ValueError if there is no such encoder, or it cannot be loaded.
-    """
+    """What identifies weights and tokenizer of an encoder, whatever its folder is called."""
     where, revision = locate(name)
     folder = Path(where)
     if not folder.is_dir():
@@ -208,11 +205,8 @@ def head_layer(head: Head, config: Any) -> nn.Module | None:
 class Model(nn.Module):
     """One encoder shared by the heads of a phase, in fp32 whatever dtype it was saved in.
 
-    Args:
-        name: an encoder (see ``locate``).
-        heads: the head of each label space, by name. New heads are drawn from torch's generator.
-        attention: transformers' name of an implementation; by default the architecture's own.
-        scratch: draw the encoder's weights from torch's generator, too, instead of loading them.
+    New ``heads`` are drawn from torch's generator, and with ``scratch`` the encoder's weights, too.
+    ``attention`` is transformers' name of an implementation; by default the architecture's own.
     """
 
     def __init__(
@@ -296,11 +290,7 @@ class Model(nn.Module):
         return scores
 
     def save(self, tokenizer: Any, folder: Path) -> None:
-        """Write an ordinary checkpoint folder, with heads and a trained tower beside the encoder.
-
-        A trained language model is part of the checkpoint: ``AutoModel`` as well as
-        ``AutoModelForMaskedLM`` loads it.
-        """
+        """Write an ordinary checkpoint folder; heads and a trained tower are beside the encoder."""
         (self.language_model or self.encoder).save_pretrained(folder)
         # It would also keep how it was last called, which depends on what this process did before.
         tokenizer.backend_tokenizer.no_truncation()
@@ -361,8 +351,8 @@ def infer(
 ) -> list[Any]:
     """One value for each example, in their order, by batches of similar length without gradients.
 
-    ``collate`` turns examples into the tensors of a batch; ``read`` gives one value an example, of
-    the tensors on the device and the examples. The model is left there, in evaluation mode.
+    ``collate`` turns examples into tensors; ``read`` gives one value an example, of the tensors on
+    the device and the examples. The model is left there, in evaluation mode.
     """
     target = device.device()
     model.to(target).eval()

@@ -83,18 +83,14 @@ class ImageTextSuite:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named set of tasks; a benchmark has ``tasks`` with its test languages, and ``groups``.
-
-    ``targets`` are tasks by the short names that notebooks use: qa is XQuAD, MLQA and TyDiQA.
-    ``order_pairs`` are those of the order question, high resource and low, by axis: ``size`` of the
-    data set or resource level of the ``language`` of its labels.
-    """
+    """A named set of tasks; a benchmark has ``tasks`` with its test languages, and ``groups``."""
 
     name: str
-    targets: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, tuple[str, ...]]  # by short name: qa is XQuAD, MLQA and TyDiQA
     tasks: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]  # of tasks; they may overlap, or leave some out
     metrics: Mapping[str, tuple[str, ...]]  # of each task, whose mean is its score
+    # High resource and low, by axis: ``size`` of the data, or ``language`` of the labels.
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     intermediate_tasks: tuple[str, ...]  # of the STILTs grid
     translated: tuple[TrainingSet, ...]  # one of them in several languages
@@ -190,8 +186,8 @@ class TaskType:
     ``TYPES`` by its name in lower case, which is what ``Task.kind`` says.
     """
 
-    # The canonical columns of a row. ``id`` is the kit's own key, unique within task, split and
-    # language; parallel rows have the same id in every language.
+    # The columns of a row. ``id`` is unique within task, split and language; parallel rows have
+    # the same id in every language.
     columns: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()  # columns with words, which are shown and may be edited
     gold = ""  # column with what is to be predicted, if placeholders can be told from it
@@ -318,7 +314,7 @@ class TaskType:
             yield language, "", self.predictions(task, part, examples, outputs)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
+        """A row an example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
         Where every label has a score, ``log_probs`` too (float32 arrays).
         """
@@ -357,14 +353,11 @@ def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
 
 
 def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
-    """One example without a target for each row of a tokenizer's output.
-
-    With ``words`` the tokens that are whole words are marked (see ``EncodedExample``).
-    """
+    """One example without a target for each row of a tokenizer's output, with marks if asked."""
     examples = []
     types = encoding.get("token_type_ids")
     for i, ids in enumerate(encoding["input_ids"]):
-        sequence = np.asarray(ids, dtype=np.int32)
+        sequences = (np.asarray(ids, dtype=np.int32),)
         row_types = (np.asarray(types[i], dtype=np.int32),) if types else ()
         marks: tuple[np.ndarray, ...] = ()
         if words:
@@ -376,7 +369,7 @@ def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
             is_whole[1:] &= ~continues
             is_whole[:-1] &= ~continues
             marks = (np.where(is_whole, numbers % 2, -1).astype(np.int8),)
-        examples.append(EncodedExample(i, (sequence,), row_types, words=marks))
+        examples.append(EncodedExample(i, sequences, row_types, words=marks))
     return examples
 
 

@@ -1,6 +1,4 @@
-"""Phases that train on pictures with captions, or on the text vectors of a CLIP; their losses."""
-
-from __future__ import annotations
+"""Phases that train on pictures with captions, or on the text vectors of a CLIP."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,121 +19,6 @@ from xltkit.tasks.mlm import as_text
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
 from xltkit.training.supervised import Batch, Supervised
-
-
-@dataclass(frozen=True)
-class ImageText(Phase):
-    """Contrastive training on captions and their pictures: CLIP, or LiT if the tower is locked.
-
-    The loss is the symmetric InfoNCE of Radford et al. (2021, figure 3): each caption finds its
-    picture, and each picture its caption, among those of the batch and of the queue. An image
-    tower that is locked (Zhai et al. 2022) has its features computed once and kept, and costs as
-    much as text alone. The text encoder is carried on; the head and a trained tower stay with the
-    stage, for whoever scores it on captions.
-
-    There are two controls: for what the pictures do, ``shuffled`` training sets, where every
-    picture gets the captions of another; for what contrast alone does, ``against="paraphrase"``,
-    another caption of the same picture in its place, seen by the same encoder.
-    """
-
-    captions: tuple[TrainingSet, ...] | Iterable[Part]  # of a task of the type ``captions``
-    languages: tuple[str, ...] = ("en",)
-    # ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
-    tower: str = field(default="micro-vision", metadata=WEIGHTS_NAME)
-    locked: bool = True  # whether the tower stays as it is
-    # Pairs of earlier steps that are negatives, too, stale and without gradient (Wang et al. 2020).
-    queue: int = 0
-    against: str = "image"
-
-    trained = ("captions",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        tasks = [training_set.task for training_set in self.captions]
-        if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
-            raise ValueError(
-                f"ImageText is given {tasks}; it trains on one task of pictures with captions, as "
-                "in ImageText(['captions'])."
-            )
-        choose("value of against", self.against, ("image", "paraphrase"))
-        if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
-            object.__setattr__(self, "tower", "micro-vision")
-        is_trainable = self.locked or self.tower != vision.PIXELS
-        if self.accumulation > 1 or self.queue < 0 or not is_trainable:
-            raise ValueError(
-                f"accumulation is {self.accumulation}, queue {self.queue}, tower {self.tower!r}, "
-                f"locked={self.locked}: negatives come from the whole batch, so leave accumulation "
-                "1; a queue is 0 or longer; and plain pixels have nothing to train."
-            )
-
-    @property
-    def base(self) -> ImageText:  # its controls have its seeds
-        captions = tuple(replace(part, shuffled=False) for part in self.captions)
-        return replace(self, captions=captions, against="image")
-
-    @property
-    def has_image_space(self) -> bool:
-        return self.against == "image"
-
-    def task_type(self, training_set: TrainingSet) -> str:
-        return "captions" if self.has_image_space else "paraphrases"
-
-    def sources(self) -> dict[str, str]:
-        # The tower says how wide a paraphrase's space is, too.
-        return {"tower": vision.fingerprint(self.tower)}
-
-    def image_tower(self, trained: Path) -> str:
-        """The tower whose pictures the captions find, given the folder of the trained phase."""
-        return self.tower if self.locked else str(trained / vision.TOWER)
-
-    def objective(self, encoder: str, seed: int, store: Path) -> Contrast:
-        return Contrast(self, encoder, seed, store)
-
-
-@dataclass(frozen=True)
-class Distil(Phase):
-    """Learn the vectors of a CLIP's text tower (Multilingual-CLIP, Carlsson et al. 2022).
-
-    The loss is the mean squared distance of the pooled states, after a linear layer, from the
-    teacher's vector of any length. No picture is looked at. Of translation pairs the student reads
-    the text and the teacher its English translation; of all else both read the same.
-    """
-
-    texts: tuple[TrainingSet, ...] | Iterable[Part]  # of types ``captions`` and ``text``
-    languages: tuple[str, ...] = ("en",)
-    # ``micro-clip``, a Hub id, or the folder of a stage of ``ImageText``; if its tower was locked,
-    # the student learns the texts and finds no pictures.
-    teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
-
-    locked = False  # no image tower takes part
-    trained = ("texts",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        wrong = [part.task for part in self.texts if not get(part.task).type.has_plain_text]
-        if wrong:
-            raise ValueError(
-                f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
-                "Distil(['captions'])."
-            )
-
-    @property
-    def has_image_space(self) -> bool:
-        """True; raises ValueError if no pictures lie in the space of its teacher."""
-        return bool(self.image_tower(Path()))
-
-    def task_type(self, training_set: TrainingSet) -> str:
-        return "distillation"
-
-    def sources(self) -> dict[str, str]:
-        return {"teacher": vision.fingerprint(self.teacher)}
-
-    def image_tower(self, trained: Path) -> str:
-        """The tower whose pictures the texts find: the teacher's."""
-        return vision.tower_of(self.teacher)
-
-    def objective(self, encoder: str, seed: int, store: Path) -> Distillation:
-        return Distillation(self, encoder, seed, store)
 
 
 def info_nce(
@@ -290,3 +173,114 @@ class Distillation(Supervised):
         vectors = model(self.tasks[0].name, **batch.inputs).float()
         targets = torch.from_numpy(self.targets[batch.training_set][rows]).to(vectors)
         return ((vectors - targets).square().mean(1) * counts).sum()
+
+
+@dataclass(frozen=True)
+class ImageText(Phase):
+    """Contrastive training on captions and their pictures: CLIP, or LiT if the tower is locked.
+
+    The loss is the symmetric InfoNCE of Radford et al. (2021, figure 3): each caption finds its
+    picture, and each picture its caption, among those of the batch and of the queue. An image
+    tower that is locked (Zhai et al. 2022) has its features computed once and kept, and costs as
+    much as text alone. The text encoder is carried on; the head and a trained tower stay with the
+    stage, for whoever scores it on captions.
+
+    There are two controls: for what the pictures do, ``shuffled`` training sets, where every
+    picture gets the captions of another; for what contrast alone does, ``against="paraphrase"``,
+    another caption of the same picture in its place, seen by the same encoder.
+    """
+
+    captions: tuple[TrainingSet, ...] | Iterable[Part]  # of a task of the type ``captions``
+    languages: tuple[str, ...] = ("en",)
+    # ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
+    tower: str = field(default="micro-vision", metadata=WEIGHTS_NAME)
+    locked: bool = True  # whether the tower stays as it is
+    # Pairs of earlier steps that are negatives, too, stale and without gradient (Wang et al. 2020).
+    queue: int = 0
+    against: str = "image"
+
+    trained = ("captions",)
+    objective_class = Contrast
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tasks = [training_set.task for training_set in self.captions]
+        if len(set(tasks)) > 1 or not get(tasks[0]).type.needs_image_space:
+            raise ValueError(
+                f"ImageText is given {tasks}; it trains on one task of pictures with captions, as "
+                "in ImageText(['captions'])."
+            )
+        choose("value of against", self.against, ("image", "paraphrase"))
+        if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
+            object.__setattr__(self, "tower", "micro-vision")
+        is_trainable = self.locked or self.tower != vision.PIXELS
+        if self.accumulation > 1 or self.queue < 0 or not is_trainable:
+            raise ValueError(
+                f"accumulation is {self.accumulation}, queue {self.queue}, tower {self.tower!r}, "
+                f"locked={self.locked}: negatives come from the whole batch, so leave accumulation "
+                "1; a queue is 0 or longer; and plain pixels have nothing to train."
+            )
+
+    @property
+    def base(self) -> Phase:  # its controls have its seeds
+        captions = tuple(replace(part, shuffled=False) for part in self.captions)
+        return replace(self, captions=captions, against="image")
+
+    @property
+    def has_image_space(self) -> bool:
+        return self.against == "image"
+
+    def task_type(self, training_set: TrainingSet) -> str:
+        return "captions" if self.has_image_space else "paraphrases"
+
+    def sources(self) -> dict[str, str]:
+        # The tower says how wide a paraphrase's space is, too.
+        return {"tower": vision.fingerprint(self.tower)}
+
+    def image_tower(self, trained: Path) -> str:
+        """The tower whose pictures the captions find, given the folder of the trained phase."""
+        return self.tower if self.locked else str(trained / vision.TOWER)
+
+
+@dataclass(frozen=True)
+class Distil(Phase):
+    """Learn the vectors of a CLIP's text tower (Multilingual-CLIP, Carlsson et al. 2022).
+
+    The loss is the mean squared distance of the pooled states, after a linear layer, from the
+    teacher's vector of any length. No picture is looked at. Of translation pairs the student reads
+    the text and the teacher its English translation; of all else both read the same.
+    """
+
+    texts: tuple[TrainingSet, ...] | Iterable[Part]  # of types ``captions`` and ``text``
+    languages: tuple[str, ...] = ("en",)
+    # ``micro-clip``, a Hub id, or the folder of a stage of ``ImageText``; if its tower was locked,
+    # the student learns the texts and finds no pictures.
+    teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
+
+    locked = False  # no image tower takes part
+    trained = ("texts",)
+    objective_class = Distillation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wrong = [part.task for part in self.texts if not get(part.task).type.has_plain_text]
+        if wrong:
+            raise ValueError(
+                f"Distil is given {wrong}; it trains on captions, text or translation pairs, as in "
+                "Distil(['captions'])."
+            )
+
+    @property
+    def has_image_space(self) -> bool:
+        """True; raises ValueError if no pictures lie in the space of its teacher."""
+        return bool(self.image_tower(Path()))
+
+    def task_type(self, training_set: TrainingSet) -> str:
+        return "distillation"
+
+    def sources(self) -> dict[str, str]:
+        return {"teacher": vision.fingerprint(self.teacher)}
+
+    def image_tower(self, trained: Path) -> str:
+        """The tower whose pictures the texts find: the teacher's."""
+        return vision.tower_of(self.teacher)

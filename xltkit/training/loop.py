@@ -51,14 +51,11 @@ def train(
 
     Everything random is a function of (seed, step): a run that is killed and started again goes on
     from its last checkpoint and ends with the very weights of an uninterrupted run on the same
-    machine and thread count. ``log.jsonl`` and checkpoints are written to the folder.
+    machine and thread count. ``log.jsonl`` and checkpoints are written to the folder; a kill may
+    cost ``checkpoint_seconds`` of work (``XLTKIT_CHECKPOINT_SECONDS``, or 60, unless given).
+    ``on_step`` is called after each step instead of showing progress; it may raise to end the work.
 
-    Args:
-        model: fresh from disk; a model that was prepared before would keep its old precision.
-        checkpoint_seconds: how much work a kill may cost; ``XLTKIT_CHECKPOINT_SECONDS``, or 60,
-            unless given.
-        on_step: called after each step instead of showing progress; it may raise to end the work.
-
+    The model has to be fresh from disk: one that was prepared before would keep its old precision.
     Raises Diverged if the loss or the gradient is not finite.
     """
     if checkpoint_seconds is None:

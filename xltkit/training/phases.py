@@ -37,6 +37,7 @@ class Phase:
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
     trained = ()  # the names of the fields with its training sets
+    objective_class = Supervised
     # What only some phases have as a field, and every phase can be asked for.
     robust = align = None
     scratch = False
@@ -84,7 +85,7 @@ class Phase:
 
     def objective(self, encoder: str, seed: int, store: Path) -> Supervised:
         """What the loop optimizes; the arguments are those of ``Supervised``."""
-        return Supervised(self, encoder, seed, store)
+        return self.objective_class(self, encoder, seed, store)
 
     def resolved(self, sizes: Sequence[int]) -> Phase:
         """The phase with every default filled in, given the sizes of its training sets."""
@@ -221,8 +222,9 @@ class Target(Phase):
     def base(self) -> Target:
         return replace(self, robust=None, align=None)
 
-    def objective(self, encoder: str, seed: int, store: Path) -> Supervised:
-        return (AlignedTask if self.align else Supervised)(self, encoder, seed, store)
+    @property
+    def objective_class(self) -> type[Supervised]:
+        return AlignedTask if self.align else Supervised
 
     def resolved(self, sizes: Sequence[int]) -> Target:
         resolved = super().resolved(sizes)

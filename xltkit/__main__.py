@@ -1,7 +1,5 @@
 """``python -m xltkit``."""
 
-import sys
-
 from xltkit.cli import main
 
-sys.exit(main())
+raise SystemExit(main())

@@ -65,10 +65,8 @@ def parser() -> ArgumentParser:
     option("--seed", type=int, default=-1, help="of the training (the first)")
 
     for name, what in (("micro", "encoder"), ("micro-clip", "image tower and the CLIP")):
-        # Its own options follow, --help too: with this prefix they are words to this parser.
-        about = f"Rebuild the {what} that ships with the kit."
-        new = commands.add_parser(name, help=about, add_help=False, prefix_chars="+")
-        new.add_argument("arguments", nargs="*")
+        new = commands.add_parser(name, help=f"Rebuild the {what} that ships with the kit.")
+        new.add_argument("--out", metavar="FOLDER", help="to write to; none: the package's own")
         new.set_defaults(func=partial(build, name))
     return top
 
@@ -125,8 +123,8 @@ def card(**options: Any) -> None:
     export(**options)
 
 
-def build(name: str, arguments: Sequence[str]) -> None:
+def build(name: str, out: str | None) -> None:
     """Build what ships with the kit."""
-    from xltkit.studies import build_micro
+    from xltkit.studies.build_micro import main as build_micro
 
-    build_micro.main(name, arguments)
+    build_micro(name, out)

@@ -13,7 +13,6 @@ def root() -> Path:
     """The repository: the nearest folder upwards that holds ``notebooks/runs.toml``.
 
     Without one it is the folder that the package is in, if that has notebooks, or the current one.
-    (A notebook is opened from its own folder, a batch at the top; both must find the same outputs.)
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -53,11 +52,9 @@ def write(path: Path, text: str) -> None:
 
 
 def to_disk(folder: Path) -> None:
-    """Wait until a folder and all files below it are on the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            flush(path)
-    flush(folder)
+    """Wait until a folder and all that is in it are on the disk."""
+    for path in (*folder.rglob("*"), folder):
+        flush(path)
 
 
 def flush(path: Path) -> None:

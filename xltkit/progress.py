@@ -34,8 +34,7 @@ def track(
 ) -> tqdm.std.tqdm:
     """A ``tqdm`` over some work, or over a number of units that are counted with ``update()``.
 
-    ``leave`` says whether a bar stays when the work is done; ``more`` is for ``tqdm``: ``initial``
-    for units of an earlier run, ``disable``.
+    ``leave`` says whether a bar stays when the work is done; ``more`` is for ``tqdm``.
     """
     work = range(work) if isinstance(work, int) else work
     options = {"desc": description, "unit": unit, "leave": leave, "disable": False} | more

@@ -31,7 +31,7 @@ def test_two_rebuilds_are_the_same_to_the_byte(name, shipped, tmp_path, monkeypa
     for number in ("1", "2"):
         monkeypatch.setenv("XLTKIT_STORE", str(tmp_path / number / "store"))
         out = tmp_path / number / "out"
-        build_micro.main(name, ["--out", str(out)])
+        build_micro.main(name, str(out))
         files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
         digests.append({str(file): file_digest(out / file) for file in files})
     assert digests[0] == digests[1]

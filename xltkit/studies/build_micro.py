@@ -7,8 +7,7 @@ small English text encoder, trained by ``ImageText`` on scenes and their English
 machine gives the same weights again.
 """
 
-import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -167,12 +166,10 @@ def micro_clip(folder: Path) -> ImageText:
     )
 
 
-def main(name: str, arguments: Sequence[str]) -> None:
+def main(name: str, out: str | None = None) -> None:
     """Build a model, copy it to where the package looks for it, and print a hash of its weights."""
     build, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
-    parser = argparse.ArgumentParser(prog=f"xltkit {name}", description=f"Build {name}.")
-    parser.add_argument("--out", type=Path, default=home, help="folder to write to")
-    out = parser.parse_args(arguments).out
+    out = Path(out or home)
     torch.set_num_threads(1)  # another number, other last bits
     store = Store()
     blank = store.folder / f"{name}-blank"

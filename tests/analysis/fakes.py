@@ -1,14 +1,45 @@
-"""Results of studies that were never run: predictions are given, and the scores are theirs."""
+"""Results of studies that were never run: scores or predictions are given."""
 
 from types import SimpleNamespace
 
 import pandas as pd
 
+from xltkit.data.languages import columns
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 
 E, N, C = "entailment", "neutral", "contradiction"
 KEYS = ["arm", "seed", "task", "language"]
+
+
+VALUES = {
+    ("none", "nli", "en"): [90, 91, 92],
+    ("none", "nli", "de"): [80, 82, 84],
+    ("none", "nli", "sw"): [60, 60, 63],
+    ("text", "nli", "en"): [91, 92, 93],
+    ("text", "nli", "de"): [83, 84, 88],
+    ("text", "nli", "sw"): [61, 61, 64],
+}
+
+
+class Given(Results):
+    """Results of which the scores are given: (arm, task, language) -> one value a seed.
+
+    The last run of ``text`` is degenerate.
+    """
+
+    def __init__(self, values: dict = VALUES):
+        index = pd.MultiIndex.from_tuples(values, names=["arm", "task", "language"])
+        table = pd.DataFrame(list(values.values()), index, dtype=float)
+        table = table.melt(var_name="seed", ignore_index=False).reset_index()
+        table = table.assign(n=100, metric="accuracy", main=True, chance=33.3)
+        table["base_language"] = table["language"]
+        table["is_source"] = table["language"] == "en"
+        self.scores = table.join(columns(sorted(table["language"].unique())), on="language")
+        runs = table[["arm", "seed", "task"]].drop_duplicates()
+        self.degenerate = runs.assign(degenerate=(runs["arm"] == "text") & (runs["seed"] == 2))
+        arms = dict.fromkeys(table["arm"])
+        self.study = SimpleNamespace(arms=arms, source="en", runs=(), suite="microworld")
 
 
 class FakeResults(Results):

@@ -1,70 +1,42 @@
-"""Means, gaps and differences against values computed by hand."""
-
-from types import SimpleNamespace
+"""Means, gaps, differences, intervals and p values against what was computed by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from analysis.fakes import FakeResults, right_or_wrong
+from analysis.fakes import VALUES, FakeResults, Given, right_or_wrong
+from scipy import stats
 
 from xltkit.analysis.compare import METHODS, compare, interaction, summary
-from xltkit.analysis.intervals import t_interval
+from xltkit.analysis.intervals import difference, holm, t_interval, t_test
 
-FAMILIES = {"en": "English", "qad": "Alvic", "qbe": "Beric"}
-VALUES = {
-    ("none", "nli", "en"): [90, 91, 92],
-    ("none", "nli", "qad"): [70, 72, 74],
-    ("none", "nli", "qbe"): [50, 50, 50],
-    ("text", "nli", "en"): [91, 92, 93],
-    ("text", "nli", "qad"): [73, 74, 78],
-    ("text", "nli", "qbe"): [51, 51, 53],
-}
-
-
-def results_of(values):
-    """Results without a study behind them; the last run of ``text`` is degenerate."""
-    table = pd.DataFrame(
-        [
-            (*run, seed, value)
-            for run, scores in values.items()
-            for seed, value in enumerate(scores)
-        ],
-        columns=["arm", "task", "language", "seed", "value"],
-    )
-    table = table.assign(base_language=table["language"], family=table["language"].map(FAMILIES))
-    table = table.assign(is_source=table["language"] == "en", n=100)
-    runs = table[["arm", "seed", "task"]].drop_duplicates()
-    degenerate = runs.assign(degenerate=(runs["arm"] == "text") & (runs["seed"] == 2))
-    study = SimpleNamespace(arms=dict.fromkeys(table["arm"]))
-    return SimpleNamespace(main=table, degenerate=degenerate, study=study)
+FAMILIES = ["Niger-Congo"], ["Indo-European"]  # of sw, and of en and de
 
 
 def test_an_interaction_is_a_difference_of_gains():
-    # The gains of the three seeds are 1, 1, 3 in qbe and 3, 2, 4 in qad.
-    table = interaction(results_of(VALUES), "none", "family", ["Beric"], ["Alvic"]).iloc[0]
+    # The gains of the three seeds are 1, 1, 1 in sw and 3, 2, 4 in de.
+    table = interaction(Given(), "none", "family", *FAMILIES).iloc[0]
     assert table["arm"] == "text" and table["degenerate"] == 1
-    assert table["gain_here"] == pytest.approx(5 / 3) and table["gain_there"] == 3
-    assert table["difference"] == pytest.approx(-4 / 3)
-    assert table["low"] == pytest.approx(t_interval([-2, -1, -1])[0])
-    with pytest.raises(ValueError, match=r"Alvic.*Beric"):
-        interaction(results_of(VALUES), "none", "family", ["English"], ["Alvic"])
-    one_sided = VALUES | {(arm, "pos", "qad"): [60, 60, 60] for arm in ("none", "text")}
-    both = interaction(results_of(one_sided), "none", "family", ["Beric"], ["Alvic"])
-    assert both.iloc[0]["difference"] == pytest.approx(-4 / 3)  # pos is left out
+    assert table["gain_here"] == 1 and table["gain_there"] == 3
+    assert table["difference"] == -2
+    assert table["low"] == pytest.approx(t_interval([-2, -1, -3])[0])
+    with pytest.raises(ValueError, match=r"Indo-European.*Niger-Congo"):
+        interaction(Given(), "none", "family", ["Uralic"], FAMILIES[0])
+    one_sided = VALUES | {(arm, "pos", "de"): [60, 60, 60] for arm in ("none", "text")}
+    both = interaction(Given(one_sided), "none", "family", *FAMILIES)
+    assert both.iloc[0]["difference"] == -2  # pos is left out
 
 
 def test_the_source_is_apart_from_the_transfer_mean():
-    row = summary(results_of(VALUES)).set_index("arm").loc["none"]
+    row = summary(Given()).set_index("arm").loc["none"]
     assert row["source"] == pytest.approx(91)
-    assert row["transfer"] == pytest.approx((72 + 50) / 2)
-    assert row["gap"] == pytest.approx(30)
-    assert row["worst"] == "qbe, qad" and row["seeds"] == 3 and row["degenerate"] == 0
+    assert row["transfer"] == pytest.approx((82 + 61) / 2)
+    assert row["gap"] == pytest.approx(19.5)
+    assert row["worst"] == "sw, de" and row["seeds"] == 3 and row["degenerate"] == 0
 
 
 def test_differences_are_paired_by_seed():
-    table = compare(results_of(VALUES), "none").set_index("languages")
-    # transfer: ((3, 2, 4) + (1, 1, 3)) / 2 = 2, 1.5, 3.5 by seed
-    paired = np.array([2, 1.5, 3.5])
+    table = compare(Given(), "none").set_index("languages")
+    # transfer: ((3, 2, 4) + (1, 1, 1)) / 2 = 2, 1.5, 2.5 by seed
+    paired = np.array([2, 1.5, 2.5])
     row = table.loc["transfer"]
     assert row["difference"] == pytest.approx(paired.mean())
     assert (row["low"], row["high"]) == pytest.approx(t_interval(paired))
@@ -88,8 +60,9 @@ def test_differences_are_paired_by_seed():
 )
 def test_bad_input_is_named(baseline, options, message):
     with pytest.raises(ValueError, match=message):
-        compare(results_of(VALUES), baseline, **options)
-    assert set(compare(results_of(VALUES), "none", by="family")["family"]) == {*FAMILIES.values()}
+        compare(Given(), baseline, **options)
+    families = compare(Given(), "none", by="family")["family"]
+    assert set(families) == {"Indo-European", "Niger-Congo"}
 
 
 def test_seeds_that_are_all_alike_leave_the_items():
@@ -128,3 +101,34 @@ def test_comparing_by_each_method():
     assert rows[-1]["p"] < 1e-4
     columns = "difference low high p p_holm smallest_effect n_seeds n_examples method degenerate"
     assert set(columns.split()) <= set(tables[0].columns)
+
+
+# Intervals and p values of a few numbers
+
+
+def test_t_interval_of_three_values():
+    # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
+    assert t_interval([1, 2, 3]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert np.isnan(t_interval([5])).all() and np.isnan(t_interval([5, 5, 5])).all()
+
+
+def test_the_degrees_of_freedom_grow_with_the_variance_of_items():
+    # seeds: variance 4 on 1 degree of freedom; with 3 more it is 7 on 7 / 4 of one
+    row = difference([3, -1], 3.0)
+    half = stats.t.ppf(0.975, 7 / 4) * 7**0.5
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((1, 1 - half, 1 + half))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(1 / 7**0.5, 7 / 4))
+    assert row["smallest_effect"] == pytest.approx(half + stats.t.ppf(0.8, 7 / 4) * 7**0.5)
+    without = difference([1, 2, 3])
+    assert (without["low"], without["high"]) == t_interval([1, 2, 3])
+
+
+def test_nothing_that_varies_gives_no_interval():
+    assert np.isnan(t_test(1.0, 0.0, 2)["low"]) and np.isnan(difference([2.0, 2.0])["p"])
+
+
+def test_holm_multiplies_by_the_number_of_tests_left():
+    corrected = holm([0.01, 0.04, 0.03, np.nan])
+    assert corrected == pytest.approx([0.03, 0.06, 0.06, np.nan], nan_ok=True)
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert np.isnan(holm([np.nan])).all()

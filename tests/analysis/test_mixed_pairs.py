@@ -135,12 +135,9 @@ def test_the_matrix_is_drawn_with_the_first_text_down():
     cells = np.zeros((2, 1, 1, 3, 3))
     cells[:, 0, 0, :, 0] = 1  # right if the second text is English
     figure = plots.pairs(score_matrix(table(cells, ("none", "robust"))))
-    left, right, bar = figure.axes
-    assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("arm: none", "arm: robust")
+    left, right, _ = figure.axes
+    assert [ax.get_title(loc="left") for ax in (left, right)] == ["arm: none", "arm: robust"]
     assert left.get_ylabel() == "language of the first text"
-    assert figure.get_supxlabel() == "language of the second text"
-    assert bar.get_ylabel() == "nli: score (points)"
-    written = np.array([text.get_text() for text in left.texts]).reshape(3, 3)
-    assert (written == np.array(["100", "0", "0"])).all()
+    assert [text.get_text() for text in left.texts] == ["100", "0", "0"] * 3
     names = [tick.get_text() for tick in left.get_yticklabels()]
     assert names == ["en English", "de German", "fr French"]

@@ -3,52 +3,25 @@
 import subprocess
 import sys
 import warnings
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from analysis.fakes import VALUES, Given
 
 import xltkit as xlt
 from xltkit.analysis.claims import VERDICTS
 from xltkit.analysis.intervals import t_interval
 from xltkit.batch import parameters
-from xltkit.data.languages import LANGUAGES, columns
+from xltkit.data.languages import LANGUAGES
 from xltkit.data.microworld.languages import LANGUAGES as MICRO
 from xltkit.explore.plots import claims, differences, dots, heatmap, interval_caption, show
-from xltkit.studies.results import Results
 
 
 @pytest.fixture(autouse=True)
 def closed():
     yield
     plt.close("all")
-
-
-class Given(Results):
-    """Results of which the scores are given: (arm, task, language) -> one value a seed."""
-
-    def __init__(self, values):
-        index = pd.MultiIndex.from_tuples(values, names=["arm", "task", "language"])
-        table = pd.DataFrame(list(values.values()), index, dtype=float)
-        table = table.melt(var_name="seed", ignore_index=False).reset_index()
-        table = table.assign(n=100, metric="accuracy", main=True, chance=33.3)
-        table["base_language"] = table["language"]
-        table["is_source"] = table["language"] == "en"
-        self.scores = table.join(columns(sorted(table["language"].unique())), on="language")
-        self.degenerate = table[["arm", "seed", "task"]].drop_duplicates().assign(degenerate=False)
-        arms = dict.fromkeys(table["arm"])
-        self.study = SimpleNamespace(arms=arms, source="en", runs=(), suite="microworld")
-
-
-VALUES = {
-    ("none", "nli", "en"): [90, 91, 92],
-    ("none", "nli", "de"): [80, 82, 84],
-    ("none", "nli", "sw"): [60, 60, 63],
-    ("text", "nli", "en"): [91, 92, 93],
-    ("text", "nli", "de"): [83, 84, 88],
-    ("text", "nli", "sw"): [61, 61, 64],
-}
 
 
 @pytest.mark.parametrize("codes", [[c for c in LANGUAGES if c not in MICRO], list(MICRO)])
@@ -74,7 +47,7 @@ def drawn(ax):
 
 
 def test_a_dot_is_a_mean_and_a_bar_its_interval():
-    points, bars = drawn(dots(Given(VALUES), "nli", arms=["none"]))
+    points, bars = drawn(dots(Given(), "nli", arms=["none"]))
     assert {(91, 0), (82, 1), (61, 2)} == points  # en, de, sw
     low, high = t_interval([80, 82, 84])
     assert [low, 1, high, 1] in bars
@@ -82,11 +55,11 @@ def test_a_dot_is_a_mean_and_a_bar_its_interval():
     points, bars = drawn(two)  # no interval of two seeds: every run is shown
     assert {(90, 0), (91, 0), (80, 1), (82, 1), (60, 2)} == points and not any(bars)
     with pytest.raises(ValueError, match=r"no task 'nil'.*nli"):
-        dots(Given(VALUES), "nil")
+        dots(Given(), "nil")
 
 
 def test_differences_draw_the_interval_of_the_comparison():
-    results = Given(VALUES)
+    results = Given()
     row = xlt.compare(results, "none").query("languages == 'transfer'").iloc[0]
     points, bars = drawn(differences(results, "none"))
     assert (row["difference"], 0) in points and [row["low"], 0, row["high"], 0] in bars
@@ -109,13 +82,13 @@ def test_figures_leave_the_defaults_of_the_session_alone():
     check = "assert dict(rcParams) == before"
     subprocess.run([sys.executable, "-W", "ignore", "-c", f"{code}; {check}"], check=True)
     before = dict(plt.rcParams)
-    ax = dots(Given(VALUES), "nli")
+    ax = dots(Given(), "nli")
     assert dict(plt.rcParams) == before
     assert ax.xaxis.get_gridlines()[0].get_visible() and not before["axes.grid"]
 
 
 def test_a_smoke_run_is_marked(monkeypatch):
     monkeypatch.setattr(parameters, "smoke", True)
-    figure = dots(Given(VALUES), "nli").figure
+    figure = dots(Given(), "nli").figure
     show(figure, caption="caption", alt="alt")
     assert [text.get_text() for text in figure.texts] == ["SMOKE"]

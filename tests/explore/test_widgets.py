@@ -2,7 +2,7 @@
 
 import ipywidgets
 import pytest
-from test_plots import VALUES, Given
+from analysis.fakes import VALUES, Given
 
 from xltkit.explore import plots, widgets
 from xltkit.explore.widgets import Control, explore
@@ -44,13 +44,8 @@ def test_a_control_starts_anew_when_what_it_follows_changes(displayed):
     drawn = []
     explore(lambda **chosen: drawn.append(chosen), CONTROLS)
     panel = boxes(displayed)
-    assert {label: type(box).__name__ for label, box in panel.items()} == {  # all have keys
-        "country": "Dropdown",
-        "city": "Dropdown",
-        "note": "Textarea",
-        "days": "BoundedIntText",
-        "tags": "SelectMultiple",
-    }
+    kinds = ["Dropdown", "Dropdown", "Textarea", "BoundedIntText", "SelectMultiple"]
+    assert [type(box).__name__ for box in panel.values()] == kinds  # all have keys
     panel["days"].value = 5
     panel["country"].value = "Peru"
     assert panel["city"].options == ("Lima", "Cusco")

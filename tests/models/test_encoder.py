@@ -11,15 +11,9 @@ from xltkit.models import encoder
 from xltkit.models.encoder import Model
 from xltkit.tasks.base import Head
 
-SMALL = {
-    "vocab_size": 60,
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 40,
-    "pad_token_id": 1,
-}
+SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+SMALL |= {"intermediate_size": 32, "max_position_embeddings": 40}
+SMALL |= {"vocab_size": 60, "pad_token_id": 1}
 INPUTS = {
     "input_ids": torch.tensor([[0, 5, 6, 7, 2], [0, 8, 2, 1, 1]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),

@@ -14,14 +14,9 @@ from xltkit.models.encoder import Model
 from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.study import study
 from xltkit.tasks import get, load
+from xltkit.training import robust
 from xltkit.training.phases import Intermediate, Target
-from xltkit.training.robust import (
-    Adversarial,
-    Ball,
-    RandomPerturbation,
-    SynonymSmoothing,
-    perturbed,
-)
+from xltkit.training.robust import Adversarial, Ball, RandomPerturbation, SynonymSmoothing
 from xltkit.training.supervised import Batch
 
 SLOPE = torch.tensor([3.0, 4.0])  # of length 5
@@ -66,17 +61,13 @@ def test_freelb_on_a_linear_loss_is_what_one_computes_by_hand():
     assert backpropagated(unlimited.losses(linear, Toy(), batch_of(4)))[2] == pytest.approx(18 / 3)
 
 
-def test_parameters_learn_from_every_step_or_from_the_last():
-    learned = []
-    for accumulate in (True, False):
-        model = Toy()
-        method = Adversarial(steps=4, start=0.0, accumulate=accumulate)
-        losses = backpropagated(method.losses(linear, model, batch_of(2)))
-        assert len(losses) == (4 if accumulate else 1)
-        learned.append(model.words.weight.grad)
+@pytest.mark.parametrize(("accumulate", "count"), [(True, 4), (False, 1)])
+def test_parameters_learn_from_every_step_or_from_the_last(accumulate, count):
+    model = Toy()
+    method = Adversarial(steps=4, start=0.0, accumulate=accumulate)
+    assert len(backpropagated(method.losses(linear, model, batch_of(2)))) == count
     # a linear loss has one gradient everywhere, and the four quarters add up to it
-    assert torch.allclose(learned[0], learned[1])
-    assert torch.allclose(learned[0][1], 2 * SLOPE)
+    assert torch.allclose(model.words.weight.grad[1], 2 * SLOPE)
 
 
 def test_nothing_leaves_the_ball_and_padding_stays():
@@ -94,8 +85,7 @@ def test_nothing_leaves_the_ball_and_padding_stays():
 
 
 def test_noise_is_as_long_as_it_says():
-    ball = Ball(Toy(), batch_of(*[50] * 40).inputs)
-    lengths = ball.noise(0.3, 1).norm(dim=-1)
+    lengths = Ball(Toy(), batch_of(*[50] * 40).inputs).noise(0.3, 1).norm(dim=-1)
     assert float(lengths.square().mean().sqrt()) == pytest.approx(0.3, rel=0.03)
 
 
@@ -115,7 +105,7 @@ def test_methods_on_every_type_of_task(tiny, name):
     assert losses[-1] > losses[0]
     # and nothing is left on the model, not by an error either
     assert torch.equal(before, task(model, batch))
-    with pytest.raises(RuntimeError), perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
+    with pytest.raises(RuntimeError), robust.perturbed(model, torch.zeros(1, 2, 3, 4, 5)):
         task(model, batch)
     assert torch.equal(before, task(model, batch))
 
@@ -139,9 +129,8 @@ def smoothing(tmp_path):
     """A method that draws from the synonyms given."""
 
     def method(synonyms, **options):
-        path = tmp_path / "synonyms.json"
-        path.write_text(json.dumps(synonyms), encoding="utf-8")
-        return SynonymSmoothing(source=str(path), **options)
+        (tmp_path / "synonyms.json").write_text(json.dumps(synonyms), encoding="utf-8")
+        return SynonymSmoothing(source=str(tmp_path / "synonyms.json"), **options)
 
     return method
 
@@ -165,10 +154,12 @@ def test_a_word_with_k_neighbors_changes_with_probability_k_of_k_plus_1(smoothin
     assert set(columns[-1]) == {"other"}
 
 
-def test_a_rate_is_the_probability_of_a_change(smoothing):
-    method = smoothing({"good": ["fine", "nice"]}, copies=2000, rate=0.1)
-    copies = method.augment(get("nli"), pair("good"))
-    assert np.mean([text != "good" for text in copies["text_a"]]) == pytest.approx(0.1, abs=0.03)
+def test_a_rate_is_the_probability_of_a_change_in_each_text(smoothing):
+    method = smoothing({"good": ["fine", "nice"]}, copies=2000, rate=0.3)
+    copies = method.augment(get("nli"), pair("good", "good"))
+    changed = np.array([[text != "good" for text in copies[name]] for name in ("text_a", "text_b")])
+    assert changed.mean(1) == pytest.approx([0.3, 0.3], abs=0.03)
+    assert changed.all(0).mean() == pytest.approx(0.3**2, abs=0.02)  # independently
     assert set(copies["label"]) == {1} and len(set(copies["id"])) == 2000
 
 
@@ -176,14 +167,6 @@ def test_tokens_are_what_stands_between_single_spaces(smoothing):
     method = smoothing({"movie": ["film"]}, rate=1.0, copies=1)
     (copy,) = method.augment(get("nli"), pair("Movie movie. movie  movie", "a\tmovie"))
     assert copy["text_a"] == "Movie movie. film  film" and copy["text_b"] == "a\tmovie"
-
-
-def test_both_texts_are_perturbed_independently():
-    method = SynonymSmoothing(source="microworld", copies=400)
-    copies = method.augment(get("nli"), pair("red", "red"))
-    pairs = list(zip(copies["text_a"][:], copies["text_b"][:], strict=True))
-    for both in [(a, b) for a in ("red", "scarlet") for b in ("red", "scarlet")]:
-        assert pairs.count(both) / 400 == pytest.approx(0.25, abs=0.08)
 
 
 def test_coverage_counts_what_can_change(smoothing):
@@ -195,15 +178,11 @@ def test_coverage_counts_what_can_change(smoothing):
     assert SynonymSmoothing(empty=True).coverage(get("nli"), rows) == 0
 
 
-@pytest.mark.parametrize(
-    ("task", "column", "word"),
-    [
-        ("qa", "context", "buys"),
-        ("choice", "choices", "yawns"),
-        ("pos", "tokens", "buys"),
-        ("linking", "text", "joins"),
-    ],
-)
+WORDS = [("qa", "context", "buys"), ("choice", "choices", "yawns")]
+WORDS += [("pos", "tokens", "buys"), ("linking", "text", "joins")]
+
+
+@pytest.mark.parametrize(("task", "column", "word"), WORDS)
 def test_rows_of_other_types_stay_sound(smoothing, task, column, word):
     task = get(task)
     clean = load(task, "train", "en", 200).select(range(200))
@@ -248,9 +227,9 @@ def test_a_target_without_a_task_takes_that_of_the_study(tiny):
     arms = {"plain": Recipe(tiny), "robust": Recipe(tiny).then(Target(robust=Adversarial()))}
     planned = study(arms, ["nli", "retrieval"], [0], languages=["en", "qas"], steps=4)
     stages = {(run.arm, run.task): run.stage.parent for run in planned.runs}
-    robust = stages["robust", "nli"].phase
-    assert robust.robust == Adversarial() and robust.steps == 4
-    assert robust.base == stages["plain", "nli"].phase
+    phase = stages["robust", "nli"].phase
+    assert phase.robust == Adversarial() and phase.steps == 4
+    assert phase.base == stages["plain", "nli"].phase
     assert stages["robust", "retrieval"] is None
     with pytest.raises(ValueError, match="names no task"):
         training_stages(arms["robust"], 0)
@@ -277,6 +256,6 @@ def test_robust_arms_share_heads_and_order_with_the_plain_one(tiny, store):
     results = study(arms, ["nli"], [0], languages=["en"], steps=5, examples=20).run(store)
     folders = [store.path(run.stage.parent.key) for run in results.study.runs]
     assert folders[0] != folders[1]
-    plain, robust = (Model(str(folder), {}).state_dict() for folder in folders)
-    assert plain.keys() == robust.keys()
-    assert all(torch.equal(plain[name], robust[name]) for name in plain)
+    plain, silent = (Model(str(folder), {}).state_dict() for folder in folders)
+    assert plain.keys() == silent.keys()
+    assert all(torch.equal(plain[name], silent[name]) for name in plain)

@@ -38,15 +38,8 @@ def slow(*cases):
     return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
-NAMES = (
-    "seeds matter most",
-    "items matter most",
-    "neither (chance)",
-    "heavy tails",
-    "binary, mean 0.9",
-    "binary, few differ",
-    "corpus F1",
-)
+NAMES = ["seeds matter most", "items matter most", "neither (chance)", "heavy tails", "corpus F1"]
+NAMES += ["binary, mean 0.9", "binary, few differ"]
 FIVE = ("both alike", "neither (chance)", "corpus F1")
 CASES = [("both alike", 3), *slow(*product(NAMES, (3,)), *product(FIVE, (5,)))]
 

@@ -22,7 +22,6 @@ from xltkit.evaluation.predict import predict
 from xltkit.explore import plots
 from xltkit.models import device
 from xltkit.models import encoder as models
-from xltkit.studies.stages import Recipe
 from xltkit.studies.store import Store
 from xltkit.tasks import get, load
 from xltkit.training.robust import Adversarial, Ball
@@ -40,12 +39,9 @@ def fp32(monkeypatch):
 def trained(tmp_path_factory):
     """Results of models of all types that can be attacked, trained for seconds."""
     store = Store(tmp_path_factory.mktemp("store"))
-    arms = {"micro": Recipe(str(models.MICRO))}
-    options = {"languages": ["qbe"], "examples": COUNT}
-    return {
-        name: xlt.study(arms, [name], [0], steps=steps, **options).run(store)
-        for name, steps in STEPS.items()
-    }
+    options = {"arms": {"micro": xlt.encoder("micro")}, "languages": ["qbe"], "examples": COUNT}
+    studies = {n: xlt.study(targets=[n], seeds=[0], steps=s, **options) for n, s in STEPS.items()}
+    return {name: study.run(store) for name, study in studies.items()}
 
 
 @pytest.fixture
@@ -242,11 +238,6 @@ def test_gold_answers_stay_in_every_attacked_context(parts, attack):
     assert (values(scores, "success") > 0).any()
 
 
-def test_a_distractor_needs_a_context(parts):
-    with pytest.raises(ValueError, match="choice has no context"):
-        attacked(*parts("choice"), Distractor())
-
-
 # Gradients
 
 
@@ -352,13 +343,15 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert set(shifts["n"]) == {8} and set(shifts["access"]) == {"white box"}
     assert set(shifts["settings"]) == {"steps=2"} and set(shifts["strength"]) == {0.0, 0.1}
     assert np.allclose(table["drop"], table["clean"] - table["value"])
+    with pytest.raises(ValueError, match="of no attack"):
+        attack_report(results, {"plain": results})
+    with pytest.raises(ValueError, match="choice has no context"):
+        results.rescore({"sentence": {"attack": Distractor()}})
     figure = plots.attacks(table)
     titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["typos, random", "typos, beam 2", "embeddings"]
     assert figure.axes[0].get_ylabel() == "choice: accuracy\nunder attack (points)"
     plt.close("all")
-    with pytest.raises(ValueError, match="of no attack"):
-        attack_report(results, {"plain": results})
 
 
 # What robust training is for: an attack, and the control

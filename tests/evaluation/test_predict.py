@@ -77,6 +77,7 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
             wide = np.stack(part["log_probs"])
             assert wide.shape == (25, len(task.labels) or 2) and wide.dtype == np.float32
             assert wide == pytest.approx(np.stack(alone["log_probs"]), abs=1e-4)
+            assert np.exp(wide).sum(axis=1) == pytest.approx(1, abs=1e-5)
         expected = scores[scores["language"] == code]["value"].tolist()
         assert score["value"].tolist() == pytest.approx(expected)
 

@@ -48,10 +48,8 @@ def server(tmp_path_factory):
     options += ["--LabApp.news_url=None", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
     # A person's notebook: progress bars and widgets; settings of whoever runs this play no part.
     settings = {k: v for k, v in os.environ.items() if k != "XLTKIT_BATCH"}
-    settings |= {
-        f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")
-    }
-    settings |= {"IPYTHONDIR": str(folder / "ipython"), "XLTKIT_STORE": str(folder / "store")}
+    own = [*(f"JUPYTER_{name}_DIR" for name in ("CONFIG", "RUNTIME", "DATA")), "IPYTHONDIR"]
+    settings |= {name: str(folder / name) for name in [*own, "XLTKIT_STORE"]}
     command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "log").open("w") as log:
         running = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)

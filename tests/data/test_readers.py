@@ -1,18 +1,37 @@
-"""Readers of pairs, spans, choices and tags, and the sources that join or parse their files."""
+"""Readers, and the sources that join or parse their files."""
 
+import io
+import json
 import warnings
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
+import PIL.Image
+import pyarrow as pa
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features, Image, Value
 from tables import cases, pairs, table
 
-from xltkit.data import readers
+from xltkit.data import loading, readers
+from xltkit.data import readers_retrieval as search
 from xltkit.data.loading import MissingData, Source
-from xltkit.tasks import TYPES, get, load
+from xltkit.studies import stages
+from xltkit.tasks import SUITES, TYPES, TrainingSet, get, load
 from xltkit.tasks.base import Task
+from xltkit.training.phases import Evaluate
 
-CASES = cases("readers")
+CASES, CAPTIONS, SEARCH = map(cases, ("readers", "captions", "retrieval"))
 COPA = CASES["copa"]["rows"]
+BYTES = {"bytes": Value("binary"), "path": Value("string")}
+IN_BOTH_FORMS = pytest.mark.parametrize("image", [Image(), BYTES], ids=["pictures", "bytes"])
+CONLL = "The\tNP/N\r\nNew York\tN\r\n\r\n#\tN\n\u2028x\tS\\NP\n\n\n"
+SHARED = {  # training set and test set that have pictures in common
+    ("flickr30k", "multi30k"),
+    ("flickr30k", "flickr8k"),
+    ("flickr8k", "multi30k"),
+    ("multi30k", "flickr8k"),
+}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -46,15 +65,10 @@ def test_nearest_start(context, answer, start, expected):
 
 def squad(*rows, ids=None):
     """Contexts with an answer and its start, or without an answer."""
-    answers = [{"text": list(answer[:1]), "answer_start": list(answer[1:])} for _, *answer in rows]
-    return Dataset.from_dict(
-        {
-            "id": ids or [f"q{i}" for i in range(len(rows))],
-            "question": ["Who?"] * len(rows),
-            "context": [row[0] for row in rows],
-            "answers": answers,
-        }
-    )
+    columns = {"id": ids or [f"q{i}" for i in range(len(rows))], "question": ["Who?"] * len(rows)}
+    columns["context"] = [row[0] for row in rows]
+    columns["answers"] = [{"text": row[1:2], "answer_start": row[2:]} for row in rows]
+    return Dataset.from_dict(columns)
 
 
 def test_spans_keep_their_ids_and_offsets_are_repaired(tokenizer):
@@ -113,14 +127,9 @@ def test_anli_plus_appends_the_others_and_its_fingerprint_names_all(put):
     snli.unlink()
     origins = [part.replace("@", ":").split(":")[0] for part in source.fingerprint("en").split("+")]
     assert origins == ["hub", "sha256", "hub"]
-    unknown = Source("local/other", "train", {"en": "en"}, readers.nli)
+    source = replace(get("mnli").train, appended=(replace(source, hub="local/other"),))
     with pytest.raises(MissingData, match="local/other"):
-        Source(
-            "nyu-mll/glue", "train", {"en": "mnli"}, readers.nli, appended=(unknown,)
-        ).fingerprint("en")
-
-
-CONLL = "The\tNP/N\r\nNew York\tN\r\n\r\n#\tN\n\u2028x\tS\\NP\n\n\n"
+        source.fingerprint("en")
 
 
 def test_ccg_takes_its_labels_from_your_file(put, mirror):
@@ -164,3 +173,144 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(put, mirror, monke
     monkeypatch.delenv("XLTKIT_HUB")
     with pytest.raises(MissingData, match=r'Set XLTKIT_HUB.*-o "\$XLTKIT_HUB/raw/demo/xquad'):
         source.raw("en")
+
+
+def test_lareqa_questions_and_the_sentences_they_are_answered_by(put):
+    path = put(json.dumps({"data": [{"paragraphs": SEARCH["lareqa"]}]}), "en.json")
+    questions = search.lareqa_questions(path, "en")
+    assert questions["id"][:] == questions["key"][:] == ["q1", "q2"]
+    candidates = search.lareqa_candidates(path, "en")
+    assert candidates["id"][:] == ["en_2_0", "en_2_1", "en_2_2", "en_2_3"]
+    # Both sentences with the same words are right, as in the reference.
+    assert candidates["keys"][:] == [[], ["q1"], ["q2"], ["q2"]]
+    assert candidates["text"][1] == "Bo paid 3 kr." and "\n" not in candidates["context"][0]
+
+
+@pytest.mark.parametrize("sentences", SEARCH["sentences"])
+def test_sentence_breaks(sentences):
+    text = " ".join(sentences)
+    assert [text[start:end] for start, end in search.sentence_breaks(text)] == sentences
+
+
+def test_a_question_trains_on_the_sentence_of_its_answer():
+    context = {"context": "Ann came. Bo left at 9. All slept."}
+    answers = {"text": ["Bo"], "answer_start": [11]}  # one off, as on the Hub
+    row = {"id": "a", "question": "Who left?", "answers": answers}
+    (pair,) = search.answer_sentences(Dataset.from_list([row | context]), "en")
+    assert pair == {"id": "a", "query": "Who left?", "key": "a", "text": "Bo left at 9."} | context
+
+
+@pytest.mark.parametrize("case", SEARCH["mewsli"], ids=[c["reader"] for c in SEARCH["mewsli"]])
+def test_mewsli_marks_the_mention_and_keeps_its_sentence(put, case):
+    path = put("".join(json.dumps(row) + "\n" for row in case["rows"]), "rows.jsonl")
+    table = getattr(search, case["reader"])(path, "sw")
+    assert list(table) == case["expected"]
+    splits = [TYPES["ranking"].split_columns(split) for split in ("train", "test", "candidates")]
+    assert tuple(table.column_names) in splits
+
+
+def test_hidden_entities_are_refused(put):
+    context, mention, *_ = SEARCH["mentions"]
+    row = {"context": context | {"language": "ar"}, "mentions": [mention]}
+    put(json.dumps(row) + "\n", "raw/mewsli-x/wikinews_mentions-test.jsonl")
+    with pytest.raises(ValueError, match=r"cannot be scored.*split='validation'"):
+        load(get("mewsli-x"), "test", "ar")
+
+
+def test_bucc_from_the_hub_and_from_files_are_the_same(put):
+    row = {"sentence1": ["eins", "zwei"], "sentence2": ["two", "one", "three"]}
+    hub = search.bucc(Dataset.from_list([row | {"gold": [[1, 2], [2, 1]]}]), "de")
+    put("de-1\teins\r\nde-2\tzwei\r\n", "raw/bucc2018/de-en.dev.de")
+    put("en-1\ttwo\nen-2\tone\nen-3\tthree\n", "raw/bucc2018/de-en.dev.en")
+    gold = put("de-1\ten-2\nde-2\ten-1\n", "raw/bucc2018/de-en.dev.gold")
+    source = get("bucc").validation
+    assert load(get("bucc"), "validation", "de")[:] == hub[:]
+    before = source.fingerprint("de")
+    put("en-1\tother\n", "raw/bucc2018/de-en.dev.en")
+    assert source.fingerprint("de") != before  # all three files count
+    gold.unlink()
+    loading._rows.cache_clear()
+    with pytest.raises(ValueError, match=r"no file ends in \['gold'\]"):
+        load(get("bucc"), "validation", "de")
+
+
+def jpeg(shade):
+    """A picture as the Hub stores it: encoding it once more would give other bytes."""
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (6, 4), (shade, 0, 0)).save(file, "JPEG", quality=31)
+    return {"bytes": file.getvalue(), "path": f"{shade}.jpg"}
+
+
+def pictures(name, image):
+    """Three pictures beside the columns of a case."""
+    images = {"image": [jpeg(40 * i) for i in range(3)]}
+    return Dataset.from_dict(images | CAPTIONS[name]["rows"]).cast_column("image", image)
+
+
+@IN_BOTH_FORMS
+@pytest.mark.parametrize(
+    ("name", "language"), [(name, code) for name in CAPTIONS for code in CAPTIONS[name]["expected"]]
+)
+def test_a_picture_comes_with_its_captions_or_not_at_all(monkeypatch, name, language, image):
+    source = get(name).test or get(name).train
+    given = pictures(name, image)
+    assert set(source.columns) <= set(given.column_names)
+    with monkeypatch.context() as patched:  # no picture is decoded
+        patched.setattr(Image, "decode_example", None)
+        rows = source.read(given, language)
+        stored = rows.cast_column("image", Image(decode=False))["image"][:]
+    assert rows.column_names == list(TYPES["captions"].columns)
+    captions = dict(zip(rows["id"][:], rows["texts"][:], strict=True))
+    assert captions == CAPTIONS[name]["expected"][language]
+    second = 1 if name == "flickr8k" or language == "cs" else 2
+    assert stored == [jpeg(0), jpeg(40 * second)]  # nor encoded again
+    assert rows[-1]["image"].size == (6, 4)
+
+
+@IN_BOTH_FORMS
+@pytest.mark.parametrize("absent", [0, 5])
+def test_pictures_stay_where_they_lie(image, absent):
+    noise = np.random.default_rng(0).bytes(200_000)
+    captions = [""] * absent + ["x"] * (50 - absent)
+    columns = {"image": [{"bytes": noise, "path": None}] * 50, "en": captions}
+    given = Dataset.from_dict(columns, features=Features({"image": image, "en": Value("string")}))
+    before = pa.total_allocated_bytes()
+    rows = readers.multi30k(given, "en")
+    assert len(rows) == 50 - absent
+    assert pa.total_allocated_bytes() - before < 1_000_000  # of ten million
+
+
+@pytest.mark.parametrize("name", [name for name, suite in SUITES.items() if suite.images])
+def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
+    images = SUITES[name].images
+    trained, tested = get(images.captions), get(images.test_captions)
+    assert trained.kind == tested.kind == "captions"
+    assert "en" in trained.train and len(tested.test.languages) > 10
+
+
+@pytest.mark.parametrize("trained", ["emoji", "flickr8k", "flickr30k", "multi30k"])
+@pytest.mark.parametrize("tested", ["emoji", "flickr8k", "multi30k", "xm3600"])
+def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
+    stage = SimpleNamespace(phase=SimpleNamespace(training_sets=[TrainingSet(trained)]))
+    arguments = Evaluate(tested, ("en",)), get(tested).test, [stage]
+    if (trained, tested) in SHARED:
+        with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
+            stages._check_unseen(*arguments)
+    else:
+        stages._check_unseen(*arguments)
+
+
+def test_every_language_of_xm3600_has_a_split(put):
+    names = {"de": "de", "qu": "quz", "tl": "fil"}  # two are not our codes
+    for split in names.values():
+        rows = pictures("xm3600", Image())
+        put(rows, f"floschne/xm3600/default/{split}-00000-of-00001.parquet")
+    task = get("xm3600")
+    for code in names:
+        rows = load(task, "test", code)
+        assert rows["id"][:] == ["a", "a#2"]
+        assert isinstance(rows[1]["image"], PIL.Image.Image)
+    assert task.test.location("tl").split == "fil" and task.test.location("zh").split == "zh"
+    assert len(task.test.languages) == 36
+    with pytest.raises(MissingData, match=r"split='uk', revision='8d3e5665"):
+        load(task, "test", "uk")

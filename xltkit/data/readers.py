@@ -48,10 +48,7 @@ FEATURES = {
 
 
 def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
-    """A data set in the canonical columns of a task type; repeated ids are made distinct.
-
-    Raises ValueError if the columns are not those of the type.
-    """
+    """A data set in the columns of a task type, or ValueError; repeated ids become distinct."""
     if columns.keys() != FEATURES[kind].keys():
         raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
     table = {"id": distinct(ids)} | {name: columns[name] for name in FEATURES[kind]}
@@ -74,18 +71,12 @@ def numbered(language: str, rows: Sequence) -> list[str]:
 
 
 def lines(texts: Iterable[str]) -> list[str]:
-    """Texts without the line end that some files keep.
-
-    ``str.strip`` would also take U+001C and other separators, which occur inside real rows.
-    """
-    return [text.strip("\r\n") for text in texts]
+    """Texts without the line end that some files keep."""
+    return [text.strip("\r\n") for text in texts]  # U+001C and the like occur inside real rows
 
 
 def class_numbers(column: str, names: Sequence[object], labels: Sequence[str]) -> list[int]:
-    """The number of each name among the labels: their order and case differ between data sets.
-
-    Raises ValueError, naming the column, if a name is none of the labels.
-    """
+    """The number of each name among the labels, in any case. Raises ValueError if it is none."""
     numbers = {label.lower(): i for i, label in enumerate(labels)}
     keys = [str(name).strip().lower() for name in names]
     keys = [ALIASES.get(key, key) for key in keys]
@@ -148,10 +139,7 @@ def nearest_start(context: str, answer: str, start: int) -> int:
 
 
 def span(rows: Dataset, language: str) -> Dataset:
-    """Questions, contexts and answers of the SQuAD family, with repaired offsets.
-
-    Raises ValueError, naming the row, if an answer does not occur in its context.
-    """
+    """Rows of the SQuAD family with repaired offsets. Raises ValueError for an absent answer."""
     table = rows[:]
     starts = []
     for key, context, answers in zip(table["id"], table["context"], table["answers"], strict=True):
@@ -295,8 +283,7 @@ wikineural: Reader = partial(_tagged, column="ner_tags", labels=WIKINEURAL_TAGS)
 def upos(rows: Dataset, language: str) -> Dataset:
     """Universal Dependencies on the Hub: syntactic words and their UPOS.
 
-    Ranges such as ``1-2`` (UPOS ``_``) and empty nodes such as ``8.1`` stand among the words;
-    neither has a head, and both are left out.
+    Ranges (``1-2``, UPOS ``_``) and empty nodes (``8.1``) have no head and are left out.
     """
     names = rows.features["upos"].feature.names
     table = rows[:]
@@ -345,8 +332,7 @@ def conll(path: Path, language: str) -> Dataset:
 def captioned(rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence]) -> Dataset:
     """Pictures with captions: ``id``, ``image``, ``texts``; one without any is left out.
 
-    The pictures of a data set of the Hub are gigabytes, so no reader looks at them or copies them:
-    the column stays as it lies on the disk, encoded, and a picture is decoded when its row is read.
+    Pictures are gigabytes: they stay encoded on the disk, and are decoded when their row is read.
     """
     kept = [lines(text for text in row if text and not text.isspace()) for row in texts]
     features = Features({"id": _TEXT, "texts": _TEXTS})

@@ -1,7 +1,4 @@
-"""Readers of the tasks that search: LAReQA, Mewsli-X, BUCC, and what they are trained on.
-
-Their data lies in the files of the owners, not on the Hub, so most of these readers take paths.
-"""
+"""Readers of the tasks that search, LAReQA, Mewsli-X and BUCC: most take a path of their files."""
 
 import json
 import re
@@ -28,10 +25,9 @@ def _table(kind: str, rows: Sequence[tuple[Any, ...]]) -> Dataset:
 
 
 def sentence_breaks(text: str) -> list[tuple[int, int]]:
-    """Start and end of the sentences of an English text.
+    """Start and end of the sentences of an English text, to train on.
 
-    XTREME breaks SQuAD by another rule (third_party/processors/sb_sed.py), so a few sentences to
-    train on differ from the published ones. LAReQA's files give those of the test sets.
+    XTREME breaks SQuAD by another rule (third_party/processors/sb_sed.py): a few differ.
     """
     ends = [m.end() for m in _END.finditer(text) if not _NO_END.search(text[: m.end()])]
     return [
@@ -85,8 +81,7 @@ def lareqa_questions(path: Path, language: str) -> Dataset:
 def lareqa_candidates(path: Path, language: str) -> Dataset:
     """Every sentence of LAReQA, with its paragraph and the questions it answers.
 
-    It answers a question if it equals the sentence that the answer begins in (XTREME
-    third_party/utils_lareqa.py).
+    Those whose answer begins in an equal sentence (XTREME third_party/utils_lareqa.py).
     """
     candidates = []
     for p, (paragraph, answered) in enumerate(_paragraphs(path), start=1):
@@ -94,7 +89,7 @@ def lareqa_candidates(path: Path, language: str) -> Dataset:
         for s, (start, end) in enumerate(paragraph["sentence_breaks"] if answered else ()):
             sentence = context[start:end]
             keys = [question["id"] for question, answer in answered if answer == sentence]
-            texts = (text.replace("\n", "") for text in (sentence, context))
+            texts = sentence.replace("\n", ""), context.replace("\n", "")
             candidates.append((f"{language}_{p}_{s}", *texts, keys))
     return _table("candidates", candidates)
 
@@ -135,8 +130,8 @@ def mewsli_pairs(path: Path, language: str) -> Dataset:
     pairs = []
     for row in _json_lines(path):
         entity = row["entity"]
-        query = _query(**row["contextual_mention"])
-        pairs.append((*query, entity["entity_id"], _description(entity), ""))
+        mention = _query(**row["contextual_mention"])
+        pairs.append((*mention, entity["entity_id"], _description(entity), ""))
     return _table("ranking pairs", pairs)
 
 

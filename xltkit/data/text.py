@@ -75,10 +75,7 @@ def _answers(row: Row) -> list[tuple[int, str]]:
 
 
 def words(columns: Sequence[str], row: Row) -> list[Word]:
-    """The words in the given columns of a row, in reading order.
-
-    A row of ``tokens`` is split already: each token but punctuation is a word.
-    """
+    """The words in some columns of a row, in reading order; of ``tokens``, all but punctuation."""
     row_words = []
     answers = [(start, start + len(answer)) for start, answer in _answers(row)]
     for column, part, text in texts(columns, row):

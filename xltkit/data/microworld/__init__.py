@@ -1,8 +1,6 @@
-"""A small invented world with English and languages derived from it: no network, two CPU cores.
+"""A small invented world: English, languages derived from it, pictures, and tasks.
 
-``gloss`` shows a sentence word by word, ``contact_sheet`` pictures with their captions,
-``language`` is any language, with knobs turned if wanted (``qbe-x-sov``); ``items`` are the items
-of a task as meaning, ``rows`` these items worded in a language.
+``items`` are the items of a task as meaning, ``rows`` these items worded in a language.
 """
 
 from xltkit.data.microworld.generate import items, rows

@@ -149,10 +149,7 @@ def items(task: str, split: str, number: int) -> tuple[Item, ...]:
 
 @lru_cache(maxsize=256)
 def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset:
-    """The items of a task (a key of ``GENERATORS``) in a language, in the canonical columns.
-
-    ``number`` is how many; 0 means as many as ``SIZES`` says of the split.
-    """
+    """A number of items of a task (0: ``SIZES``) in a language, in the canonical columns."""
     _, write = GENERATORS[task]
     number = number or SIZES[split]
     if task == "text":  # says something else in every language; all other tasks are parallel by id
@@ -182,10 +179,12 @@ def descriptions(rows: Dataset, code: str) -> Dataset:
 def _sample(task: str, split: str, lang: MicroLanguage) -> str:
     """A digest of some rows: it changes with the lexicon, the grammar and the makers."""
     written = [GENERATORS[task][1](item, lang) for item in items(task, split, 50)]
-    for row in written:
-        if "image" in row:
-            row["image"] = row["image"].tobytes().hex()
-    return digest(written)
+    return digest(
+        [
+            row | {"image": row["image"].tobytes().hex()} if "image" in row else row
+            for row in written
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,7 @@ Inflection = tuple[str, tuple[str, ...]]  # a concept and its grammatical ending
 
 
 def gloss(sentence: Sentence | int, languages: Sequence[str] = tuple(LANGUAGES)) -> HTML:
-    """A sentence in some languages, each word above its meaning, as an HTML table.
-
-    ``sentence`` may be a number, which draws one; codes may have knobs (``qbe-x-sov``).
-    """
+    """A sentence (a number draws one) in some languages, each word above its meaning, as HTML."""
     if isinstance(sentence, int):
         (sentence,) = makers.sentence(Random(sentence))
     rows = []
@@ -41,7 +38,7 @@ def gloss(sentence: Sentence | int, languages: Sequence[str] = tuple(LANGUAGES))
 
 def _label(concept: str, endings: Sequence[str]) -> str:
     """A word as a gloss writes it, by the Leipzig Glossing Rules: ``ball-PL``."""
-    return "-".join((concept, *(ending.upper() for ending in endings)))
+    return "-".join((concept, *map(str.upper, endings)))
 
 
 @cache

@@ -47,15 +47,12 @@ class Clause(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """A clause, or two joined by a link (``and``, ``so``, ``because``): a sentence to be said.
-
-    With an ``answer`` it is asked, and answered in one word: *Anna owns a red ball ? no .*
-    """
+    """A sentence to be said: a clause, or two joined by a link (``and``, ``so``, ``because``)."""
 
     clause: Clause
     link: str = ""
     second: Clause | None = None
-    answer: str = ""
+    answer: str = ""  # with one it is asked, and answered: "Anna owns a red ball ? no ."
 
     def tokens(self, language: MicroLanguage) -> list[Token]:
         """The tokens of the sentence in a language, with the full stop or question mark."""

@@ -124,8 +124,7 @@ LANGUAGES: dict[str, MicroLanguage] = {"en": ENGLISH} | {
 def language(code: str) -> MicroLanguage:
     """The language with this code, with knobs turned if it says so (``qbe-x-sov``).
 
-    The knobs are those of ``languages.toml``, and ``cog`` with two digits: the share of cognates
-    in per cent. Raises ValueError if there is no such language or knob.
+    The knobs are those of ``languages.toml``, and ``cog20``: 20 % of cognates. Raises ValueError.
     """
     base, _, knobs = code.partition("-x-")
     if base not in LANGUAGES:

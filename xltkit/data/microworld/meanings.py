@@ -1,7 +1,6 @@
 """The items of the tasks as meaning, in no language yet: a random generator in, an item out.
 
-In every maker the words are drawn before the label matters, so that no half of an item, no bag
-of its words and no length tells the label; ``tests/data/test_microworld_gates.py`` measures it.
+No half of an item, no bag of its words and no length tells its label: ``test_microworld_gates.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -73,8 +72,8 @@ def _about(person: str, thing: str, word: str, random: Random) -> Clause:
 def paraphrase(random: Random) -> Item:
     """Two sentences with the same words: do they say the same? As PAWS does, by order alone.
 
-    The second sentence takes the other side's word (over for under, gets for gives) or keeps the
-    word, and has the two parties in the same places or swapped: only both together tell.
+    The second has the other side's word (over for under, gets for gives) or the same one, and the
+    two parties in the same places or swapped: only both together tell.
     """
     same_word = random.random() < 0.5
     swapped = random.random() < 0.5
@@ -208,10 +207,9 @@ def _caused(fact: Fact, random: Random) -> Sentence:
 
 
 def document(random: Random) -> Item:
-    """Plain text: some facts, and the same facts again: in other words, or asked and answered.
+    """Plain text: some facts, told twice: in other words, or asked and answered.
 
-    What is masked on one side can be found on the other by whoever knows which sentence says the
-    same: that is what an encoder has to learn from it.
+    Whoever knows which sentences say the same can find what is masked in one of them.
     """
     kind, other = random.sample(scenes.TYPES, 2)
     content = facts(kind, 2, random)
@@ -237,22 +235,19 @@ def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Sentence]:
     """A fact told again, or asked and then told or answered, or doubted."""
     draw = random.random()
     if draw < 0.25 and rival is not None:
-        is_true = random.random() < 0.5
-        doubted = fact if is_true else _false(fact, rival, random)
-        return [Sentence(random.choice(wordings(doubted)), answer="yes" if is_true else "no")]
+        answer = "yes" if random.random() < 0.5 else "no"
+        doubted = fact if answer == "yes" else _false(fact, rival, random)
+        return [Sentence(random.choice(wordings(doubted)), answer=answer)]
     if draw < 0.65 and fact.kind in scenes.ASKABLE:
-        question, answer = random.choice(questions(fact))
-        if draw < 0.45 and len(answer) == 1:
-            return [Sentence(question, answer=answer[0])]
+        question, words = random.choice(questions(fact))
+        if draw < 0.45 and len(words) == 1:
+            return [Sentence(question, answer=words[0])]
         return [Sentence(question), _mention(fact, random)]
     return [_mention(fact, random)]
 
 
 def _false(fact: Fact, rival: Fact, random: Random) -> Fact:
-    """The fact with one part ruled out by its word, or taken from the fact it is confused with.
-
-    Documents are closed worlds: what nobody said is not so. (``nli`` calls that *neutral*.)
-    """
+    """The fact with a part ruled out by its word, or of its rival: what nobody said is not so."""
     about = list(fact.about)
     contrasts = [i for i, a in enumerate(about) if isinstance(a, str) and a in lex.CONTRASTS]
     if contrasts and random.random() < 0.5:

@@ -82,18 +82,12 @@ def render(scene: Fact) -> Image.Image:
 
 
 def visible(scene: Fact) -> tuple[Any, ...]:
-    """What a picture of a fact of the kind ``view`` shows: equal where pictures are equal.
-
-    Words that mean the same look the same, and so do a ball over a cup and a cup under a ball.
-    """
+    """What the picture of a fact shows: the same of a ball over a cup and a cup under a ball."""
     first, relation, second = scene.about
     if relation in ("under", "behind"):
         first, relation, second = second, CONVERSES[relation], first
-    groups = [
-        (number, PIXELS[size], _BASE.get(colour, colour), thing)
-        for number, size, colour, thing in (first, second)
-    ]
-    return relation, *groups
+    sides = (first, second)
+    return relation, *((n, PIXELS[size], _BASE.get(c, c), thing) for n, size, c, thing in sides)
 
 
 def contact_sheet(rows: Dataset, *others: Dataset) -> Figure:

@@ -28,13 +28,13 @@ def pairs(labels, names=NAMES):
 def demo(tmp_path, monkeypatch):
     """A task whose test rows the mirror has in German and Swahili, and not in French."""
     folder = tmp_path / "hub/demo/pairs"
-    lines = ["---", "configs:"]
+    card = "---\nconfigs:\n"
     for code, labels in (("de", [0, 1, 2] * 5), ("sw", [0, 2])):
         (folder / code).mkdir(parents=True)
         pairs(labels).to_parquet(folder / code / "test.parquet")
-        lines += [f"- config_name: {code}", "  data_files:"]
-        lines += ["  - split: test", f"    path: {code}/test.parquet"]
-    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+        files = f"[{{split: test, path: {code}/test.parquet}}]"
+        card += f"- {{config_name: {code}, data_files: {files}}}\n"
+    (folder / "README.md").write_text(card + "---\n")
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path / "hub"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -65,11 +65,7 @@ def without_french(rows, language):
 
 SHARED = {"configs": {"de": "de", "fr": "de"}, "read": without_french}
 STATUSES = [  # changes of the source, the language that is looked at and its status
-    (
-        {"columns": ("premise", "gold")},
-        "de",
-        "MISMATCH: no column gold; it has premise, hypothesis",
-    ),
+    ({"columns": ("premise", "gold")}, "de", "MISMATCH: no column gold; it has premise, hypo"),
     ({"read": readers.qqp}, "de", "MISMATCH: ValueError: Column 'question1'"),
     ({"read": lambda rows, code: rows}, "de", "MISMATCH: the reader makes premise, hypothesis"),
     (SHARED, "de", "ok"),
@@ -87,7 +83,7 @@ def test_a_difference_is_a_mismatch_and_the_exit_code_is_1(
 
 
 def test_labels_that_the_task_has_not_are_a_mismatch(demo, monkeypatch):
-    monkeypatch.setitem(TASKS, "demo", replace(demo, labels=tuple(NAMES[:2])))
+    monkeypatch.setitem(TASKS, "demo", replace(demo, labels=("entailment", "neutral")))
     assert statuses()["de"] == "MISMATCH: labels [2] are none of the task's"
 
 

@@ -13,7 +13,6 @@ from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation.predict import outputs, predict
 from xltkit.models import device
 from xltkit.models import encoder as models
-from xltkit.models.encoder import Vector
 from xltkit.studies.stages import Recipe
 from xltkit.tasks import get, retrieval
 from xltkit.tasks.base import TYPES, Task, TrainingArguments
@@ -43,7 +42,7 @@ def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(negatives):
 
 def test_the_head_gives_cosines_times_a_learned_scale_of_100():
     torch.manual_seed(0)
-    head = Vector(6)
+    head = models.Vector(6)
     out = head(torch.randn(2, 3, 6), torch.ones(2, 3))
     assert float((out[0] @ out[0]).detach()) == pytest.approx(100.0, rel=1e-5)
     assert abs(float((out[0] @ out[1]).detach())) < 100.0
@@ -117,15 +116,13 @@ def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store)
 
 def sides(foreign, english, gold):
     """Rows of mining; ``gold`` are pairs of places."""
-    partners = [[f"e{j}" for k, j in gold if k == i] for i in range(len(foreign))]
-    return Dataset.from_dict(
-        {
-            "id": [f"f{i}" for i in range(len(foreign))] + [f"e{i}" for i in range(len(english))],
-            "side": ["text"] * len(foreign) + ["english"] * len(english),
-            "text": [*foreign, *english],
-            "pairs": partners + [[]] * len(english),
-        }
-    )
+    rows = [
+        {"id": f"f{i}", "side": "text", "text": t, "pairs": [f"e{j}" for k, j in gold if k == i]}
+        for i, t in enumerate(foreign)
+    ]
+    for i, text in enumerate(english):
+        rows.append({"id": f"e{i}", "side": "english", "text": text, "pairs": []})
+    return Dataset.from_list(rows)
 
 
 def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, tiny, tokenizer):

@@ -256,26 +256,17 @@ def test_margin_pairs_of_the_published_vector():
 
 
 def margins_written_out(x, y, k):
-    x, y = (np.asarray(v) / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
-    cosines = [[float(a @ b) for b in y] for a in x]
-    columns = list(zip(*cosines, strict=True))
-    near = [sorted(range(len(y)), key=lambda j, row=row: (-row[j], -j))[:k] for row in cosines]
-    back = [sorted(range(len(x)), key=lambda i, c=c: (-c[i], -i))[:k] for c in columns]
-    mean = [sum(row[j] for j in js) / len(js) for row, js in zip(cosines, near, strict=True)]
-    mean_back = [sum(c[i] for i in rows) / len(rows) for c, rows in zip(columns, back, strict=True)]
-
-    def margin(i, j):
-        return cosines[i][j] / ((mean[i] + mean_back[j]) / 2)
-
-    proposals = [max((margin(i, j), i, j) for j in js) for i, js in enumerate(near)]
-    proposals += [max((margin(i, j), i, j) for i in rows) for j, rows in enumerate(back)]
-    used_x, used_y, taken = set(), set(), {}
+    x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
+    cosines = x @ y.T
+    of_x, of_y = (np.sort(c)[:, -k:].mean(1) for c in (cosines, cosines.T))
+    near_x, near_y = (np.argsort(-c)[:, :k] for c in (cosines, cosines.T))
+    margins = 2 * cosines / (of_x[:, None] + of_y)
+    proposals = [max((margins[i, j], i, j) for j in near_x[i]) for i in range(len(x))]
+    proposals += [max((margins[i, j], i, j) for i in near_y[j]) for j in range(len(y))]
+    taken = {}
     for score, i, j in sorted(proposals, key=lambda p: -p[0]):
-        if i not in used_x and j not in used_y:
-            used_x.add(i)
-            used_y.add(j)
-            if score > 0:
-                taken[i, j] = score
+        if score > 0 and not any(i == one or j == other for one, other in taken):
+            taken[i, j] = score
     return taken
 
 

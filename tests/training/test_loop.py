@@ -55,14 +55,12 @@ def gradients(tiny, objective, parts):
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize(
-    ("name", "robust"),
-    [
-        *((name, None) for name in ("nli", "choice", "pos", "qa", "text")),
-        *((name, Adversarial(start=0.0)) for name in ("nli", "qa")),
-        ("nli", Adversarial(start=0.0, accumulate=False)),
-    ],
-)
+ROBUST = [("nli", Adversarial(start=0.0)), ("qa", Adversarial(start=0.0))]
+ROBUST += [("nli", Adversarial(start=0.0, accumulate=False))]
+PLAIN = [(name, None) for name in ("nli", "choice", "pos", "qa", "text")]
+
+
+@pytest.mark.parametrize(("name", "robust"), PLAIN + ROBUST)
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, name, robust, monkeypatch):
     monkeypatch.setattr(device, "precision", lambda: "no")
     task = objective(tiny, name, robust=robust)
@@ -81,15 +79,11 @@ def test_an_empty_part_counts_for_nothing(tiny):
     assert float(task(fresh(tiny, task).eval(), batches[2]).detach()) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("names", "robust"),
-    [
-        (["text"], None),
-        (["nli", "qa", "pos", "text"], None),
-        (["nli"], Adversarial()),
-        (["nli"], RandomPerturbation()),
-    ],
-)
+MIXED = (["nli", "qa", "pos", "text"], None)
+METHODS = [(["nli"], Adversarial()), (["nli"], RandomPerturbation())]
+
+
+@pytest.mark.parametrize(("names", "robust"), [(["text"], None), MIXED, *METHODS])
 def test_a_killed_run_ends_like_an_uninterrupted_one(
     tiny, tmp_path, names, robust, monkeypatch, killed_at
 ):

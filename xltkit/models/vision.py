@@ -25,7 +25,7 @@ from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate, me
 
 PROCESSOR = "preprocessor_config.json"
 PIXELS = "pixels"  # no network at all: what is seen without any training
-PIXELS_SIDE = 16
+PIXELS_SIDE = 16  # of a square in three colors, from -1 to 1
 BATCH = 64  # pictures or texts that are computed together
 VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
 
@@ -104,10 +104,7 @@ def contents(rows: Dataset) -> list[str]:
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
-    """The features (rows, width) of the pictures of rows by a locked tower, kept in the store.
-
-    Instead of a tower it may be ``pixels``: 16 x 16 pixels in three colors, from -1 to 1.
-    """
+    """The features (rows, width) of the pictures of rows by a locked tower, kept in the store."""
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         tower = None if name == PIXELS else Tower(name).to(device.device()).eval()

@@ -263,10 +263,7 @@ class TaskType:
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
     ) -> Examples:
-        """Rows in canonical columns as token ids, with targets if ``training``.
-
-        ``words`` marks the tokens that are whole words, for attacks; only attackable types know it.
-        """
+        """Rows as token ids, with targets if ``training``; ``words`` marks whole words."""
 
     def labels(self, examples: Examples) -> Tensor:
         """The targets of a batch, ``IGNORED`` where there is none."""

@@ -82,10 +82,7 @@ def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
 def available_sets(
     training_sets: Iterable[TrainingSet], substitutes: Iterable[str] = ()
 ) -> list[TrainingSet]:
-    """The training sets whose rows can be had, each once; the others are named in a warning.
-
-    ``substitutes`` such as ``"mnli<-sick"`` take SICK in the place of MNLI.
-    """
+    """The training sets, with substitutes, that are available; others are named in a warning."""
     names = parse_substitutes(substitutes)
     renamed = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in training_sets)
     return [p for p in renamed if available(get(p.task), "train", [p.language])[0]]

@@ -1,8 +1,4 @@
-"""Alignment by translation pairs: the literature's alternative to robust training.
-
-It needs text in every language that is aligned, which robust training claims to do without;
-whoever reports its scores reports ``Align.cost`` too.
-"""
+"""Alignment by translation pairs: the literature's alternative to robust training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +45,7 @@ class Align:
 
     @property
     def cost(self) -> dict[str, int]:
-        """The translation pairs used, by language."""
+        """The translation pairs used, by language; robust training claims to do without any."""
         return {pair.language: count(pair) for pair in self.pairs}
 
 

@@ -15,18 +15,14 @@ SUITES: dict[str, Suite] = read_suites(_HERE / "suites.toml")
 
 
 def get(name: str) -> Task:
-    """The task with this name. Raises ValueError, naming the known ones, if there is none.
-
-    A task whose tags only its own file knows (``ccg``) comes with the tags of that file; without
-    the file it has none, and loading it says what is missing.
-    """
+    """The task with this name. Raises ValueError, naming the known ones, if there is none."""
     task = TASKS[choose("task", name, sorted(TASKS))]
     if task.labels or task.train is None or task.train.labels is None:
         return task
-    try:
+    try:  # the tags that only its own file knows (ccg)
         return replace(task, labels=task.train.labels(task.train.raw("en")))
     except MissingData:
-        return task
+        return task  # without tags; loading it says what is missing
 
 
 def suite(name: str) -> Suite:

@@ -23,19 +23,16 @@ def killed_at(monkeypatch):
     """``with killed_at(3): ...``: training inside has to reach step 3, and dies there."""
     from xltkit.training import loop
 
-    class Killed(BaseException):
-        pass
-
     real = loop._backward
 
     @contextmanager
     def until(stop: int):
         def dies(*args):
             if args[-1] == stop:
-                raise Killed
+                raise KeyboardInterrupt
             return real(*args)
 
-        with monkeypatch.context() as patched, pytest.raises(Killed):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(loop, "_backward", dies)
             yield
 
@@ -58,11 +55,11 @@ def tiny(tmp_path_factory) -> str:
     from xltkit.studies import build_micro
 
     folder = tmp_path_factory.mktemp("tiny")
-    languages = [LANGUAGES[code] for code in ("qas", "qbu")]  # low resource: little text to read
     with pytest.MonkeyPatch.context() as patched:
         for name, size in {"LAYERS": 2, "WIDTH": 32, "VOCABULARY": 400}.items():
             patched.setattr(build_micro, name, size)
-        build_micro.write_blank(folder, languages)
+        # Of low resource: little text to read.
+        build_micro.write_blank(folder, [LANGUAGES["qas"], LANGUAGES["qbu"]])
     torch.manual_seed(0)
     config = XLMRobertaConfig.from_pretrained(folder, hidden_dropout_prob=0.1)
     XLMRobertaForMaskedLM(config).save_pretrained(folder)

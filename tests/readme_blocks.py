@@ -1,8 +1,7 @@
 """Runs the Python blocks of a README as one program, every stage of it cut down to two steps.
 
 ``python tests/readme_blocks.py README.md [NUMBER ...]``: the numbers of the blocks to leave out.
-In a process of its own, for it changes what phases, data and studies are. The store should be one
-that nothing else uses.
+In a process of its own, for it changes what phases, data and studies are.
 """
 
 import re
@@ -47,14 +46,10 @@ def cut_down() -> None:
     )
 
 
-def main(path: str, *left_out: str) -> None:
-    """Run the blocks of a file, one after another, in one namespace."""
+if __name__ == "__main__":
     cut_down()
+    _, path, *left_out = sys.argv
     names: dict = {}
     for number, block in enumerate(blocks(Path(path).read_text())):
         if str(number) not in left_out:
             exec(compile(block, f"{path}, Python block {number}", "exec"), names)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -29,16 +29,15 @@ def problems(notebook) -> list[str]:
     headings = re.findall(r"^(#{1,2}) +(.+?) *$", text, re.MULTILINE)
     sections = [words for level, words in headings if level == "##" and words in ARC]
     links = re.findall(r"\]\((\w+\.ipynb)\)", text)
+    tags = code[0].metadata.get("tags")
+    title = " ".join(headings[0])
     rules = {
         "has outputs or execution counts; type: make strip": not any(
             cell.outputs or cell.execution_count is not None for cell in code
         ),
-        "the first heading must be a title that asks a question": re.fullmatch(
-            r"# .*\?", " ".join(headings[0])
-        ),
+        f"{title!r} must be a title that asks a question": re.fullmatch(r"# .*\?", title),
         f"the sections are {sections}; they must be {ARC}, in this order": sections == ARC,
-        "the first code cell must have the tag parameters": code[0].metadata.get("tags")
-        == ["parameters"],
+        f"the first code cell has the tags {tags}, not parameters": tags == ["parameters"],
         f"the second code cell must end with {GUARD}": code[1].source.endswith(GUARD),
         f"not all of {links} exist": all((ROOT / "notebooks" / link).exists() for link in links),
     }

@@ -4,6 +4,7 @@ All are forked from a process that has imported what they need and does nothing 
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import socket
@@ -14,17 +15,18 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from pathlib import Path
 
+import psutil
 import pytest
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["crew", "distributed", "xltkit.studies.make", "warm"])
 PATIENCE = 600.0  # seconds until a test gives up; none of them waits so long when it passes
+WORKER = {"nthreads": 1, "memory_limit": None}
 
 
 def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def wait_for(condition):
@@ -36,6 +38,13 @@ def wait_for(condition):
     return value
 
 
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # A process that nobody has waited for yet is dead all the same.
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def numbers(folder: Path) -> dict[str, bytes]:
     """The weights and predictions of all finished stages of a store."""
     return {
@@ -45,45 +54,33 @@ def numbers(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _end_with(parent: int) -> None:
-    """A test that is killed itself leaves nothing running."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 def _quiet(log: Path) -> None:
     """Another process: what it says goes to a file, and every step is a checkpoint."""
     import torch
 
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout = sys.stderr = os.fdopen(file, "w", buffering=1)
+    def end_with(parent: int) -> None:  # a test that is killed itself leaves nothing running
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    sys.stdout = sys.stderr = log.open("a", buffering=1)
+    for descriptor in (1, 2):
+        os.dup2(sys.stdout.fileno(), descriptor)
     os.environ |= {"OMP_NUM_THREADS": "1", "XLTKIT_CHECKPOINT_SECONDS": "0"}
     torch.set_num_threads(1)
 
 
-async def _serve(server, *address, **options) -> None:
-    """A scheduler or a worker of Dask, to its end."""
-    async with server(*address, **options) as running:
-        await running.finished()
+def serve(log: Path, kind: str, *address, **options) -> None:
+    """A ``Scheduler`` or a ``Worker`` of Dask, to its end."""
+    import distributed
 
-
-def serve(log: Path, port: int) -> None:
-    from distributed import Scheduler
-
-    _quiet(log)
-    options = {"host": "127.0.0.1", "port": port, "dashboard_address": "127.0.0.1:0"}
-    asyncio.run(_serve(Scheduler, **options))
-
-
-def work(log: Path, port: int) -> None:
-    from distributed import Worker
+    async def run() -> None:
+        async with getattr(distributed, kind)(*address, **options) as running:
+            await running.finished()
 
     _quiet(log)
-    asyncio.run(_serve(Worker, f"tcp://127.0.0.1:{port}", nthreads=1, memory_limit=None))
+    asyncio.run(run())
 
 
 def ask(log: Path, study, folder: Path, **options) -> None:
@@ -109,8 +106,8 @@ class Crew:
 
     def start(self, name: str, target=None, *arguments, **options) -> None:
         if target is not None:
-            order = {"target": target, "args": (self.folder / f"{name}.log", *arguments)}
-            self.orders[name] = order | {"kwargs": options}
+            arguments = (self.folder / f"{name}.log", *arguments)
+            self.orders[name] = {"target": target, "args": arguments, "kwargs": options}
         # The process that all are forked from finds modules by its environment only.
         folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
         with pytest.MonkeyPatch.context() as patched:
@@ -130,13 +127,15 @@ class Crew:
         """The exit code of a process, None while it lives."""
         return self.running[name].exitcode
 
-    def wait(self, *names: str) -> list[int]:
-        """The exit codes of some processes, after their ends."""
-        wait_for(lambda: None not in [self.code(name) for name in names])
-        return [self.code(name) for name in names]
+    def assert_well(self, *names: str) -> None:
+        """Wait for the ends of some processes, which must be good ones."""
+        for name in names:
+            self.running[name].join(PATIENCE)
+            assert self.code(name) == 0, self.log(name)
 
     def cluster(self, workers: int) -> None:
         """A scheduler and its workers, ``worker 1`` and so on."""
-        self.start("scheduler", serve, self.port)
+        options = {"host": "127.0.0.1", "port": self.port, "dashboard_address": "127.0.0.1:0"}
+        self.start("scheduler", serve, "Scheduler", **options)
         for number in range(1, workers + 1):
-            self.start(f"worker {number}", work, self.port)
+            self.start(f"worker {number}", serve, "Worker", self.address, **WORKER)

@@ -6,8 +6,10 @@ import shutil
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
+from repository import write_repository
 
 import xltkit as xlt
+from xltkit.batch.parameters import Run
 from xltkit.cli import main
 from xltkit.studies.results import Results
 from xltkit.studies.stages import Recipe
@@ -18,11 +20,8 @@ LANGUAGES = ["en", "qad", "qto"]
 
 @pytest.fixture(scope="module")
 def results(tiny, tmp_path_factory):
-    base = Recipe(tiny)
-    robust = base.then(
-        xlt.Intermediate(["choice"], steps=2), xlt.Target(robust=xlt.Adversarial(), steps=2)
-    )
-    arms = {"none": base, "text": robust}
+    phases = xlt.Intermediate(["choice"], steps=2), xlt.Target(robust=xlt.Adversarial(), steps=2)
+    arms = {"none": Recipe(tiny), "text": Recipe(tiny, phases)}
     options = {"steps": 2, "examples": 20, "languages": LANGUAGES}
     study = xlt.study(arms, ["nli", "retrieval"], [0, 1], **options)
     return study.run(Store(tmp_path_factory.mktemp("cards") / "store"))
@@ -60,8 +59,8 @@ def test_the_head_says_whose_data_it_is_and_no_folder_is_told(folder, tiny):
     assert head.language == LANGUAGES and head.library_name == "transformers"
     assert head.base_model is None and head.license == "other"  # that folder may be anybody's
     text = (folder / "README.md").read_text()
-    assert tiny.rpartition("/")[0] not in text and "**Microworld.**" in text
-    assert "**A control.**" not in text
+    assert "**Microworld.**" in text
+    assert tiny.rpartition("/")[0] not in text and "**A control.**" not in text
 
 
 def test_the_folder_loads_as_the_card_says(folder, monkeypatch):
@@ -97,20 +96,14 @@ def test_what_was_not_trained_is_refused(results, tmp_path, options, message):
 
 
 def test_the_command_line_takes_a_finished_run(results, folder, tmp_path, monkeypatch, capsys):
-    from xltkit.batch.parameters import start
-
     monkeypatch.setenv("XLTKIT_STORE", str(results.store.folder))
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "runs.toml").touch()
-    monkeypatch.chdir(tmp_path)
-    declared = {"seeds": [0, 1], "__annotations__": {"seeds": "list[int]"}}
-    start(declared).finish({"scores": results.scores}, "It went well.")
-    (run,) = [path.parent.name for path in (tmp_path / "outputs").glob("*/result.json")]
-    command = ["card", run, "--arm", "text", "--task", "nli", "--seed", "1", "--to", "run"]
+    monkeypatch.chdir(write_repository(tmp_path, {}))
+    Run({"smoke": False}, tmp_path / "outputs/a").finish({"scores": results.scores}, "Well.")
+    command = ["card", "a", "--arm", "text", "--task", "nli", "--seed", "1", "--to", "run"]
     assert main(command) == 0 and "Nothing was uploaded" in capsys.readouterr().out
     assert (tmp_path / "run/README.md").read_text() == (folder / "README.md").read_text()
     assert main(command) == 2 and "exists already" in capsys.readouterr().err
-    assert main(["card", run, "--to", "z"]) == 2
+    assert main(["card", "a", "--to", "z"]) == 2
     assert "There is no arm ''" in capsys.readouterr().err
 
 

@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
-from crew import Crew, ask, numbers, wait_for
+from crew import Crew, ask, is_alive, numbers, wait_for
+from repository import write_repository
 
 import xltkit as xlt
 from xltkit.studies.stages import Recipe
@@ -40,11 +40,8 @@ def listed(folder: Path, pattern: str) -> list[Path]:
 
 def identities(folder: Path) -> dict[str, tuple[int, int]]:
     """The file that completes each stage, and when it was written: made twice, it differs."""
-    states = {}
-    for path in listed(folder, f"{'?' * 16}/signature.json"):
-        state = path.stat()
-        states[path.parent.name] = (state.st_ino, state.st_mtime_ns)
-    return states
+    files = listed(folder, f"{'?' * 16}/signature.json")
+    return {file.parent.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
 
 def assert_complete(folder: Path, study) -> None:
@@ -55,10 +52,9 @@ def assert_complete(folder: Path, study) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tiny, tmp_path_factory):
     """A study that nothing happened to, its store and its numbers."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    study = small(tiny)
-    study.run(Store(folder))
-    return study, folder, numbers(folder)
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    small(tiny).run(store)
+    return small(tiny), store.folder, numbers(store.folder)
 
 
 class Watch:
@@ -90,79 +86,52 @@ class Watch:
 
 CELLS = [
     "seeds: list[int] = [0]  # a seed",
-    "from xltkit.batch.parameters import start\nrun = start(globals())",
-    """import os, pickle
+    """import os, pickle, xltkit
 from pathlib import Path
+run = xltkit.start(globals())
 Path("kernel").write_text(str(os.getpid()))
 results = pickle.loads(Path("study").read_bytes()).run()
 run.finish({"scores": results.scores}, "It went on.")""",
 ]
 
 
-class Batch:
-    """``xltkit run`` of one notebook, which runs a study; its kernel or runner can be killed."""
-
-    def __init__(self, root: Path, study):
-        self.root = root
-        self.pid = root / "kernel"
-        (root / "study").write_bytes(pickle.dumps(study))
-        (root / "notebooks").mkdir()
-        text = '[one]\nnotebook = "one"\nquestion = "Does it go on?"\nminutes = 1'
-        (root / "notebooks" / "runs.toml").write_text(text)
-        kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-        book = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-        book.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-        book.cells[0].metadata["tags"] = ["parameters"]
-        nbformat.write(book, root / "notebooks" / "one.ipynb")
-
-    def start(self, workers: int) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": str(Path(xlt.__file__).parents[1]),
-            "OMP_NUM_THREADS": "1",
-            "XLTKIT_CHECKPOINT_SECONDS": "0",
-            "XLTKIT_STORE": str(self.root / "store"),
-        }
-        self.pid.unlink(missing_ok=True)
-        # No new start by itself: the test starts again what it killed.
-        command = [sys.executable, "-m", "xltkit", "run", "--retries=0", f"--workers={workers}"]
-        log = (self.root / "batch.log").open("ab")
-        self.runner = subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-
-    def is_over(self) -> bool:
-        return self.runner.poll() is not None
-
-    def kill_kernel(self) -> None:
-        os.kill(int(self.pid.read_text()), signal.SIGKILL)
-        self.runner.wait()
-
-    def kill_runner(self) -> None:
-        """With it end the kernel, and the workers that it shares with others."""
-        started = psutil.Process(self.runner.pid).children(recursive=True)
-        assert len(started) >= 4  # the notebook's process, its kernel, two workers
-        self.runner.kill()
-        self.runner.wait()
-        wait_for(lambda: not any(map(is_alive, started)))
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def run_batch(root: Path, workers: int) -> subprocess.Popen:
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(xlt.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "XLTKIT_CHECKPOINT_SECONDS": "0",
+        "XLTKIT_STORE": str(root / "store"),
+    }
+    # No new start by itself: the test starts again what it killed.
+    command = [sys.executable, "-m", "xltkit", "run", "--retries=0", f"--workers={workers}"]
+    log = (root / "batch.log").open("ab")
+    return subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
 
 
 def kill_in_a_batch(watch: Watch, root: Path, study) -> None:
-    """One kernel and one runner of a real batch."""
-    batch = Batch(root, study)
+    """One kernel and one runner of a real batch, whose one notebook runs the study."""
+    write_repository(root, {"one": CELLS})
+    (root / "study").write_bytes(pickle.dumps(study))
+    runner = run_batch(root, workers=1)
+
+    def kill_kernel() -> None:
+        os.kill(int((root / "kernel").read_text()), signal.SIGKILL)
+        runner.wait()
+
+    def kill_runner() -> None:
+        """With it end the kernel, and the workers that it shares with others."""
+        started = psutil.Process(runner.pid).children(recursive=True)
+        assert len(started) >= 4  # the notebook's process, its kernel, two workers
+        runner.kill()
+        runner.wait()
+        wait_for(lambda: not any(is_alive(process.pid) for process in started))
+
     try:
-        batch.start(workers=1)
-        watch.kill("kernel", batch.kill_kernel, batch.is_over)
-        batch.start(workers=2)
-        watch.kill("runner", batch.kill_runner, batch.is_over)
+        watch.kill("kernel", kill_kernel, lambda: runner.poll() is not None)
+        runner = run_batch(root, workers=2)
+        watch.kill("runner", kill_runner, lambda: runner.poll() is not None)
     finally:
-        batch.runner.kill()
+        runner.kill()
 
 
 def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict, victims: list[str]) -> None:
@@ -173,8 +142,7 @@ def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict, victims: list[s
 
     def is_over() -> bool:
         for name in crew.orders:
-            code = crew.code(name)
-            if code not in (None, 0) or (code == 0 and name.startswith("worker")):
+            if crew.code(name) not in (None, 0) or (crew.code(name) == 0 and "worker" in name):
                 crew.start(name)
         return all(crew.code(name) == 0 for name in notebooks)
 
@@ -200,8 +168,7 @@ def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_ba
     study = small(tiny, ("pos", "nli"), seeds, steps)
     targets = {"first": ("pos",), "second": ("nli",)}
     notebooks = {name: small(tiny, tasks, seeds, steps) for name, tasks in targets.items()}
-    store = tmp_path / "store"
-    watch = Watch(store, study)
+    watch = Watch(tmp_path / "store", study)
     try:
         if in_batch:
             kill_in_a_batch(watch, tmp_path, study)
@@ -209,16 +176,15 @@ def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_ba
     finally:
         print(*watch.kills, sep="\n")
     assert len(watch.kills) == len(victims) + 2 * in_batch
-    assert_complete(store, study)
+    assert_complete(watch.folder, study)
     crew.start("alone", ask, study, tmp_path / "alone")
-    assert crew.wait("alone") == [0]
-    assert numbers(store) == numbers(tmp_path / "alone")
+    crew.assert_well("alone")
+    assert numbers(watch.folder) == numbers(tmp_path / "alone")
 
 
 def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 @pytest.mark.parametrize(("harm", "workers"), [(flip_a_bit, 1), (Path.unlink, 2)])
@@ -237,17 +203,6 @@ def test_a_damaged_stage_is_made_again_and_no_other(undisturbed, tmp_path, harm,
     assert [p.name.split("-")[0] for p in (store.folder / "torn").iterdir()] == [damaged]
 
 
-def test_two_runs_on_one_store_make_each_stage_once(undisturbed, tmp_path, crew):
-    study, _, expected = undisturbed
-    watch = Watch(tmp_path / "store", study)
-    for name in ("one", "other"):
-        crew.start(name, ask, study, watch.folder, workers=1)
-    wait_for(lambda: watch.look() and None not in [crew.code("one"), crew.code("other")])
-    assert crew.wait("one", "other") == [0, 0]
-    assert_complete(watch.folder, study)
-    assert numbers(watch.folder) == expected
-
-
 def jumping_clock(log: Path, study, folder: Path) -> None:
     """Every look at the clock shows another year."""
     years = random.Random(1)
@@ -256,31 +211,33 @@ def jumping_clock(log: Path, study, folder: Path) -> None:
     ask(log, study, folder, workers=1)
 
 
-def test_a_killed_process_whose_clock_jumps_ends_with_the_same_numbers(undisturbed, tmp_path, crew):
+def test_two_runs_whose_clocks_jump_make_each_stage_once(undisturbed, tmp_path, crew):
+    """On one store, and one of them is killed."""
     study, _, expected = undisturbed
     watch = Watch(tmp_path / "store", study)
-    crew.start("jumps", jumping_clock, study, watch.folder)
-    wait_for(lambda: watch.look() > 3 or crew.code("jumps") is not None)
-    crew.kill("jumps")
-    crew.start("jumps")
-    assert crew.wait("jumps") == [0], crew.log("jumps")
-    assert watch.look() and numbers(watch.folder) == expected
+    for name in ("one", "other"):
+        crew.start(name, jumping_clock, study, watch.folder)
+    wait_for(lambda: watch.look() > 3 or crew.code("one") is not None)
+    crew.kill("one")
+    crew.start("one")
+    wait_for(lambda: watch.look() and None not in [crew.code("one"), crew.code("other")])
+    crew.assert_well("one", "other")
+    assert_complete(watch.folder, study)
+    assert numbers(watch.folder) == expected
 
 
 @pytest.fixture
 def mounted(tmp_path):
     """``mounted("size=1m")``: a file system apart, for those who may mount one."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
 
     def mount(options: str) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(tmp_path)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("a small disk cannot be mounted here")
-        return folder
+        return tmp_path
 
     yield mount
-    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
+    subprocess.run(["umount", "--lazy", str(tmp_path)], capture_output=True, check=False)
 
 
 def test_a_full_disk_costs_what_is_not_finished(undisturbed, mounted):

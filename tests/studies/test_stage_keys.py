@@ -26,6 +26,7 @@ def arms() -> dict[str, tuple]:
     pairs = (PART("pairs", "qbe", 40),)
     mixture = [PART(task, "en", 64) for task in ("nli-large", "odd-one-out", "linking", "ner")]
     text = (PART("text", "en", 64), PART("text", "qbe", 64))
+    scratch = (PART("caption-pairs", "en", 64),)
     captions = [PART("captions", "en", 64)]
     intermediate = xlt.Intermediate(
         [mixture[0], PART("qa", "qbe", 64), *mixture[1:]],
@@ -39,14 +40,8 @@ def arms() -> dict[str, tuple]:
     robust = xlt.Intermediate([PART("paraphrase", "en", 64)], robust=xlt.Adversarial(), **SHORT)
     return {
         "none": (target,),
-        "pretrain": (
-            xlt.Pretrain(text=text, pairs=(PART("pairs", "qbe", 64),), **SHORT),
-            target,
-        ),
-        "scratch": (
-            xlt.Pretrain(text=(PART("caption-pairs", "en", 64),), scratch=True, **SHORT),
-            target,
-        ),
+        "pretrain": (xlt.Pretrain(text, (PART("pairs", "qbe", 64),), **SHORT), target),
+        "scratch": (xlt.Pretrain(scratch, scratch=True, **SHORT), target),
         "inter": (intermediate, target),
         "robinter": (robust, target),
         "img": (xlt.ImageText(captions, **SHORT), xlt.Target(examples=64, effort=2.0)),
@@ -68,16 +63,15 @@ def studies() -> dict[str, Study]:
     images = {name: recipes.pop(name) for name in ("queue", "unlocked", "shuffled")}
     others = {"para": recipes.pop("para")}
     plain = {"none": recipes["none"]}
-    types = ["nli", "paraphrase", "choice", "pos", "ner", "qa", "retrieval", "linking"]
+    permuted = ["nli", "ner", "qa", "linking"]
+    types = [*permuted, "paraphrase", "choice", "pos", "retrieval"]
     return {
         "arms": xlt.study(recipes, ["nli"], [0], **OPTIONS),
         "others": xlt.study(others, ["choice"], [0], **OPTIONS),
         "types": xlt.study(plain, types, [0], **OPTIONS),
         "captions": xlt.study(images, ["captions"], [0], **OPTIONS),
         "sweep": xlt.study({"none": base}, ["retrieval"], [0], sweep=True, **OPTIONS),
-        "permuted": xlt.study(
-            plain, ["nli", "ner", "qa", "linking"], [0], shuffled=True, **OPTIONS
-        ),
+        "permuted": xlt.study(plain, permuted, [0], shuffled=True, **OPTIONS),
     }
 
 

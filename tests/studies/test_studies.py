@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from analysis.fakes import FakeResults, right_or_wrong
@@ -19,6 +18,11 @@ from xltkit.training.phases import Evaluate, signature
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
 
 
+def two_arms(encoder):
+    base = Recipe(encoder)
+    return {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+
+
 @pytest.fixture(scope="module")
 def module_store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("study") / "store")
@@ -26,10 +30,8 @@ def module_store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(tiny, module_store):
-    base = Recipe(tiny)
-    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
     targets = ["nli", "qa", "choice", "pos", "retrieval"]
-    return xlt.study(arms, targets, [0, 1], **SMALL, sweep=True).run(module_store)
+    return xlt.study(two_arms(tiny), targets, [0, 1], **SMALL, sweep=True).run(module_store)
 
 
 def test_tables_have_a_row_for_everything_and_agree(results):
@@ -41,7 +43,7 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     assert len(results.predictions) == 2 * 2 * 5 * 3 * 20
     query = "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
     predictions = results.predictions.query(query)
-    accuracy = 100 * np.mean(predictions["gold"] == predictions["pred"])
+    accuracy = 100 * (predictions["gold"] == predictions["pred"]).mean()
     assert accuracy == pytest.approx(main.query(query)["value"].item())
 
 
@@ -107,13 +109,14 @@ def test_bad_input_stops_before_any_work(tiny, change, message):
 
 def test_shuffled_labels_end_at_chance(module_store):
     """The whole path from labels to score: what cannot be learned must not be scored as learned."""
-    arms = {"none": Recipe("micro")}
     options = {"steps": 60, "examples": 300, "languages": ["en"]}
-    plain = xlt.study(arms, ["choice"], [0], **options).run(module_store)
-    shuffled = xlt.study(arms, ["choice"], [0], **options, shuffled=True).run(module_store)
+    plain, shuffled = (
+        xlt.study({"none": Recipe("micro")}, ["choice"], [0], **options, shuffled=is_shuffled)
+        for is_shuffled in (False, True)
+    )
+    assert plain.run(module_store).main["value"].item() > 70
     # 300 items: the standard error at chance is 2.9 points
-    assert abs(shuffled.main["value"].item() - 50) < 3 * 2.9
-    assert plain.main["value"].item() > 70
+    assert abs(shuffled.run(module_store).main["value"].item() - 50) < 3 * 2.9
 
 
 def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny, store):
@@ -132,9 +135,7 @@ def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, 
     """A task of this session is known to them, and nothing is trained twice."""
     name = "pos-of-this-session"
     monkeypatch.setitem(TASKS, name, replace(get("pos"), name=name))
-    base = Recipe(tiny)
-    arms = {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
-    planned = xlt.study(arms, [name, "retrieval"], [0, 1], **SMALL)
+    planned = xlt.study(two_arms(tiny), [name, "retrieval"], [0, 1], **SMALL)
     alone, together = (planned.run(Store(tmp_path / str(n)), workers=n) for n in (1, 2))
     pd.testing.assert_frame_equal(alone.predictions, together.predictions)
     keys = {stage.key for stage in planned.stages}
@@ -143,13 +144,11 @@ def test_workers_share_the_stages_and_end_with_the_same_numbers(tiny, tmp_path, 
 
 def test_an_error_in_one_worker_ends_the_others(tiny, tmp_path):
     """A stage of 100,000 steps would go on for an hour."""
-    base = Recipe(tiny)
     broken = xlt.Intermediate(["pos"], learning_rate=1e9, warmup=0.0, steps=30)
     slow = xlt.Intermediate(["pos"], steps=100_000)
-    arms = {"slow": base.then(slow), "broken": base.then(broken)}
-    planned = xlt.study(arms, ["retrieval"], [0], **SMALL)
+    arms = {"slow": Recipe(tiny).then(slow), "broken": Recipe(tiny).then(broken)}
     with pytest.raises(RuntimeError, match=r"learning_rate|poisoned"):
-        planned.run(Store(tmp_path), workers=2)
+        xlt.study(arms, ["retrieval"], [0], **SMALL).run(Store(tmp_path), workers=2)
 
 
 def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
@@ -165,9 +164,6 @@ def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
     assert results.study.plan(Store(tmp_path))["seconds"].isna().all()
 
 
-# --- runs that learned nothing -------------------------------------------------------------------
-
-
 def test_degenerate_runs_are_recognized():
     marks = {("a", 0, "en"): "1" * 60, ("b", 0, "en"): "10" * 30, ("c", 0, "en"): "110" * 20}
     marks |= {("d", 0, "en"): "1100" * 15, ("d", 0, "qbe"): "1" * 60}
@@ -178,9 +174,9 @@ def test_degenerate_runs_are_recognized():
 
 
 def test_chance_of_tags_is_the_most_frequent_one():
-    table = pd.DataFrame({"gold": ["NOUN NOUN VERB", "NOUN DET"], "score": [2 / 3, 1 / 2]})
-    table = table.assign(pred=["NOUN NOUN NOUN", "NOUN NOUN"], example_id=["0", "1"])
-    results = FakeResults(table.assign(arm="a", seed=0, task="pos", language="en"))
+    table = right_or_wrong({("a", 0, "en"): "01"}, task="pos").assign(score=[2 / 3, 1 / 2])
+    tags = {"gold": ["NOUN NOUN VERB", "NOUN DET"], "pred": ["NOUN NOUN NOUN", "NOUN NOUN"]}
+    results = FakeResults(table.assign(**tags))
     floor = results.scores.assign(metric="majority", value=60.0, main=False)
     results.scores = pd.concat([results.scores, floor])
     runs = results.degenerate

@@ -1,8 +1,4 @@
-"""Notebooks run without a person: several at a time, then rendered and listed.
-
-Each runs in a process of its own under papermill. What is done is kept: a run that was killed or
-failed goes on from its finished stages when it is started again.
-"""
+"""Notebooks run without a person, each in a process of its own, then rendered and listed."""
 
 import json
 import math
@@ -39,7 +35,7 @@ def run_batch(
     """Run the named runs (all of them by default); the exit code.
 
     Everything is checked before anything starts: a ValueError has every problem in a line. What is
-    done is not done again.
+    done is not done again; a run that was killed or failed goes on from its finished stages.
 
     Args:
         names: of runs, or patterns (see ``runs.select``), with ``overrides`` of their parameters.

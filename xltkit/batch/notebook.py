@@ -1,7 +1,4 @@
-"""One notebook, executed by papermill in this process, which a batch starts for it.
-
-``python -m xltkit.batch.notebook JSON``, with the arguments of ``execute``.
-"""
+"""One notebook, executed in this process: ``python -m xltkit.batch.notebook JSON``."""
 
 import json
 import os
@@ -30,9 +27,8 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
         except PapermillExecutionError as error:
             return f"{error.ename}: {' '.join(error.evalue.split())}"
         except RuntimeError as error:  # DeadKernelError; or it died before it answered
-            problem = (
-                f"{type(error).__name__}: the kernel died; if memory is short, try fewer --jobs"
-            )
+            name = type(error).__name__
+            problem = f"{name}: the kernel died; if memory is short, try fewer --jobs"
             if not retries:
                 return problem
             # Something from outside ended it; a cell that raised would raise again.

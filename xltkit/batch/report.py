@@ -82,11 +82,10 @@ def _row(base: Path, name: str, question: str) -> dict[str, Any]:
         reason = nbformat.read(failed, as_version=4).metadata["xltkit"]["failed"]
         return row | {"link": f"{name}.failed.html", "note": reason}
     try:
-        saved = read(base / name)
+        return row | {"status": "done", "link": f"{name}.html", "saved": read(base / name)}
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
         return row | {"status": status, "note": str(error)}
-    return row | {"status": "done", "link": f"{name}.html", "saved": saved}
 
 
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:
@@ -124,10 +123,7 @@ def scores(runs: Iterable[Saved]) -> pd.DataFrame:
 
 
 def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
-    """Every difference with an interval that a run has stored, in any of its tables.
-
-    ``where`` names the rest: task, family, setting, whatever that table is split by.
-    """
+    """Every difference with an interval in a table of a run; ``where`` is what that is split by."""
     tables = []
     for run in runs:
         for name, table in run.tables.items():

@@ -175,7 +175,6 @@ def kit_identity() -> str:
 
     An edit that changes none of these changes no number, and no notebook has to run again for it.
     """
-    # torch takes seconds to import: a command with a slip in it is refused before.
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.encoder import fingerprint as weights
     from xltkit.tasks import get, suite

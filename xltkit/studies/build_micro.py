@@ -1,10 +1,9 @@
 """Builds the models that ship with the kit: ``python -m xltkit micro`` and ``micro-clip``.
 
-``micro`` is an XLM-R architecture of a little over a million weights with a byte-pair tokenizer,
-pretrained by ``Pretrain`` on plain text in thirteen languages and on translation pairs, both
-unequal in amount. ``micro-clip`` is a small convolutional image tower, ``micro-vision``, and a
-small English text encoder, trained by ``ImageText`` on scenes and their English captions. The same
-machine gives the same weights again.
+``micro`` is an XLM-R architecture of a little over a million weights, pretrained on plain text in
+thirteen languages and on translation pairs, both unequal in amount. ``micro-clip`` is a small
+convolutional image tower and a small English text encoder, trained on scenes and their captions.
+The same machine gives the same weights again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,9 +53,8 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = list(SPECIAL.values())
-    trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    options = {"special_tokens": list(SPECIAL.values()), "show_progress": False}
+    tokenizer.train_from_iterator(texts, BpeTrainer(vocab_size=VOCABULARY, **options))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
@@ -75,10 +73,10 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def write_blank(
     folder: Path, languages: Iterable[MicroLanguage], documents: Mapping[str, int] = DOCUMENTS
 ) -> None:
-    """A checkpoint folder without weights: an architecture, and a tokenizer of some languages.
+    """What ``Pretrain(..., scratch=True)`` starts from: an architecture, and a tokenizer.
 
-    ``Pretrain(..., scratch=True)`` starts from it. The tokenizer reads as much text of each
-    language as pretraining does, so that a language with little text is cut into more pieces.
+    The tokenizer reads as much text of each language as pretraining does, so that a language with
+    little text is cut into more pieces.
     """
     texts = (
         row
@@ -136,11 +134,8 @@ def micro(folder: Path) -> Pretrain:
     """The phase that trains ``micro``; the encoder that it starts from is written to a folder."""
     languages = LANGUAGES.values()
     write_blank(folder, languages)
-    pairs = [
-        TrainingSet("pairs", language.code, PAIRS[language.resource])
-        for language in languages
-        if not language.is_english
-    ]
+    translated = [language for language in languages if not language.is_english]
+    pairs = [TrainingSet("pairs", each.code, PAIRS[each.resource]) for each in translated]
     return pretraining(tuple(map(plain_text, languages)), tuple(pairs), STEPS["micro"])
 
 
@@ -151,10 +146,8 @@ def micro_clip(folder: Path) -> ImageText:
     config.architectures = None
     XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer("micro").save_pretrained(folder)
-    shape = ResNetConfig(
-        embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
-    )
-    ResNetModel(shape).save_pretrained(folder / TOWER)
+    shape = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1]}
+    ResNetModel(ResNetConfig(layer_type="basic", **shape)).save_pretrained(folder / TOWER)
     ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
     return ImageText(
         TrainingSet("captions", "en", SCENES),
@@ -171,8 +164,7 @@ def main(name: str, out: str | None = None) -> None:
     build, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
     out = Path(out or home)
     torch.set_num_threads(1)  # another number, other last bits
-    store = Store()
-    blank = store.folder / f"{name}-blank"
+    blank = Store().folder / f"{name}-blank"
     (stage,) = training_stages(Recipe(str(blank), (build(blank),)), seed=0)
-    copy_encoder(make(stage, store), out)
+    copy_encoder(make(stage, Store()), out)
     print(f"{out}: {file_digest(out / 'model.safetensors')[:16]}")

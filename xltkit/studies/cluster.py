@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -80,13 +80,22 @@ def make_all(
         else:
             left.append(stage)
     workers = min(workers, len(left))  # for one stage another process would take longer to start
-    if left and (workers > 1 or scheduler):
-        with _client(workers, scheduler) as client:
-            yield from _share(left, store, client)
+    if not left or (workers == 1 and not scheduler):
+        for stage in left:
+            make(stage, store)
+            yield stage
         return
-    for stage in left:
-        make(stage, store)
-        yield stage
+    from distributed import Client
+
+    with ExitStack() as stack:
+        cluster = scheduler or stack.enter_context(_local(workers, os.environ))
+        try:
+            client = stack.enter_context(Client(cluster, timeout=ANSWER_SECONDS))
+        except (OSError, ValueError) as error:
+            raise ConnectionError(NO_ANSWER.format(scheduler, error)) from error
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            print(f"The scheduler at {scheduler} has no workers yet; waiting for them.", flush=True)
+        yield from _share(left, store, client)
 
 
 @contextmanager
@@ -140,25 +149,6 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
         ) as cluster,
     ):
         yield cluster
-
-
-@contextmanager
-def _client(workers: int, scheduler: str) -> Iterator[Client]:
-    """A connection to the scheduler, or to a local one that is started with its workers."""
-    from distributed import Client
-
-    if not scheduler:
-        with _local(workers, os.environ) as cluster, Client(cluster) as client:
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ConnectionError(NO_ANSWER.format(scheduler, error)) from error
-    with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            print(f"The scheduler at {scheduler} has no workers yet; waiting for them.", flush=True)
-        yield client
 
 
 def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[Stage]:

@@ -62,8 +62,7 @@ def export(
         raise ValueError(f"The stage {key} is damaged. Run its notebook again, which remakes it.")
     if to.exists():
         raise FileExistsError(f"{to} exists already; name a folder that does not.")
-    # Under a temporary name first: what has its final name is complete.
-    partial = to.with_name(f"{to.name}.partial")
+    partial = to.with_name(f"{to.name}.partial")  # what has its final name is complete
     shutil.rmtree(partial, ignore_errors=True)
     copy_encoder(store.path(key), partial)
     _card(chain, scores, results.scores).save(partial / "README.md")

@@ -46,14 +46,16 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
         # The others wait while the first one scores, or waits for a stage of another run.
         group = PartialState(cpu=device.device().type == "cpu", timeout=timedelta(days=7))
 
+    is_main = not group or group.is_main_process
+
     def fill(folder: Path) -> dict[str, Any]:
         """Train or score into a folder; what it cost."""
-        if group and group.is_main_process and is_training:
+        if group and is_main and is_training:
             broadcast_object_list([str(folder)])
         wall = time.monotonic()
         cpu = time.process_time()
         if is_training:
-            _train(stage, start, folder, is_main=not group or group.is_main_process, **options)
+            _train(stage, start, folder, is_main, **options)
         else:
             _evaluate(stage, start, folder)
         return {
@@ -68,7 +70,7 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
             "commit": commit(),
         }
 
-    if group and not group.is_main_process:
+    if not is_main:
         while folder := broadcast_object_list([""])[0]:  # what the first process sends
             fill(Path(folder))
         return store.path(stage.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,10 +91,9 @@ def read(folder: Path) -> Saved:
     if result["smoke"] != (folder.parent.name == "smoke"):
         kind = "smoke run among full runs" if result["smoke"] else "full run among smoke runs"
         raise ResultError(f"it is a {kind} and left out: delete {folder.name}/ and run it again")
-    tables = {}
-    for name, table in result["tables"].items():
-        file = folder / Path(table["file"]).name
-        tables[name] = (pd.read_csv if file.suffix == ".csv" else pd.read_parquet)(file)
+    files = {name: folder / Path(table["file"]).name for name, table in result["tables"].items()}
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    tables = {name: readers[file.suffix](file) for name, file in files.items()}
     return Saved(folder.name, result, tables)
 
 
@@ -127,9 +127,8 @@ def publish(names: Sequence[str] = ()) -> list[Path]:
     folders = []
     for saved in [read(outputs / name) for name in names]:
         folder = outputs / "published" / saved.name
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            old.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         tables = {name: table for name, table in saved.tables.items() if len(table) <= LARGEST}
         if "scores" in saved.tables:
             tables["scores"] = saved.main.filter(KEPT)

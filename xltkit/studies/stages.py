@@ -167,17 +167,15 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
         # Candidates are searched in all their languages, whatever the language of the query.
         codes = None if split == "candidates" else phase.languages
         present, absent = available(task, split, codes)
-        if (codes is not None and absent) or not present:
+        if absent and (codes or not present):
             load(task, split, absent[0])  # raises the error that says how to get it
         data |= {f"{split}/{code}": source_of(task, split).fingerprint(code) for code in present}
     if phase.attack:
         data |= phase.attack.sources()
-    phase = replace(
-        phase,
-        max_length=phase.max_length or task.training.max_length,
-        # Part of two collections has other true pairs than the whole.
-        examples=0 if task.type.needs_all_rows else phase.examples,
-    )
+    # Part of two collections has other true pairs than the whole.
+    examples = 0 if task.type.needs_all_rows else phase.examples
+    max_length = phase.max_length or task.training.max_length
+    phase = replace(phase, max_length=max_length, examples=examples)
     return Stage(phase, seed if parent else 0, encoder, parent, tuple(sorted(data.items())))
 
 

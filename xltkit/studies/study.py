@@ -56,11 +56,12 @@ def study(
     names = parse_substitutes(substitutes)
     tasks = _target_tasks(targets, suite)
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
-    by_arm = languages if isinstance(languages, Mapping) else dict.fromkeys(arms, languages)
-    if isinstance(languages, Mapping):
+    is_by_arm = isinstance(languages, Mapping)
+    if is_by_arm:
         _check_variants(languages, list(arms))
-    by_arm = {arm: tuple(codes) for arm, codes in by_arm.items()}
+    by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
     _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
+    options = {"language": source, "steps": steps or None, "shuffled": shuffled}
     runs = []
     for task in tasks:
         train_on = "" if task.type.is_untrained else task.train_on or task.name
@@ -77,14 +78,12 @@ def study(
         present = {codes: _present(task, split, source, codes or default) for codes in distinct}
         for arm, recipe in arms.items():
             scoring = Evaluate(task.name, present[by_arm[arm]], split, examples, sweep=sweep)
-            recipe = recipe.with_target(
-                train_on, language=source, steps=steps or None, shuffled=shuffled
-            ).adapted(names, rows)
+            recipe = recipe.with_target(train_on, **options).adapted(names, rows)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
                 stage = evaluation_stage(recipe.encoder, seed, parent, scoring)
                 runs.append(Run(arm, seed, task.name, train_set or "-", stage))
-    return Study(dict(arms), tuple(runs), suite, source, isinstance(languages, Mapping))
+    return Study(dict(arms), tuple(runs), suite, source, is_by_arm)
 
 
 def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:

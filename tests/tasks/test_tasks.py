@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import huggingface_hub
@@ -17,7 +18,7 @@ from xltkit.studies import stages
 from xltkit.tasks import SPLITS, SUITES, TASKS, TYPES, TrainingSet, check, get, load, register
 from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
-from xltkit.training.phases import Evaluate
+from xltkit.training.phases import Evaluate, Intermediate
 
 REAL = [task for task in TASKS.values() if task.note and task.license]
 OF_REAL = pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
@@ -197,7 +198,8 @@ def test_what_the_mirror_holds_agrees_with_the_row(task):
 
 def check_unseen(trained, tested, split="validation", code="en"):
     source = getattr(get(tested), split)
-    stages._check_unseen(Evaluate(tested, (code,), split), source, [TrainingSet(trained)])
+    stage = SimpleNamespace(phase=Intermediate([trained]))
+    stages._check_unseen(Evaluate(tested, (code,), split), source, [stage])
 
 
 def test_what_is_trained_on_is_not_tested_on(monkeypatch):

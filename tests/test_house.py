@@ -64,6 +64,11 @@ def test_the_citation_file_has_the_papers_that_are_cited_and_no_other():
     assert (file["version"], file["license"]) == (kit["version"], kit["license"])
 
 
+def test_text_files_have_one_reader_and_one_writer_whatever_the_locale_is():
+    pattern = re.compile(r"\.(read|write)_text\(")
+    assert {path.name for path in IMPORTS if pattern.search(path.read_text())} == {"files.py"}
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
 def test_what_the_package_imports_is_installed_with_it(name):
     declared = (ROOT / name).read_text()

@@ -45,10 +45,15 @@ def replacing(path: Path) -> Iterator[Path]:
     os.replace(partial, path)
 
 
+def read(path: Path) -> str:
+    """The text of a file, in UTF-8 with or without a byte order mark; lines end at ``\\n``."""
+    return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+
+
 def write(path: Path, text: str) -> None:
     """Write a text file that is complete, or as it was before."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def to_disk(folder: Path) -> None:

@@ -87,6 +87,8 @@ def test_tydiqa_filters_by_language_and_never_trains_on_what_it_scores():
     ids = ["english-7", "swahili-7", "english-7", "english-8"]
     rows = squad(*[("a b", "b", 2)] * 4, ids=ids)
     assert readers.tydiqa(rows, "en")["id"][:] == ["english-7", "english-7#2", "english-8"]
+    for ids, unique in ("x x x#2", "x x#3 x#2"), ("x#2 x x x", "x#2 x x#3 x#4"):
+        assert readers.distinct(ids.split()) == unique.split()
     assert len(readers.tydiqa(rows, "sw")) == 1
     contexts = [(f"context {i} b", "b", 10) for i in range(300)]
     rows = squad(*contexts, ids=[f"english-{i}" for i in range(300)])

@@ -147,11 +147,12 @@ def test_files_of_the_users(tmp_path):
     file.write_text(json.dumps({"good": ["fine"], "the": []}))
     assert lexicons.synonyms(str(file)) == {"good": ("fine",)}
     before = lexicons.fingerprint(str(file))
-    file.write_text(json.dumps({"good": ["nice"]}))
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps({"good": ["nice"]}).encode())
     assert lexicons.synonyms(str(file)) == {"good": ("nice",)}
     assert lexicons.fingerprint(str(file)) != before
-    (tmp_path / "en-de.txt").write_text("cat Katze\ncat\tKater\ndog Hund\n")
+    pairs = "\ufeffcat Katze\r\ncat\tKater\ndog H\u2028nd\n"  # as editors of other systems write
+    (tmp_path / "en-de.txt").write_bytes(pairs.encode())
     table = lexicons.translations(str(tmp_path), "en", ["en", "de"])
-    assert table == {"cat": ("Katze", "Kater"), "dog": ("Hund",)}
+    assert table == {"cat": ("Katze", "Kater"), "dog": ("H\u2028nd",)}
     with pytest.raises(ValueError, match=r"There is no .*en-fr.txt"):
         lexicons.translations(str(tmp_path), "en", ["fr"])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from xltkit.analysis.compare import per_seed
 from xltkit.analysis.intervals import difference, holm
+from xltkit.files import read
 from xltkit.studies.saved import Saved
 from xltkit.tasks import get
 
@@ -17,7 +18,7 @@ VERDICTS = ("agrees", "disagrees", "cannot tell at this size", "not measured")
 UNCONFIRMED = "not confirmed"
 NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
 
-CLAIMS = tomllib.loads(Path(__file__).with_name("claims.toml").read_text("utf-8"))["claims"]
+CLAIMS = tomllib.loads(read(Path(__file__).with_name("claims.toml")))["claims"]
 # The row of a claim that no run measures.
 NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
 NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}

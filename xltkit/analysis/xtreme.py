@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from xltkit.data.readers import PARAPHRASE_LABELS
+from xltkit.files import write
 from xltkit.studies.results import Results
 from xltkit.tasks import Suite, benchmark, get, load
 
@@ -181,15 +182,15 @@ def write_submission(results: Results, folder: str | Path, *, arm: str, seed: in
     tables = dict(list(results.predictions.query(chosen).groupby(["task", "language"])))
     rows = []
     for task, languages in whole.tasks.items():
-        official, suffix, write = FORMATS.get(task, ("-", "", None))
-        written = [code for code in languages if write and (task, code) in tables]
+        official, suffix, text = FORMATS.get(task, ("-", "", None))
+        written = [code for code in languages if text and (task, code) in tables]
         for code in written:
             path = folder / "predictions" / official / f"test-{code}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(write(tables[task, code]), encoding="utf-8", newline="\n")
+            write(path, text(tables[task, code]))
         missing = ", ".join(code for code in languages if code not in written)
         if not written:
-            missing = f"all {len(languages)} languages" if write else "has no official format"
+            missing = f"all {len(languages)} languages" if text else "has no official format"
         rows.append((task, official, len(written), missing))
     table = pd.DataFrame(rows, columns=["task", "folder", "files", "missing"])
     print(f"{table['files'].sum()} files of predictions in {folder / 'predictions'}.")

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from xltkit.files import commit, replacing, root, versions, write
+from xltkit.files import commit, read, replacing, root, versions, write
 from xltkit.keys import file_digest, unknown
 
-PARAMETERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+PARAMETERS = tomllib.loads(read(Path(__file__).with_suffix(".toml")))
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld

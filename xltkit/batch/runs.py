@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xltkit.batch.parameters import check
-from xltkit.files import root, versions
+from xltkit.files import read, root, versions
 from xltkit.keys import digest, unknown
 from xltkit.studies.saved import ResultError, record
 
@@ -56,7 +56,7 @@ class PlannedRun:
     @cached_property
     def run_id(self) -> str:
         """A hash of what decides about the result of a run: cells, parameters and versions."""
-        cells = json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(read(self.notebook))["cells"]
         sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
         return digest([sources, self.parameters, kit_identity()], 64)
 
@@ -85,7 +85,7 @@ def read_runs() -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     name = "the file"
     try:
-        blocks = tomllib.loads(path.read_text(encoding="utf-8"))
+        blocks = tomllib.loads(read(path))
         real = blocks.pop("real", {"questions": {}})
         for name, block in blocks.items():
             entries[name] = Entry(**block)
@@ -158,7 +158,7 @@ def plan(
 def _declared(notebook: Path) -> dict[str, Any]:
     """The parameters that a notebook declares in its cell with that tag, with their defaults."""
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(read(notebook))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         statements = ast.parse("".join(tagged[0]["source"])).body
         return {each.target.id: ast.literal_eval(each.value) for each in statements}

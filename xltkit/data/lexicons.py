@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xltkit.data.microworld import LANGUAGES, glosses
 from xltkit.data.text import word_spans
+from xltkit.files import read
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
@@ -73,7 +74,7 @@ def _files(*paths: str | Path) -> list[tuple[Path, str]]:
 
 @lru_cache(maxsize=8)
 def _read_json(file: tuple[Path, str]) -> Lexicon:
-    table = json.loads(file[0].read_text())
+    table = json.loads(read(file[0]))
     return {word: tuple(others) for word, others in table.items() if others}
 
 
@@ -81,7 +82,7 @@ def _read_json(file: tuple[Path, str]) -> Lexicon:
 def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
     table: dict[str, dict[str, None]] = {}
     for file, _ in files:
-        for line in file.read_text().splitlines():
+        for line in read(file).split("\n"):
             word, _, other = line.strip().replace("\t", " ").partition(" ")
             if other:
                 table.setdefault(word, {})[other.strip()] = None

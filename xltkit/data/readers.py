@@ -14,6 +14,7 @@ from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
 
 from xltkit.data.languages import language as find_language
 from xltkit.data.loading import Reader, warn_once
+from xltkit.files import read
 from xltkit.keys import derive, known_digest
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
@@ -57,11 +58,16 @@ def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
 
 def distinct(ids: Iterable[object]) -> list[str]:
     """The ids as strings; the second row with the same id gets ``#2``, and so on (TyDiQA)."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for key in map(str, ids):
-        seen[key] += 1
-        unique.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+    unique = list(map(str, ids))
+    taken = set(unique)
+    counts: Counter[str] = Counter()
+    for place, key in enumerate(unique):
+        counts[key] += 1
+        if counts[key] > 1:
+            while f"{key}#{counts[key]}" in taken:  # by a row whose own id reads so
+                counts[key] += 1
+            unique[place] = f"{key}#{counts[key]}"
+            taken.add(unique[place])
     return unique
 
 
@@ -181,13 +187,14 @@ tydiqa_held_out: Reader = partial(tydiqa, held_out=True)
 def paragraphs(rows: Dataset, language: str) -> Dataset:
     """Articles of an encyclopaedia as paragraphs of 100 characters or more."""
     table = rows[:]
-    texts = {
-        f"{language}-{key}-{i}": text
+    entries = [
+        (f"{language}-{key}-{i}", text)
         for key, article in zip(table["id"], table["text"], strict=True)
         for i, text in enumerate(article.split("\n"))
         if len(text) >= 100
-    }
-    return canonical("text", texts, text=list(texts.values()))
+    ]
+    ids, texts = zip(*entries, strict=True) if entries else ((), ())
+    return canonical("text", ids, text=texts)
 
 
 def _choices(
@@ -300,8 +307,8 @@ def upos(rows: Dataset, language: str) -> Dataset:
 def _read_conll(path: Path, state: str) -> tuple[list[list[list[str]]], tuple[str, ...]]:
     """The (token, tag) pairs of each sentence, and all tags; a token may hold spaces."""
     sentences: list[list[list[str]]] = [[]]
-    for number, line in enumerate(path.read_bytes().decode("utf-8-sig").split("\n"), 1):
-        fields = line.removesuffix("\r").split("\t")
+    for number, line in enumerate(read(path).split("\n"), 1):
+        fields = line.split("\t")
         if fields == [""]:
             sentences.append([])
         elif len(fields) == 2 and all(fields):

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from xltkit.data.readers import FEATURES, canonical, nearest_start, of_language
+from xltkit.files import read
 
 # A sentence ends at its mark and the quotes and brackets after it, before a space and a capital,
 # a digit or a quote; not after an initial, a title or a common abbreviation.
@@ -60,7 +61,7 @@ def tydiqa_sentences(rows: Dataset, language: str) -> Dataset:
 
 def _paragraphs(path: Path) -> Iterator[tuple[Mapping[str, Any], list[tuple[dict, str]]]]:
     """The paragraphs of LAReQA, each with its questions and the sentences that answer them."""
-    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+    for article in json.loads(read(path))["data"]:
         for paragraph in article["paragraphs"]:
             answered = []
             for question in paragraph["qas"]:
@@ -121,7 +122,7 @@ def _description(entity: Mapping[str, Any]) -> str:
 
 
 def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
         yield from map(json.loads, file)
 
 
@@ -176,8 +177,8 @@ def bucc_files(paths: Sequence[Path], language: str) -> Dataset:
     """BUCC in XTREME's files ``xx-en.dev.{xx,en,gold}``: id and sentence, or two ids, by tab."""
     pairs = {}
     for path in paths:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        pairs[path.suffix[1:]] = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+        lines = read(path).split("\n")
+        pairs[path.suffix[1:]] = [line.split("\t") for line in lines if line.strip()]
     parts = (language, "en", "gold")
     if missing := [part for part in parts if part not in pairs]:
         names = ", ".join(path.name for path in paths)

@@ -12,9 +12,10 @@ from xltkit.data.languages import LANGUAGES
 from xltkit.data.languages import language as find_language
 from xltkit.data.microworld.glosses import meanings
 from xltkit.data.text import word_spans
+from xltkit.files import read
 from xltkit.models.encoder import load_tokenizer
 
-STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+STYLE = f"<style>{read(Path(__file__).with_suffix('.css'))}</style>"
 
 MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
 

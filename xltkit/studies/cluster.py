@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from xltkit.files import write
 from xltkit.keys import digest
 from xltkit.studies.store import Store
 
@@ -118,7 +119,7 @@ def serving(
         names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
         for field, name in names.items():
             path = Path(folder, f"{field}.pem")
-            path.write_text(settings[field])
+            write(path, settings[field])
             environment[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(path)
         yield environment
 

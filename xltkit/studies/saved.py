@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xltkit.files import read as read_text
 from xltkit.files import root, write
 from xltkit.keys import file_digest
 from xltkit.studies.store import Store
@@ -66,7 +67,7 @@ def record(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise ResultError(f"there is no result; {remedy}")
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(read_text(path))
         changed = [name for name, kind in FIELDS.items() if not isinstance(result[name], kind)]
         for table in result["tables"].values():
             file = folder / Path(table["file"]).name  # nothing outside of the run's own folder

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from xltkit.files import flush, root, to_disk
+from xltkit.files import flush, read, root, to_disk, write
 from xltkit.keys import file_digest
 
 # What a stage may hold: nothing that could execute code when it is loaded.
@@ -41,7 +41,7 @@ class Store:
 
     def record(self, key: str) -> dict[str, Any]:
         """The signature and the cost of a finished stage."""
-        return json.loads((self.path(key) / SIGNATURE).read_text())
+        return json.loads(read(self.path(key) / SIGNATURE))
 
     def is_usable(self, key: str) -> bool:
         """Whether the stage is there and undamaged."""
@@ -102,7 +102,7 @@ class Store:
         # The record lists every file, so it is written last. All must be on the disk before the
         # folder is renamed: a crash may not leave a stage with its final name and empty files.
         record = {"key": key, "signature": signature, "cost": cost, "files": files}
-        (partial / SIGNATURE).write_text(json.dumps(record, indent=1, ensure_ascii=False))
+        write(partial / SIGNATURE, json.dumps(record, indent=1, ensure_ascii=False))
         to_disk(partial)
         os.replace(partial, self.path(key))
         flush(self.folder)

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xltkit.files import flush
+from xltkit.files import flush, read
 from xltkit.keys import derive
 from xltkit.models import device
 from xltkit.progress import track
@@ -82,11 +82,11 @@ def train(
     start = _resume(unwrapped, optimizer, folder)
     is_main = accelerator.is_main_process
     path = folder / "log.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if start else []
+    lines = read(path).splitlines(keepends=True) if start else []
     last_checkpoint = time.monotonic()
 
     with (
-        (path if is_main else Path(os.devnull)).open("w") as log,
+        (path if is_main else Path(os.devnull)).open("w", encoding="utf-8") as log,
         track(phase.steps, title, initial=start, disable=on_step is not None) as progress,
     ):
         log.writelines(lines[:start])

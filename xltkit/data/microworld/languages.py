@@ -17,9 +17,10 @@ from pathlib import Path
 
 from xltkit.data import languages as registry
 from xltkit.data.microworld.lexicon import PUNCTUATION, TAGS
+from xltkit.files import read
 from xltkit.keys import unknown
 
-_TABLES = tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
+_TABLES = tomllib.loads(read(Path(__file__).with_name("languages.toml")))
 KNOBS: dict[str, dict[str, object]] = _TABLES["knobs"]
 SCRIPTS: dict[str, str] = _TABLES["scripts"]
 CASES = ("acc", "obl")  # the endings that only a language with case marking has

@@ -3,7 +3,9 @@
 import tomllib
 from pathlib import Path
 
-_TABLES = tomllib.loads(Path(__file__).with_name("lexicon.toml").read_text(encoding="utf-8"))
+from xltkit.files import read
+
+_TABLES = tomllib.loads(read(Path(__file__).with_name("lexicon.toml")))
 _WORDS = {name: tuple(words.split()) for name, words in _TABLES["words"].items()}
 
 NAMES = _WORDS["names"]

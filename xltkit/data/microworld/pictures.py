@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from xltkit.data.microworld.lexicon import COLOURS, CONVERSES
 from xltkit.data.microworld.scenes import Fact
+from xltkit.files import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ PIXELS = {"big": 16, "large": 16, "small": 10, "tiny": 10}
 PAPER, FLOOR = (247, 242, 230), (226, 215, 192)
 _CELL = 32  # pixels of the square a group stands in
 _BASE = {synonym: colour for colour, synonym in COLOURS.items()}
-_TABLES = json.loads(Path(__file__).with_name("icons.json").read_text())
+_TABLES = json.loads(read(Path(__file__).with_name("icons.json")))
 # Colours of things, and of details that do not take the colour of the thing, in RGB.
 RGB = {name: tuple(values) for name, values in _TABLES["colours"].items()}
 # What a thing is drawn with: shape, colour, and coordinates in hundredths of its size.

@@ -26,6 +26,7 @@ from xltkit.data import readers, readers_retrieval
 from xltkit.data.languages import language
 from xltkit.data.loading import Source
 from xltkit.data.microworld import LANGUAGES, generate
+from xltkit.files import read
 from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
 
@@ -55,7 +56,7 @@ def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Row]]:
-    for name, row in tomllib.loads(file.read_text(encoding="utf-8")).items():
+    for name, row in tomllib.loads(read(file)).items():
         words = row.pop("each", "").split() or [""]
         text = json.dumps({name: row}).replace("\\n", " ")  # a note may fill several lines
         for word in words:
@@ -126,7 +127,7 @@ def _named(name: str) -> Any:
 
 def read_suites(file: Path) -> dict[str, Suite]:
     """The suites of a file, by name."""
-    rows = tomllib.loads(file.read_text(encoding="utf-8"))
+    rows = tomllib.loads(read(file))
     suites = {}
     for name, row in rows.items():
         fields = rows.get(row.pop("like", ""), {}) | row

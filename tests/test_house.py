@@ -75,6 +75,7 @@ def test_what_the_package_imports_is_installed_with_it(name):
     used = {module.partition(".")[0] for modules in IMPORTS.values() for module in modules}
     used -= {"xltkit", *sys.stdlib_module_names}
     aliases = {"IPython": "ipykernel", "sklearn": "scikit-learn", "nbclient": "papermill"}
+    aliases["jupyter_client"] = "ipykernel"
     aliases |= dict.fromkeys(["PIL", "huggingface_hub"], "transformers")
     aliases |= dict.fromkeys(["dask", "cloudpickle"], "distributed")
     assert [name for name in used if aliases.get(name, name) not in declared] == []

@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import TextIOWrapper
 from typing import Any
 
 
@@ -12,6 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code (1: a run failed, 2: the command was wrong)."""
     options = vars(parser().parse_args(arguments))
     command = options.pop("func")
+    if isinstance(sys.stdout, TextIOWrapper):  # a console may lack letters of other scripts
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return command(**options) or 0
     except (ValueError, FileExistsError) as error:

@@ -29,8 +29,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The short commit of the repository, with ``-dirty`` if files differ from it."""
-    git = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--exclude", "*"]
+    """The short commit of the repository, with ``-dirty`` if files differ; ``none`` without one."""
+    # Without its folder named, git would look upwards and describe a repository around this one.
+    git = ["git", f"--git-dir={root()}/.git", f"--work-tree={root()}"]
+    git += ["describe", "--always", "--dirty", "--exclude", "*"]
     try:
         return subprocess.check_output(git, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -18,7 +19,7 @@ from repository import PNG, write_notebook, write_repository
 
 import xltkit as xlt
 from xltkit import cli
-from xltkit.batch import execute, runs
+from xltkit.batch import execute, report, runs
 from xltkit.batch.execute import run_batch
 from xltkit.batch.runs import plan
 
@@ -38,6 +39,7 @@ about = {{"alt": "Bars fall from 90 to 30 <by family>", "caption": "Figure 1. Ac
 display({{"image/png": "{PNG}"}}, raw=True, metadata={{"image/png": about}})"""
 FINISH = """
 import pandas
+print("größe 国")
 table = pandas.DataFrame({"seed": run.seeds})
 run.finish({"scores": table}, f"There are {len(table)} seeds & <no> surprise.")"""
 HANG = """
@@ -79,8 +81,14 @@ def finished(tmp_path_factory):
     """All the notebooks, run once: their folder, the exit code, and what was printed."""
     cells = {name: cells for name, (cells, _) in NOTEBOOKS.items()}
     root = write_root(tmp_path_factory.mktemp("root"), cells)
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.chdir(root):
-        code = run_batch(jobs=2, retries=0)
+    other = root / "kernels" / "python3" / "kernel.json"  # of another Python, and found first
+    other.parent.mkdir(parents=True)
+    other.write_text('{"argv": ["false"], "display_name": "Other", "language": "python"}')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JUPYTER_PATH", str(root))
+        patched.setenv("PYTHONIOENCODING", "ascii")  # a console without letters of other scripts
+        with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.chdir(root):
+            code = run_batch(jobs=2, retries=0)
     return root, code, printed.getvalue()
 
 
@@ -184,6 +192,16 @@ def test_only_a_dead_kernel_is_started_again(make_root, capsys):
     assert plan(["once"])[0].todo == ""
 
 
+def test_a_result_is_kept_when_its_page_cannot_be_written(outputs, tmp_path, monkeypatch, capsys):
+    render = Mock(side_effect=ValueError("No template"))
+    monkeypatch.setattr(report.HTMLExporter, "from_notebook_node", render)
+    monkeypatch.setattr(report, "scores", render)  # of the index
+    assert [run_batch(["good"], outputs=tmp_path) for _ in range(2)] == [0, 0]
+    printed = capsys.readouterr().out
+    assert "was done  good" in printed
+    assert printed.count("good.html could not be written (ValueError: No template)") == 1
+
+
 def test_smoke_runs_lie_apart(outputs):
     before = (outputs / "good" / "result.json").read_bytes()
     assert run_batch(["good"], smoke=True) == 0
@@ -258,29 +276,37 @@ def test_exit_codes_of_the_command_line(outputs, no_kernel, monkeypatch, capsys)
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xlt.__file__).parents[1])}
 
 
-def test_help_is_instant():
+def test_help_is_instant_and_any_console_will_do():
     code = """import sys, xltkit.cli as c
+def report(): print("größe")
+c.report = report
+c.main(["report"])
 try: c.main(['run', '--help'])
 except SystemExit: sys.exit(bool({'torch', 'papermill', 'pandas'} & sys.modules.keys()))"""
-    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT, timeout=60)
+    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=ascii_only, timeout=60)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_kernel_outlives_its_batch(make_root, how):
-    deaf = [DEAF] if how == signal.SIGTERM else []  # a kernel that listens to no signal
+    is_term = how == signal.SIGTERM
+    deaf = [DEAF] if is_term else []  # a kernel that listens to no signal
     root = make_root({"hangs": [*deaf, HANG, FINISH]})
     pid = root / "pid"
     batch = subprocess.Popen(
-        [sys.executable, "-m", "xltkit", "run"],
+        [sys.executable, "-m", "xltkit", "run", "--workers", "2" if is_term else "1"],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         # Started in the background, a shell makes its children deaf to an interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert wait_for(pid.exists)
     batch.send_signal(how)
-    batch.communicate()
+    printed, _ = batch.communicate()
     assert batch.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert not re.search(b"leaked|Traceback", printed)
+    assert (b"what is finished is kept" in printed) == (how != signal.SIGKILL)
     assert wait_for(lambda: not is_alive(int(pid.read_text())))
     assert plan()[0].todo == "interrupted before its end"
     if how == signal.SIGINT:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import types
 from unittest.mock import Mock
@@ -9,7 +10,7 @@ from unittest.mock import Mock
 import pandas
 import pytest
 
-from xltkit import progress
+from xltkit import files, progress
 from xltkit.batch.parameters import PARAMETERS, SMOKE_LANGUAGES, SMOKE_ROWS, check, parse, start
 
 
@@ -146,3 +147,16 @@ def test_a_batch_gets_one_line_an_interval_and_none_for_what_takes_less(
     if printed.out:
         assert "training: step 3/5, loss=0.123" in printed.out
         assert re.search("reading: file 2/2.* left.*\n$", printed.out)
+
+
+def test_the_commit_is_that_of_the_repository_and_of_none_around_it(tmp_path, monkeypatch):
+    git = ["git", "-C", tmp_path, "-c", "user.email=a@b.c", "-c", "user.name=a"]
+    for command in (["init"], ["commit", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    commits = []
+    for folder in (tmp_path, tmp_path / "unpacked"):
+        (folder / "notebooks").mkdir(parents=True)
+        (folder / "notebooks" / "runs.toml").touch()
+        monkeypatch.chdir(folder)
+        commits.append(files.commit())
+    assert commits[0] != "none" == commits[1]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import shutil
+from html import escape
 from itertools import product
 from pathlib import Path
 
@@ -160,6 +161,23 @@ def test_the_command_makes_all_pages_anew_and_runs_nothing(copied, monkeypatch, 
     failed = (copied / "03_failed.failed.html").read_text()
     assert "This run failed: it died &lt;/script&gt;" in failed
     assert "<img src=x" not in failed
+
+
+@pytest.mark.parametrize(
+    ("text", "formulas", "shown"),
+    [
+        ("Here $x^2$ is one.\n\n$$\n\\frac{1}{2}\n$$", 2, "Here"),
+        ("`$HOME and $PATH`\n\n```\n$$ c $$\n```\n\n    x=$a; y=$b", 0, "$HOME and $PATH"),
+        (r"It costs \$5 and \$10.", 0, "costs $5 and $10."),
+        ("$5 million and $10 more", 0, "$5 million and $10 more"),
+        *((tex, 0, tex) for tex in (r"$\frac$", r"$\left(<$", "$x_$", r"$$\begin{matrix}$$")),
+    ],
+)
+def test_formulas_are_drawn_and_all_else_is_as_written(tmp_path, text, formulas, shown):
+    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell(text)]), tmp_path / "a.ipynb")
+    report.write_page(tmp_path / "a.ipynb")
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<math") == formulas and escape(shown, quote=False) in page
 
 
 @pytest.fixture

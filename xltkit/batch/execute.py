@@ -78,8 +78,8 @@ def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
         "PYTHONPATH": package + os.pathsep + os.environ.get("PYTHONPATH", ""),
         "XLTKIT_BATCH": "1",
         "XLTKIT_WORKERS": str(workers),
+        "PYTHONIOENCODING": "utf-8",  # whatever the console takes: notebooks print all scripts
         "TQDM_DISABLE": "1",  # bars of libraries would fill the executed notebook
-        "JUPYTER_PREFER_ENV_PATH": "1",
     }
 
 
@@ -124,7 +124,7 @@ class Batch:
             if not problem and (reason := run.result_problem()):
                 problem = f"{reason}; the notebook has to end with run.finish(tables, answer)"
             _keep(run, problem)
-        except Exception as error:  # a full disk, a missing renderer: this run failed, and says why
+        except Exception as error:  # such as a full disk: this run failed, and says why
             problem = f"{type(error).__name__}: {error}"
         if problem:
             _say(run, f"FAILED: {problem}")
@@ -144,7 +144,7 @@ class Batch:
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             env={**self.environment, **names},
             start_new_session=True,  # Ctrl-C reaches this process alone
@@ -167,9 +167,10 @@ def _say(run: PlannedRun, text: str) -> None:
 
 
 def _keep(run: PlannedRun, problem: str) -> None:
-    """Give the executed notebook its name: the run's own, or that of a failure."""
+    """Give the executed notebook its name, the run's own or that of a failure, and its page."""
     partial = run.file(".partial.ipynb")
     failed = run.file(".failed.ipynb")
+    done = run.file(".ipynb")
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
         # A kernel that died leaves no word in the notebook; one that never started, no notebook.
@@ -177,9 +178,8 @@ def _keep(run: PlannedRun, problem: str) -> None:
         node.metadata["xltkit"] = {"failed": problem}
         write(failed, nbformat.writes(node))
         partial.unlink(missing_ok=True)
-        report.write_page(failed)
     else:
-        report.write_page(partial, run.file(".html"))
         failed.unlink(missing_ok=True)
         failed.with_suffix(".html").unlink(missing_ok=True)
-        os.replace(partial, run.file(".ipynb"))  # last: from now on the run is done
+        os.replace(partial, done)  # from now on the run is done, with a page or without one
+    report.write_page(failed if problem else done)

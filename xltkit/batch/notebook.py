@@ -6,7 +6,16 @@ import sys
 import threading
 from typing import Any
 
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from papermill import PapermillExecutionError, execute_notebook
+
+
+class Kernel(AsyncKernelManager):
+    """The kernel of this interpreter, whatever folders of Jupyter hold under the same name."""
+
+    kernel_spec = KernelSpec(**get_kernel_dict())
 
 
 def execute(arguments: dict[str, Any], retries: int) -> str:
@@ -20,6 +29,8 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
+                kernel_name="python3",
+                kernel_manager_class=Kernel,
                 # The kernel is silent because it would report its own orderly end as an error.
                 extra_arguments=["--IPKernelApp.log_level=50"],
             )

@@ -1,7 +1,9 @@
 """What a batch leaves to read: a page for each notebook, and the index of a folder of runs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,6 @@ from xltkit.batch.runs import read_runs
 from xltkit.files import root, write
 from xltkit.studies.saved import ResultError, Saved, read
 
-# Formulas of pages are MathML, which browsers draw without a script from a network.
-IPythonRenderer.inline_math = lambda _, tex: convert(tex)
-IPythonRenderer.block_math = lambda _, tex: convert(tex, display="block")
 TEMPLATES = PackageLoader("xltkit.batch", ".")
 GROUPS = ["run", "suite", "arm", "task", "metric", "languages", "language"]  # of scores: a row each
 SCORES = ["run", "arm", "task", "metric", "languages", "language", "family"]
@@ -29,6 +28,31 @@ SCORES += ["mean", "low", "high", "chance", "seeds", "n", "suite"]
 NEEDED = {"arm", "task", "metric", "language", "seed", "value", "n", "is_source", "main", "family"}
 COMPARISONS = ["run", "table", "arm", "baseline", "where", "difference", "low", "high", "p_holm"]
 COMPARISONS += ["smallest_effect", "n_seeds", "n_examples", "suite"]
+
+
+def _formula(tex: str, display: str, as_written: str) -> str:
+    """A formula as MathML, which browsers draw without a script from a network."""
+    # Between two prices ("$5 million and $10") the second dollar follows a space.
+    if display == "block" or tex == tex.strip():
+        with suppress(Exception):  # latex2mathml's errors have no other base
+            return convert(tex, display=display)
+    return escape(as_written)
+
+
+IPythonRenderer.inline_math = lambda _, tex: _formula(tex, "inline", f"${tex}$")
+IPythonRenderer.block_math = lambda _, tex: _formula(tex, "block", f"$${tex}$$")
+
+
+@contextmanager
+def _optional(page: Path) -> Iterator[None]:
+    """What was computed is kept, and said, when a page that shows it cannot be written."""
+    try:
+        yield
+    except Exception as error:  # of nbconvert, its templates, the disk
+        page.unlink(missing_ok=True)  # it would show what was before
+        reason = f"{type(error).__name__}: {error}"
+        remedy = "when that is mended, type: python -m xltkit report"
+        print(f"{page} could not be written ({reason}); {remedy}\n", end="", flush=True)
 
 
 def build() -> list[Path]:
@@ -41,15 +65,16 @@ def build() -> list[Path]:
     return [write_index(base) for base in bases]
 
 
-def write_page(notebook: Path, page: Path | None = None) -> None:
+def write_page(notebook: Path) -> None:
     """Write an executed notebook as one HTML file that needs no other and no network."""
     template = {"template_name": "lab", "template_file": "page.html.j2"}
-    exporter = HTMLExporter(extra_loaders=[TEMPLATES], embed_images=True, **template)
-    page = page or notebook.with_suffix(".html")
+    page = notebook.with_suffix(".html")
     resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
-    html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
-    # Notebooks refer to each other; on a page, to the pages that lie beside it.
-    write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
+    with _optional(page):
+        exporter = HTMLExporter(extra_loaders=[TEMPLATES], embed_images=True, **template)
+        html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
+        # Notebooks refer to each other; on a page, to the pages that lie beside it.
+        write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
 
 
 def write_index(base: Path) -> Path:
@@ -62,16 +87,18 @@ def write_index(base: Path) -> Path:
         names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
         rows += [_row(base, each, entry.question) for each in names]
     runs = [row["saved"] for row in rows if row["saved"]]
-    index = Environment(loader=TEMPLATES, autoescape=True).get_template("index.html.j2")
-    html = index.render(
-        rows=rows,
-        is_smoke=base.name == "smoke",
-        scripts=generate_init_offline_itables_html(find_package_file("html/dt_bundle.js")),
-        scores=_table(scores(runs), "scores"),
-        comparisons=_table(comparisons(runs), "comparisons"),
-    )
-    write(base / "index.html", html)
-    return base / "index.html"
+    page = base / "index.html"
+    with _optional(page):
+        index = Environment(loader=TEMPLATES, autoescape=True).get_template("index.html.j2")
+        html = index.render(
+            rows=rows,
+            is_smoke=base.name == "smoke",
+            scripts=generate_init_offline_itables_html(find_package_file("html/dt_bundle.js")),
+            scores=_table(scores(runs), "scores"),
+            comparisons=_table(comparisons(runs), "comparisons"),
+        )
+        write(page, html)
+    return page
 
 
 def _row(base: Path, name: str, question: str) -> dict[str, Any]:

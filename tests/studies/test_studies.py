@@ -39,7 +39,8 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     assert len(main) == 2 * 2 * 5 * 3 and main["value"].between(0, 100).all()
     assert set(main.groupby(["arm", "seed", "task"]).size()) == {3}
     assert set(main.loc[main["is_source"], "language"]) == {"en"}
-    assert {"family", "resource", "chance", "cpu_s", "steps", "stage"} <= set(main)
+    columns = "kind source_language selection_rule family resource chance cpu_s steps dtype stage"
+    assert set(columns.split()) <= set(main)
     assert len(results.predictions) == 2 * 2 * 5 * 3 * 20
     query = "arm == 'text' and seed == 1 and task == 'nli' and language == 'qad'"
     predictions = results.predictions.query(query)

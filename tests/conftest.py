@@ -74,6 +74,21 @@ def tokenizer(tiny):
 
 
 @pytest.fixture(scope="session")
+def byte_level():
+    """A tokenizer of RoBERTa's kind without merges: each byte, and the space before it, a token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<s>", "</s>", "<pad>", "<unk>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    special = {"pad_token": "<pad>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+@pytest.fixture(scope="session")
 def browser():
     """A Chromium that the machine has; one from a package manager, since none can be pinned."""
     sync_api = pytest.importorskip("playwright.sync_api")

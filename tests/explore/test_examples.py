@@ -11,7 +11,7 @@ from xltkit.data import microworld
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.explore import examples, html
 from xltkit.explore.examples import OUTCOMES, PROBABILITY, Playground, edited, errors, occurrences
-from xltkit.explore.html import MARKER, cut, tokens
+from xltkit.explore.html import MARKER, PART, cut, tokens
 from xltkit.models import device
 from xltkit.models.encoder import load_tokenizer
 from xltkit.studies.results import Results
@@ -227,9 +227,11 @@ def test_pieces_are_the_text_cut_up(text):
     assert "".join(piece for piece, _ in pieces).replace(MARKER, "") == text.replace(" ", "")
 
 
-def test_unknown_characters_and_punctuation_are_told_apart():
+def test_unknown_characters_and_punctuation_are_told_apart(byte_level):
     expected = [(MARKER, 0), ("中?", 0), ("ball", 1), (",", -1)]
     assert cut("中 ball ,", load_tokenizer("micro")) == expected
+    expected = [("国", 0), (PART, 0), (PART, 0), ("王", 1), (PART, 1), (PART, 1), (MARKER, 2)]
+    assert cut("国王 x", byte_level) == [*expected, ("x", 2)]
 
 
 def test_the_token_view_shows_boundaries_in_characters_and_counts():

@@ -28,15 +28,31 @@ def fp32(monkeypatch):
     monkeypatch.setattr(device, "precision", lambda: "no")
 
 
-@pytest.mark.parametrize("negatives", [0, 1])
-def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(negatives):
-    rows = torch.randn(3, 2 + negatives, 4, generator=torch.Generator().manual_seed(0))
+POOLS = [  # keys, candidates, negatives; (query, row, side) of what is not in a pool
+    ("abc", "uvw", "", []),
+    ("abc", "uvw", "xyz", []),
+    ("aab", "uvw", "", [(0, 1, 1), (1, 0, 1)]),
+    ("abc", "uvu", "xyz", [(0, 2, 1), (2, 0, 1)]),
+    ("abc", "uvw", "xuz", [(0, 1, 2)]),
+]
+
+
+@pytest.mark.parametrize(("keys", "texts", "negatives", "hidden"), POOLS)
+def test_the_loss_is_a_softmax_over_the_other_candidates_of_the_batch(
+    keys, texts, negatives, hidden
+):
+    columns = {"key": list(keys), "text": list(texts), "context": [""] * 3}
+    numbers = retrieval.candidate_numbers(
+        Dataset.from_dict(columns | ({"negative": list(negatives)} if negatives else {}))
+    )
+    sides = range(1, len(numbers[0]))
+    rows = torch.randn(3, 1 + len(sides), 4, generator=torch.Generator().manual_seed(0))
     by_hand = 0.0
     for i in range(3):
-        right = rows[i, 0] @ rows[i, 1]
-        pool = [rows[i, 0] @ rows[j, side] for j in range(3) for side in range(1, 2 + negatives)]
-        by_hand += float(torch.logsumexp(torch.stack(pool), 0) - right)
-    loss = RANKING.losses(rows.flatten(0, 1), torch.zeros(3, dtype=torch.long)).sum()
+        pool = [(i, j, side) for j in range(3) for side in sides if (i, j, side) not in hidden]
+        scores = torch.stack([rows[i, 0] @ rows[j, side] for _, j, side in pool])
+        by_hand += float(torch.logsumexp(scores, 0) - rows[i, 0] @ rows[i, 1])
+    loss = RANKING.losses(rows.flatten(0, 1), torch.tensor(numbers)).sum()
     assert float(loss) == pytest.approx(by_hand, abs=1e-5)
 
 

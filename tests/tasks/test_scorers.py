@@ -160,11 +160,17 @@ CHUNKS = [
     (["E-PER X-PER O"], {("PER", 0, 0), ("PER", 0, 1)}),
     (["O OTHER ."], set()),
 ]
+OWN_CHUNKS = [  # types of one's own labels are whole
+    (["B-ARGM-LOC B-ARG0-LOC"], {("ARGM-LOC", 0, 0), ("ARG0-LOC", 1, 1)}),
+    (["O OTHER OTHER S-x SYM"], {("OTHER", 1, 2), ("x", 3, 3), ("SYM", 4, 4)}),
+    (["NOUN-f ADJ-f I-PER"], {("NOUN-f", 0, 0), ("ADJ-f", 1, 1), ("PER", 2, 2)}),
+]
 
 
-@pytest.mark.parametrize(("sentences", "expected"), CHUNKS)
+@pytest.mark.parametrize(("sentences", "expected"), CHUNKS + OWN_CHUNKS)
 def test_chunks(sentences, expected):
-    assert chunks([tags.split() for tags in sentences]) == expected
+    official = (sentences, expected) in CHUNKS
+    assert chunks([tags.split() for tags in sentences], official) == expected
 
 
 @TAG_SETS

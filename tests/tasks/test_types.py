@@ -12,7 +12,7 @@ from datasets import Dataset
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.tasks import get
-from xltkit.tasks.base import IGNORED, TYPES, EncodedExample, pad
+from xltkit.tasks.base import IGNORED, TYPES, Columns, EncodedExample, Task, pad
 from xltkit.tasks.span import Window, shortened, span_in
 
 
@@ -22,13 +22,27 @@ def encode(name, tokenizer, count=40, code="en", max_length=96, **options):
     return task, rows, task.type.encode(rows, tokenizer, max_length, training=True, **options)
 
 
+NONE = IGNORED
 LOGITS = torch.tensor([[0.0], [1.0], [2.0], [0.0], [0.0], [5.0]])
+RAGGED = torch.tensor([[0.0], [0.0], [2.0], [0.0], [0.0], [0.0], [0.0], [2.0]])
 ONE_SCORE = torch.zeros(1, 4, 2)
 ONE_SCORE[0, 2, 1] = math.log(3.0)
 LOSSES = [
     ("classification", [[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0]], [1, 0], math.log(6)),
-    # Alternatives of a row follow one another.
-    ("choice", LOGITS, [1, 0, 1], sum(math.log(1 + math.exp(-d)) for d in (1, 2, 5))),
+    # Alternatives of a row follow one another; its label stands at the first one.
+    (
+        "choice",
+        LOGITS,
+        [1, NONE, 0, NONE, 1, NONE],
+        sum(math.log1p(math.exp(-d)) for d in (1, 2, 5)),
+    ),
+    (
+        "choice",
+        RAGGED,
+        [2, NONE, NONE, 4, *[NONE] * 4],
+        sum(math.log1p(n * math.exp(-2)) for n in (2, 4)),
+    ),
+    ("choice", LOGITS[:2], [NONE, NONE], 0.0),  # a part without examples repeats one
     ("span", ONE_SCORE, [[1, 2]], (math.log(4) + math.log(2)) / 2),  # the mean of start and end
 ]
 
@@ -43,11 +57,14 @@ def test_the_loss_is_a_sum_of_cross_entropies(kind, logits, labels, expected):
 def test_choice_reads_scores_in_groups(tokenizer):
     _, rows, examples = encode("choice", tokenizer, 3)
     batch = TYPES["choice"].collate(examples, tokenizer, training=True)
-    assert len(batch["input_ids"]) == 6 and batch["labels"].tolist() == rows["label"][:]
+    assert len(batch["input_ids"]) == 6 and batch["labels"][::2].tolist() == rows["label"][:]
     outputs = TYPES["choice"].outputs(LOGITS, examples)
     assert [int(o.argmax()) for o in outputs] == [1, 0, 1]
     # of two alternatives one point apart: log 1 / (1 + e) and log e / (1 + e)
     assert outputs[0].tolist() == pytest.approx([-1.3132617, -0.3132617])
+    ragged = [EncodedExample(0, (np.ones(4),) * 3), EncodedExample(1, (np.ones(4),) * 5)]
+    outputs = TYPES["choice"].outputs(RAGGED, ragged)
+    assert [(len(o), int(o.argmax())) for o in outputs] == [(3, 2), (5, 4)]
 
 
 def test_labels_keep_the_scores_of_all_and_so_does_the_file(tmp_path):
@@ -85,6 +102,23 @@ def test_tagging_puts_the_tag_on_the_first_piece(tokenizer):
     assert labels[3, : len(examples[3])].tolist() == examples[3].target.tolist()
 
 
+def test_words_are_read_as_in_running_text(byte_level, tokenizer):
+    rows = Columns({"tokens": [["Anna", "eats"]], "tags": [[9, 12]]})
+    for each in (byte_level, tokenizer):
+        (example,) = TYPES["tagging"].encode(rows, each, 96, training=False)
+        text = each(" Anna eats", add_special_tokens=False)["input_ids"]
+        assert example.sequences[0][1:-1].tolist() == text
+
+
+def test_only_what_was_read_otherwise_has_new_keys(byte_level, tokenizer):
+    pairs = Columns({"choices": [["x", "y"], ["x", "z"]]})
+    triple = Columns({"choices": [["x", "y"], ["x", "y", "z"]]})
+    assert [TYPES["choice"].is_renewed(None, rows) for rows in (None, pairs, triple)] == [0, 0, 1]
+    for kind in ("tagging", "span"):
+        renewed = [TYPES[kind].is_renewed(each, None) for each in (byte_level, tokenizer)]
+        assert renewed == [True, False]
+
+
 def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):
     task, rows, examples = encode("pos", tokenizer, max_length=8)
     assert len(examples) > len(rows)
@@ -98,6 +132,18 @@ def test_accuracy_of_tags_counts_tokens_and_not_sentences():
     table = pd.DataFrame({"gold": ["NOUN", "", "NOUN DET X"], "pred": ["NOUN", "", "X X X"]})
     scores = TYPES["tagging"].metrics(get("pos"), table, "en")
     assert (scores["accuracy"], scores["majority"]) == (50, 50)
+
+
+def test_labels_with_blanks_and_hyphens_stay_whole():
+    task = Task(
+        "own", "tagging", "accuracy", 0.0, labels=("O", "B-geo loc", "I-geo loc", "B-geo-x")
+    )
+    rows = Columns({"id": ["a", "b"], "tags": [[0, 1, 2], [1, 0, 2]]})
+    examples = [EncodedExample(0, ()), EncodedExample(1, ())]
+    table = task.type.predictions(task, rows, examples, [[0, 1, 2], [1, 0, 3]])
+    scores = task.type.metrics(task, table, "en")
+    assert (scores["majority"], scores["recall"]) == pytest.approx((100 / 3, 200 / 3))
+    assert task.type.terms(task, table, "en")["denominator"].tolist() == [3, 3]
 
 
 def test_a_word_the_tokenizer_drops_keeps_its_place(tokenizer):
@@ -147,6 +193,22 @@ def test_a_long_question_is_cut(tokenizer):
     assert question.startswith(cut)
     assert len(tokenizer(cut, add_special_tokens=False)["input_ids"]) == 64
     assert [short] == shortened(["who eats ?"], tokenizer, 64) == ["who eats ?"]
+
+
+@pytest.mark.parametrize("answer", ["三", "王三", "½"])
+def test_every_token_of_a_character_is_part_of_the_answer(byte_level, answer):
+    context = "国王三的 ½"
+    row = {"id": "0", "question": "国" * 40, "context": context, "answers": [answer]}
+    row["starts"] = [context.index(answer)]
+    (example,) = TYPES["span"].encode(Columns.of([row]), byte_level, 128, training=True)
+    first, last = example.target
+    assert last - first + 1 == len(answer.encode())
+    assert byte_level.decode(example.sequences[0][first : last + 1]) == answer
+    assert example.meta.first == 1 + 128 // 3 + 2  # a question of 120 bytes is cut
+    (prediction,) = TYPES["span"].predictions(
+        get("qa"), Columns.of([row]), [example], [(1.0, first, last)]
+    )["pred"]
+    assert prediction == answer
 
 
 def test_answers_in_another_language_are_scored_by_the_rules_of_the_context():

@@ -51,7 +51,8 @@ def pairwise(
     One row per arm, seed, task and unordered pair ``language``, ``other`` (never the source).
     ``agreement`` (%) is the share of equal predictions, and ``kappa`` how far it is above chance
     (Cohen 1960; NaN if only one label was ever given); both NaN for texts. ``rankc_corrected`` is
-    ``rank_consistency`` (%), NaN where only the best candidate was kept. ``n`` counts items.
+    ``rank_consistency`` (%), NaN where items differ in their number of candidates or
+    only the best one was kept. ``n`` counts items.
     Raises ValueError for unknown names, named tasks that are not parallel, or if there is no pair.
     """
     rows = []
@@ -61,9 +62,9 @@ def pairwise(
         labels, names = pd.factorize(table["pred"])
         size = len(names)
         ranks = None
-        if "log_probs" in table and table["log_probs"].notna().all():
-            log_probs = np.stack(table["log_probs"].tolist())
-            ranks = rankdata(-log_probs, method="ordinal", axis=1).astype(int)
+        log_probs = table["log_probs"].dropna().tolist() if "log_probs" in table else []
+        if len(log_probs) == len(table) and len(set(map(len, log_probs))) == 1:
+            ranks = rankdata(-np.stack(log_probs), method="ordinal", axis=1).astype(int)
         for language, other in combinations(codes, 2):
             first, second = places[[language, other]].dropna().to_numpy(dtype=int).T
             if not len(first):

@@ -14,7 +14,7 @@ from xltkit.data.text import Row, script
 from xltkit.evaluation.attacked import AttackedModel
 from xltkit.models import device
 from xltkit.models.encoder import TOKENS, batches_by_length
-from xltkit.tasks.base import EncodedExample
+from xltkit.tasks.base import EncodedExample, word_pieces
 from xltkit.training.robust import perturbed
 
 GRADIENT = 8  # a pass with gradients takes at least this many times the memory of one without
@@ -81,12 +81,8 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
     ids = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     texts = [text.strip() for text in tokenizer.batch_decode([[i] for i in ids])]
     candidates = {i: text for i, text in zip(ids, texts, strict=True) if script_of(text) == script}
-    if not candidates:
-        return ()
-    words = [[text] for text in candidates.values()]
-    encoding = tokenizer(words, is_split_into_words=True, add_special_tokens=False)
-    pairs = zip(candidates, encoding["input_ids"], strict=True)
-    return tuple(i for i, encoded in pairs if encoded == [i])
+    pieces = word_pieces(tokenizer, list(candidates.values()))
+    return tuple(i for i, ids in zip(candidates, pieces, strict=True) if ids == [i])
 
 
 def find_sites(

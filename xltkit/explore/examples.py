@@ -23,6 +23,7 @@ from xltkit.studies.results import Results
 from xltkit.studies.stages import Stage
 from xltkit.tasks import get
 from xltkit.tasks.base import Task
+from xltkit.tasks.tagging import tags_of
 
 GOLD = "gold"
 PROBABILITY = "probability of gold"
@@ -122,7 +123,7 @@ def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) ->
         gold = " / ".join(dict.fromkeys(row["answers"]))
         spans = zip(row["answers"], row["starts"], strict=True)
         marks = [(start, start + len(answer), GOLD) for answer, start in spans]
-    cells = [_answer_html(row, gold, code)]
+    cells = [_answer_html(task, row, gold, code)]
     for arm, answer in answers.items():
         pred = _answer(row, answer["pred"])
         marks += [(*place, arm) for place in occurrences(pred, row.get("context", ""))]
@@ -130,7 +131,9 @@ def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) ->
         if isinstance(answer.get("log_probs"), np.ndarray):
             note = f", p {np.exp(answer['log_probs'].max()):.2f}"
         verdict = "✓ right" if answer["score"] == 1 else "✗ wrong"
-        cells.append(f"{_answer_html(row, pred, code, gold)}<br><small>{verdict}{note}</small>")
+        cells.append(
+            f"{_answer_html(task, row, pred, code, gold)}<br><small>{verdict}{note}</small>"
+        )
     texts = ""
     for name, words in _texts(task, row).items():
         shown = html.text(words, code, marks if name == "context" else ())
@@ -138,11 +141,11 @@ def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) ->
     return [texts, *cells]
 
 
-def _answer_html(row: Row, answer: str, code: str, gold: str = "") -> str:
+def _answer_html(task: Task, row: Row, answer: str, code: str, gold: str = "") -> str:
     """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
     if "tokens" in row:
-        right = gold.split() or [""] * len(row["tokens"])
-        triples = zip(row["tokens"], answer.split(), right, strict=False)
+        right = tags_of(task, gold) if gold else [""] * len(row["tokens"])
+        triples = zip(row["tokens"], tags_of(task, answer), right, strict=False)
         return html.annotated((word, "" if tag == gold else tag) for word, tag, gold in triples)
     return html.text(answer, code) if "context" in row else escape(answer)
 

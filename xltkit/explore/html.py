@@ -18,6 +18,7 @@ from xltkit.models.encoder import load_tokenizer
 STYLE = f"<style>{read(Path(__file__).with_suffix('.css'))}</style>"
 
 MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
+PART = "·"  # one more piece of the character before it, in byte-level vocabularies
 
 Mark = tuple[int, int, str]  # start and end in characters, and whose words these are
 
@@ -75,18 +76,22 @@ def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
     """The pieces of a text, special tokens aside, each with the number of its word.
 
     Punctuation belongs to no word: -1. A piece that holds two words (of Chinese, say) counts for
-    the first. One that the vocabulary does not have ends in ``?``.
+    the first. One that the vocabulary does not have ends in ``?``; of a character in several pieces
+    the later ones are ``PART``.
     """
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids = encoding["input_ids"]
     names = tokenizer.convert_ids_to_tokens(ids)
     pieces = []
+    shown_to = 0  # characters
     for key, name, (start, end) in zip(ids, names, encoding["offset_mapping"], strict=True):
-        shown = MARKER if name == MARKER else text[start:end].strip() or MARKER
-        if shown == MARKER:
+        if name == MARKER or not text[start:end].strip():
+            shown = MARKER
             end += 1  # it belongs to the word that it opens
         else:
+            shown = text[max(start, shown_to) : end].strip() or PART
             start = end - len(text[start:end].lstrip())
+            shown_to = end
         words = [i for i, (a, b) in enumerate(word_spans(text)) if a < end and start < b]
         unknown = "?" if key == tokenizer.unk_token_id else ""
         pieces.append((shown + unknown, words[0] if words else -1))
@@ -115,6 +120,7 @@ def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
     heads = ["language", "words", "pieces", "pieces per word", "the sentence in pieces"]
     caption = (
         f"What the encoder {escape(encoder)} reads. A box is a piece, | divides the pieces of a "
-        "word, ? follows one that the vocabulary does not have. Punctuation is not counted."
+        f"word, ? follows one that the vocabulary does not have, {PART} is one more piece of the "
+        "character before it. Punctuation is not counted."
     )
     return table(caption, heads, rows)

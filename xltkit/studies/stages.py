@@ -136,15 +136,20 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
+        renewed: dict[str, str] = {}
         for training_set in phase.training_sets:
             task_type = TYPES[phase.task_type(training_set)]
             if task_type.needs_image_space and not phase.has_image_space:
                 task_type.head(get(training_set.task))  # raises the error that says what to type
             if isinstance(task_type, Paraphrases):
                 check_paraphrases(training_rows(training_set), training_set.task)
+            source = source_of(get(training_set.task), "train")
+            rows = None if source.is_generated else training_rows(training_set)
+            if task_type.is_renewed(models.load_tokenizer(recipe.encoder), rows):
+                renewed[f"{training_set.task} renewed"] = "2"
         pairs = phase.align.pairs if phase.align else ()
         data = {f"{p.task}/{p.language}": fingerprint(p) for p in (*phase.training_sets, *pairs)}
-        data |= phase.sources() | (phase.robust.sources() if phase.robust else {})
+        data |= renewed | phase.sources() | (phase.robust.sources() if phase.robust else {})
         resolved = phase.resolved([count(training_set) for training_set in phase.training_sets])
         parent = stages[-1] if stages else None
         stages.append(Stage(resolved, seed, recipe.encoder, parent, tuple(sorted(data.items()))))
@@ -172,6 +177,8 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
         data |= {f"{split}/{code}": source_of(task, split).fingerprint(code) for code in present}
     if phase.attack:
         data |= phase.attack.sources()
+    if not task.is_built_in and task.type.own_version > 1:
+        data["own version"] = str(task.type.own_version)
     # Part of two collections has other true pairs than the whole.
     examples = 0 if task.type.needs_all_rows else phase.examples
     max_length = phase.max_length or task.training.max_length

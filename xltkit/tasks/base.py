@@ -51,6 +51,7 @@ class Task:
     license: str = ""
     citation: str = ""
     note: str = ""  # the protocol
+    is_built_in: bool = False  # in the kit's tables: chunks of its tags are found as XTREME does it
     has_language_rules: bool = False  # answers are normalized by the rule of their language (MLQA)
 
     @property
@@ -207,6 +208,7 @@ class TaskType:
     is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
     has_one_answer = True  # no part of a prediction is right while another is wrong
     is_comparable = False  # a prediction means the same in every language
+    own_version = 1  # of the scores of one's own tasks, raised when they change; enters their keys
     is_search = False  # any item can be found: chance is one in their number
 
     def __init_subclass__(cls) -> None:
@@ -256,6 +258,13 @@ class TaskType:
 
     # Training
 
+    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
+        """Whether training on some rows was another thing once, for the keys of what was trained.
+
+        ``rows`` is None if they are generated.
+        """
+        return False
+
     def head(self, task: Task) -> Head:
         """The head that a task needs; ValueError if only a phase can know it."""
         return Head(self.pooling, self.head_size or len(task.labels))
@@ -282,16 +291,21 @@ class TaskType:
             batch["labels"] = self.labels(examples)
         return batch
 
+    def targets(self, labels: Tensor) -> int:
+        """What the summed loss of a batch is a sum over: rows, or their words or other parts."""
+        return int((labels != IGNORED).sum() * self.unit_weight)
+
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (units, classes) of the distributions of a loss, row by row, and right classes."""
-        return logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1)
+        """Scores (units, classes) of the distributions of a loss, and right classes of each row."""
+        return logits.reshape(-1, logits.shape[-1]).float(), labels
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each row of a batch (rows): the sum over its units, not averaged."""
+        scores, classes = self.units(logits, labels)
         losses = torch.nn.functional.cross_entropy(
-            *self.units(logits, labels), ignore_index=IGNORED, reduction="none"
+            scores, classes.reshape(-1), ignore_index=IGNORED, reduction="none"
         )
-        return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
+        return self.unit_weight * losses.reshape(len(classes), -1).sum(1)
 
     def loss_weights(self, examples: Examples) -> list[float]:
         """What the loss of each example counts for in that of its row."""
@@ -368,6 +382,22 @@ def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
             marks = (np.where(is_whole, numbers % 2, -1).astype(np.int8),)
         examples.append(EncodedExample(i, sequences, row_types, words=marks))
     return examples
+
+
+def word_prefix(tokenizer: Any) -> str:
+    """What a word alone needs to be read as inside a running text: a space, or nothing.
+
+    Byte-level BPE (RoBERTa, ModernBERT) reads a word otherwise after a space than at the start.
+    """
+    alone, twice = tokenizer(["a", "a a"], add_special_tokens=False)["input_ids"]
+    return "" if twice == alone + alone else " "
+
+
+def word_pieces(tokenizer: Any, words: Sequence[str]) -> list[list[int]]:
+    """The token ids of each word, as it is read inside a running text."""
+    prefix = word_prefix(tokenizer)
+    texts = [prefix + word for word in words]
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
 def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedExample:

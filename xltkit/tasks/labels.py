@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xltkit.tasks import base
-from xltkit.tasks.base import Examples, Rows, Task
+from xltkit.tasks.base import IGNORED, Examples, Rows, Task
 
 
 class Classification(base.TaskType):
@@ -56,6 +56,7 @@ class Choice(Classification):
     texts = ("premise", "choices")
     crossed_text = "premise"
     head_size = 1
+    own_version = 2  # rows may differ in the number of alternatives
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -72,8 +73,28 @@ class Choice(Classification):
             for i, label in enumerate(table["label"])
         ]
 
+    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
+        """Once all rows had to have as many alternatives."""
+        return rows is not None and len(set(map(len, rows["choices"][:]))) > 1
+
+    def labels(self, examples: Examples) -> Tensor:
+        """The right alternative stands at the first sequence of a row, so that rows can be told."""
+        rows = ((e.target, *[IGNORED] * (len(e.sequences) - 1)) for e in examples)
+        return torch.tensor(list(chain.from_iterable(rows)))
+
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return super().units(logits.reshape(len(labels), -1), labels)
+        is_first = labels != IGNORED
+        is_first[0] = True  # of a row without a target, too
+        sizes = is_first.cumsum(0).unique(return_counts=True)[1]
+        return super().units(_by_row(logits, sizes.tolist()), labels[is_first])
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
-        return super().outputs(logits.reshape(len(examples), -1), examples)
+        sizes = [len(example.sequences) for example in examples]
+        rows = super().outputs(_by_row(logits, sizes), examples)
+        return [row[:size] for row, size in zip(rows, sizes, strict=True)]
+
+
+def _by_row(logits: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Scores (rows, alternatives); of rows that have fewer alternatives the last are impossible."""
+    parts = logits.flatten().split(sizes)
+    return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=float("-inf"))

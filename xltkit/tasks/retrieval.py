@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from itertools import zip_longest
+from itertools import count, zip_longest
 from typing import Any
 
 import numpy as np
@@ -148,8 +148,9 @@ class Ranking(base.TaskType):
 
     A dual encoder: query and candidate pass the same encoder and head, and training is a softmax
     over the candidates of the batch (XTREME third_party/bert.py) and, if rows have a ``negative``,
-    over one wrong candidate of each row too (Karpukhin et al. 2020, section 3.2). A candidate may
-    have a context. Right are the candidates that hold the ``key`` of a query in ``keys``.
+    over one wrong candidate of each row too (Karpukhin et al. 2020, section 3.2). Candidates that
+    are equal, or have equal keys, are no negatives of one another, which the script does not mind.
+    A candidate may have a context. Right are those that hold the ``key`` of a query in ``keys``.
     """
 
     columns = ("id", "query", "key")
@@ -166,6 +167,11 @@ class Ranking(base.TaskType):
         # Training rows have the right candidate, too.
         return (*self.columns, "text", "context") if split == "train" else self.columns
 
+    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
+        """Once a candidate was a negative of its equals."""
+        columns = zip(*candidate_numbers(rows), strict=True) if rows else ()
+        return any(len(set(column)) < len(column) for column in columns)
+
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""
         sides = []
@@ -180,16 +186,27 @@ class Ranking(base.TaskType):
             length = min(QUERY_TOKENS, max_length) if columns == ("query",) else max_length
             texts = [rows[column][:] for column in columns]
             encoded.append(base.encoded(tokenizer(*texts, truncation=True, max_length=length)))
-        return [base.joined(i, parts, 0) for i, parts in enumerate(zip(*encoded, strict=True))]
+        targets = candidate_numbers(rows) if training else [()] * len(rows)
+        parts = zip(*encoded, strict=True)
+        return [base.joined(i, part, targets[i]) for i, part in enumerate(parts)]
+
+    def targets(self, labels: Tensor) -> int:
+        return len(labels)
 
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative."""
+        """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative.
+
+        ``labels`` are the ``candidate_numbers`` of the rows.
+        """
         rows = logits.float().unflatten(0, (len(labels), -1))
-        candidates = torch.cat([rows[:, 1], *rows[:, 2:].unbind(1)])
-        with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
-            scores = rows[:, 0] @ candidates.T
+        keys, texts, *negatives = labels.unbind(1)
+        hidden = texts[:, None] == torch.cat([texts, *negatives])
+        hidden[:, : len(keys)] |= keys[:, None] == keys
         targets = torch.arange(len(labels), device=labels.device)
-        return super().units(scores, torch.where(labels == base.IGNORED, labels, targets))
+        hidden[targets, targets] = False
+        with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
+            scores = rows[:, 0] @ torch.cat(rows[:, 1:].unbind(1)).T
+        return super().units(scores.masked_fill(hidden, float("-inf")), targets)
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The vectors."""
@@ -239,6 +256,15 @@ class Ranking(base.TaskType):
         if task.metric == "map@20":
             return super().terms(task, predictions, language)
         return base.terms_table(predictions["example_id"], _reciprocal_ranks(predictions))
+
+
+def candidate_numbers(rows: Rows) -> list[tuple[int, ...]]:
+    """Of each training row the numbers of key, candidate and negative, if any: equal for equals."""
+    columns: list[Any] = [rows["key"][:], zip(rows["text"][:], rows["context"][:], strict=True)]
+    if "negative" in rows.column_names:
+        columns.append((text, "") for text in rows["negative"][:])
+    numbers: dict[Any, int] = defaultdict(count().__next__)
+    return list(zip(*([numbers[value] for value in column] for column in columns), strict=True))
 
 
 def _reciprocal_ranks(predictions: pd.DataFrame) -> list[float]:

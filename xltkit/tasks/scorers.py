@@ -10,7 +10,6 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence, Set
-from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 
@@ -102,7 +101,9 @@ def answer_scores(golds: Sequence[str], pred: str, language: str = "") -> dict[s
     return {"f1": 100.0 * f1, "em": 100.0 * em}
 
 
-def chunks(tags_by_sentence: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
+def chunks(
+    tags_by_sentence: Sequence[Sequence[str]], official: bool = True
+) -> set[tuple[str, int, int]]:
     """Chunks of all sentences as (type, first, last), by the rule of seqeval 0.0.12.
 
     XTREME was scored with its ``get_entities``; positions count an ``O`` after each sentence. The
@@ -110,6 +111,8 @@ def chunks(tags_by_sentence: Sequence[Sequence[str]]) -> set[tuple[str, int, int
     a prefix: a run of equal part-of-speech tags is one chunk, but tags that begin with ``B``, ``E``
     or ``S`` (SYM, SCONJ) are always single. The rule is not strict: ``I-LOC`` can open a chunk.
     seqeval 1.x cuts the first character off a tag without a prefix: CCONJ and SCONJ are one type.
+    If not ``official``, a prefix is B, I, E or S before a hyphen, and the type is all the rest; a
+    tag without one is its own type, and O alone is none.
     """
     spans = set()
     first = 0
@@ -118,6 +121,10 @@ def chunks(tags_by_sentence: Sequence[Sequence[str]]) -> set[tuple[str, int, int
     for position, tag in enumerate(chain.from_iterable((*tags, "O") for tags in tags_by_sentence)):
         now = tag[0]
         type_now = tag.rsplit("-", 1)[-1]
+        if not official:
+            has_prefix = now in "BIES" and tag[1:2] == "-"
+            now = now if has_prefix or tag == "O" else "I"
+            type_now = tag[2:] if has_prefix else tag
         changed = type_now != type_before
         if before in "ES" or (before in "BI" and now in "BSO") or (before not in "O." and changed):
             spans.add((type_before, first, position - 1))
@@ -128,17 +135,6 @@ def chunks(tags_by_sentence: Sequence[Sequence[str]]) -> set[tuple[str, int, int
         before = now
         type_before = type_now
     return spans
-
-
-@lru_cache(maxsize=1 << 16)
-def chunk_counts(gold: str, pred: str) -> tuple[int, int, int]:
-    """Of one sentence, its tags parted by blanks: chunks right, gold and predicted.
-
-    Their sums over sentences give the F1 of all, since no chunk crosses a sentence's end.
-    """
-    golds = chunks([gold.split()])
-    preds = chunks([pred.split()])
-    return len(golds & preds), len(golds), len(preds)
 
 
 # Retrieval

@@ -72,6 +72,13 @@ class Span(base.TaskType):
             examples.append(replace(example, example=row, target=target, meta=window))
         return examples
 
+    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
+        """Once a character in several tokens was no answer, and long in a question."""
+        # A bare space shares the first character of a text, where no generated answer begins.
+        text = "a ½三" if rows is None else "½三"
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return len(set(encoding["offset_mapping"])) < len(encoding["offset_mapping"])
+
     def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Start and end, over the tokens of the window; the class 0 means: not in this window."""
         return super().units(logits.transpose(1, 2), labels)
@@ -139,25 +146,23 @@ class Span(base.TaskType):
 
 
 def shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:
-    """The questions, cut to ``limit`` tokens."""
-    long = [q for q in questions if len(q) >= limit]  # no token is shorter than a character
-    if not long:
-        return list(questions)
-    encoding = tokenizer(long, add_special_tokens=False, return_offsets_mapping=True)
-    ends = {
-        question: offsets[limit - 1][1]
-        for question, offsets in zip(long, encoding["offset_mapping"], strict=True)
-        if len(offsets) > limit
-    }
-    return [question[: ends.get(question)] for question in questions]
+    """The questions, cut to ``limit`` tokens at most and between characters."""
+    encoding = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
+    pairs = zip(questions, encoding["offset_mapping"], strict=True)
+    return [
+        # A character that several tokens share is left out, unless all of them fit.
+        text if len(offsets) <= limit else text[: min(offsets[limit - 1][1], offsets[limit][0])]
+        for text, offsets in pairs
+    ]
 
 
 def span_in(window: Window, start: int, end: int) -> tuple[int, int]:
-    """First and last token of the characters [start, end) in a window; (0, 0) if not all inside."""
-    offsets = window.offsets
-    if start < offsets[window.first][0] or end > offsets[window.last][1]:
+    """First and last token of the characters [start, end) in a window; (0, 0) if not all inside.
+
+    Several tokens may share a character, as in byte-level BPE; all of them belong to it.
+    """
+    starts, ends = window.offsets[window.first : window.last + 1].T
+    inside = np.flatnonzero((starts < end) & (ends > start)) + window.first
+    if start < starts[0] or end > ends[-1] or not len(inside):
         return 0, 0
-    context = range(window.first, window.last + 1)
-    first = max(k for k in context if offsets[k][0] <= start)
-    last = min(k for k in context if offsets[k][1] >= end)
-    return (first, last) if first <= last else (0, 0)
+    return int(inside[0]), int(inside[-1])

@@ -1,5 +1,6 @@
 """One tag for each word: part-of-speech tags and named entities."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
@@ -24,6 +25,11 @@ class Tagging(base.TaskType):
     pooling = "token"
     is_attackable = True
     has_one_answer = False
+    own_version = 2  # labels may have blanks, and hyphens in the type of a chunk
+
+    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
+        """Once byte-level BPE read each word as if it began a text."""
+        return bool(base.word_prefix(tokenizer))
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -41,17 +47,15 @@ class Tagging(base.TaskType):
             marks = (np.where(is_whole, 1, -1),) if words else ()
             examples.append(base.EncodedExample(row, (sequence,), (), target, words=marks))
 
-        pieces_of: dict[str, list[int]] = {}
         table = rows[:]
+        vocabulary = list(dict.fromkeys(chain.from_iterable(table["tokens"])))
+        ids_of = dict(zip(vocabulary, base.word_pieces(tokenizer, vocabulary), strict=True))
         for row, (tokens, tags) in enumerate(zip(table["tokens"], table["tags"], strict=True)):
             ids: list[int] = []
             targets: list[int] = []
             for word, tag in zip(tokens, tags, strict=True):
-                if word not in pieces_of:
-                    encoding = tokenizer([word], is_split_into_words=True, add_special_tokens=False)
-                    # A word that the tokenizer drops is a stray control character.
-                    pieces_of[word] = encoding["input_ids"] or [tokenizer.unk_token_id]
-                pieces = pieces_of[word][: max_length - 2]
+                # A word that the tokenizer drops is a stray control character.
+                pieces = (ids_of[word] or [tokenizer.unk_token_id])[: max_length - 2]
                 if len(ids) + len(pieces) > max_length - 2:
                     add(row, ids, targets)
                     ids, targets = [], []
@@ -76,7 +80,7 @@ class Tagging(base.TaskType):
         return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """Tags joined by blanks; the score is the share of right ones."""
+        """Tags as one text (``tags_text``); the score is the share of right ones."""
         names = np.array(task.labels, dtype=object)
         gold = [names[tags].tolist() for tags in rows["tags"][:]]
         pred: list[list[str]] = [[] for _ in gold]
@@ -86,26 +90,46 @@ class Tagging(base.TaskType):
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, pred, strict=True)
         ]
-        texts = (list(map(" ".join, side)) for side in (gold, pred))
+        texts = ([tags_text(task, tags) for tags in side] for side in (gold, pred))
         return base.predictions_table(rows["id"][:], *texts, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
-        sentences = [[tags.split() for tags in predictions[side]] for side in ("gold", "pred")]
-        gold, pred = (list(chain.from_iterable(side)) for side in sentences)
+        sides = [[tags_of(task, text) for text in predictions[side]] for side in ("gold", "pred")]
+        gold, pred = (list(chain.from_iterable(side)) for side in sides)
         return {
-            **scorers.set_f1(*map(scorers.chunks, sentences)),
+            **scorers.set_f1(*(scorers.chunks(side, task.is_built_in) for side in sides)),
             "accuracy": scorers.accuracy(gold, pred),
             "majority": 100.0 * max(Counter(gold).values()) / len(gold),
         }
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of sentences: the numbers of chunks or of tags, of which the metric is made."""
-        gold, pred = predictions["gold"], predictions["pred"]
         items = predictions["example_id"]
+        gold = [tags_of(task, text) for text in predictions["gold"]]
         if task.metric == "accuracy":
-            sizes = gold.str.split().str.len()
+            sizes = np.array(list(map(len, gold)))
             return base.terms_table(items, 100.0 * predictions["score"] * sizes, sizes)
-        counts = [scorers.chunk_counts(g, p) for g, p in zip(gold, pred, strict=True)]
-        right, golds, preds = np.array(counts).T
-        return base.terms_table(items, 200.0 * right, golds + preds)
+        counts = []
+        for tags, text in zip(gold, predictions["pred"], strict=True):
+            # No chunk crosses the end of a sentence: sums over sentences give the F1 of all.
+            sides = [
+                scorers.chunks([side], task.is_built_in) for side in (tags, tags_of(task, text))
+            ]
+            counts.append((len(sides[0] & sides[1]), len(sides[0]) + len(sides[1])))
+        right, both = np.array(counts).T
+        return base.terms_table(items, 200.0 * right, both)
+
+
+def tags_text(task: Task, tags: Sequence[str]) -> str:
+    """The tags of a sentence joined by blanks; as a JSON list if there are blanks in some label."""
+    return " ".join(tags) if _is_plain(task) else json.dumps(tags, ensure_ascii=False)
+
+
+def tags_of(task: Task, text: str) -> list[str]:
+    """The tags that ``tags_text`` wrote."""
+    return text.split() if _is_plain(task) else json.loads(text)
+
+
+def _is_plain(task: Task) -> bool:
+    return " ".join(task.labels).split() == list(task.labels)

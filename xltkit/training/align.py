@@ -69,9 +69,8 @@ class AlignedTask(Supervised):
         """The batches of a step, each with ``pairs`` among its inputs: those that are drawn."""
         batches = super().batches(step, parts)
         random = np.random.default_rng(derive(self.seed, "pairs", step))
-        examples = sum(len(batch.labels) for batch in batches if batch.targets)
         targets = sum(batch.targets for batch in batches)
-        size = self.align.batch_size or examples
+        size = self.align.batch_size or len(self.plan[step][2])
         indices = random.integers(len(self.text), size=size)
         for i, drawn in enumerate(np.array_split(indices, parts)):
             if len(drawn):

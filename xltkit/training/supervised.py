@@ -151,8 +151,7 @@ class Supervised:
             labels = inputs.pop("labels")
             if not len(part):
                 labels = torch.full_like(labels, IGNORED)
-            targets = int((labels != IGNORED).sum() * task.type.unit_weight)
-            batches.append(Batch(training_set, inputs, labels, targets))
+            batches.append(Batch(training_set, inputs, labels, task.type.targets(labels)))
         return batches
 
     def __call__(self, model: Model, batch: Batch) -> Tensor | Iterator[Tensor]:

@@ -48,7 +48,7 @@ def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
                 fields["labels"] = _named(row["labels"])
             for split in sources.splits[name]:
                 fields[split] = sources[f"{name}.{split}"]
-            tasks[name] = Task(name, **fields)
+            tasks[name] = Task(name, **fields, is_built_in=True)
         except Exception as error:
             error.add_note(f"This is of the table of the task {name!r}.")
             raise

@@ -5,8 +5,12 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
+
+# Names of what systems leave beside files: Finder, Explorer, Jupyter, network folders.
+LITTER = (".*", "@eaDir", "[Tt]humbs.db", "[Dd]esktop.ini")
 
 
 def root() -> Path:
@@ -37,6 +41,11 @@ def commit() -> str:
         return subprocess.check_output(git, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return "none"
+
+
+def is_litter(path: Path | str) -> bool:
+    """Whether a system left a file, or the folder that it is in."""
+    return any(fnmatchcase(part, name) for part in Path(path).parts for name in LITTER)
 
 
 @contextmanager

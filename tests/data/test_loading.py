@@ -35,10 +35,17 @@ def demo(put):
     return Task("demo", "classification", "f1", 33.3, test=source, labels=readers.NLI_LABELS)
 
 
-@pytest.mark.parametrize("clone", [True, False])
-def test_load_from_a_mirror(demo, put, clone):
-    if clone:  # a folder of one's own needs no card
-        put(CARD, "demo/pairs/README.md")
+@pytest.mark.parametrize("folder", ["hub", "hub [v1]", "hub*", "hub::z"])
+@pytest.mark.parametrize("card", ["", CARD, CARD.replace("de/test", "de/absent")])
+def test_load_from_a_mirror_of_any_name_whatever_its_card_says(
+    demo, mirror, put, monkeypatch, folder, card
+):
+    put(card, "demo/pairs/README.md")
+    (mirror / folder).mkdir()
+    (mirror / "demo").rename(mirror / folder / "demo")
+    put(pairs([1]), "hub of another/demo/pairs/de/test.parquet")
+    monkeypatch.setenv("XLTKIT_HUB", str(mirror / folder))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", "/proc/none")  # cannot be written
     rows = load(demo, "test", "de")
     assert rows.column_names == list(TYPES["classification"].columns)
     assert rows["id"][:] == ["0", "1", "2"]

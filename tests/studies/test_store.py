@@ -89,6 +89,14 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
     assert secret.read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "result/.nfs01", "Thumbs.db", "@eaDir/a.json"])
+def test_what_systems_leave_in_a_stage_does_no_harm(store, name):
+    path = store.get(KEY, {}, Filling()) / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert store.is_usable(KEY)
+
+
 def test_an_attempt_that_fails_leaves_no_stage_and_keeps_its_checkpoint(store, tmp_path):
     """Nothing else is kept: no link, and no half a file of a writer that was killed."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from xltkit.data.readers import PARAPHRASE_LABELS
-from xltkit.files import write
+from xltkit.files import is_litter, write
 from xltkit.studies.results import Results
 from xltkit.tasks import Suite, benchmark, get, load
 
@@ -170,7 +170,7 @@ def write_submission(results: Results, folder: str | Path, *, arm: str, seed: in
     """
     whole = benchmark(results.study.suite)
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not all(is_litter(path.name) for path in folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; give a new folder.")
     chosen = f"arm == @arm and seed == @seed and task in {list(whole.tasks)}"
     scores = results.scores.query(chosen)

@@ -59,7 +59,7 @@ def build() -> list[Path]:
     """Write all pages and indexes of ``outputs`` and ``outputs/smoke`` anew; the indexes."""
     outputs = root() / "outputs"
     bases = [base for base in (outputs, outputs / "smoke") if base.is_dir()]
-    for notebook in [path for base in bases for path in base.glob("*.ipynb")]:
+    for notebook in [path for base in bases for path in base.glob("[!.]*.ipynb")]:
         if ".partial" not in notebook.suffixes:
             write_page(notebook)
     return [write_index(base) for base in bases]

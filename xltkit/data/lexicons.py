@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xltkit.data.microworld import LANGUAGES, glosses
 from xltkit.data.text import word_spans
-from xltkit.files import read
+from xltkit.files import is_litter, read
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
@@ -60,7 +60,7 @@ def fingerprint(source: str) -> str:
         return f"{source}/{digest([sorted(table.items()) for table in tables])}"
     path = Path(source).expanduser()
     files = _files(*(sorted(path.glob("*.txt")) if path.is_dir() else [path]))
-    return digest({file.name: content for file, content in files})
+    return digest({file.name: content for file, content in files if not is_litter(file.name)})
 
 
 def _files(*paths: str | Path) -> list[tuple[Path, str]]:

@@ -6,6 +6,7 @@ under the Hub's own names. Nothing here runs code that comes with a data set.
 
 from __future__ import annotations
 
+import glob
 import inspect
 import os
 import warnings
@@ -19,8 +20,11 @@ from typing import Any, NamedTuple
 import datasets
 import huggingface_hub
 from datasets import Dataset
+from datasets.table import InMemoryTable
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from pyarrow import parquet
 
+from xltkit.files import is_litter
 from xltkit.keys import digest, known_digest
 
 # The branch on which the Hub keeps a script-only repository as parquet, one folder a config.
@@ -60,9 +64,12 @@ class Location(NamedTuple):
             return []
         folder = Path(self.mirror, self.source.hub, self.config)
         if self.is_file:
-            return sorted(folder.parent.glob(folder.name))
+            pattern = glob.escape(folder.name).replace("[*]", "*")
+            files = sorted(folder.parent.glob(pattern))
+            return [file for file in files if not is_litter(file.name)]
         # A clone of a Hub repository numbers its files: test-00000-of-00002.parquet.
-        names = [(f"{split}.parquet", f"{split}-*.parquet") for split in self.split.split("+")]
+        splits = map(glob.escape, self.split.split("+"))
+        names = [(f"{split}.parquet", f"{split}-*.parquet") for split in splits]
         files = [sorted(chain(*map(folder.glob, pair))) for pair in names]
         return list(chain(*files)) if all(files) else []
 
@@ -211,11 +218,7 @@ class Source:
             return _from_hub(location, first)
         if location.is_file:
             return location.files if "*" in location.config else location.files[0]
-        mirror = Path(location.mirror, location.source.hub)
-        if (mirror / "README.md").is_file():
-            rows = datasets.load_dataset(str(mirror), name=location.config, split=location.split)
-        else:  # a folder of one's own needs no card
-            rows = Dataset.from_parquet([str(file) for file in location.files])
+        rows = datasets.concatenate_datasets([_from_parquet(file) for file in location.files])
         if first and not self.is_shared(language):
             rows = rows.select(range(min(first, len(rows))))
         return rows
@@ -272,6 +275,19 @@ def _own_reader(read: Reader) -> str:
     except OSError:  # typed into a plain interpreter
         text = function.__code__.co_code.hex()
     return f"/{digest(text, 8)}"
+
+
+def _from_parquet(file: Path) -> Dataset:
+    """The rows of a file in memory; pictures, which are gigabytes, through a cache on the disk."""
+    if "image" not in parquet.read_schema(file).names:
+        return Dataset(InMemoryTable(parquet.read_table(file, partitioning=None)))
+    try:
+        return Dataset.from_parquet(glob.escape(str(file)))
+    except OSError as error:
+        raise OSError(
+            f"The pictures of {file} could not be copied to the cache of datasets, which lies "
+            f"below HF_HOME: {error}. Set HF_HOME to a folder that can be written."
+        ) from error
 
 
 def _from_hub(location: Location, first: int) -> Dataset:

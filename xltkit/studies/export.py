@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
-from xltkit.files import root
+from xltkit.files import LITTER, root
 from xltkit.keys import choose
 from xltkit.studies.results import Results
 from xltkit.studies.saved import Saved, read
@@ -71,7 +71,7 @@ def export(
 
 def copy_encoder(stage: Path, to: Path) -> None:
     """Copy what was trained, without the results and the record that are the store's."""
-    ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl")
+    ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl", *LITTER)
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 

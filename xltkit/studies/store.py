@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from xltkit.files import flush, read, root, to_disk, write
+from xltkit.files import flush, is_litter, read, root, to_disk, write
 from xltkit.keys import file_digest
 
 # What a stage may hold: nothing that could execute code when it is loaded.
@@ -142,6 +142,8 @@ def _files(folder: Path) -> dict[str, Path]:
     """The files of a stage by their path below its folder; ValueError for links and pickles."""
     files = {}
     for path in (folder, *sorted(folder.rglob("*"))):
+        if is_litter(path.relative_to(folder)):
+            continue
         is_allowed = path.suffix in FORMATS if path.is_file() else path.is_dir()
         if path.is_symlink() or (path.exists() and not is_allowed):  # a link may lead elsewhere
             allowed = ", ".join(sorted(FORMATS))

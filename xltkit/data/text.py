@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import regex
 from numpy.random import Generator
 
 Row = Mapping[str, Any]
-# Scripts in which each character counts as a word: Chinese and Japanese.
-CHARACTER_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGZHOU")
-JOINERS = "\u200c\u200d"  # zero-width; they shape the letters beside them (Persian, Indic scripts)
+# Words by Unicode's rules (UAX 29, flag ``w``), and what these leave open: a Chinese or Japanese
+# character is a word, and a hyphen or an apostrophe joins the letters on both sides of it.
+_CHARACTER = r"[\p{Han}\p{Hiragana}\p{WB=Katakana}]"
+_LETTERS = rf"(?!{_CHARACTER})[\p{{L}}\p{{N}}].*?\b"
+WORD = regex.compile(rf"(?V1w){_CHARACTER}\p{{WB=Extend}}*|{_LETTERS}(?:[-‐‑'’]?{_LETTERS})*")
+GRAPHEME = regex.compile(r"\X")
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
 _BESIDE = {
     key: keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
@@ -38,25 +42,11 @@ def script(character: str) -> str:
 
 @lru_cache(maxsize=65536)
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
-    """Where the words of a text start and end (characters).
+    """Where the words of a text start and end (characters): those of ``WORD``.
 
-    A word is a run of letters, marks and digits, with apostrophes and hyphens inside; in Thai, Lao
-    and Khmer, without spaces, it is long. Chinese and Japanese characters are words one by one.
+    In Thai, Lao and Khmer, without spaces, a word is long.
     """
-    spans: list[tuple[int, int]] = []
-    start = -1  # of the word being read, -1 between words
-    for i, character in enumerate(text + " "):
-        is_letter = unicodedata.category(character)[0] in "LMN"
-        is_word = is_letter and script(character) in CHARACTER_SCRIPTS
-        is_inside = character in "'’-" + JOINERS and text[i + 1 : i + 2].isalnum()
-        if start >= 0 and (is_word or not (is_letter or is_inside)):
-            spans.append((start, i))
-            start = -1
-        if is_word:
-            spans.append((i, i + 1))
-        elif is_letter and start < 0:
-            start = i
-    return tuple(spans)
+    return tuple(match.span() for match in WORD.finditer(text))
 
 
 def texts(columns: Sequence[str], row: Row) -> list[tuple[str, int, str]]:
@@ -112,13 +102,8 @@ def is_valid(columns: Sequence[str], row: Row) -> bool:
 
 
 def graphemes(word: str) -> list[str]:
-    """The letters of a word, each with the marks and joiners that follow it."""
-    letters: list[str] = []
-    for character in word:
-        is_mark = character in JOINERS or unicodedata.category(character)[0] == "M"
-        before = letters.pop() if letters and is_mark else ""
-        letters.append(before + character)
-    return letters
+    """The letters of a word as people see them, each with its marks and joiners (UAX 29)."""
+    return GRAPHEME.findall(word)
 
 
 def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:

@@ -57,7 +57,7 @@ class WordAttack(Attack):
     tries: int = 1  # random variants, of which the worst counts, even if better than the input
     seed: int = 0  # of the places and the changes
 
-    version = 2  # 2: punctuation is no word of a tagging; letters are mistaken with their marks
+    version = 3  # 3: words and letters by Unicode's rules (UAX 29)
 
     def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
         """All words that may replace a word; ``seen`` are those of the test set, in lower case."""

@@ -183,6 +183,7 @@ class SynonymSmoothing(Robust):
     rate: float = 0.0  # 0 is as released; else each covered word changes with this probability
     seed: int = 0  # of the copies, which are the same for all seeds of training
 
+    version = 2  # words by Unicode's rules (UAX 29); files of words without a byte order mark
     augments = True
 
     def __post_init__(self) -> None:

@@ -38,13 +38,10 @@ POOLS = [  # keys, candidates, negatives; (query, row, side) of what is not in a
 
 
 @pytest.mark.parametrize(("keys", "texts", "negatives", "hidden"), POOLS)
-def test_the_loss_is_a_softmax_over_the_other_candidates_of_the_batch(
-    keys, texts, negatives, hidden
-):
-    columns = {"key": list(keys), "text": list(texts), "context": [""] * 3}
-    numbers = retrieval.candidate_numbers(
-        Dataset.from_dict(columns | ({"negative": list(negatives)} if negatives else {}))
-    )
+def test_the_loss_is_a_softmax_over_the_candidates(keys, texts, negatives, hidden):
+    columns = {"key": keys, "text": texts, "context": [""] * 3, "negative": negatives}
+    rows = Dataset.from_dict({name: list(column) for name, column in columns.items() if column})
+    numbers = retrieval.candidate_numbers(rows)
     sides = range(1, len(numbers[0]))
     rows = torch.randn(3, 1 + len(sides), 4, generator=torch.Generator().manual_seed(0))
     by_hand = 0.0

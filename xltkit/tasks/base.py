@@ -259,10 +259,7 @@ class TaskType:
     # Training
 
     def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Whether training on some rows was another thing once, for the keys of what was trained.
-
-        ``rows`` is None if they are generated.
-        """
+        """Whether an older kit trained otherwise on some rows (None: generated); it enters keys."""
         return False
 
     def head(self, task: Task) -> Head:
@@ -295,17 +292,13 @@ class TaskType:
         """What the summed loss of a batch is a sum over: rows, or their words or other parts."""
         return int((labels != IGNORED).sum() * self.unit_weight)
 
-    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (units, classes) of the distributions of a loss, and right classes of each row."""
-        return logits.reshape(-1, logits.shape[-1]).float(), labels
-
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row of a batch (rows): the sum over its units, not averaged."""
-        scores, classes = self.units(logits, labels)
+        """The loss of each row of a batch (rows): the sum over its labels, not averaged."""
+        scores = logits.reshape(-1, logits.shape[-1]).float()
         losses = torch.nn.functional.cross_entropy(
-            scores, classes.reshape(-1), ignore_index=IGNORED, reduction="none"
+            scores, labels.reshape(-1), ignore_index=IGNORED, reduction="none"
         )
-        return self.unit_weight * losses.reshape(len(classes), -1).sum(1)
+        return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
 
     def loss_weights(self, examples: Examples) -> list[float]:
         """What the loss of each example counts for in that of its row."""

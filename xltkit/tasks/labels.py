@@ -73,20 +73,16 @@ class Choice(Classification):
             for i, label in enumerate(table["label"])
         ]
 
-    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Once all rows had to have as many alternatives."""
-        return rows is not None and len(set(map(len, rows["choices"][:]))) > 1
-
     def labels(self, examples: Examples) -> Tensor:
         """The right alternative stands at the first sequence of a row, so that rows can be told."""
         rows = ((e.target, *[IGNORED] * (len(e.sequences) - 1)) for e in examples)
         return torch.tensor(list(chain.from_iterable(rows)))
 
-    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         is_first = labels != IGNORED
         is_first[0] = True  # of a row without a target, too
         sizes = is_first.cumsum(0).unique(return_counts=True)[1]
-        return super().units(_by_row(logits, sizes.tolist()), labels[is_first])
+        return super().losses(_by_row(logits, sizes.tolist()), labels[is_first])
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         sizes = [len(example.sequences) for example in examples]

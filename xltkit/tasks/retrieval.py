@@ -193,11 +193,8 @@ class Ranking(base.TaskType):
     def targets(self, labels: Tensor) -> int:
         return len(labels)
 
-    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """``logits`` are vectors (sides x rows, width): query, candidate, perhaps a negative.
-
-        ``labels`` are the ``candidate_numbers`` of the rows.
-        """
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of vectors (sides x rows, width): query, candidate, perhaps a negative."""
         rows = logits.float().unflatten(0, (len(labels), -1))
         keys, texts, *negatives = labels.unbind(1)
         hidden = texts[:, None] == torch.cat([texts, *negatives])
@@ -206,7 +203,7 @@ class Ranking(base.TaskType):
         hidden[targets, targets] = False
         with torch.autocast(logits.device.type, enabled=False):  # cosines times 100 need fp32
             scores = rows[:, 0] @ torch.cat(rows[:, 1:].unbind(1)).T
-        return super().units(scores.masked_fill(hidden, float("-inf")), targets)
+        return super().losses(scores.masked_fill(hidden, float("-inf")), targets)
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
         """The vectors."""

@@ -79,9 +79,9 @@ class Span(base.TaskType):
         encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return len(set(encoding["offset_mapping"])) < len(encoding["offset_mapping"])
 
-    def units(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Start and end, over the tokens of the window; the class 0 means: not in this window."""
-        return super().units(logits.transpose(1, 2), labels)
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of start and end, over the tokens of a window; the class 0 means: not in this window."""
+        return super().losses(logits.transpose(1, 2), labels)
 
     def loss_weights(self, examples: Examples) -> list[float]:
         """The mean over the windows that hold the answer, or over all if none does."""

@@ -95,7 +95,7 @@ class Tagging(base.TaskType):
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
-        sides = [[tags_of(task, text) for text in predictions[side]] for side in ("gold", "pred")]
+        sides = _both(task, predictions)
         gold, pred = (list(chain.from_iterable(side)) for side in sides)
         return {
             **scorers.set_f1(*(scorers.chunks(side, task.is_built_in) for side in sides)),
@@ -106,19 +106,16 @@ class Tagging(base.TaskType):
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
         """Of sentences: the numbers of chunks or of tags, of which the metric is made."""
         items = predictions["example_id"]
-        gold = [tags_of(task, text) for text in predictions["gold"]]
+        gold, pred = _both(task, predictions)
         if task.metric == "accuracy":
             sizes = np.array(list(map(len, gold)))
             return base.terms_table(items, 100.0 * predictions["score"] * sizes, sizes)
         counts = []
-        for tags, text in zip(gold, predictions["pred"], strict=True):
+        for pair in zip(gold, pred, strict=True):
             # No chunk crosses the end of a sentence: sums over sentences give the F1 of all.
-            sides = [
-                scorers.chunks([side], task.is_built_in) for side in (tags, tags_of(task, text))
-            ]
-            counts.append((len(sides[0] & sides[1]), len(sides[0]) + len(sides[1])))
-        right, both = np.array(counts).T
-        return base.terms_table(items, 200.0 * right, both)
+            golds, preds = (scorers.chunks([tags], task.is_built_in) for tags in pair)
+            counts.append((200.0 * len(golds & preds), len(golds) + len(preds)))
+        return base.terms_table(items, *np.array(counts).T)
 
 
 def tags_text(task: Task, tags: Sequence[str]) -> str:
@@ -129,6 +126,11 @@ def tags_text(task: Task, tags: Sequence[str]) -> str:
 def tags_of(task: Task, text: str) -> list[str]:
     """The tags that ``tags_text`` wrote."""
     return text.split() if _is_plain(task) else json.loads(text)
+
+
+def _both(task: Task, predictions: pd.DataFrame) -> list[list[list[str]]]:
+    """The gold tags of each sentence, and the predicted ones."""
+    return [[tags_of(task, text) for text in predictions[side]] for side in ("gold", "pred")]
 
 
 def _is_plain(task: Task) -> bool:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from datasets import Dataset
 
 from xltkit.tasks import scorers
 from xltkit.tasks.retrieval import candidate_pairs
 from xltkit.tasks.scorers import accuracy, answer_scores, chunks, normalized, set_f1
 
+CASES = yaml.safe_load(Path(__file__).with_name("scorers.yaml").read_text(encoding="utf-8"))
 UD_TAGS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _".split()
 NER_TAGS = "O B-PER I-PER B-LOC I-LOC B-ORG I-ORG".split()
 # Every prefix the rule knows and one that it does not, types with a hyphen, and odd outsiders.
@@ -42,43 +44,12 @@ def random_pair(generator, tags, sentences=4):
     return golds, preds
 
 
-NORMALIZED = [
-    ("", 'The  U.S.A. — a "state"', "usa — state"),
-    ("", "वह, घर।", "वह घर।"),
-    ("", "der Hund", "der hund"),
-    ("", "theatre an' a", "theatre"),
-    ("", "the", ""),
-    ("en", 'The  U.S.A. — a "state"', "usa state"),
-    ("es", "La casa de los niños", "casa de niños"),
-    ("de", "Der Hund, die Katze", "hund katze"),
-    ("vi", "Những cái của nó", "nó"),
-    ("hi", "वह, घर।", "वह घर"),
-    ("zh", "在1989年，北京 大学", "在 1989 年 北 京 大 学"),
-    ("ar", "بالقاهرة", "ب قاهرة"),
-    ("ar", "سوال", "سو"),
-    ("zh", "the A 北", "the a 北"),
-    ("zh", "\u4dffa\u4e00b\u9fa5c\u9fa6d", "\u4dffa \u4e00 b \u9fa5 c\u9fa6d"),
-]
-
-
-@pytest.mark.parametrize(("rule", "text", "expected"), NORMALIZED)
+@pytest.mark.parametrize(("rule", "text", "expected"), CASES["normalized"])
 def test_normalized_answers(rule, text, expected):
     assert normalized(text, rule) == expected
 
 
-ANSWERS = [
-    (["北京"], "北京大学", "", 0, 0),
-    (["the"], "a", "", 0, 100),
-    (["the cat sat"], "a cat", "", 200 / 3, 0),
-    (["cat cat"], "cat dog", "", 50, 0),
-    (["dog", "The cat!"], "cat", "", 100, 100),
-    (["cat"], "", "", 0, 0),
-    (["北京"], "北京大学", "zh", 200 / 3, 0),
-    (["北京"], "北京。", "zh", 100, 100),
-]
-
-
-@pytest.mark.parametrize(("golds", "pred", "rule", "f1", "em"), ANSWERS)
+@pytest.mark.parametrize(("golds", "pred", "rule", "f1", "em"), CASES["answers"])
 def test_scores_of_one_answer(golds, pred, rule, f1, em):
     assert answer_scores(golds, pred, rule) == pytest.approx({"f1": f1, "em": em}, abs=1e-9)
 
@@ -118,20 +89,7 @@ def test_accuracy_is_a_share_of_equal_values():
         accuracy([1, 2], [1, 2, 3])
 
 
-SET_F1 = [  # gold, predicted; F1, and precision and recall of entities
-    ("B-PER I-PER O B-LOC", "I-PER I-PER O B-LOC", 100, 100, 100),
-    ("B-PER I-PER O B-LOC", "B-PER I-PER O I-LOC", 100, 100, 100),
-    ("B-PER I-PER O B-LOC", "B-PER B-PER O B-LOC", 40, 100 / 3, 50),
-    ("B-PER I-PER O B-LOC", "B-PER I-LOC O B-LOC", 40, 100 / 3, 50),
-    ("B-PER I-PER O B-LOC", "O O O O", 0, 0, 0),
-    ("O O", "O O", 0, 0, 0),
-    ("NOUN NOUN", "NOUN VERB", 0, 0, 0),
-    ("SYM SYM", "SYM NOUN", 50, 50, 50),
-    ("DET CCONJ NOUN", "DET SCONJ NOUN", 200 / 3, 200 / 3, 200 / 3),
-    ("NOUN NOUN VERB", "NOUN NOUN VERB", 100, 100, 100),
-    ("CCONJ SCONJ NOUN", "SCONJ CCONJ NOUN", 100 / 3, 100 / 3, 100 / 3),
-    ("NOUN NOUN VERB DET NOUN PUNCT", "NOUN VERB VERB DET NOUN PUNCT", 60, 60, 60),
-    # Pairs of BUCC.
+PAIRS = [  # of BUCC: gold, predicted; F1, precision, recall
     ({"ab", "cd"}, {"ab", "ef"}, 50, 50, 50),
     ({"ab", "cd"}, {"ab"}, 200 / 3, 100, 50),
     ({"ab"}, {"ba"}, 0, 0, 0),
@@ -139,38 +97,18 @@ SET_F1 = [  # gold, predicted; F1, and precision and recall of entities
 ]
 
 
-@pytest.mark.parametrize(("gold", "pred", "f1", "precision", "recall"), SET_F1)
+@pytest.mark.parametrize(("gold", "pred", "f1", "precision", "recall"), CASES["f1"] + PAIRS)
 def test_f1_of_chunks_and_of_pairs(gold, pred, f1, precision, recall):
     gold, pred = (chunks([s.split()]) if isinstance(s, str) else s for s in (gold, pred))
     expected = {"f1": f1, "precision": precision, "recall": recall}
     assert set_f1(gold, pred) == pytest.approx(expected, abs=1e-9)
 
 
-CHUNKS = [
-    (["NOUN NOUN VERB"], {("NOUN", 0, 1), ("VERB", 2, 2)}),
-    (["SCONJ SCONJ"], {("SCONJ", 0, 0), ("SCONJ", 1, 1)}),
-    (["NOUN", "NOUN"], {("NOUN", 0, 0), ("NOUN", 2, 2)}),
-    (["NOUN", "", "NOUN"], {("NOUN", 0, 0), ("NOUN", 3, 3)}),
-    (["X _ X"], {("X", 0, 0), ("_", 1, 1), ("X", 2, 2)}),
-    (["B-A-PER I-PER O"], {("PER", 0, 1)}),
-    (["B-PER B-PER I-LOC"], {("PER", 0, 0), ("PER", 1, 1), ("LOC", 2, 2)}),
-    (["I-PER B-PER I-PER S-PER"], {("PER", 0, 0), ("PER", 1, 2), ("PER", 3, 3)}),
-    (["S-PER I-PER S-PER E-PER"], {("PER", i, i) for i in range(4)}),
-    (["B-PER .-LOC X-LOC O"], {("PER", 0, 0), ("LOC", 0, 2)}),
-    (["E-PER X-PER O"], {("PER", 0, 0), ("PER", 0, 1)}),
-    (["O OTHER ."], set()),
-]
-OWN_CHUNKS = [  # types of one's own labels are whole
-    (["B-ARGM-LOC B-ARG0-LOC"], {("ARGM-LOC", 0, 0), ("ARG0-LOC", 1, 1)}),
-    (["O OTHER OTHER S-x SYM"], {("OTHER", 1, 2), ("x", 3, 3), ("SYM", 4, 4)}),
-    (["NOUN-f ADJ-f I-PER"], {("NOUN-f", 0, 0), ("ADJ-f", 1, 1), ("PER", 2, 2)}),
-]
-
-
-@pytest.mark.parametrize(("sentences", "expected"), CHUNKS + OWN_CHUNKS)
-def test_chunks(sentences, expected):
-    official = (sentences, expected) in CHUNKS
-    assert chunks([tags.split() for tags in sentences], official) == expected
+@pytest.mark.parametrize("rule", ["chunks", "own_chunks"])
+def test_chunks(rule):
+    for sentences, expected in CASES[rule]:
+        spans = chunks([tags.split() for tags in sentences], official=rule == "chunks")
+        assert spans == set(map(tuple, expected)), sentences
 
 
 @TAG_SETS

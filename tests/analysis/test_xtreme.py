@@ -10,30 +10,15 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 
 from xltkit.analysis import xtreme
 from xltkit.analysis.xtreme import FORMATS, averages, write_submission
 from xltkit.tasks import SUITES, TASKS, get
 
-# XLM-R Large on XTREME, as printed by the authors of later models; its average is 68.25. Then the
-# number of languages of each task.
-XLM_R_LARGE = {
-    "xnli": ({"accuracy": 79.2}, 15),
-    "paws-x": ({"accuracy": 86.4}, 7),
-    "udpos": ({"f1": 73.8}, 33),
-    "panx": ({"f1": 65.4}, 40),
-    "xquad": ({"f1": 76.6, "em": 60.8}, 11),
-    "mlqa": ({"f1": 71.6, "em": 53.2}, 7),
-    "tydiqa": ({"f1": 65.1, "em": 45.0}, 9),
-    "bucc": ({"f1": 66.0}, 4),
-    "tatoeba": ({"accuracy": 57.3}, 36),
-}
-# Rows of PAWS-X and XQuAD by language, and the gap between English and the others.
-PAWS_X_MBERT = dict(en=94.0, de=85.7, es=87.4, fr=87.0, ja=73.0, ko=69.6, zh=77.0)
-XQUAD = "en ar de el es hi ru th tr vi zh ro".split()
-F1_MBERT = (83.5, 61.5, 70.6, 62.6, 75.5, 59.2, 71.3, 42.7, 55.4, 69.5, 58, 72.7)
-EM_MBERT = (72.2, 45.1, 54, 44.9, 56.9, 46, 53.3, 33.5, 40.1, 49.6, 48.3, 59.9)
-F1, EM = (dict(zip(XQUAD, values, strict=True)) for values in (F1_MBERT, EM_MBERT))
+CASES = yaml.safe_load(Path(__file__).with_name("xtreme.yaml").read_text(encoding="utf-8"))
+XLM_R_LARGE = CASES["xlm_r_large"]
+MBERT = CASES["mbert"]
 
 
 def rows(task, metric, by_language, **columns):
@@ -82,9 +67,9 @@ def test_the_average_of_xlm_r_large_on_xtreme():
 
 
 def test_published_gaps_and_a_question_task_is_the_mean_of_its_two_metrics():
-    gap = one(averages(rows("paws-x", "accuracy", PAWS_X_MBERT)), "task", "paws-x")["gap"]
+    gap = one(averages(rows("paws-x", "accuracy", MBERT["paws-x"])), "task", "paws-x")["gap"]
     assert gap == pytest.approx(14.05, abs=0.005)
-    scores = pd.concat([rows("xquad", "f1", F1), rows("xquad", "em", EM)])
+    scores = pd.concat([rows("xquad", metric, MBERT[f"xquad_{metric}"]) for metric in ("f1", "em")])
     table = averages(scores)
     assert one(table, "metric", "xquad", "em")["gap"] == pytest.approx(25.03, abs=0.005)
     result = one(table, "task", "xquad")  # XTREME has no Romanian
@@ -161,27 +146,6 @@ def test_the_benchmarks_are_the_official_ones():
 
 # Submissions
 
-# Of every task the gold labels of the examples, and the predictions. Those of Tatoeba say which of
-# the English sentences below is found; three of four are right.
-MINIATURE = {
-    "xnli": (["entailment", "neutral"], ["entailment", "contradiction"]),
-    "paws-x": (["paraphrase", *["different"] * 3], ["paraphrase", "different"] * 2),
-    "xcopa": (["0", "1", "0"], ["1", "1", "0"]),
-    "udpos": (["NOUN NOUN VERB DET NOUN PUNCT"], ["NOUN VERB VERB DET NOUN PUNCT"]),
-    "panx": (["B-PER I-PER O B-LOC"], ["B-PER B-PER O B-LOC"]),
-    "xquad": ([["the cat sat"], ["dog", "the cat"]], ["a cat", "Cat!"]),
-    "mlqa": ([["北京大学"]], ["北京"]),
-    "tydiqa": ([["der Hund"]], ["Hund"]),
-    "bucc": (["en-1", "en-2", "", ""], ["en-1", "en-4", "en-3", ""]),
-    "tatoeba": ([0, 1, 2, 3], [0, 1, 2, 0]),
-    "lareqa": (["right"], ["right"]),
-    "mewsli-x": ([["Q1"], ["Q2"], ["Q3"]], [["Q9", "Q1"], ["Q2"], []]),
-}
-ENGLISH = {  # where English differs from the other languages
-    "xnli": (["entailment", "neutral"], ["entailment", "neutral"]),
-    "udpos": (["CCONJ SCONJ NOUN"], ["SCONJ CCONJ NOUN"]),
-    "panx": (["B-PER I-PER O B-LOC", "O"], ["B-PER I-PER O I-LOC", "O"]),
-}
 SENTENCES = ["Zebras run.", "a cat", "Birds sing. ", "a cat"]  # sorted: 2, 0, 1, 3
 # By hand: what XTREME makes of it. UDPOS of English is a third; PAN-X of English is all right.
 EXPECTED = {
@@ -198,7 +162,7 @@ EXPECTED = {
 
 
 def predictions(task, language):
-    gold, pred = (ENGLISH if language == "en" else {}).get(task, MINIATURE[task])
+    gold, pred = (CASES["english"] if language == "en" else {}).get(task, CASES["miniature"][task])
     ids = [f"{language}-{i}" for i in range(len(gold))]
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred})
     if task == "tatoeba":
@@ -250,23 +214,7 @@ def test_the_miniature_scores_what_was_computed_by_hand():
     assert whole["average"] == pytest.approx(sum(EXPECTED.values()) / 9, abs=1e-9)
 
 
-FILES = {
-    "xnli/test-sw.tsv": "entailment\ncontradiction\n",
-    "pawsx/test-ko.tsv": "1\n0\n1\n0\n",
-    "udpos/test-yo.tsv": "NOUN\nVERB\nVERB\nDET\nNOUN\nPUNCT\n\n",
-    "panx/test-en.tsv": "B-PER\nI-PER\nO\nI-LOC\n\nO\n\n",
-    "mlqa/test-zh.json": r'{"zh-0": "\u5317\u4eac"}',
-    "bucc2018/test-de.tsv": "de-0\ten-1\nde-1\ten-4\nde-2\ten-3\n",
-    # English sentences by alphabet: Birds, Zebras, a cat, a cat; the last is taken for row 0.
-    "tatoeba/test-jv.tsv": "2\n0\n1\n0\n",
-}
-FILES_R = {
-    "xcopa/test-qu.jsonl": '{"label": 1}\n{"label": 1}\n{"label": 0}\n',
-    "mewslix/test-fa.json": '{"fa-0": ["Q9", "Q1"], "fa-1": ["Q2"], "fa-2": []}',
-}
-
-
-@pytest.mark.parametrize(("name", "files"), [("xtreme", FILES), ("xtreme-r", FILES_R)])
+@pytest.mark.parametrize(("name", "files"), CASES["files"].items())
 def test_the_files_are_in_the_official_format(write, tmp_path, capsys, name, files):
     table = write(miniature(name)).set_index("task")
     for path, text in files.items():

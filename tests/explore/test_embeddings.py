@@ -24,10 +24,7 @@ def texts():
 
 @pytest.fixture(scope="module")
 def both(texts):
-    return {
-        "untrained": embed("micro", texts, untrained=True),
-        "pretrained": embed("micro", texts),
-    }
+    return {"untrained": embed("micro", texts, untrained=True), "pretrained": embed("micro", texts)}
 
 
 def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():

@@ -28,11 +28,7 @@ Measured = dict[str, Any]
 
 
 def gain(
-    saved: Saved,
-    arm: Sequence[str],
-    over: Sequence[str],
-    tasks: Sequence[str] = (),
-    kind: str = "",
+    saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Sequence[str] = (), kind: str = ""
 ) -> Measured:
     """An arm minus another: mean over the transfer languages, then over the tasks (all or some).
 

@@ -139,12 +139,7 @@ class Attack:
 
 
 def attacked(
-    model: Model,
-    task: Task,
-    head: str,
-    rows: Mapping[str, Dataset],
-    tokenizer: Any,
-    attack: Attack,
+    model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any, attack: Attack
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions and scores of a task in some languages, its rows under attack.
 

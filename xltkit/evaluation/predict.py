@@ -112,9 +112,7 @@ def outputs(
 
 
 def predict_pairs(
-    predict_rows: Callable[[Mapping[str, Columns]], Tables],
-    task: Task,
-    rows: Mapping[str, Dataset],
+    predict_rows: Callable[[Mapping[str, Columns]], Tables], task: Task, rows: Mapping[str, Dataset]
 ) -> Tables:
     """Predictions and scores for all ordered pairs of languages (G-XLT, Lewis et al. 2020).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -367,12 +368,10 @@ def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
         if words:
             pairs = zip(encoding.word_ids(i), encoding.sequence_ids(i), strict=True)
             # A number for each word: even ones are of the first text, odd ones of the second.
-            numbers = np.array([-1 if word is None else 2 * word + text for word, text in pairs])
-            is_whole = numbers >= 0
-            continues = numbers[1:] == numbers[:-1]
-            is_whole[1:] &= ~continues
-            is_whole[:-1] &= ~continues
-            marks = (np.where(is_whole, numbers % 2, -1).astype(np.int8),)
+            numbers = [-1 if word is None else 2 * word + text for word, text in pairs]
+            tokens = Counter(numbers)
+            whole = [n % 2 if n >= 0 and tokens[n] == 1 else -1 for n in numbers]
+            marks = (np.array(whole, dtype=np.int8),)
         examples.append(EncodedExample(i, sequences, row_types, words=marks))
     return examples
 

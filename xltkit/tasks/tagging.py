@@ -80,7 +80,7 @@ class Tagging(base.TaskType):
         return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """Tags as one text (``tags_text``); the score is the share of right ones."""
+        """Tags joined by blanks, or a JSON list if labels have any; score is the share right."""
         names = np.array(task.labels, dtype=object)
         gold = [names[tags].tolist() for tags in rows["tags"][:]]
         pred: list[list[str]] = [[] for _ in gold]
@@ -90,7 +90,8 @@ class Tagging(base.TaskType):
             np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
             for pair in zip(gold, pred, strict=True)
         ]
-        texts = ([tags_text(task, tags) for tags in side] for side in (gold, pred))
+        join = " ".join if _is_plain(task) else json.dumps
+        texts = (list(map(join, side)) for side in (gold, pred))
         return base.predictions_table(rows["id"][:], *texts, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
@@ -118,13 +119,8 @@ class Tagging(base.TaskType):
         return base.terms_table(items, *np.array(counts).T)
 
 
-def tags_text(task: Task, tags: Sequence[str]) -> str:
-    """The tags of a sentence joined by blanks; as a JSON list if there are blanks in some label."""
-    return " ".join(tags) if _is_plain(task) else json.dumps(tags, ensure_ascii=False)
-
-
 def tags_of(task: Task, text: str) -> list[str]:
-    """The tags that ``tags_text`` wrote."""
+    """The tags of a sentence in a table of predictions."""
     return text.split() if _is_plain(task) else json.loads(text)
 
 

@@ -28,7 +28,10 @@ def checkpoint(folder, architecture="xlm-roberta", dtype=torch.float32):
     return model.eval()
 
 
-@pytest.mark.parametrize("architecture", ["xlm-roberta", "bert", "modernbert", "deberta-v2"])
+ARCHITECTURES = ["xlm-roberta", "bert", "modernbert", "deberta-v2", "distilbert", "albert"]
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "layoutlm"])
 def test_scores_and_hidden_states_equal_the_librarys(tmp_path, architecture):
     library = checkpoint(tmp_path, architecture)
     model = Model(str(tmp_path), {"text": Head("masked")}).eval()
@@ -92,6 +95,27 @@ def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
         assert not (folder / "model.safetensors").exists()
         fingerprints.add(encoder.fingerprint(str(folder)))
     assert len(fingerprints) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "without", "counts"),
+    [
+        ("pytorch_model.bin", "model.safetensors", True),
+        ("pytorch_model.bin", "", False),
+        ("model.safetensors.index.json", "model.safetensors", True),
+        ("vocab.txt", "tokenizer.json", True),
+        ("vocab.txt", "", False),
+        ("special_tokens_map.json", "", True),
+        ("trainer_state.json", "", False),
+    ],
+)
+def test_a_fingerprint_counts_every_file_that_is_loaded(tmp_path, tiny, file, without, counts):
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True, ignore=lambda *_: [without])
+    fingerprints = set()
+    for text in ("one", "another"):
+        (tmp_path / file).write_text(text)
+        fingerprints.add(encoder.fingerprint(str(tmp_path)))
+    assert len(fingerprints) == 1 + counts
 
 
 def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):

@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from xltkit.studies.stages import Recipe, training_stages
+from xltkit.studies.stages import Recipe, encoder, training_stages
 from xltkit.tasks import TrainingSet, get, rows
 from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import Intermediate, Pretrain, Target, mixing
@@ -83,6 +83,13 @@ def test_keys_follow_everything_that_changes_a_result(tiny, tmp_path):
     copy = shutil.copytree(tiny, tmp_path / "elsewhere")
     assert keys(Recipe(str(copy)).then(Target("nli"))) == [reference]
     assert keys(base.then(Target("nli"), Target("qa")))[0] == reference
+
+
+def test_an_encoder_without_a_fast_tokenizer_is_refused_by_name(tiny, tmp_path):
+    shutil.copy(f"{tiny}/config.json", tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    with pytest.raises(ValueError, match=f"{tmp_path}' has no fast tokenizer but ByT5Tokenizer"):
+        encoder(str(tmp_path))
 
 
 def test_a_recipe_is_adapted_to_other_tasks_and_fewer_rows():

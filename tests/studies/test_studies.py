@@ -74,6 +74,17 @@ def test_arms_differ_in_one_thing(results):
     assert digest(signature(none.phase)) == digest(signature(text.phase)) and none.key != text.key
 
 
+def test_what_launchers_set_changes_nothing(tiny, tmp_path, monkeypatch):
+    (stage,) = training_stages(Recipe(tiny).then(xlt.Target("nli", steps=1)), 0)
+    settings = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4", "ACCELERATE_USE_MEGATRON_LM": "true"}
+    logs = []
+    for environment in ({}, settings | {"PMI_SIZE": "2", "PMI_RANK": "0"}):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        logs.append(making.make(stage, Store(tmp_path / str(len(logs)))) / "log.jsonl")
+    assert logs[0].read_text() == logs[1].read_text()
+
+
 def test_a_head_trained_on_other_labels_is_never_read(tiny):
     (stage,) = training_stages(Recipe(tiny).then(xlt.Target("nli")), 0)
     other = Stage(Evaluate("choice", ("en",)), 0, tiny, stage, ())

@@ -154,6 +154,16 @@ def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, t
     assert mined[0] == mined[1]
 
 
+def test_hidden_states_that_half_precision_cannot_hold_are_compared(tiny, tokenizer):
+    rows = {"qad": micro.rows("retrieval", "test", LANGUAGES["qad"], 30)}
+    model = models.Model(tiny, {}).requires_grad_(False)
+    before, _ = predict(model, get("retrieval"), "", rows, tokenizer)
+    for parameter in model.encoder.encoder.layer[0].output.LayerNorm.parameters():
+        parameter.mul_(2.0**20)  # the layer that is read, and exactly so: half ends at 65504
+    after, _ = predict(model, get("retrieval"), "", rows, tokenizer)
+    assert after.equals(before) and before["pred"].nunique() > 10
+
+
 def test_a_sentence_that_is_repeated_is_in_no_pair(tiny, tokenizer):
     texts = micro.rows("retrieval", "test", LANGUAGES["en"], 12)["text"][:]
     extra = {"qad": sides(texts, texts, [(i, i) for i in range(12)])}

@@ -178,11 +178,12 @@ def kit_identity() -> str:
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.encoder import fingerprint as weights
     from xltkit.tasks import get, suite
+    from xltkit.tasks.base import TaskType
     from xltkit.training import image_text, phases  # noqa: F401, they define phases
     from xltkit.training.align import Align
     from xltkit.training.robust import Robust
 
-    classes = [phases.Evaluate, Align, phases.Phase, Robust, Attack]
+    classes = [TaskType, Align, phases.Phase, Robust, Attack]
     for each in classes:
         classes += each.__subclasses__()  # those of subclasses, too: the list grows on the way
     objectives = {each.__name__: each.version for each in classes if "xltkit" in each.__module__}

@@ -77,8 +77,8 @@ def outputs(
     """The outputs of a model for some examples, in their order.
 
     An output is what ``TaskType.outputs`` keeps of the logits; with ``smoothing`` the majority of
-    ``VOTES`` of them under noise; with ``layers`` pooled hidden states (layers, poolings, width) in
-    float16. With ``losses``, it is a pair with the loss of the example.
+    ``VOTES`` of them under noise; with ``layers`` pooled hidden states (layers, poolings, width).
+    With ``losses``, it is a pair with the loss of the example.
     """
 
     def read(tensors: dict[str, torch.Tensor], batch: Sequence[EncodedExample]) -> Sequence[Any]:
@@ -89,7 +89,7 @@ def outputs(
                 torch.stack([mean_pool(states.float(), mask), states[:, 0].float()], dim=1)
                 for states in model.layers(layers, **tensors).values()
             ]
-            return torch.stack(pooled, dim=1).to(torch.float16).cpu().numpy()
+            return torch.stack(pooled, dim=1).cpu().numpy()
         if not smoothing:
             logits = model(head, **tensors)
             values = task_type.outputs(logits, batch)

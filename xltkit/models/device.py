@@ -1,6 +1,8 @@
 """The device that models run on, and the precision they compute in."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -38,6 +40,22 @@ def precision() -> str:
 def autocast() -> torch.autocast:
     """A context in which a forward pass computes in ``precision``."""
     return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16")
+
+
+@contextmanager
+def without_launchers() -> Iterator[None]:
+    """A context without the variables by which launchers configure accelerate and transformers.
+
+    No key of a stage holds ``ACCELERATE_GRADIENT_ACCUMULATION_STEPS`` and its like. What torchrun
+    sets (``WORLD_SIZE``, ``RANK``, ...) stays.
+    """
+    prefixes = ("ACCELERATE_", "OMPI_COMM_", "PMI_", "MV2_COMM_")
+    names = [name for name in os.environ if name.startswith(prefixes)]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def peak_gib() -> float:

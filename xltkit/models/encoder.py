@@ -21,6 +21,8 @@ MICRO_CLIP = MICRO.with_name("micro-clip")
 HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
 TOWER = "tower"  # the same of a trained image tower
 SHIPPED = {"micro": MICRO, "micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
+# Files of weights: the first of these patterns that a folder has is what transformers loads.
+WEIGHTS = ("model.safetensors", "model*.safetensors*", "pytorch_model.bin", "pytorch_model*.bin*")
 TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
 POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
 # Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
@@ -65,7 +67,7 @@ def load(loader: Any, name: str, **options: Any) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         return loader.from_pretrained(where, revision=revision, **options)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise ValueError(
             f"The encoder {name!r} could not be loaded; check its name, fetch it with "
             f"'hf download {name}' (without HF_HUB_OFFLINE), or give the folder of a checkpoint. "
@@ -84,10 +86,19 @@ def fingerprint(name: str) -> str:
     folder = Path(where)
     if not folder.is_dir():
         return f"{where}@{_commit(f'{where}@{revision}') or revision}"
-    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-    files = [folder / file for file in names if (folder / file).is_file()]
-    files += sorted(folder.glob("model-*-of-*.safetensors"))
-    return digest({file.name: known_digest(file) for file in files})
+    return digest({file.name: known_digest(file) for file in _loaded(folder)})
+
+
+def _loaded(folder: Path) -> list[Path]:
+    """The files of a folder that transformers loads weights and a tokenizer from."""
+    weights = next(filter(None, ([*folder.glob(pattern)] for pattern in WEIGHTS)), [])
+    settings = folder / "tokenizer_config.json"
+    patterns = ["config.json", "tokenizer*.json"]
+    if not (folder / "tokenizer.json").is_file():
+        patterns += ["vocab*", "merges.txt", "*.model"]
+    if not settings.is_file() or "added_tokens_decoder" not in settings.read_text("utf-8"):
+        patterns += ["special_tokens_map.json", "added_tokens.json"]
+    return [*weights, *(file for pattern in patterns for file in folder.glob(pattern))]
 
 
 @cache
@@ -232,7 +243,7 @@ class Model(nn.Module):
         self.language_model = network if has_language_model else None
         if getattr(self.encoder, "pooler", None) is not None:
             # Not in every checkpoint, then drawn at random; the kit's heads do their pooling.
-            self.encoder.pooler = None
+            self.encoder.pooler = nn.Identity()
         layers = {key: head_layer(head, self.encoder.config) for key, head in heads.items()}
         self.heads = nn.ModuleDict({key: each for key, each in layers.items() if each is not None})
 
@@ -253,7 +264,10 @@ class Model(nn.Module):
         if not set(numbers) <= set(range(1, self.depth + 1)):
             raise ValueError(f"Layers are {numbers}; the encoder has 1 to {self.depth}.")
         lists = (module for module in self.encoder.modules() if isinstance(module, nn.ModuleList))
-        layers = next(each for each in lists if len(each) == self.depth)
+        layers = next((each for each in lists if len(each) == self.depth), None)
+        if layers is None:  # ALBERT runs one layer again and again
+            states = self.encoder(**inputs, output_hidden_states=True).hidden_states
+            return {number: states[number] for number in numbers}
         outputs: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -279,15 +293,19 @@ class Model(nn.Module):
 
     def forward(self, head: str, select: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """The scores of a head. For the language model, only at the positions in ``select``."""
-        hidden = self.hidden(**inputs)
         if head in self.heads:
-            return self.heads[head](hidden, inputs["attention_mask"])
-        # A vocabulary of scores at every position would cost more than the encoder itself.
-        scores = hidden[select]
-        for name, layer in self.language_model.named_children():
-            if name != self.language_model.base_model_prefix:
-                scores = layer(scores)
-        return scores
+            return self.heads[head](self.hidden(**inputs), inputs["attention_mask"])
+
+        def keep_selected(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            output["last_hidden_state"] = output["last_hidden_state"][select].unsqueeze(0)
+
+        # The head then scores the selected positions as one sequence: a vocabulary of scores at
+        # every position would cost more than the encoder itself.
+        hook = self.encoder.register_forward_hook(keep_selected)
+        try:
+            return self.language_model(**inputs).logits.squeeze(0)
+        finally:
+            hook.remove()
 
     def save(self, tokenizer: Any, folder: Path) -> None:
         """Write an ordinary checkpoint folder; heads and a trained tower are beside the encoder."""

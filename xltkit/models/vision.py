@@ -23,7 +23,7 @@ from xltkit.keys import digest, known_digest
 from xltkit.models import device, encoder
 from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate, mean_pool
 
-PROCESSOR = "preprocessor_config.json"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 PIXELS = "pixels"  # no network at all: what is seen without any training
 PIXELS_SIDE = 16  # of a square in three colors, from -1 to 1
 BATCH = 64  # pictures or texts that are computed together
@@ -34,7 +34,7 @@ def fingerprint(name: str) -> str:
     """What identifies the weights of a tower or of a teacher, its heads included."""
     if name == PIXELS:
         return f"{PIXELS}/{PIXELS_SIDE}"
-    files = [Path(locate(name)[0], file) for file in (HEADS, PROCESSOR)]
+    files = [Path(locate(name)[0], file) for file in (HEADS, *PROCESSORS)]
     digests = [known_digest(file)[:16] for file in files if file.is_file()]
     return "+".join([encoder.fingerprint(name), *digests])
 
@@ -162,7 +162,7 @@ def kept(
     contents: Sequence[str],
     compute: Callable[[Iterable[Sequence[int]]], Iterator[Tensor]],
 ) -> np.ndarray:
-    """The vectors (inputs, width) of some inputs as float16, computed unless a store has them.
+    """The vectors (inputs, width) of some inputs, computed unless a store has them.
 
     ``network`` identifies what computes them, ``contents`` each input: equal ones are computed
     once. ``compute`` turns batches of indices of inputs into vectors.
@@ -178,12 +178,13 @@ def kept(
             batches = [firsts[i : i + BATCH] for i in range(0, len(firsts), BATCH)]
             with torch.inference_mode():
                 parts = [part.float().cpu() for part in compute(batches)]
-            vectors = torch.cat(parts).half().numpy()
-            if not np.isfinite(vectors).all():
+            vectors = torch.cat(parts)
+            if not vectors.isfinite().all():
                 raise ValueError(
-                    "A vector does not fit half precision: a value is above 65504, or is no "
-                    "number. Take another tower."
+                    "A vector has a value that is no finite number. Take another tower or teacher."
                 ) from None
+            halves = vectors.half()
+            vectors = (halves if halves.isfinite().all() else vectors).numpy()
             with replacing(file) as partial, partial.open("wb") as opened:
                 np.save(opened, vectors)
     return vectors[numbers]

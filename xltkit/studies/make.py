@@ -30,6 +30,7 @@ from xltkit.training.loop import train
 from xltkit.training.phases import Evaluate, signature
 
 
+@device.without_launchers()
 def make(stage: Stage, store: Store, **options: Any) -> Path:
     """The folder of a stage; it and the stages before it are made first if the store lacks them.
 

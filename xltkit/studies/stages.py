@@ -82,7 +82,12 @@ class Recipe:
 
 def encoder(name: str) -> Recipe:
     """A recipe that starts with a pretrained encoder and has no phase yet."""
-    models.configuration(name)  # raises the error that says what to type
+    tokenizer = models.load_tokenizer(name)  # raises the error that says what to type
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"The encoder {name!r} has no fast tokenizer but {type(tokenizer).__name__}, which does "
+            "not say where tokens lie in a text; take one with a tokenizer.json: xlm-roberta-base."
+        )
     return Recipe(name)
 
 

@@ -177,7 +177,7 @@ class Forward:
         outputs = self.run(self.encode(rows))
         if self.layers:
             place = self.layers.index(self.layer)
-            outputs = [pooled[place, 0].astype(np.float32) for pooled in outputs]
+            outputs = [pooled[place, 0] for pooled in outputs]
         return np.stack(outputs)
 
 
@@ -188,6 +188,7 @@ class TaskType:
     ``TYPES`` by its name in lower case, which is what ``Task.kind`` says.
     """
 
+    version = 2  # of what is predicted, raised when that changes: it enters keys of evaluations
     # The columns of a row. ``id`` is unique within task, split and language; parallel rows have
     # the same id in every language.
     columns: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ class Retrieval(base.TaskType):
     score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
     """
 
+    version = 3  # hidden states are no longer rounded to half precision
     columns = ("id", "text", "english")
     is_untrained = True
     reads_layers = True
@@ -54,7 +55,7 @@ class Retrieval(base.TaskType):
         """``outputs`` are vectors: the data base first, then the distinct English sentences."""
         ids = rows["id"][:]
         queries = rows["english"][:]
-        vectors = np.stack(outputs).astype(np.float32)
+        vectors = np.stack(outputs)
         places = {sentence: len(ids) + i for i, sentence in enumerate(dict.fromkeys(queries))}
         query = vectors[[places[sentence] for sentence in queries]]
         pred = [ids[i] for i in scorers.nearest(query, vectors[: len(ids)])]
@@ -69,6 +70,7 @@ class Mining(base.TaskType):
     the validation split in the same language, never on the tested one.
     """
 
+    version = 3  # as of ``Retrieval``
     columns = ("id", "side", "text", "pairs")
     gold = "pairs"
     extra_split = "validation"

@@ -249,7 +249,6 @@ class Evaluate:
     # The noise under which the majority of many predictions counts.
     smoothing: RandomPerturbation | None = field(default=None, metadata=OMIT_DEFAULT)
 
-    version = 2  # the scores of all labels are kept
     steps = 0  # of training
 
 
@@ -271,4 +270,5 @@ def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any
             values[option.name] = method | values[option.name]
     if isinstance(phase, Phase):
         values["pooling"] = "mean"  # once an option: keys say so
-    return {"phase": type(phase).__name__, "version": phase.version} | values
+    version = phase.version if isinstance(phase, Phase) else get(phase.task).type.version
+    return {"phase": type(phase).__name__, "version": version} | values

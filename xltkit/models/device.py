@@ -22,9 +22,8 @@ def device() -> torch.device:
 def precision() -> str:
     """``bf16`` where the hardware computes in it, else ``no`` (fp32): accelerate's words.
 
-    The probe asks for the capability and measures nothing: a choice that hung on a timing could
-    differ between two runs on one machine, and their results with it. ``XLTKIT_PRECISION``
-    overrides it. The choice is recorded with every result.
+    The probe asks for the capability: a timing could differ between two runs on one machine, and
+    their results with it. ``XLTKIT_PRECISION`` overrides it; the choice is recorded with results.
     """
     if requested := os.environ.get("XLTKIT_PRECISION"):
         return choose("XLTKIT_PRECISION", requested, ["bf16", "no"])
@@ -44,14 +43,12 @@ def autocast() -> torch.autocast:
 
 @contextmanager
 def without_launchers() -> Iterator[None]:
-    """A context without the variables by which launchers configure accelerate and transformers.
+    """A context without the variables of accelerate and MPI, which no key of a stage holds.
 
-    No key of a stage holds ``ACCELERATE_GRADIENT_ACCUMULATION_STEPS`` and its like. What torchrun
-    sets (``WORLD_SIZE``, ``RANK``, ...) stays.
+    What torchrun sets (``WORLD_SIZE``, ``RANK``, ...) stays.
     """
     prefixes = ("ACCELERATE_", "OMPI_COMM_", "PMI_", "MV2_COMM_")
-    names = [name for name in os.environ if name.startswith(prefixes)]
-    hidden = {name: os.environ.pop(name) for name in names}
+    hidden = {n: os.environ.pop(n) for n in list(os.environ) if n.startswith(prefixes)}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -86,19 +87,16 @@ def fingerprint(name: str) -> str:
     folder = Path(where)
     if not folder.is_dir():
         return f"{where}@{_commit(f'{where}@{revision}') or revision}"
-    return digest({file.name: known_digest(file) for file in _loaded(folder)})
-
-
-def _loaded(folder: Path) -> list[Path]:
-    """The files of a folder that transformers loads weights and a tokenizer from."""
-    weights = next(filter(None, ([*folder.glob(pattern)] for pattern in WEIGHTS)), [])
+    # Just what transformers loads: a file that lies beside changes nothing.
+    files = next(filter(None, ([*folder.glob(pattern)] for pattern in WEIGHTS)), [])
     settings = folder / "tokenizer_config.json"
     patterns = ["config.json", "tokenizer*.json"]
     if not (folder / "tokenizer.json").is_file():
         patterns += ["vocab*", "merges.txt", "*.model"]
     if not settings.is_file() or "added_tokens_decoder" not in settings.read_text("utf-8"):
         patterns += ["special_tokens_map.json", "added_tokens.json"]
-    return [*weights, *(file for pattern in patterns for file in folder.glob(pattern))]
+    files += [file for pattern in patterns for file in folder.glob(pattern)]
+    return digest({file.name: known_digest(file) for file in files})
 
 
 @cache
@@ -175,10 +173,9 @@ class Joint(nn.Module):
     """Vectors (batch, size) of any length, in the space that texts share with pictures.
 
     Features of a locked image tower pass a linear layer (``image_layer``); a tower that is
-    trained, and the tower of a teacher, are in that space already. The logarithm of the
-    learned scale of cosines starts at ln(1/0.07) and is kept in [0, ln 100] (Radford et al. 2021,
-    section 2.5; open_clip). It has the learning rate of all weights, by which a step of Adam moves
-    it at most: in short training it stays near its start.
+    trained, and the tower of a teacher, are in that space already. The logarithm of the scale of
+    cosines starts at ln(1/0.07), is kept in [0, ln 100] (Radford et al. 2021, section 2.5), and
+    learns at the rate of all weights: in short training it stays near its start.
     """
 
     def __init__(self, width: int, size: int, image_layer: bool):
@@ -268,28 +265,23 @@ class Model(nn.Module):
         if layers is None:  # ALBERT runs one layer again and again
             states = self.encoder(**inputs, output_hidden_states=True).hidden_states
             return {number: states[number] for number in numbers}
-        outputs: list[Tensor] = []
+        outputs = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             outputs.append(output[0] if isinstance(output, tuple) else output)
 
-        hooks = [layers[number - 1].register_forward_hook(keep) for number in numbers]
-        above = layers[max(numbers) :]
-        del layers[max(numbers) :]
-        try:
+        with ExitStack() as hooks:
+            for number in numbers:
+                hooks.enter_context(layers[number - 1].register_forward_hook(keep))
+            hooks.callback(layers.extend, layers[max(numbers) :])
+            del layers[max(numbers) :]
             self.hidden(**inputs)
-        finally:
-            layers.extend(above)
-            for hook in hooks:
-                hook.remove()
         return dict(zip(numbers, outputs, strict=True))
 
     def pooled(self, head: str, **inputs: Tensor) -> Tensor:
         """The vector of a sequence (batch, width): what a sequence head scores, else the mean."""
-        hidden = self.hidden(**inputs)
-        layer = self.heads[head]
-        pooling = layer.pooled if isinstance(layer, Pooled) else mean_pool
-        return pooling(hidden, inputs["attention_mask"])
+        pooling = getattr(self.heads[head], "pooled", mean_pool)
+        return pooling(self.hidden(**inputs), inputs["attention_mask"])
 
     def forward(self, head: str, select: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """The scores of a head. For the language model, only at the positions in ``select``."""
@@ -301,11 +293,8 @@ class Model(nn.Module):
 
         # The head then scores the selected positions as one sequence: a vocabulary of scores at
         # every position would cost more than the encoder itself.
-        hook = self.encoder.register_forward_hook(keep_selected)
-        try:
+        with self.encoder.register_forward_hook(keep_selected):
             return self.language_model(**inputs).logits.squeeze(0)
-        finally:
-            hook.remove()
 
     def save(self, tokenizer: Any, folder: Path) -> None:
         """Write an ordinary checkpoint folder; heads and a trained tower are beside the encoder."""

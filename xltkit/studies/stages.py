@@ -85,8 +85,8 @@ def encoder(name: str) -> Recipe:
     tokenizer = models.load_tokenizer(name)  # raises the error that says what to type
     if not tokenizer.is_fast:
         raise ValueError(
-            f"The encoder {name!r} has no fast tokenizer but {type(tokenizer).__name__}, which does "
-            "not say where tokens lie in a text; take one with a tokenizer.json: xlm-roberta-base."
+            f"The encoder {name!r} has no fast tokenizer but {type(tokenizer).__name__}, which "
+            "knows no places in a text; take one with a tokenizer.json, such as xlm-roberta-base."
         )
     return Recipe(name)
 

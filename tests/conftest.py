@@ -46,6 +46,17 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
+@pytest.fixture
+def crew(tmp_path):
+    """Processes that a test can start and kill."""
+    from crew import Crew
+
+    crew = Crew(tmp_path)
+    yield crew
+    for name in crew.running:
+        crew.kill(name)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> str:
     """The folder of an untrained XLM-R of one layer, with a tokenizer of the microworld."""

@@ -22,14 +22,6 @@ def above_floor(value, count):
     return pytest.approx((value - FLOORS[count]) / (1 - FLOORS[count]), abs=2e-4)
 
 
-def test_rankc_of_three_candidates_by_hand():
-    # best first: 0 1 2 and 1 0 2. In common of the first 1, 2, 3: none, both, all.
-    e = np.e
-    assert rankc([[3, 2, 1]], [[2, 3, 1]]) == above_floor((e + 1) / (e * e + e + 1), 3)
-    # 0 1 2 and 2 1 0: none, one of two, all
-    assert rankc([[3, 2, 1]], [[1, 2, 3]]) == above_floor((e / 2 + 1) / (e * e + e + 1), 3)
-
-
 @pytest.mark.parametrize("count", FLOORS)
 def test_rankc_of_random_rankings_is_its_floor_and_follows_its_definition(count):
     one, other = np.random.default_rng(0).normal(size=(2, 2000, count))

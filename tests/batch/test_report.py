@@ -1,7 +1,6 @@
 """The report: one index of all runs that needs no network, read by a real browser."""
 
 import contextlib
-import json
 import math
 import shutil
 from html import escape
@@ -11,41 +10,36 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from analysis.fakes import Given
 from nbformat import v4
-from repository import PNG
+from repository import PNG, write_repository
 
 from xltkit import cli
 from xltkit.analysis import t_interval
 from xltkit.batch import report
 from xltkit.batch.parameters import Run
+from xltkit.data.languages import LANGUAGES
 from xltkit.studies.saved import ResultError, Saved, read
 
 HOSTILE = "</script><script>window.bad = 1</script> & \"quoted\" <img src=x onerror=bad> 'so'"
 NAMES = ["01_invented", "02_real", "03_failed", "04_absent", "05_mixed"]
+CODES = ["en", *sorted(LANGUAGES.keys() - {"en"})[-60:]]
 
 
-def table_of_scores(*, arms, languages, metrics=("accuracy",), seeds=(0, 1, 2)):
+def table_of_scores(*, arms, languages, seeds=3):
     """Scores that differ by language, arm and seed; English, the source, lies 40 points above."""
-    names = ["arm", "language", "metric", "seed"]
-    table = pd.DataFrame(product(arms, languages, metrics, seeds), columns=names)
-    place = table["language"].map(languages.index)
-    arm = table["arm"].map(arms.index)
-    is_source = table["language"] == "en"
-    return table.assign(
-        task="nli",
-        value=40.0 + place % 7 + 3 * arm + table["seed"] * (table["seed"] + 1) + 40 * is_source,
-        n=100,
-        chance=100 / 3,
-        is_source=is_source,
-        main=table["metric"] == metrics[0],
-        family="Family " + (place % 5).astype(str),
-    )
+    values = {
+        (arm, "nli", code): [
+            40 + i % 7 + 3 * j + seed * (seed + 1) + 40 * (code == "en") for seed in range(seeds)
+        ]
+        for (j, arm), (i, code) in product(enumerate(arms), enumerate(languages))
+    }
+    return Given(values).scores
 
 
 def finish(base: Path, name: str, tables, answer: str, *, smoke=False, **parameters) -> None:
     """Leave behind what a run does: its result, its notebook, its page."""
-    values = {"seeds": [0, 1, 2], "smoke": smoke, **parameters}
-    Run(values, base / name).finish(tables, answer)
+    Run({"smoke": smoke, **parameters}, base / name).finish(tables, answer)
     write_notebook(base / f"{name}.ipynb")
 
 
@@ -59,22 +53,18 @@ def write_notebook(path: Path, **metadata) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A repository with finished, failed, missing and misplaced runs, and its report."""
-    root = tmp_path_factory.mktemp("root")
-    (root / "notebooks").mkdir()
-    runs = [f'[{name}]\nnotebook = "x"\nquestion = {json.dumps(HOSTILE)}' for name in NAMES]
-    (root / "notebooks" / "runs.toml").write_text("\n".join(runs))
+    root = write_repository(tmp_path_factory.mktemp("root"), {name: [] for name in NAMES})
     base = root / "outputs"
-    languages = ["en", *(f"l{i:02}" for i in range(60))]
-    metrics = ["accuracy", *(f"accuracy@{i}" for i in range(11))]
-    invented = table_of_scores(arms=[*"abc"], languages=languages, metrics=metrics)
+    one = table_of_scores(arms=[*"abc"], languages=CODES)
+    layers = [one.assign(metric=f"accuracy@{layer}", main=False) for layer in range(11)]
     differences = pd.DataFrame(
         {"task": ["nli", "qa"], "difference": [1.25, -3.0], "low": [0.5, -9.0], "high": [2.0, 3.0]},
         index=pd.Index(["b", "c"], name="arm"),
     ).assign(baseline="a", p_holm=[0.031, math.nan], n_seeds=3)
     differences["against"] = differences["gain"] = "more"
-    tables = {"scores": invented, "differences": differences}
+    tables = {"scores": pd.concat([one, *layers]), "differences": differences}
     finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
-    real = table_of_scores(arms=[HOSTILE], languages=["en", "de", "sw"], seeds=(0,))
+    real = table_of_scores(arms=[HOSTILE], languages=["en", "de", "sw"], seeds=1)
     finish(base, "02_real", {"scores": real}, HOSTILE, suite="xtreme-r", encoder=HOSTILE)
     write_notebook(base / "03_failed.failed.ipynb", xltkit={"failed": f"it died {HOSTILE}"})
     smoke = table_of_scores(arms=["smoked"], languages=["en", "de"])
@@ -102,7 +92,7 @@ def test_the_joint_table_is_right(world):
     rows = rows.set_index("language")
     # The mean over 60 languages does not hold the source, which lies 40 points above.
     mean = 43 + sum(i % 7 for i in range(1, 61)) / 60
-    expected = {"en": ("source", 83, 100), "l00": ("transfer", 44, 100)}
+    expected = {"en": ("source", 83, 100), CODES[1]: ("transfer", 44, 100)}
     expected[""] = ("transfer mean", mean, 6000)
     for language, (languages, value, n) in expected.items():
         row = rows.loc[language]
@@ -202,10 +192,10 @@ def test_a_reader_searches_the_scores_and_downloads_all_of_them(page):
         page.locator("#scores").get_by_role("button", name="CSV").click()
     table = pd.read_csv(download.value.path(), keep_default_na=False)
     assert len(table) == 2203 and HOSTILE in set(table["arm"])
-    page.locator("#scores .dt-search input").fill("Family 4 l13")
-    page.locator("#scores tbody tr:visible").first.get_by_text("l13").wait_for()
+    page.locator("#scores .dt-search input").fill("Tosic qto")
+    page.locator("#scores tbody tr:visible").first.get_by_text("qto").wait_for()
     rows = page.locator("#scores tbody tr:visible").all_inner_texts()
-    assert len(rows) == 25 and all("l13" in row for row in rows)
+    assert len(rows) == 25 and all("qto" in row for row in rows)
 
 
 def test_a_reader_opens_provenance_and_a_run_and_comes_back(page):

@@ -4,11 +4,10 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
-import nbformat
 import pytest
+from crew import free_port, wait_for
+from repository import write_notebook
 
 START = """
 import xltkit as xlt
@@ -36,14 +35,8 @@ PATIENCE = 120_000  # milliseconds, on a machine that is busy with other things
 def server(tmp_path_factory):
     """The address of a JupyterLab, in a folder with one notebook."""
     folder = tmp_path_factory.mktemp("lab")
-    new = nbformat.v4
-    cells = [new.new_code_cell(source) for source in (START, *CELLS.values())]
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    notebook = new.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "all.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    write_notebook(folder / "all.ipynb", [START, *CELLS.values()])
+    port = free_port()
     options = ["--no-browser", "--allow-root", "--IdentityProvider.token=", f"--port={port}"]
     options += ["--LabApp.news_url=None", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
     # A person's notebook: progress bars and widgets; settings of whoever runs this play no part.
@@ -53,22 +46,18 @@ def server(tmp_path_factory):
     command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "log").open("w") as log:
         running = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
-        try:
-            while not _answers(f"http://127.0.0.1:{port}/api"):
-                assert running.poll() is None, (folder / "log").read_text()
-                time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            running.terminate()
-            running.wait()
 
+    def is_up() -> bool:
+        assert running.poll() is None, (folder / "log").read_text()
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", port)) == 0
 
-def _answers(address: str) -> bool:
     try:
-        urllib.request.urlopen(address).close()
-    except OSError:
-        return False
-    return True
+        wait_for(is_up)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait()
 
 
 @pytest.fixture(scope="module")

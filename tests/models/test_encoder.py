@@ -49,13 +49,6 @@ def test_scores_and_hidden_states_equal_the_librarys(tmp_path, architecture):
         model.layers([4], **INPUTS)
 
 
-def test_padding_changes_no_pooled_score(tmp_path):
-    checkpoint(tmp_path)
-    model = Model(str(tmp_path), {"nli": CLASSES}).eval()
-    short = {name: value[1:, :3] for name, value in INPUTS.items()}
-    assert torch.allclose(model("nli", **INPUTS)[1], model("nli", **short)[0], atol=1e-5)
-
-
 def test_weights_are_fp32_whatever_the_checkpoint_says(tmp_path):
     checkpoint(tmp_path, dtype=torch.bfloat16)
     model = Model(str(tmp_path), {"nli": CLASSES, "text": Head("masked")})

@@ -108,12 +108,13 @@ def test_our_own_scheduler_asks_for_a_certificate():
         address = environment["XLTKIT_SCHEDULER"]
         assert address.startswith("tls://127.0.0.1") and environment["HERE"] == "1"
         with pytest.raises((OSError, TypeError)):
-            Client(address, timeout=2)
+            Client(address, timeout=60)
         tls = dask.config.collect_env(env=environment)["distributed"]["comm"]["tls"]
         key = Path(environment["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"])
         assert key.parent.stat().st_mode & 0o077 == 0  # the key is in a folder of this user alone
         settings = {f"distributed.comm.tls.{name.replace('_', '-')}": tls[name] for name in tls}
         with dask.config.set(settings), Client(address) as client:
+            client.wait_for_workers(2)
             assert client.submit(os.getenv, "HERE").result() == "1"
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
     with cluster.serving(1, "", {}) as environment:

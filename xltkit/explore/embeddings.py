@@ -56,10 +56,9 @@ def embed(
     tables = []
     for code, texts in sentences.items():
         inputs = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        ids = inputs["input_ids"].to(device())
-        mask = inputs["attention_mask"].to(device())
-        states = model.layers([layer], input_ids=ids, attention_mask=mask)[layer]
-        vectors = pd.DataFrame(mean_pool(states.float(), mask).cpu().numpy())
+        inputs = inputs.to(device())
+        states = model.layers([layer], **inputs)[layer].float()
+        vectors = pd.DataFrame(mean_pool(states, inputs["attention_mask"]).cpu().numpy())
         rows = pd.DataFrame({"language": code, "sentence": range(len(texts)), "text": list(texts)})
         tables.append(pd.concat([rows, vectors], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -93,7 +93,7 @@ def fingerprint(name: str) -> str:
     patterns = ["config.json", "tokenizer*.json"]
     if not (folder / "tokenizer.json").is_file():
         patterns += ["vocab*", "merges.txt", "*.model"]
-    if not settings.is_file() or "added_tokens_decoder" not in settings.read_text("utf-8"):
+    if not settings.is_file() or b"added_tokens_decoder" not in settings.read_bytes():
         patterns += ["special_tokens_map.json", "added_tokens.json"]
     files += [file for pattern in patterns for file in folder.glob(pattern)]
     return digest({file.name: known_digest(file) for file in files})

@@ -41,7 +41,10 @@ def check(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_is_one_that_works(command):
+def test_every_command_is_one_that_works(command, monkeypatch):
+    # Encoders and tables that this machine need not have.
+    monkeypatch.setattr("xltkit.models.encoder.configuration", str)
+    monkeypatch.setattr("xltkit.data.lexicons.fingerprint", str)
     if kit := KIT.fullmatch(command):
         return check(kit[1])
     # The variables of a make that runs these tests are none of the command's.

@@ -14,10 +14,7 @@ LITTER = (".*", "@eaDir", "[Tt]humbs.db", "[Dd]esktop.ini")
 
 
 def root() -> Path:
-    """The repository: the nearest folder upwards that holds ``notebooks/runs.toml``.
-
-    Without one it is the folder that the package is in, if that has notebooks, or the current one.
-    """
+    """The nearest folder upwards with ``notebooks/runs.toml``, else the package's or this one."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "notebooks" / "runs.toml").is_file():

@@ -32,10 +32,7 @@ class _Lines:
 def track(
     work: Iterable | int, description: str, unit: str = "step", *, leave: bool = True, **more: Any
 ) -> tqdm.std.tqdm:
-    """A ``tqdm`` over some work, or over a number of units that are counted with ``update()``.
-
-    ``leave`` says whether a bar stays when the work is done; ``more`` is for ``tqdm``.
-    """
+    """A ``tqdm`` over some work, or over a number of units; ``leave``: the bar stays at the end."""
     work = range(work) if isinstance(work, int) else work
     options = {"desc": description, "unit": unit, "leave": leave, "disable": False} | more
     if interactive():

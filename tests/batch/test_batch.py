@@ -21,6 +21,7 @@ import xltkit as xlt
 from xltkit import cli
 from xltkit.batch import execute, report, runs
 from xltkit.batch.execute import run_batch
+from xltkit.batch.parameters import PARAMETERS, PATHS, full_paths, look_up
 from xltkit.batch.runs import plan
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
@@ -267,9 +268,27 @@ def test_a_wrong_list_of_runs_is_refused(make_root, text, says):
 def test_exit_codes_of_the_command_line(outputs, no_kernel, monkeypatch, capsys):
     monkeypatch.chdir(outputs.parent / "notebooks")
     codes = {"dies": 1, "gud": 2, "-p seeds 0": 2, "--jobs 0": 2, "--retries -1": 2}
+    codes |= {"-p suite xtremer --smoke": 2}
     for options, code in (codes | {"--timeout 5": 0, "-p seeds [0]": 0}).items():
         assert cli.main(["run", "good", *options.split()]) == code
     assert f"was done  {outputs / 'good.html'}" in capsys.readouterr().out
+
+
+def test_whatever_names_something_is_looked_up():
+    typos = dict.fromkeys(PATHS[:4], "mikro") | {"synonyms": "microword", "results_folder": "out"}
+    typos |= {"suite": "xtremer", "source": "enn", "targets": ["nlii"], "languages": ["qbee"]}
+    typos |= {"substitutes": ["mnli<-sikc"]}
+    texts = {name: row for name, row in PARAMETERS.items() if "str" in row["type"]}
+    assert typos.keys() == {name for name, row in texts.items() if "allowed" not in row}
+    for name in typos:
+        with pytest.raises(ValueError, match=r"Did you mean|'microworld'|outputs/published"):
+            look_up({"targets": ["nli"], name: typos[name]})
+
+
+def test_paths_are_resolved_where_they_are_typed(tmp_path):
+    (tmp_path / "micro").mkdir()
+    for value, full in {"./micro": str(tmp_path / "micro"), "micro": "micro", "./a": "./a"}.items():
+        assert full_paths({"encoder": value}, tmp_path) == {"encoder": full}
 
 
 # The tests' own package, installed or not.

@@ -34,16 +34,8 @@ def run_batch(
 ) -> int:
     """Run the named runs (all of them by default); the exit code.
 
-    Everything is checked before anything starts: a ValueError has every problem in a line. What is
-    done is not done again; a run that was killed or failed goes on from its finished stages.
-
-    Args:
-        names: of runs, or patterns (see ``runs.select``), with ``overrides`` of their parameters.
-        jobs: notebooks at a time.
-        workers: processes that all notebooks train in; or those of a Dask ``scheduler``.
-        retries: new starts of a run whose kernel died.
-        timeout: minutes that a cell may take, 0 for any number.
-        outputs: where results are kept; ``outputs`` of the repository unless given.
+    The options are those of the command line. ValueError, before anything starts, has every problem
+    in a line. What is done is not done again.
     """
     if min(jobs, workers) < 1 or min(retries, timeout) < 0:
         raise ValueError("--jobs and --workers are at least 1, --retries and --timeout at least 0.")

@@ -1,8 +1,6 @@
 """The parameters of a notebook: one table, and the guard that checks them before any work.
 
-A notebook declares the parameters it wants in its first code cell, under names of
-``parameters.toml``, and its second is ``run = xlt.start(globals())``. A batch asks the same
-functions before it starts a kernel.
+The first code cell declares them, the second is ``run = xlt.start(globals())``.
 """
 
 import contextlib
@@ -20,6 +18,8 @@ from xltkit.files import commit, read, replacing, root, versions, write
 from xltkit.keys import file_digest, unknown
 
 PARAMETERS = tomllib.loads(read(Path(__file__).with_suffix(".toml")))
+PATHS = ("encoder", "tower", "teacher", "published", "synonyms", "results_folder")  # or names
+STUDY = ("suite", "targets", "source", "languages", "split", "substitutes")
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
@@ -27,10 +27,7 @@ smoke = False  # whether the notebook of this process is a smoke run: figures th
 
 
 def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> dict[str, Any]:
-    """Parameters in one form (1 is 1.0 where a float is wanted), if ``declared`` has their names.
-
-    Else a ValueError has every problem in a line, with what to type instead.
-    """
+    """Parameters in one form (1.0 for 1 if a float), or ValueError with a line for each problem."""
     allowed = [name for name in PARAMETERS if name in declared]
     problems = []
     checked = {}
@@ -68,6 +65,34 @@ def _problem(row: Mapping[str, Any], value: Any) -> str:
     return ""
 
 
+def look_up(values: Mapping[str, Any]) -> None:
+    """Raise ValueError, with the nearest name, if a parameter names what does not exist."""
+    # These import torch, which takes seconds: a wrong type is refused before.
+    from xltkit.data import lexicons
+    from xltkit.models import vision
+    from xltkit.studies import saved, study
+
+    tasks = study.target_tasks(values.get("targets", ()), values.get("suite", "microworld"))
+    study.find_language(values.get("source", "en"))
+    study.check_languages(values.get("languages", ()), tasks, values.get("split", "test"))
+    study.parse_substitutes(values.get("substitutes", ()))
+    finders = [vision.fingerprint] * 4 + [lexicons.fingerprint, saved.read_all]
+    for name, find in zip(PATHS, finders, strict=True):
+        if values.get(name):
+            find(values[name])
+
+
+def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The values, with full paths to files and folders that were typed relative to ``folder``."""
+    paths = {n: Path(folder, Path(str(values[n])).expanduser()) for n in PATHS if values.get(n)}
+    full = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
+    if full:
+        from xltkit.models.encoder import SHIPPED  # imports torch
+
+        full = {name: path for name, path in full.items() if values[name] not in SHIPPED}
+    return {**values, **full}
+
+
 def parse(typed: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Names and values typed on a command line, read as the types that they have, and checked."""
     values: dict[str, Any] = dict(typed)
@@ -102,10 +127,7 @@ class Run:
         return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
 
     def finish(self, tables: Mapping[str, Any], answer: str) -> None:
-        """Write data frames and, last of all, ``result.json``: from then on the run is done.
-
-        Example: ``run.finish({"scores": results.scores}, "Transfer costs 21.4 points.")``
-        """
+        """Write data frames and, last of all, ``result.json``: from then on the run is done."""
         from xltkit.models.device import describe  # imports torch
 
         if not answer.strip():

@@ -118,9 +118,8 @@ def _row(base: Path, name: str, question: str) -> dict[str, Any]:
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:
     """The scores of all runs: one row per run, arm, task, language and metric, in points.
 
-    ``mean`` over seeds with its t interval ``low`` to ``high``. ``languages`` is ``source``,
-    ``transfer`` or, in one more row per run, arm and task in the task's own metric, ``transfer
-    mean``: over all languages but the source, with all their test items as ``n``.
+    ``mean`` over seeds has the t interval ``low`` to ``high``. In rows where ``languages`` is
+    ``transfer mean``, it is over all languages but the source, in the task's own metric.
     """
     from xltkit.analysis import t_interval  # imports torch
 

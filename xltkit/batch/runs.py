@@ -1,7 +1,6 @@
 """What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
 
-A run is done when its ``result.json`` is whole and belongs to this notebook, these parameters and
-these versions; papermill itself would say after a dead kernel that every cell was completed.
+A run is done when its ``result.json`` is whole, of this notebook, parameters and versions.
 """
 
 import ast
@@ -15,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from xltkit.batch.parameters import check
+from xltkit.batch.parameters import PATHS, STUDY, check, full_paths, look_up
 from xltkit.files import read, root, versions
 from xltkit.keys import digest, unknown
 from xltkit.studies.saved import ResultError, record
@@ -102,10 +101,9 @@ def read_runs() -> dict[str, Entry]:
 
 
 def select(names: Sequence[str], entries: Mapping[str, Entry], smoke: bool = False) -> list[str]:
-    """The runs with these names, each once; without a name all that are neither long nor real.
+    """The runs with these names or patterns, each once; ``real`` stands for all real runs.
 
-    A name may be a pattern (``10_*-xtreme``); ``real`` stands for all real runs. A smoke run of
-    everything takes the long ones, too.
+    Without a name all that are not real, and not long either unless it is a smoke run.
     """
     real = [name for name, entry in entries.items() if entry.real]
     if not names:
@@ -128,23 +126,27 @@ def plan(
 ) -> list[PlannedRun]:
     """The chosen runs, if all is right with them; else ValueError with every problem in a line."""
     outputs = (outputs or root() / "outputs").resolve()
-    overrides = dict(overrides or {}) | ({"smoke": True} if smoke else {})
+    # A relative path is one from the folder in which it was typed.
+    overrides = full_paths(overrides or {}, Path.cwd()) | ({"smoke": True} if smoke else {})
     entries = read_runs()
     planned = []
     problems = []
     for name in select(names, entries, smoke):
         entry = entries[name]
         notebook = root() / "notebooks" / f"{entry.notebook}.ipynb"
-        injected = {**entry.parameters, **overrides}
+        given = full_paths(entry.parameters, root())
+        injected = given | overrides
         try:
             declared = _declared(notebook)
             parameters = check(declared | injected, declared)
+            # The notebook's own names are right, and looking takes seconds.
+            if any(name in injected for name in (*STUDY, *PATHS)):
+                look_up({n: v for n, v in parameters.items() if n in STUDY or n in injected})
         except ValueError as error:
             problems += [f"[{name}] {line}" for line in str(error).splitlines()]
             continue
-        # A run with parameters set by hand has a name of its own: it replaces no other result.
-        # A default that is typed out is the same run.
-        usual = declared | entry.parameters
+        # Parameters set by hand replace no other result; a default that is typed out is no change.
+        usual = declared | given
         changed = {key: parameters[key] for key in overrides if parameters[key] != usual[key]}
         changed.pop("smoke", None)
         variant = f"{name}-{digest(changed, 6)}" if changed else name
@@ -171,10 +173,7 @@ def _declared(notebook: Path) -> dict[str, Any]:
 
 @cache
 def kit_identity() -> str:
-    """A digest of the versions that enter stage keys: of phases, methods, attacks, data, weights.
-
-    An edit that changes none of these changes no number, and no notebook has to run again for it.
-    """
+    """A digest of what enters stage keys: an edit of none of it runs no notebook again."""
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.encoder import fingerprint as weights
     from xltkit.tasks import get, suite

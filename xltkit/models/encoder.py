@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.keys import digest, known_digest
+from xltkit.keys import digest, known_digest, unknown
 from xltkit.models import device
 from xltkit.tasks.base import EncodedExample, Head
 
@@ -51,9 +51,9 @@ def locate(name: str) -> tuple[str, str]:
         revision = revision or pinned
     if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
         raise ValueError(
-            f"{name!r} is no encoder or image tower; give {', '.join([*SHIPPED, *KNOWN])}, a Hub "
-            "id such as 'FacebookAI/xlm-roberta-base' or 'openai/clip-vit-base-patch32', with '@' "
-            "and a commit to pin it, or a folder that holds config.json and model.safetensors."
+            unknown("encoder or image tower", name, [*SHIPPED, *KNOWN]).removesuffix(".")
+            + ", a Hub id such as 'FacebookAI/xlm-roberta-base' or 'openai/clip-vit-base-patch32', "
+            "with '@' and a commit to pin it, or a folder with config.json and model.safetensors."
         )
     return identifier, revision or "main"
 

@@ -99,11 +99,9 @@ def read(folder: Path) -> Saved:
 
 
 def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved]:
-    """Every full run below a folder that scored models, by name.
+    """Every full run with the table ``needed`` in a folder of the repository, by name.
 
-    The folder is relative to the repository, and ``outputs/published`` unless given. A run must
-    have the table ``needed``, unless that is empty. ValueError if there is no run, or a damaged
-    one.
+    The folder is ``outputs/published`` unless given. ValueError for none, or a damaged one.
     """
     base = root() / (folder or Path("outputs", "published"))
     folders = [path.parent for path in sorted(base.glob("*/result.json"))]
@@ -120,8 +118,7 @@ def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved
 def publish(names: Sequence[str] = ()) -> list[Path]:
     """Keep the small tables and the records of finished runs (all, unless named) in git.
 
-    The scores are those in the tasks' own metrics. Returns the folders that were written;
-    ValueError, before anything is written, if a run does not exist or is damaged.
+    Returns the folders; ValueError, before any is written, if a run does not exist or is damaged.
     """
     outputs = root() / "outputs"
     names = names or [name for name in read_all(outputs, needed="") if name != "interactive"]

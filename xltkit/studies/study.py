@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from xltkit.data.languages import language as find_language
-from xltkit.keys import unknown
+from xltkit.keys import choose, unknown
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.tasks import Task, available, get, load, parse_substitutes
@@ -54,13 +54,14 @@ def study(
         given = f"given {list(arms)}, {list(targets)} and {list(seeds)}"
         raise ValueError(f"A study needs arms, targets and seeds, as seeds=[0, 1, 2]; {given}.")
     names = parse_substitutes(substitutes)
-    tasks = _target_tasks(targets, suite)
+    tasks = target_tasks(targets, suite)
+    choose("split", split, ("test", "validation"))
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
     is_by_arm = isinstance(languages, Mapping)
     if is_by_arm:
         _check_variants(languages, list(arms))
     by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
-    _check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
+    check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
     options = {"language": source, "steps": steps or None, "shuffled": shuffled}
     runs = []
     for task in tasks:
@@ -86,7 +87,7 @@ def study(
     return Study(dict(arms), tuple(runs), suite, source, is_by_arm)
 
 
-def _target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
+def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     """The tasks that the targets of a suite mean; never invented ones beside real ones."""
     rows = find_suite(suite)
     tasks = [get(name) for target in targets for name in rows.targets.get(target, (target,))]
@@ -120,7 +121,7 @@ def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> Non
         )
 
 
-def _check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
+def check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> None:
     """Raise ValueError for a language that no target has; one that only some have is allowed."""
     sources = [getattr(task, split) for task in tasks if getattr(task, split)]
     allowed = sorted({code for source in sources for code in source.languages})

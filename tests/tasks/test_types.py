@@ -97,8 +97,6 @@ def test_words_are_read_as_in_running_text(byte_level, tokenizer):
         (example,) = TYPES["tagging"].encode(rows, each, 96, training=False)
         text = each(" Anna eats", add_special_tokens=False)["input_ids"]
         assert example.sequences[0][1:-1].tolist() == text
-        for kind in ("tagging", "span"):  # only what was read otherwise once has new keys
-            assert TYPES[kind].is_renewed(each, None) == (each is byte_level)
 
 
 def test_a_long_sentence_is_cut_between_words_and_joined_again(tokenizer):

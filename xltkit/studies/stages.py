@@ -10,7 +10,7 @@ from typing import Any
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.tasks import Source, TrainingSet, available, get, load
-from xltkit.tasks.base import TYPES
+from xltkit.tasks.base import TYPES, TaskType
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
 from xltkit.training import phases
@@ -141,20 +141,16 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
-        renewed: dict[str, str] = {}
+        data = phase.sources() | (phase.robust.sources() if phase.robust else {})
         for training_set in phase.training_sets:
             task_type = TYPES[phase.task_type(training_set)]
             if task_type.needs_image_space and not phase.has_image_space:
                 task_type.head(get(training_set.task))  # raises the error that says what to type
             if isinstance(task_type, Paraphrases):
                 check_paraphrases(training_rows(training_set), training_set.task)
-            source = source_of(get(training_set.task), "train")
-            rows = None if source.is_generated else training_rows(training_set)
-            if task_type.is_renewed(models.load_tokenizer(recipe.encoder), rows):
-                renewed[f"{training_set.task} renewed"] = "2"
+            data |= _rows_version(task_type, source_of(get(training_set.task), "train"))
         pairs = phase.align.pairs if phase.align else ()
-        data = {f"{p.task}/{p.language}": fingerprint(p) for p in (*phase.training_sets, *pairs)}
-        data |= renewed | phase.sources() | (phase.robust.sources() if phase.robust else {})
+        data |= {f"{p.task}/{p.language}": fingerprint(p) for p in (*phase.training_sets, *pairs)}
         resolved = phase.resolved([count(training_set) for training_set in phase.training_sets])
         parent = stages[-1] if stages else None
         stages.append(Stage(resolved, seed, recipe.encoder, parent, tuple(sorted(data.items()))))
@@ -182,13 +178,18 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
         data |= {f"{split}/{code}": source_of(task, split).fingerprint(code) for code in present}
     if phase.attack:
         data |= phase.attack.sources()
-    if not task.is_built_in and task.type.own_version > 1:
-        data["own version"] = str(task.type.own_version)
+    data |= _rows_version(task.type, source)
     # Part of two collections has other true pairs than the whole.
     examples = 0 if task.type.needs_all_rows else phase.examples
     max_length = phase.max_length or task.training.max_length
     phase = replace(phase, max_length=max_length, examples=examples)
     return Stage(phase, seed if parent else 0, encoder, parent, tuple(sorted(data.items())))
+
+
+def _rows_version(task_type: TaskType, source: Source) -> dict[str, str]:
+    """The part of a key that says how rows that are not generated are encoded and scored."""
+    is_first = source.is_generated or task_type.rows_version == 1
+    return {} if is_first else {"version of rows": str(task_type.rows_version)}
 
 
 def _check_scoring(phase: Evaluate, parent: Stage | None) -> None:

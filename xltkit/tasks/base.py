@@ -189,6 +189,7 @@ class TaskType:
     """
 
     version = 2  # of what is predicted, raised when that changes: it enters keys of evaluations
+    rows_version = 1  # of how rows that are not generated are encoded and scored: enters all keys
     # The columns of a row. ``id`` is unique within task, split and language; parallel rows have
     # the same id in every language.
     columns: tuple[str, ...] = ()
@@ -210,7 +211,6 @@ class TaskType:
     is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
     has_one_answer = True  # no part of a prediction is right while another is wrong
     is_comparable = False  # a prediction means the same in every language
-    own_version = 1  # of the scores of one's own tasks, raised when they change; enters their keys
     is_search = False  # any item can be found: chance is one in their number
 
     def __init_subclass__(cls) -> None:
@@ -259,10 +259,6 @@ class TaskType:
         return rows.remove_columns(column).add_column(column, values).cast(rows.features)
 
     # Training
-
-    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Whether an older kit trained otherwise on some rows (None: generated); it enters keys."""
-        return False
 
     def head(self, task: Task) -> Head:
         """The head that a task needs; ValueError if only a phase can know it."""

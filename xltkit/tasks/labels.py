@@ -56,7 +56,7 @@ class Choice(Classification):
     texts = ("premise", "choices")
     crossed_text = "premise"
     head_size = 1
-    own_version = 2  # rows may differ in the number of alternatives
+    rows_version = 2  # rows may differ in the number of alternatives
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

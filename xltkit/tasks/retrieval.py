@@ -162,17 +162,13 @@ class Ranking(base.TaskType):
     extra_split = "candidates"
     pooling = "vector"
     in_batch_negatives = True
+    rows_version = 2  # equal candidates are no negatives of each other
 
     def split_columns(self, split: str) -> tuple[str, ...]:
         if split == "candidates":
             return ("id", "text", "context", "keys")
         # Training rows have the right candidate, too.
         return (*self.columns, "text", "context") if split == "train" else self.columns
-
-    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Once a candidate was a negative of its equals."""
-        columns = zip(*candidate_numbers(rows), strict=True) if rows else ()
-        return any(len(set(column)) < len(column) for column in columns)
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         """Queries, or candidates; for training both: an example then has two sequences or more."""

@@ -44,6 +44,7 @@ class Span(base.TaskType):
     head_size = 2
     is_attackable = True
     unit_weight = 0.5  # start and end count half each
+    rows_version = 2  # every token of a character belongs to it; questions are cut by tokens
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -71,13 +72,6 @@ class Span(base.TaskType):
                 target = span_in(window, start, start + len(table["answers"][row][0]))
             examples.append(replace(example, example=row, target=target, meta=window))
         return examples
-
-    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Once a character in several tokens was no answer, and long in a question."""
-        # A bare space shares the first character of a text, where no generated answer begins.
-        text = "a ½三" if rows is None else "½三"
-        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return len(set(encoding["offset_mapping"])) < len(encoding["offset_mapping"])
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Of start and end, over the tokens of a window; the class 0 means: not in this window."""

@@ -25,11 +25,7 @@ class Tagging(base.TaskType):
     pooling = "token"
     is_attackable = True
     has_one_answer = False
-    own_version = 2  # labels may have blanks, and hyphens in the type of a chunk
-
-    def is_renewed(self, tokenizer: Any, rows: Rows | None) -> bool:
-        """Once byte-level BPE read each word as if it began a text."""
-        return bool(base.word_prefix(tokenizer))
+    rows_version = 2  # words as in running text; labels with blanks, and hyphens in types of chunks
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

@@ -282,9 +282,9 @@ ERRORS = [
     (ImageText, ["captions", "emoji"], {}, "one task of pictures with captions"),
     (ImageText, FEW, {"accumulation": 2}, "accumulation is 2.* leave accumulation 1"),
     (ImageText, FEW, {"tower": "pixels", "locked": False}, "nothing to train"),
-    (ImageText, FEW, {"tower": "micro-visoin"}, "'micro-visoin' is no encoder or image tower"),
+    (ImageText, FEW, {"tower": "micro-visoin"}, "Did you mean 'micro-vision'"),
     (Distil, ["pos"], {}, r"Distil is given \['pos'\]; it trains on captions, text or"),
-    (Distil, FEW, {"teacher": "mini-clip"}, "'mini-clip' is no encoder or image tower"),
+    (Distil, FEW, {"teacher": "mini-clip"}, "no encoder or image tower 'mini-clip'"),
 ]
 
 

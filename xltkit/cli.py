@@ -113,10 +113,11 @@ def publish(names: Sequence[str]) -> None:
     folders = saved.publish(names)
     print(*folders, sep="\n")
     published = folders[0].parent
-    figure = plots.claims(claims_table(saved.read_all(published))).figure
     # Without the version of matplotlib in it, the same claims are the same file.
     options = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
-    figure.savefig(published / "claims.png", **options)
+    with plots.style():
+        figure = plots.claims(claims_table(saved.read_all(published))).figure
+        figure.savefig(published / "claims.png", **options)
 
 
 def card(**options: Any) -> None:

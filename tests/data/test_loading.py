@@ -84,8 +84,8 @@ def test_gold_labels_are_told_from_placeholders(kind, column, gold, placeholders
             "ro",
             "No test rows of xquad in 'ro'. Looked for google/xquad, config xquad.ro, split "
             "validation: XLTKIT_HUB is not set; HF_HUB_OFFLINE is set. On a machine with a network "
-            "this gets it: python -c \"import datasets; datasets.load_dataset('google/xquad', "
-            "'xquad.ro', split='validation', revision='51adfef1",
+            'this gets it: python -c \'import datasets; datasets.load_dataset("google/xquad", '
+            '"xquad.ro", split="validation", revision="51adfef1',
         ),
         ("xquad", "train", "en", "has no train split with labels, only test. It trains on 'squad'"),
         ("copa", "test", "en", "has no test split with labels, only train, validation"),

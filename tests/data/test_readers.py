@@ -166,7 +166,7 @@ def test_a_file_of_upstream_is_handed_to_the_reader_as_a_path(put, mirror, monke
     task = Task("demo", "retrieval", "accuracy", 0.0, test=source)
     with pytest.raises(MissingData) as error:
         load(task, "test", "en")
-    command = f'curl --create-dirs -fL -o "{mirror}/raw/demo/xquad-r/en.json" {url}/en.json'
+    command = f"curl --create-dirs -fL -o {mirror}/raw/demo/xquad-r/en.json {url}/en.json"
     assert command in str(error.value)
     file = put("{}", "raw/demo/xquad-r/en.json")
     assert load(task, "test", "en")["text"][:] == ["{}"]
@@ -314,5 +314,5 @@ def test_every_language_of_xm3600_has_a_split(put):
         assert isinstance(rows[1]["image"], PIL.Image.Image)
     assert task.test.location("tl").split == "fil" and task.test.location("zh").split == "zh"
     assert len(task.test.languages) == 36
-    with pytest.raises(MissingData, match=r"split='uk', revision='8d3e5665"):
+    with pytest.raises(MissingData, match=r'split="uk", revision="8d3e5665'):
         load(task, "test", "uk")

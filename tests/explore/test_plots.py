@@ -87,6 +87,15 @@ def test_figures_leave_the_defaults_of_the_session_alone():
     assert ax.xaxis.get_gridlines()[0].get_visible() and not before["axes.grid"]
 
 
+@pytest.mark.parametrize("name", ["_a", "$x_{", "costs $5 and $6", "x $5^$ y"])
+def test_figures_write_names_as_they_are_whatever_the_settings_of_a_person(name):
+    values = {(arm, *key[1:]): value for key, value in VALUES.items() for arm in (key[0], name)}
+    with plt.rc_context({"text.usetex": True, "font.size": 40}):
+        ax = dots(Given(values), "nli", arms=["none", name])
+        show(ax, caption="", alt="")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["none", name]
+
+
 def test_a_smoke_run_is_marked(monkeypatch):
     monkeypatch.setattr(parameters, "smoke", True)
     figure = dots(Given(), "nli").figure

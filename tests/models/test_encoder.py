@@ -126,8 +126,16 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
     assert len(encoder.load_tokenizer(str(copy))) > len(tokenizer)
 
 
-@pytest.mark.parametrize("name", ["no-such-encoder", "./nowhere", "organisation/unknown-model"])
-def test_an_unknown_encoder_is_refused_with_the_remedy(name):
-    with pytest.raises(ValueError, match=r"folder") as caught:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("no-such-encoder", "or a folder"),
+        ("./nowhere", "or a folder"),
+        ("my org/a b@3d74", "`hf download 'my org/a b' --revision 3d74`"),
+        ("xlm-roberta-large", "hf download FacebookAI/xlm-roberta-large --revision c23d21b0"),
+    ],
+)
+def test_an_unknown_encoder_is_refused_with_the_remedy(name, remedy):
+    with pytest.raises(ValueError, match=remedy) as caught:
         encoder.configuration(name)
-    assert name in str(caught.value)
+    assert repr(name) in str(caught.value)

@@ -102,7 +102,7 @@ def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatc
 
     monkeypatch.delenv("XLTKIT_HUB", raising=False)
     source = get("udpos").train
-    with pytest.raises(MissingData, match=rf"data_dir='lt_alksnis'.*revision='{CONVERTED}'"):
+    with pytest.raises(MissingData, match=rf'data_dir="lt_alksnis".*revision="{CONVERTED}"'):
         load(get("udpos"), "train", "lt")
     with pytest.raises(MissingData, match="HF_HUB_OFFLINE is set"):
         source.fingerprint("lt")  # a branch is no commit

@@ -167,8 +167,11 @@ def start(namespace: dict[str, Any]) -> Run:
         stray = ", ".join(name for name in declared if name not in PARAMETERS)
         hint = f"\nCorrect the name, run `del {stray}` once, then both cells again."
         raise ValueError(f"{error}{hint if stray else ''}") from None
-    from xltkit.models.device import describe  # imports torch: after the check
+    import pandas as pd  # after the check, as torch, which the next line imports
 
+    from xltkit.models.device import describe
+
+    pd.set_option("display.html.use_mathjax", False)  # two dollar signs in a table are no formula
     smoke = parameters.get("smoke", False)
     if smoke:
         parameters = _cut_down(parameters)

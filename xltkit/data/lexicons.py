@@ -11,8 +11,7 @@ from xltkit.files import is_litter, read
 from xltkit.keys import digest, known_digest
 
 Lexicon = Mapping[str, tuple[str, ...]]
-# The share of entries with a foreign word, counted in the first 150 of the released table of the
-# robust-training paper (Robust-XLT, counterfitted_neighbors.json).
+# The share of entries with a foreign word in the first 150 of Robust-XLT's counterfitted_neighbors.
 FOREIGN_SHARE = 0.28
 
 
@@ -90,10 +89,7 @@ def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
 
 
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
-    """The table without the words that occur in none of some English texts.
-
-    Our filter: which words of the released table are English is not marked in it.
-    """
+    """The table without words that occur in none of some English texts; it does not mark them."""
     vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
     filtered = {
         word: tuple(other for other in others if other.lower() in vocabulary)

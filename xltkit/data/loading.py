@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import inspect
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import datasets
 import huggingface_hub
@@ -24,7 +26,6 @@ from datasets.table import InMemoryTable
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from pyarrow import parquet
 
-from xltkit.files import is_litter
 from xltkit.keys import digest, known_digest
 
 # The branch on which the Hub keeps a script-only repository as parquet, one folder a config.
@@ -64,12 +65,9 @@ class Location(NamedTuple):
             return []
         folder = Path(self.mirror, self.source.hub, self.config)
         if self.is_file:
-            pattern = glob.escape(folder.name).replace("[*]", "*")
-            files = sorted(folder.parent.glob(pattern))
-            return [file for file in files if not is_litter(file.name)]
+            return sorted(folder.parent.glob(glob.escape(folder.name).replace("[*]", "*")))
         # A clone of a Hub repository numbers its files: test-00000-of-00002.parquet.
-        splits = map(glob.escape, self.split.split("+"))
-        names = [(f"{split}.parquet", f"{split}-*.parquet") for split in splits]
+        names = [(f"{split}.parquet", f"{split}-*.parquet") for split in self.split.split("+")]
         files = [sorted(chain(*map(folder.glob, pair))) for pair in names]
         return list(chain(*files)) if all(files) else []
 
@@ -103,12 +101,15 @@ class Location(NamedTuple):
         remedy = "On a machine with a network this gets it: "
         if source.on_hub:
             folder = "data_dir=" if source.revision == CONVERTED else ""
-            revision = f", revision='{source.revision}'" if source.revision else ""
-            arguments = f"'{hub}', {folder}'{config}', split='{split}'{revision}"
-            remedy += f'python -c "import datasets; datasets.load_dataset({arguments})"'
+            revision = f', revision="{source.revision}"' if source.revision else ""
+            names = f'"{hub}", {folder}"{config}", split="{split}"{revision}'
+            code = shlex.quote(f"import datasets; datasets.load_dataset({names})")
+            remedy += f"python -c {code}"
         elif source.url:
             setting = "" if mirror else "Set XLTKIT_HUB to a folder for data. "
-            remedy = f'{setting}{remedy}curl --create-dirs -fL -o "{file}" {source.url}/{config}'
+            place = shlex.quote(str(file)) if mirror else f'"{file}"'  # "$XLTKIT_HUB" is expanded
+            url = shlex.quote(f"{source.url}/{quote(config)}")
+            remedy = f"{setting}{remedy}curl --create-dirs -fL -o {place} {url}"
         else:
             remedy = f"Not on the Hub: set XLTKIT_HUB to a folder that holds {file}. {origin}"
         looked = f"Looked for {hub}, config {config}, split {split}: {searched}; {reason}."
@@ -126,9 +127,8 @@ class Source:
         split: the Hub's name, or several joined by ``+``; ``{language}`` stands for the code.
         configs: by language; off the Hub it may be a file, whose path the reader is given.
         read: the reader.
-        revision: a commit of the Hub repository or, where the main branch holds only a script,
-            ``refs/convert/parquet``, whose configs are folders. If empty, and for that branch, the
-            commit found at load time becomes part of every key.
+        revision: a commit of the Hub repository, or ``refs/convert/parquet``, whose configs are
+            folders. Without a commit, the one found at load time becomes part of every key.
         columns: the Hub's columns that ``read`` uses.
         unpinned: why there is no revision; off the Hub, where the rows come from.
         url: the folder upstream that the files of ``configs`` are fetched from, off the Hub.
@@ -284,10 +284,8 @@ def _from_parquet(file: Path) -> Dataset:
     try:
         return Dataset.from_parquet(glob.escape(str(file)))
     except OSError as error:
-        raise OSError(
-            f"The pictures of {file} could not be copied to the cache of datasets, which lies "
-            f"below HF_HOME: {error}. Set HF_HOME to a folder that can be written."
-        ) from error
+        remedy = "Pictures are read through a cache: set HF_HOME to a folder that can be written."
+        raise OSError(f"{file} could not be read ({error}). {remedy}") from error
 
 
 def _from_hub(location: Location, first: int) -> Dataset:

@@ -193,8 +193,7 @@ def paragraphs(rows: Dataset, language: str) -> Dataset:
         for i, text in enumerate(article.split("\n"))
         if len(text) >= 100
     ]
-    ids, texts = zip(*entries, strict=True) if entries else ((), ())
-    return canonical("text", ids, text=texts)
+    return canonical("text", [key for key, _ in entries], text=[text for _, text in entries])
 
 
 def _choices(

@@ -14,7 +14,6 @@ Row = Mapping[str, Any]
 _CHARACTER = r"[\p{Han}\p{Hiragana}\p{WB=Katakana}]"
 _LETTERS = rf"(?!{_CHARACTER})[\p{{L}}\p{{N}}].*?\b"
 WORD = regex.compile(rf"(?V1w){_CHARACTER}\p{{WB=Extend}}*|{_LETTERS}(?:[-‐‑'’]?{_LETTERS})*")
-GRAPHEME = regex.compile(r"\X")
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
 _BESIDE = {
     key: keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
@@ -42,10 +41,7 @@ def script(character: str) -> str:
 
 @lru_cache(maxsize=65536)
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
-    """Where the words of a text start and end (characters): those of ``WORD``.
-
-    In Thai, Lao and Khmer, without spaces, a word is long.
-    """
+    """Where the words of a text start and end; without spaces, as in Thai, they are long."""
     return tuple(match.span() for match in WORD.finditer(text))
 
 
@@ -103,7 +99,7 @@ def is_valid(columns: Sequence[str], row: Row) -> bool:
 
 def graphemes(word: str) -> list[str]:
     """The letters of a word as people see them, each with its marks and joiners (UAX 29)."""
-    return GRAPHEME.findall(word)
+    return regex.findall(r"\X", word)
 
 
 def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:

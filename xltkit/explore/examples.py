@@ -156,10 +156,10 @@ def _answer(row: Row, answer: str) -> str:
 
 
 def _texts(task: Task, row: Row) -> dict[str, str]:
-    """The texts of a row by name: ``choice_1`` is the first of ``choices``, tokens are joined."""
+    """The texts of a row by name, as ``choice_1``; tokens are joined, with no break inside them."""
     texts = {column: row[column] for column in task.type.texts}
     if "tokens" in texts:
-        texts["tokens"] = " ".join(row["tokens"])
+        texts["tokens"] = " ".join(token.replace(" ", "\u00a0") for token in row["tokens"])
     if "choices" in texts:
         texts |= {f"choice_{i}": text for i, text in enumerate(texts.pop("choices"), 1)}
     return texts
@@ -266,15 +266,15 @@ def edited(task: Task, row: Row, edits: Mapping[str, str]) -> tuple[dict[str, An
         if not text.strip():
             raise ValueError(f"No text stands in {name}.")
     texts = old | edits
-    row = dict(row)
-    if texts == old:  # words with a space inside stay one word
-        return row, True
-    row |= {column: texts[column] for column in task.type.texts if column in texts}
+    if texts == old:
+        return dict(row), True
+    row = dict(row) | {column: texts[column] for column in task.type.texts if column in texts}
     if "choices" in row:
         row["choices"] = [texts[f"choice_{i}"] for i, _ in enumerate(row["choices"], 1)]
     has_gold = True
     if "tokens" in row:
-        row["tokens"] = texts["tokens"].split()
+        parts = re.findall("[^ \n]+", texts["tokens"])
+        row["tokens"] = [word.replace("\u00a0", " ") for word in parts]
         has_gold = len(row["tokens"]) == len(row["tags"])
         row["tags"] = row["tags"] if has_gold else [0] * len(row["tokens"])
     if "context" in row:

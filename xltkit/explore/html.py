@@ -17,6 +17,7 @@ from xltkit.models.encoder import load_tokenizer
 
 STYLE = f"<style>{read(Path(__file__).with_suffix('.css'))}</style>"
 
+NO_MATH = "mathjax_ignore"  # a class: in JupyterLab, two dollar signs would become a formula
 MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
 PART = "·"  # one more piece of the character before it, in byte-level vocabularies
 
@@ -31,8 +32,8 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         cells = "".join(f"<td>{cell}</td>" for cell in rest)
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     return HTML(
-        f'{STYLE}<div class="xlt"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'{STYLE}<div class="xlt {NO_MATH}"><table><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -16,6 +16,7 @@ import seaborn as sns
 from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from PIL import Image
 
 from xltkit.analysis.claims import UNCONFIRMED, VERDICTS
@@ -23,6 +24,7 @@ from xltkit.analysis.compare import compare, per_seed
 from xltkit.analysis.intervals import t_interval
 from xltkit.batch import parameters
 from xltkit.data.languages import CLASSES, columns
+from xltkit.explore.html import NO_MATH
 from xltkit.keys import choose
 from xltkit.progress import interactive
 from xltkit.studies.make import test_rows
@@ -52,9 +54,9 @@ SHOWN = 3  # captions that retrieved their own picture, and as many that did not
 def style() -> AbstractContextManager:
     """The look of the kit's figures: ``with xlt.plots.style():`` around a figure of your own."""
     look = sns.axes_style("whitegrid") | sns.plotting_context("notebook", font_scale=0.9)
-    look |= {"figure.dpi": 110, "savefig.dpi": 144}
+    look |= {"figure.dpi": 110, "savefig.dpi": 144, "text.parse_math": False}
     look["axes.prop_cycle"] = plt.cycler(color=sns.color_palette("colorblind"))
-    return plt.rc_context(look)
+    return plt.style.context(["default", look])  # whatever a person's matplotlibrc says
 
 
 def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
@@ -77,8 +79,8 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     if interactive():  # JupyterLab shows neither caption nor text of an image
         source = f"data:image/png;base64,{image}"
         picture = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%">'
-        text = f"<figcaption>{escape(caption)}</figcaption>"
-        display(HTML(f'<figure style="margin:0">{picture}{text}</figure>'))
+        text = f"{picture}<figcaption>{escape(caption)}</figcaption>"
+        display(HTML(f'<figure class="{NO_MATH}" style="margin:0">{text}</figure>'))
         return
     data = {"image/png": image, "text/plain": f"{caption}\n{alt}"}
     display(data, metadata={"image/png": {"alt": alt, "caption": caption}}, raw=True)
@@ -154,6 +156,13 @@ def _dots_and_bars(
     return ax
 
 
+def _legend(ax: Axes, place: float) -> Legend:
+    """The legend, which leaves out names that begin with ``_`` unless the artists are given."""
+    handles = [*ax.collections[1::2], *(line for line in ax.lines if len(line.get_xdata()) == 0)]
+    position = {"loc": "center left", "bbox_to_anchor": (place, 0.5)}
+    return ax.legend(handles=handles, title="arm", frameon=False, **position)
+
+
 @style()
 def dots(
     results: Results,
@@ -199,9 +208,7 @@ def dots(
     for group, shade in colors.items():
         ax.plot([], [], color=shade, linewidth=4, label=f"{color}: {group}")
     if len(styles) > 1 or colors:
-        legend = ax.legend(
-            title="arm", frameon=False, loc="center left", bbox_to_anchor=(1.28, 0.5)
-        )
+        legend = _legend(ax, 1.28)
         for handle in legend.legend_handles[: len(styles) if colors else 0]:
             handle.set_color(BASELINE_COLOR)
     start = 0  # of the rows of a family: a thin line above them, and its name at their right
@@ -231,13 +238,13 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     table["row"] = table[by].map(groups.index)
     styles = arm_styles(results.study.arms)
     del styles[baseline]
-    height = 0.9 + 0.19 * len(groups) * (len(styles) + 1)
-    ax = _dots_and_bars(table, groups, styles, (7, height))
+    size = (7, 0.9 + 0.19 * len(groups) * (len(styles) + 1))
+    ax = _dots_and_bars(table, groups, styles, size)
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
     for row in range(1, len(groups)):
         ax.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
     ax.set(xlabel=f"difference from {baseline!r} in the transfer languages (points)", ylabel=by)
-    ax.legend(title="arm", frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _legend(ax, 1.01)
     return ax
 
 
@@ -253,8 +260,7 @@ def claims(table: pd.DataFrame) -> Axes:
     several = table.groupby("claim")["run"].transform("nunique") > 1
     names = table["claim"] + np.where(several, " (" + table["run"] + ")", "")
     names = [textwrap.fill(name, 46) for name in names]
-    size = (8.5, 1.2 + 0.42 * len(table))
-    ax = _dots_and_bars(table, names, VERDICT_STYLES, size, spread=0)
+    ax = _dots_and_bars(table, names, VERDICT_STYLES, (8.5, 1.2 + 0.42 * len(table)), spread=0)
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
     for is_unsure, part in table.groupby(table["confirmed"] == UNCONFIRMED):
         fill = {"fillstyle": "none", "label": UNCONFIRMED} if is_unsure else {"label": "claimed"}
@@ -346,10 +352,7 @@ def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
 
 @style()
 def _heat_maps(
-    grids: Mapping[str, pd.DataFrame],
-    names: tuple[str, str],
-    unit: str,
-    limits: tuple[float, float],
+    grids: Mapping[str, pd.DataFrame], names: Sequence[str], unit: str, limits: Sequence[float]
 ) -> Figure:
     """A heat map for each arm, all in the same colors, with ``names`` for rows and columns."""
     height, width = next(iter(grids.values())).shape

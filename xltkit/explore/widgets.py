@@ -93,7 +93,7 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
                         boxes[name].value = value
                 draw(**chosen)
             except ValueError as error:
-                display(HTML(f'<p role="alert">{escape(str(error))}</p>'))
+                display(HTML(f'<p class="{html.NO_MATH}" role="alert">{escape(str(error))}</p>'))
             finally:
                 stale.clear()
 

@@ -1,6 +1,7 @@
 """Encoders from transformers with the heads that tasks put on them: loading, running, saving."""
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, lru_cache
@@ -69,10 +70,13 @@ def load(loader: Any, name: str, **options: Any) -> Any:
     try:
         return loader.from_pretrained(where, revision=revision, **options)
     except (ImportError, OSError, ValueError) as error:
+        command = shlex.join(["hf", "download", where, "--revision", revision])
+        remedy = f"fetch it with `{command}` (without HF_HUB_OFFLINE), or give a folder"
+        if Path(where).is_dir():
+            remedy = "its folder needs config.json, model.safetensors and the files of a tokenizer"
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"The encoder {name!r} could not be loaded; check its name, fetch it with "
-            f"'hf download {name}' (without HF_HUB_OFFLINE), or give the folder of a checkpoint. "
-            f"transformers says: {str(error).splitlines()[0]}"
+            f"The encoder {name!r} could not be loaded: {remedy}. transformers says: {reason}"
         ) from error
 
 

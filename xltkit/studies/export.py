@@ -1,5 +1,6 @@
 """A trained encoder copied out of the store, with a model card written from the store's records."""
 
+import shlex
 import shutil
 from pathlib import Path, PurePath
 from typing import Any
@@ -41,9 +42,7 @@ def export(
     # The records of the stages that were trained, the first one first.
     key = scores["stage"].iloc[0]
     if not store.has(key):
-        raise ValueError(
-            f"The stage {key} is not in {store.folder}; XLTKIT_STORE names another store."
-        )
+        raise ValueError(f"{store.folder} has no stage {key}; XLTKIT_STORE names another store.")
     chain: list[dict[str, Any]] = []
     key = store.record(key)["signature"]["parent"]
     while store.has(key):
@@ -83,7 +82,7 @@ def main(run: str, to: str, arm: str, task: str, seed: int) -> None:
     folder = export(saved, arm, to, task=task, seed=seed)
     print(
         f"{folder}: encoder, tokenizer and model card. Nothing was uploaded; to do so, type: "
-        f"hf upload YOUR-NAME/YOUR-MODEL {folder}"
+        f"hf upload YOUR-NAME/YOUR-MODEL {shlex.quote(str(folder))}"
     )
 
 

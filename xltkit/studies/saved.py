@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Saved:
 def record(folder: Path) -> dict[str, Any]:
     """The ``result.json`` of a finished run; ResultError if it or a table is damaged."""
     path = folder / "result.json"
-    remedy = f"run it again: python -m xltkit run {folder.name}"
+    remedy = f"run it again: python -m xltkit run {shlex.quote(folder.name)}"
     if not path.exists():
         raise ResultError(f"there is no result; {remedy}")
     try:

@@ -56,13 +56,7 @@ def test_what_a_notebook_worked_out_is_read_from_its_table():
 
 @pytest.mark.parametrize(
     "low, high, gain, none",
-    [
-        (0.1, 3, 0, 1),
-        (-3, -0.1, 1, 0),
-        (-3, 0.9, 2, 0),
-        (-3, 3, 2, 2),
-        (np.nan, np.nan, 2, 2),
-    ],
+    [(0.1, 3, 0, 1), (-3, -0.1, 1, 0), (-1, 1, 2, 2), (-3, 0.9, 2, 0), (np.nan, np.nan, 2, 2)],
 )
 def test_a_verdict_reads_the_interval(low, high, gain, none):
     assert verdict(low, high) == VERDICTS[gain]

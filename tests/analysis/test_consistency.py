@@ -116,14 +116,9 @@ def test_what_cannot_be_compared_is_refused():
 def test_what_is_not_parallel_is_refused(ids):
     table = labelled([E, E], {code: [E, E] for code in ids})
     table["example_id"] = [key for keys in ids.values() for key in keys]
-    with pytest.raises(
-        ValueError, match=r"nli is not parallel: 'en' lacks items .* in \['(de|fr)'\]"
-    ):
+    with pytest.raises(ValueError, match=r"nli is not parallel: 'en' lacks .* in \['(de|fr)'\]"):
         pairwise(FakeResults(table), ["nli"])
-    with (
-        pytest.warns(UserWarning, match="Left out: nli"),
-        pytest.raises(ValueError, match="parallel with the source language 'en'"),
-    ):
+    with pytest.warns(match="Left out: nli"), pytest.raises(ValueError, match="source: 'en'"):
         pairwise(FakeResults(table))
 
 

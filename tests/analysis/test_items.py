@@ -84,11 +84,7 @@ def test_a_corpus_metric_is_computed_anew_on_every_draw():
 PREDICTIONS = {
     "nli": [("0", "entailment", "entailment", 1), ("1", "neutral", "contradiction", 0)],
     "pos": [("0", "NOUN VERB .", "NOUN NOUN .", 2 / 3), ("1", "NOUN", "VERB", 0)],
-    "ner": [
-        ("0", "B-PER I-PER O B-LOC", "B-PER I-PER B-LOC O", 0.5),
-        ("1", "O B-LOC", "O B-LOC", 1),
-        ("2", "O", "B-PER", 0),
-    ],
+    "ner": [("0", "B-PER I-PER O B-LOC", "B-PER I-PER B-LOC O", 0.5), ("1", "O", "B-PER", 0)],
     "xquad": [("0", '["the red cat", "cat"]', "a cat sat", 2 / 3), ("1", '["dog"]', "dog", 1)],
     "mlqa": [("0", '["der Hund"]', "Hund", 0), ("1", '["Katze"]', "die Katze schläft", 0)],
     "linking": [("0", '["x"]', json.dumps(["z", "x"]), 0.5), ("1", '["y"]', json.dumps(["y"]), 1)],
@@ -109,10 +105,8 @@ def test_the_sums_of_items_give_the_metric(name):
 
 
 def test_pictures_are_items_with_all_their_captions():
-    captions = [("p/0", 1), ("p/1", 3), ("q/0", 2)]
-    rows = [(key, "text to image", rank) for key, rank in captions]
-    rows += [(key, "image to text", rank) for key, rank in (("p", 1), ("q", 9))]
-    table = pd.DataFrame(rows, columns=["example_id", "direction", "rank"])
+    ranks = {"example_id": ["p/0", "p/1", "q/0", "p", "q"], "rank": [1, 3, 2, 1, 9]}
+    table = pd.DataFrame(ranks | {"direction": ["text to image"] * 3 + ["image to text"] * 2})
     task = get("captions")
     terms = task.type.terms(task, table, "en")
     assert set(terms["item"]) == {"p", "q"}

@@ -46,11 +46,7 @@ def gain(
 
 
 def table_row(
-    saved: Saved,
-    table: Sequence[str],
-    where: Mapping[str, Sequence[str]],
-    columns: Sequence[str],
-    arms: str,
+    saved: Saved, table: list[str], where: dict[str, list[str]], columns: list[str], arms: str
 ) -> Measured:
     """A difference that the notebook itself worked out, and its interval: a row of a table."""
     rows = saved.tables.get(_first(table, saved.tables), pd.DataFrame(columns=list(where)))
@@ -104,13 +100,11 @@ def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
     for claim in CLAIMS:
         about = {name: claim.get(name, default) for name, default in NOT_MEASURED.items()}
         measured_rows = []
-        for name, saved in runs.items():
-            if not name.startswith(claim["notebook"]):
-                continue
-            row = MEASURES[claim["measure"]](saved, **claim["options"])
+        for name in [name for name in runs if name.startswith(claim["notebook"])]:
+            row = MEASURES[claim["measure"]](runs[name], **claim["options"])
             if row:
                 text = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format_map(row)
-                row |= {"run": name, "suite": saved.suite, "measured": text}
+                row |= {"run": name, "suite": runs[name].suite, "measured": text}
                 row["verdict"] = verdict(row["low"], row["high"], about["is_null"])
                 measured_rows.append(about | row)
         rows += measured_rows or [about]
@@ -120,11 +114,9 @@ def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
 
 def verdict_shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Per cent of each verdict among what was measured: one row per table."""
-    rows = {}
-    for name, table in tables.items():
-        verdicts = table.loc[table["verdict"] != VERDICTS[-1], "verdict"]
-        rows[name] = 100 * verdicts.value_counts(normalize=True)
-    return pd.DataFrame(rows).reindex(VERDICTS[:3]).fillna(0).T
+    counts = {name: table["verdict"].value_counts() for name, table in tables.items()}
+    measured = pd.DataFrame(counts).reindex(VERDICTS[:3])
+    return 100 * (measured / measured.sum()).fillna(0).T
 
 
 def permute_arms(saved: Saved, seed: int) -> Saved:

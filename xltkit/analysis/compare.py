@@ -8,9 +8,8 @@ import pandas as pd
 
 from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
 from xltkit.analysis.items import items
-from xltkit.evaluation.attacked import Attack
 from xltkit.keys import choose
-from xltkit.studies.results import RUN, Results
+from xltkit.studies.results import RUN, Results, Run
 
 METHODS = {
     "seeds": "paired t over seeds",
@@ -52,8 +51,8 @@ def summary(results: Results) -> pd.DataFrame:
         row = {"arm": arm, "task": task, "source": source, "transfer": transfer.mean()}
         row |= {"low": low, "high": high, "gap": source - transfer.mean()}
         row |= {"worst five": worst.mean(), "worst": ", ".join(worst.index)}
-        degenerate = _degenerate(results, [arm], [task])
-        rows.append(row | {"seeds": len(by_seed), "degenerate": degenerate})
+        row |= {"seeds": len(by_seed), "degenerate": _degenerate(results, [arm], [task])}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -121,9 +120,9 @@ def interaction(
     # A task that only one of the two groups has would be taken for a difference of the groups.
     table = table[table.groupby("task")["side"].transform("nunique") == 2]
     if table.empty:
+        groups = sorted(transfer[by].unique())
         raise ValueError(
-            f"No task has transfer languages both in {here} and in {there}: {by} can be "
-            f"{sorted(transfer[by].unique())}."
+            f"No task has languages of both {here} and {there}; of {by} there are {groups}."
         )
     rows = []
     for arm, group in table.groupby("arm", sort=False):
@@ -149,10 +148,7 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
     """
     tables = []
     for results in attacked.values():
-        rows = []
-        for run in results.study.runs:
-            rows.append((run.arm, run.seed, run.task, *_settings(run.stage.phase.attack)))
-        settings = pd.DataFrame(rows, columns=[*RUN, *SETTINGS])
+        settings = pd.DataFrame(map(_settings, results.study.runs), columns=[*RUN, *SETTINGS])
         costs = results.scores.pivot(index=ITEM, columns="metric", values="value")
         table = results.main.join(costs[["clean", *COSTS]], on=ITEM)
         tables.append(table.merge(settings, on=RUN, validate="many_to_one"))
@@ -174,15 +170,17 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
     )
 
 
-def _settings(attack: Attack | None) -> tuple[str, str, float, int, str]:
-    """The columns ``SETTINGS`` of an attack."""
+def _settings(run: Run) -> tuple[str | float, ...]:
+    """The columns ``RUN`` of a run under attack, and ``SETTINGS`` of the attack."""
+    attack = run.stage.phase.attack
     if attack is None:
         raise ValueError("Some of these results are of no attack: they were scored as they are.")
     columns = ("strength", "radius", "beam", "seed")  # settings in columns, or drawn with it
     changed = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in columns}
     changed = {name: v for name, v in changed.items() if v != getattr(type(attack), name)}
     settings = ", ".join(f"{name}={value}" for name, value in changed.items())
-    return attack.name, attack.access, float(attack.strength), attack.beam, settings
+    access = (attack.access, float(attack.strength), attack.beam)
+    return run.arm, run.seed, run.task, attack.name, *access, settings
 
 
 def _paired(results: Results, baseline: str, columns: Iterable[str]) -> pd.DataFrame:
@@ -193,13 +191,11 @@ def _paired(results: Results, baseline: str, columns: Iterable[str]) -> pd.DataF
         choose("column", name, table.columns)
     is_baseline = table["arm"] == choose("baseline", baseline, results.study.arms)
     keys = ["seed", "task", "base_language"]
-    reference = table.loc[is_baseline, [*keys, "value"]]
-    paired = table[~is_baseline].merge(
-        reference, on=keys, suffixes=("", "_baseline"), validate="many_to_one"
-    )
+    reference = table[is_baseline].set_index(keys)["value"].rename("reference")
+    paired = table[~is_baseline].join(reference, on=keys, how="inner", validate="m:1")
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
-    return paired.assign(difference=paired["value"] - paired["value_baseline"])
+    return paired.assign(difference=paired["value"] - paired["reference"])
 
 
 def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:

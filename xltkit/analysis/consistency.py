@@ -81,10 +81,8 @@ def pairwise(
                 row["rankc_corrected"] = 100 * rank_consistency(ranks[first], ranks[second])
             rows.append(row)
     if not rows:
-        raise ValueError(
-            f"No task has items in common in two languages of {list(languages) or 'the study'}, "
-            f"parallel with the source language {results.study.source!r}."
-        )
+        names = f"{list(languages) or 'the study'} (source: {results.study.source!r})"
+        raise ValueError(f"No task has items in common in two languages of {names}.")
     return pd.DataFrame(rows, columns=[*RUN, "language", "other", *MEASURES, "n"])
 
 

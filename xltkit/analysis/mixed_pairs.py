@@ -17,9 +17,8 @@ AXES = ["arm", "seed", "example_id", "language", "other"]
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
     """By arm, task and pair of languages the ``value``, a mean over ``n`` items and ``seeds``."""
     cells = predictions.groupby(["arm", "task", "language", "other"], sort=False)
-    table = cells.agg(
-        value=("score", "mean"), n=("example_id", "nunique"), seeds=("seed", "nunique")
-    )
+    table = cells.agg({"score": "mean", "example_id": "nunique", "seed": "nunique"})
+    table.columns = ["value", "n", "seeds"]
     return table.assign(value=100 * table["value"]).reset_index()
 
 

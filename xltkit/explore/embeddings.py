@@ -28,8 +28,8 @@ def checkpoints(results: Results, arm: str, task: str) -> dict[str, str]:
     stage = runs[choose("run", f"{arm}, {task}", runs)].stage
     folders = {Path(stage.encoder).name: stage.encoder}  # its folder is nobody else's business
     for trained in reversed(stage.chain[1:]):  # without the evaluation, first to last
-        title = trained.title.rpartition(" (")[0]
-        folders[f"after {title}"] = str(results.store.path(trained.key))
+        phase, _, _ = trained.title.rpartition(" (")
+        folders[f"after {phase}"] = str(results.store.path(trained.key))
     return folders
 
 
@@ -104,17 +104,14 @@ def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
     """
     codes = list(next(iter(panels.values()))["language"].unique())
     if len(codes) > len(MARKERS):
-        raise ValueError(
-            f"{len(codes)} languages cannot be told apart; draw {len(MARKERS)} at most."
-        )
+        raise ValueError(f"{len(codes)} languages are too many; draw {len(MARKERS)} at most.")
     markers = dict(zip(codes, MARKERS, strict=False))
     colors = sns.color_palette("colorblind", first)
     size = (4.3 * len(panels), 4.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for ax, (name, table) in zip(axes[0], panels.items(), strict=True):
         accuracy = retrieval_accuracy(table).mean() if len(codes) > 1 else 100.0
-        title = f"{name}\ntranslation found: {accuracy:.0f} %"
-        ax.set_title(title, loc="left", fontsize="medium")
+        ax.set_title(f"{name}\ntranslation found: {accuracy:.0f} %", loc="left", fontsize="medium")
         table = table[table["sentence"] < first]
         vectors = unit(table)
         left, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
@@ -126,8 +123,7 @@ def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
             for code, (x, y) in points.iterrows():
                 ax.plot([source.x, x], [source.y, y], color=color, linewidth=0.7, zorder=1)
                 ax.plot(x, y, markers[code], color=color, markersize=7, markeredgecolor="white")
-            beside = {"xytext": (5, 4), "textcoords": "offset points"}
-            ax.annotate(str(number + 1), source, weight="bold", **beside)
+            ax.annotate(str(number + 1), source, (5, 4), textcoords="offset points", weight="bold")
         ax.margins(0.12)
         ax.set(xticks=[], yticks=[], xlabel=f"two directions: {variance:.0f} % of the differences")
         ax.set_aspect("equal", adjustable="datalim")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from html import escape
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -43,11 +43,9 @@ VERDICT_STYLES = {  # told apart by shape, too
     "cannot tell at this size": {"marker": "o", "color": "#595959", "fill": "white"},
 }
 # What strength is, and the factor to its unit, where it is no share of words.
-STRENGTHS = {
-    "embeddings": ("radius (mean embedding norms)", 1),
-    "distractor": ("sentences added", 1),
-}
+UNITS = {"embeddings": ("radius (mean embedding norms)", 1), "distractor": ("sentences added", 1)}
 WORDS = ("words attacked (%)", 100)
+Styles = Mapping[str, Mapping[str, Any]]  # color and marker by what is drawn
 SHOWN = 3  # captions that retrieved their own picture, and as many that did not
 
 
@@ -69,8 +67,7 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     full, small = io.BytesIO(), io.BytesIO()
     with style():
         if parameters.smoke:
-            center = {"ha": "center", "va": "center"}
-            figure.text(0.5, 0.5, "SMOKE", fontsize=60, color="gray", alpha=0.25, **center)
+            figure.text(0.5, 0.5, "SMOKE", size=60, alpha=0.13, ha="center", va="center")
         figure.savefig(full, format="png", bbox_inches="tight")
     plt.close(figure)
     # 256 colors look the same and keep a rendered notebook small enough to be read online
@@ -86,13 +83,11 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     display(data, metadata={"image/png": {"alt": alt, "caption": caption}}, raw=True)
 
 
-def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
+def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, str]]:
     """Color and marker of each arm, the baseline first: never told apart by color alone."""
     colors = [BASELINE_COLOR, *sns.color_palette("colorblind").as_hex()]
-    return {
-        arm: {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, arm in enumerate(arms)
-    }
+    looks = zip(arms, cycle(colors), cycle(MARKERS), strict=False)
+    return {arm: {"color": color, "marker": marker} for arm, color, marker in looks}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -131,11 +126,7 @@ def _groups(names: pd.Series) -> list[str]:
 
 
 def _dots_and_bars(
-    table: pd.DataFrame,
-    names: Sequence[str],
-    styles: Mapping[str, Mapping[str, Any]],
-    size: tuple[float, float],
-    spread: float = 0.7,
+    table: pd.DataFrame, names: list[str], styles: Styles, size: tuple, spread: float = 0.7
 ) -> Axes:
     """A dot (``value``) and a bar (``low`` to ``high``) for each ``series`` in each named ``row``.
 
@@ -238,8 +229,7 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     table["row"] = table[by].map(groups.index)
     styles = arm_styles(results.study.arms)
     del styles[baseline]
-    size = (7, 0.9 + 0.19 * len(groups) * (len(styles) + 1))
-    ax = _dots_and_bars(table, groups, styles, size)
+    ax = _dots_and_bars(table, groups, styles, (7, 0.9 + 0.19 * len(groups) * (len(styles) + 1)))
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
     for row in range(1, len(groups)):
         ax.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
@@ -290,7 +280,7 @@ def attacks(report: pd.DataFrame) -> Figure:
     settings = np.where(several & (table["settings"] != ""), ", " + table["settings"], "")
     table = table.assign(panel=table["attack"] + search + settings)
     kinds = table.drop_duplicates("panel").set_index("panel")["attack"]
-    units = {panel: STRENGTHS.get(kind, WORDS) for panel, kind in kinds.items()}
+    units = {panel: UNITS.get(kind, WORDS) for panel, kind in kinds.items()}
     arms = list(table["arm"].unique())
     table = per_seed(table, ["panel", "strength", "arm"])
     table["strength"] *= table["panel"].map(lambda panel: units[panel][1])
@@ -302,9 +292,8 @@ def attacks(report: pd.DataFrame) -> Figure:
     markers = {"style": "arm", "style_order": arms, "markers": list(looks["marker"])}
     panels = {"col": "panel", "col_order": list(units), "col_wrap": min(3, len(units))}
     panels |= {"height": 3.1, "aspect": 1.15, "facet_kws": {"sharex": False}}
-    bars = {"errorbar": interval, "err_style": "bars", "dashes": False}
-    axes = {"kind": "line", "x": "strength", "y": "value"}
-    grid = sns.relplot(table, **axes, **bars, **colors, **markers, **panels)
+    bars = {"kind": "line", "errorbar": interval, "err_style": "bars", "dashes": False}
+    grid = sns.relplot(table, x="strength", y="value", **bars, **colors, **markers, **panels)
     grid.set_titles("{col_name}")
     grid.set_ylabels(f"{task}: {get(task).metric}\nunder attack (points)")
     for panel, ax in grid.axes_dict.items():
@@ -318,8 +307,7 @@ def heatmap(results: Results) -> Figure:
     table = results.main[results.main["arm"] == arm]
     grid = table.pivot_table(index="task", columns="language", values="value", sort=False)
     grid = grid[[code for code in language_order(results) if code in grid]]
-    grid = grid.set_axis(_labels(grid.columns), axis=1)
-    return _heat_maps({arm: grid}, ("", ""), "score (points)", (0, 100))
+    return _heat_maps({arm: grid}, ("", ""), "score (points)", 0, 100)
 
 
 def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
@@ -342,27 +330,24 @@ def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     families = columns(list(table["language"].unique()))["family"]
     codes = [code for _, family in families.groupby(families, sort=False) for code in family.index]
     means = table[table["arm"].isin(arms)].pivot_table(value, ["arm", "language"], "other")
-    limits = (means.min(axis=None), means.max(axis=None))
-    grids = {}
-    for arm in arms:
-        grid = means.loc[arm].reindex(index=codes, columns=codes)
-        grids[arm] = grid.set_axis(_labels(codes)).set_axis(_labels(codes), axis=1)
-    return _heat_maps(grids, names, f"{task}: {unit}", limits)
+    labels = _labels(codes)
+    grids = {arm: means.loc[arm].reindex(codes, columns=codes).set_axis(labels) for arm in arms}
+    return _heat_maps(grids, names, f"{task}: {unit}", means.min(axis=None), means.max(axis=None))
 
 
 @style()
 def _heat_maps(
-    grids: Mapping[str, pd.DataFrame], names: Sequence[str], unit: str, limits: Sequence[float]
+    grids: Mapping[str, pd.DataFrame], names: Sequence[str], unit: str, low: float, high: float
 ) -> Figure:
-    """A heat map for each arm, all in the same colors, with ``names`` for rows and columns."""
+    """A heat map of each arm in the same colors: columns are languages, ``names`` of both axes."""
     height, width = next(iter(grids.values())).shape
     size = (1.6 + (1.2 + 0.5 * width) * len(grids), 2 + 0.42 * height)
     shape = {"figsize": size, "squeeze": False, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(1, len(grids), **shape)
-    look = {"vmin": limits[0], "vmax": limits[1], "cmap": "viridis", "linewidths": 0.5}
+    look = {"vmin": low, "vmax": high, "cmap": "viridis", "linewidths": 0.5, "cbar": False}
     look |= {"annot": height <= MOST_WRITTEN, "fmt": ".0f", "annot_kws": {"fontsize": "small"}}
     for ax, (arm, grid) in zip(axes[0], grids.items(), strict=True):
-        sns.heatmap(grid, ax=ax, cbar=False, xticklabels=True, yticklabels=True, **look)
+        sns.heatmap(grid, ax=ax, xticklabels=_labels(grid.columns), yticklabels=True, **look)
         ax.grid(visible=False)  # it would show through empty cells
         ax.set(xlabel="", ylabel="")
         ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")

@@ -215,8 +215,7 @@ def ask(results: Results, task: str) -> None:
         "number": Control("example", range(1, len(first.rows) + 1), 1),
         "attack": Control("attack", tuple(ATTACKS), follows=("number",)),
     }
-    for name in first.texts(0):
-        controls[name] = Control(name, (), partial(text, name), above)
+    controls |= {name: Control(name, (), partial(text, name), above) for name in first.texts(0)}
     explore(draw, controls)
 
 
@@ -227,12 +226,12 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
     """
     first = next(iter(encoders.values()))
     source, *others = texts
-    untrained = "untrained"
+    folders = {"untrained": first, **encoders}
 
     @cache
     def vectors(name: str, layer: int) -> pd.DataFrame:
-        encoder = encoders.get(name, first)
-        return embeddings.embed(encoder, texts, layer=layer, untrained=name == untrained)
+        is_untrained = name == "untrained"
+        return embeddings.embed(folders[name], texts, layer=layer, untrained=is_untrained)
 
     def draw(shown: Sequence[str], languages: Sequence[str], layer: int, number: int) -> None:
         panels = {}
@@ -250,7 +249,7 @@ def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -
         )
 
     depth = configuration(first).num_hidden_layers
-    names = (untrained, *encoders)
+    names = tuple(folders)
     controls = {
         "shown": Control("encoders", names, names[:3]),
         "languages": Control("languages", others, tuple(others[:4])),

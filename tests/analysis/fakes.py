@@ -10,8 +10,6 @@ from xltkit.tasks import get
 
 E, N, C = "entailment", "neutral", "contradiction"
 KEYS = ["arm", "seed", "task", "language"]
-
-
 VALUES = {
     ("none", "nli", "en"): [90, 91, 92],
     ("none", "nli", "de"): [80, 82, 84],

@@ -65,10 +65,9 @@ def test_the_criterion_fails_what_is_known_to_be_too_narrow_or_too_wide(calibrat
 @pytest.mark.parametrize("task", ["ner", *slow(["choice"])])
 @pytest.mark.parametrize(("seeds", "items"), [(3, 0), (5, 0), (3, 200)])
 def test_one_recipe_differs_from_itself_in_one_study_of_twenty(calibration, task, seeds, items):
-    saved = np.load(HERE / "same_recipe.npz", allow_pickle=False)
-    cut = calibration.same_recipe(
-        saved[f"{task}_numerator"], saved[f"{task}_denominator"], seeds, 600, items
-    )
+    saved = np.load(HERE / "same_recipe.npz")
+    sums = [saved[f"{task}_{name}"] for name in ("numerator", "denominator")]
+    cut = calibration.same_recipe(*sums, seeds, 600, items)
     luck = 3 * 100 * np.sqrt(0.05 * 0.95 / 600)
     for method in ("seeds", "both"):
         result = calibration.judged(cut, method)

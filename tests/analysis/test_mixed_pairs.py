@@ -1,7 +1,5 @@
 """Two texts in two languages: small matrices by hand, and the joint bootstrap on planted ones."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +16,11 @@ MIXED = ~np.eye(3, dtype=bool)
 def table(cells, arms=("a",)):
     """Predictions of an array (arms, seeds, items, languages, languages) of scores."""
     rows = [
-        (arms[a], s, "nli", CODES[i], CODES[j], f"x{e}", cells[a, s, e, i, j])
-        for a, s, e, i, j in product(*map(range, cells.shape))
+        (arms[a], s, "nli", CODES[i], CODES[j], f"x{e}", score)
+        for (a, s, e, i, j), score in np.ndenumerate(cells)
     ]
-    names = ["arm", "seed", "task", "language", "other", "example_id", "score"]
-    return pd.DataFrame(rows, columns=names)
+    names = "arm seed task language other example_id score"
+    return pd.DataFrame(rows, columns=names.split())
 
 
 def planted(items, seeds=1, seed=0):

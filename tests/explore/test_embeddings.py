@@ -28,9 +28,8 @@ def both(texts):
 
 
 def test_the_nearest_is_found_by_the_angle_and_not_by_the_length():
-    sentences = pd.DataFrame({"language": ["en"] * 3 + ["sw"] * 3, "sentence": [0, 1, 2] * 2})
-    vectors = pd.DataFrame([[1, 0], [0, 1], [1, 1], [9, 1], [5, 6], [-1, 9]])
-    table = pd.concat([sentences.assign(text=list("abcdef")), vectors], axis=1)
+    table = pd.DataFrame([[1, 0], [0, 1], [1, 1], [9, 1], [5, 6], [-1, 9]])
+    table = table.assign(language=["en"] * 3 + ["sw"] * 3, sentence=[0, 1, 2] * 2, text=[*"abcdef"])
     assert retrieval_accuracy(table).to_dict() == {"sw": pytest.approx(100 / 3)}
     assert np.allclose(np.linalg.norm(unit(table), axis=1), 1)
     best = nearest(table, "sw", 1, first=2)
@@ -49,8 +48,7 @@ def test_vectors_do_not_depend_on_what_stands_beside_them(texts, both):
     alone = embed("micro", {"qto": texts["qto"][:1]})
     row = both["pretrained"].query("language == 'qto' and sentence == 0")
     assert np.allclose(unit(alone), unit(row), atol=1e-5)
-    again = embed("micro", texts, untrained=True)
-    pd.testing.assert_frame_equal(again, both["untrained"])
+    pd.testing.assert_frame_equal(embed("micro", texts, untrained=True), both["untrained"])
 
 
 def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
@@ -63,13 +61,11 @@ def test_the_layer_of_retrieval_scores_as_the_task_does(store, texts, both):
 def test_checkpoints_are_those_of_the_chain(store, tiny):
     base = xlt.encoder(tiny)
     arms = {"none": base, "more": base.then(xlt.Intermediate(["nli"], steps=2))}
-    study = xlt.study(arms, ["pos"], [4], examples=5, languages=["qad"], steps=2)
-    results = study.run(store)
+    results = xlt.study(arms, ["pos"], [4], examples=5, languages=["qad"], steps=2).run(store)
     named = checkpoints(results, "more", "pos")
     assert list(named) == [Path(tiny).name, "after intermediate nli", "after target pos"]
-    table = {name: embed(where, {"en": ["Anna owns a ball ."]}) for name, where in named.items()}
-    assert all(len(t) == 1 for t in table.values())
-    assert not np.allclose(*(unit(table[n]) for n in list(named)[1:]))
+    before, after, last = (embed(named[name], {"en": ["Anna owns a ball ."]}) for name in named)
+    assert len(before) == 1 and not np.allclose(unit(after), unit(last))
     with pytest.raises(ValueError, match="There is no run 'most, pos'"):
         checkpoints(results, "most", "pos")
 

@@ -126,8 +126,7 @@ def interaction(
         )
     rows = []
     for arm, group in table.groupby("arm", sort=False):
-        gains = per_seed(group, ["side"], "difference")
-        gains = gains.pivot(index="seed", columns="side", values="difference")
+        gains = per_seed(group, ["side"], "difference").pivot_table("difference", "seed", "side")
         row = {"arm": arm, "by": by}
         row |= {"gain_here": gains["here"].mean(), "gain_there": gains["there"].mean()}
         row |= difference((gains["here"] - gains["there"]).to_numpy())

@@ -11,8 +11,6 @@ from xltkit.analysis.intervals import LEVEL
 from xltkit.analysis.items import RESAMPLES, draw_batches, draw_weights, grid
 from xltkit.keys import choose
 
-AXES = ["arm", "seed", "example_id", "language", "other"]
-
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
     """By arm, task and pair of languages the ``value``, a mean over ``n`` items and ``seeds``."""
@@ -75,7 +73,7 @@ def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
 
     Every statistic is a mean over items of these, so that cells need not be drawn one by one.
     """
-    axes = {name: table[name].unique() for name in AXES}
+    axes = {name: table[name].unique() for name in ("arm", "seed", "example_id")}
     # Both in one order, or there would be no diagonal.
     axes["language"] = axes["other"] = pd.unique(table[["language", "other"]].to_numpy().ravel())
     counts = grid(table, axes, np.ones(len(table), dtype=int))

@@ -53,8 +53,8 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
         by_seed["all"] = by_seed.mean(axis=1)
         for task, values in by_seed.items():
             names = ", ".join(selected.loc[selected["task"] == task, "arm"].unique())
-            interval = t_interval(values)
-            rows.append((rule, scored, task, values.mean(), *interval, names, rule != "source"))
+            gain = (values.mean(), *t_interval(values))
+            rows.append((rule, scored, task, *gain, names, rule != "source"))
     columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -146,15 +146,12 @@ FORMATS = {
     "xnli": ("xnli", "tsv", partial(_lines, str)),
     "paws-x": ("pawsx", "tsv", partial(_lines, PARAPHRASE_LABELS.index)),
     "xcopa": ("xcopa", "jsonl", partial(_lines, '{{"label": {}}}'.format)),
-    "udpos": ("udpos", "tsv", _tags),
-    "panx": ("panx", "tsv", _tags),
-    "xquad": ("xquad", "json", partial(_by_id, str)),
-    "mlqa": ("mlqa", "json", partial(_by_id, str)),
-    "tydiqa": ("tydiqa", "json", partial(_by_id, str)),
     "bucc": ("bucc2018", "tsv", _mined_pairs),
     "tatoeba": ("tatoeba", "tsv", _retrieved),
     "mewsli-x": ("mewslix", "json", partial(_by_id, json.loads)),
 }
+FORMATS |= {task: (task, "tsv", _tags) for task in ("udpos", "panx")}
+FORMATS |= {task: (task, "json", partial(_by_id, str)) for task in ("xquad", "mlqa", "tydiqa")}
 
 
 def write_submission(results: Results, folder: str | Path, *, arm: str, seed: int) -> pd.DataFrame:

@@ -58,10 +58,8 @@ def language(code: str) -> Language:
     names = {lang.name.lower(): lang.code for lang in LANGUAGES.values()}
     near = get_close_matches(str(code).lower(), [*names, *LANGUAGES], n=1)
     hint = f" Did you mean {names.get(near[0], near[0])!r}?" if near else ""
-    raise ValueError(
-        f"There is no language {code!r}.{hint} Known codes: {', '.join(sorted(LANGUAGES))}. "
-        "Others are added with xlt.languages.register([...])."
-    )
+    known = f"{', '.join(sorted(LANGUAGES))}. Others are added with xlt.languages.register([...])"
+    raise ValueError(f"There is no language {code!r}.{hint} Known codes: {known}.")
 
 
 def register(languages: Iterable[Language]) -> None:

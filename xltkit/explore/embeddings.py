@@ -87,9 +87,8 @@ def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3
     candidates = table[table["language"] == table["language"].iloc[0]]
     query = table[(table["language"] == language) & (table["sentence"] == sentence)]
     near = unit(candidates) @ unit(query)[0]
-    is_translation = candidates["sentence"] == sentence
-    neighbors = candidates.assign(near=near, translation=is_translation).set_index("text")
-    return neighbors.nlargest(first, "near")[["near", "translation"]]
+    neighbors = candidates.assign(near=near, translation=candidates["sentence"] == sentence)
+    return neighbors.set_index("text").nlargest(first, "near")[["near", "translation"]]
 
 
 @style()

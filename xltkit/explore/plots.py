@@ -319,8 +319,7 @@ def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     names = ("language of the first text", "language of the second text")
     value, unit = "value", "score (points)"
     if "agreement" in table:  # of unordered pairs: the same on both sides of the diagonal
-        mirrored = table.rename(columns={"language": "other", "other": "language"})
-        table = pd.concat([table, mirrored])
+        table = pd.concat([table, table.rename(columns={"language": "other", "other": "language"})])
         names = ("language", "language")
         value, unit = "agreement", "same prediction (% of items)"
     task = table["task"].iloc[0]

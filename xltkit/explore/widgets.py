@@ -154,12 +154,11 @@ def errors(results: Results, task: str = "") -> None:
         display(examples.errors(results, task, (one, other), language, seed, **page))
 
     tasks = examples.shown_tasks(results)
-    task = task or tasks[0]
-    allowed = examples.choices(results, task)
+    allowed = examples.choices(results, task or tasks[0])
     outcomes = (examples.ALL, *examples.OUTCOMES.values())
     above = ("task", "one", "other", "language")
     controls = {
-        "task": Control("task", tasks, task),
+        "task": Control("task", tasks, task or None),
         "one": Control("arm", allowed["arm"]),
         "other": Control("beside", allowed["arm"], allowed["arm"][:2][-1]),
         "language": Control("language", languages, follows=("task",)),

@@ -122,9 +122,8 @@ def test_questions_need_the_question():
 def test_tags_are_spread_and_a_name_alone_does_not_tell_whose_it_is():
     pos = Counter(tag for tags in read("pos")[1]["tags"] for tag in tags)
     assert len(pos) == len(generate.POS_TAGS) and max(pos.values()) / pos.total() < 0.3
-    train, test = (
-        [*zip(chain(*rows["tokens"]), chain(*rows["tags"]), strict=True)] for rows in read("ner")
-    )
+    words = [zip(chain(*rows["tokens"]), chain(*rows["tags"]), strict=True) for rows in read("ner")]
+    train, test = map(list, words)
     ner = Counter(tag for _, tag in test)
     entities = [ner[generate.NER_TAGS.index(f"B-{entity}")] for entity in ("PER", "ORG", "LOC")]
     assert len(ner) == len(generate.NER_TAGS) and max(entities) < 4 * min(entities)

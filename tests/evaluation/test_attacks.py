@@ -65,9 +65,6 @@ def values(scores, metric):
     return scores.loc[scores["metric"] == metric, "value"].to_numpy()
 
 
-# Proposals and settings
-
-
 def propose(attack, word, code="en"):
     return attack.proposals(word, code, np.random.default_rng(0), frozenset())
 
@@ -129,9 +126,6 @@ def test_bad_settings_are_named(attack, settings, message):
         attack(**settings)
 
 
-# Words
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_an_attack_is_deterministic_and_keeps_the_clean_scores(parts, name):
     setup = parts(name)
@@ -149,10 +143,9 @@ def test_an_attack_is_deterministic_and_keeps_the_clean_scores(parts, name):
 def test_the_order_and_the_company_of_the_rows_play_no_part(parts):
     model, task, name, rows, tokenizer = parts("choice")
     half = {"qbe": rows["qbe"].select(range(7, -1, -1))}
-    whole, part = (
-        attacked(model, task, name, some, tokenizer, CodeMixing(strength=0.3, beam=2))[0]
-        for some in ({"qbe": rows["qbe"]}, half)
-    )
+    attack = CodeMixing(strength=0.3, beam=2)
+    whole, _ = attacked(model, task, name, {"qbe": rows["qbe"]}, tokenizer, attack)
+    part, _ = attacked(model, task, name, half, tokenizer, attack)
     both = part.merge(whole, on="example_id", suffixes=("", "_whole"))
     assert len(both) == 8
     for column in ("pred", "input", "queries"):
@@ -196,10 +189,8 @@ def test_queries_are_the_rows_that_the_model_reads(parts, monkeypatch):
 def test_places_of_a_weaker_attack_are_among_those_of_a_stronger(parts):
     _, task, _, rows, _ = parts("nli")
     for row in rows["en"].to_list()[:8]:
-        weak, strong = (
-            Typos(strength=strength).places(task.type.texts, row, "en", frozenset())
-            for strength in (0.2, 0.5)
-        )
+        options = (task.type.texts, row, "en", frozenset())
+        weak, strong = (Typos(strength=strength).places(*options) for strength in (0.2, 0.5))
         assert weak and strong[: len(weak)] == weak
         assert all(len(set(words)) == len(words) <= 3 for _, words in strong)
     assert [attacks.word_limit(0.2, count) for count in (1, 5, 6, 10)] == [1, 1, 2, 2]
@@ -219,12 +210,8 @@ def test_what_was_wrong_before_is_left_as_it_is(parts):
     assert np.isclose(values(scores, "changed")[0], 100 * right["changed"].mean())
 
 
-ATTACKS = (
-    Typos(strength=0.4, beam=2),
-    CodeMixing(strength=0.4),
-    Distractor(tries=2, at="start"),
-    TokenFlip(strength=0.3),
-)
+ATTACKS = [Typos(strength=0.4, beam=2), CodeMixing(strength=0.4)]
+ATTACKS += [Distractor(tries=2, at="start"), TokenFlip(strength=0.3)]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
@@ -236,9 +223,6 @@ def test_gold_answers_stay_in_every_attacked_context(parts, attack):
         context = texts.get("context") or " ".join(texts["read"])
         assert any(answer in context for answer in json.loads(row.gold))
     assert (values(scores, "success") > 0).any()
-
-
-# Gradients
 
 
 def test_the_best_flip_of_a_linear_loss_is_the_one_with_the_largest_true_change():
@@ -322,17 +306,12 @@ def test_shifts_of_the_embeddings_stay_in_the_ball_and_vanish_with_it(parts, mon
     assert (values(scores, "success") == 0).all()
 
 
-# Reports
-
-
 def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     results = trained["choice"]
-    changes = {
-        "weak": {"attack": Typos(strength=0.1)},
-        "strong": {"attack": Typos(strength=0.4)},
-        "searched": {"attack": Typos(strength=0.1, beam=2)},
-        "fewer": {"attack": EmbeddingPGD(steps=2), "examples": 8},
-    }
+    typos = {"weak": Typos(strength=0.1), "strong": Typos(strength=0.4)}
+    typos["searched"] = Typos(strength=0.1, beam=2)
+    changes = {name: {"attack": attack} for name, attack in typos.items()}
+    changes["fewer"] = {"attack": EmbeddingPGD(steps=2), "examples": 8}
     table = attack_report(results, results.rescore(changes))
     assert len(table) == 2 * (3 + 2 + 2)  # languages, and three attacks with their start
     start = table[(table["strength"] == 0) & (table["attack"] == "typos")]
@@ -354,8 +333,6 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     plt.close("all")
 
 
-# What robust training is for: an attack, and the control
-
 ARMS = {
     "plain": xlt.encoder("micro"),
     "robust": xlt.encoder("micro").then(xlt.Target(robust=Adversarial())),
@@ -372,13 +349,9 @@ def gain(store, seeds, **options):
 
 
 @pytest.mark.slow
-def test_a_robust_model_is_harder_to_break(store):
+def test_a_robust_model_is_harder_to_break_unless_it_learned_nothing(store):
     results, row = gain(store, range(5))
     assert row["low"] > 10, row
     assert results.main["value"].min() > 80  # without an attack both know the task
-
-
-@pytest.mark.slow
-def test_with_random_labels_there_is_nothing_to_break(store):
     _, row = gain(store, range(3), shuffled=True)
     assert row["low"] <= 0 <= row["high"] or abs(row["difference"]) < 5

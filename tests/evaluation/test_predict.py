@@ -93,9 +93,8 @@ def test_mixed_puts_every_first_text_before_every_second():
         joined.update({name: pair[:] for name, pair in pairs.items()})
         return pd.DataFrame({"language": list(pairs)}), pd.DataFrame({"language": list(pairs)})
 
-    predictions, _ = predict_pairs(
-        predicting, get("nli"), {"de": rows("de", "123"), "fr": rows("fr", "32")}
-    )
+    parallel = {"de": rows("de", "123"), "fr": rows("fr", "32")}
+    predictions, _ = predict_pairs(predicting, get("nli"), parallel)
     assert joined["de+fr"]["text_a"] == ["de a 2", "de a 3"]
     assert joined["de+fr"]["text_b"] == ["fr b 2", "fr b 3"]
     assert joined["fr+de"]["id"] == ["2", "3"]

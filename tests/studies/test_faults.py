@@ -153,15 +153,11 @@ def kill_on_a_cluster(watch: Watch, crew: Crew, notebooks: dict, victims: list[s
 
 MANY = ["worker 1"] * 5 + ["worker 2"] * 4 + ["scheduler"] * 4 + ["first"] * 3 + ["second"] * 2
 random.Random(20).shuffle(MANY)
+THREE = pytest.param(["worker 1", "first", "scheduler"], 20, False, id="three")
+TWENTY = pytest.param(MANY, 60, True, id="twenty", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(
-    ("victims", "steps", "in_batch"),
-    [
-        pytest.param(["worker 1", "first", "scheduler"], 20, False, id="three"),
-        pytest.param(MANY, 60, True, id="twenty", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("victims", "steps", "in_batch"), [THREE, TWENTY])
 def test_kills_cost_nothing_but_time(tiny, tmp_path, crew, victims, steps, in_batch):
     """Kernel, runner, workers, schedulers, notebooks, at random moments of the work."""
     seeds = (0, 1) if in_batch else (0,)

@@ -54,15 +54,11 @@ def test_the_share_of_language_modeling_is_kept():
     assert pretrain.weights([5, 5]) == pytest.approx([0.7, 0.3])
 
 
-@pytest.mark.parametrize(
-    ("tasks", "options", "message"),
-    [
-        ([], {}, "name one"),
-        (["nlu"], {}, "nli"),
-        (["nli"], {"mlm": 0.2}, "text"),
-        (["nli"], {"mlm": 1.5, "text": ["text"]}, "below 1"),
-    ],
-)
+ERRORS = [([], {}, "name one"), (["nlu"], {}, "nli"), (["nli"], {"mlm": 0.2}, "text")]
+ERRORS += [(["nli"], {"mlm": 1.5, "text": ["text"]}, "below 1")]
+
+
+@pytest.mark.parametrize(("tasks", "options", "message"), ERRORS)
 def test_bad_phases_are_refused_with_the_remedy(tasks, options, message):
     with pytest.raises(ValueError, match=message):
         Intermediate(tasks, **options)
@@ -104,14 +100,12 @@ def test_a_recipe_is_adapted_to_other_tasks_and_fewer_rows():
     assert examples == [("choice", 30), ("paraphrase", 20), ("paraphrase", 30)]
 
 
-@pytest.mark.parametrize(
-    "training_set",
-    [TrainingSet("qa-small"), TrainingSet("nli", "qbe", 70), TrainingSet("pos", shuffled=True)],
-)
-def test_rows_are_counted_without_being_made(training_set, monkeypatch):
-    expected = len(training_rows(training_set))
+def test_rows_are_counted_without_being_made(monkeypatch):
+    sets = [TrainingSet("qa-small"), TrainingSet("nli", "qbe", 70)]
+    sets.append(TrainingSet("pos", shuffled=True))
+    expected = [len(training_rows(training_set)) for training_set in sets]
     monkeypatch.setattr(rows, "training_rows", None)
-    assert rows.count(training_set) == expected
+    assert list(map(rows.count, sets)) == expected
 
 
 def test_a_small_set_is_part_of_a_larger_one_and_the_same_for_all():
@@ -120,9 +114,7 @@ def test_a_small_set_is_part_of_a_larger_one_and_the_same_for_all():
     assert len(training_rows(TrainingSet("nli"))) == 4000
 
 
-@pytest.mark.parametrize(
-    ("task", "column"), [("nli", "label"), ("pos", "tags"), ("qa", "question")]
-)
+@pytest.mark.parametrize("task, column", [("nli", "label"), ("pos", "tags"), ("qa", "question")])
 def test_what_is_shuffled_is_the_same_in_another_order(task, column):
     plain, shuffled = (training_rows(TrainingSet(task, shuffled=s)) for s in (False, True))
     assert plain.features == shuffled.features and plain["id"][:] == shuffled["id"][:]

@@ -50,9 +50,6 @@ def recalls(phase, store, encoder="micro", languages=("en", "qbe"), examples=100
     return scores.query("metric == 'r@1'").set_index("language")["value"].to_dict()
 
 
-# The loss
-
-
 def loss_written_out(images, texts, scale, numbers, queue):
     """The rule of ``info_nce``, one pair and one direction at a time."""
     images, texts = (torch.nn.functional.normalize(side, dim=-1) for side in (images, texts))
@@ -104,9 +101,6 @@ def test_the_oldest_pairs_fall_out_of_the_queue():
         assert read.tolist() == newest
         assert images.tolist() == [[1, 0]] * len(newest) == (-texts).tolist()  # of length 1
         assert not images.requires_grad
-
-
-# Batches
 
 
 def test_each_caption_comes_with_its_picture(tiny, tokenizer, store):
@@ -183,9 +177,6 @@ def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer
     assert ids_of(batch) == tokenizer([rows["text"][int(i)] for i in batch.labels])["input_ids"]
 
 
-# Stages
-
-
 @pytest.mark.filterwarnings("error")  # the store deletes an attempt that is not as it should be
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, locked, killed_at):
@@ -255,9 +246,6 @@ def test_a_stage_is_a_teacher_of_captions_if_it_has_a_tower(tiny, store):
     assert recalls(Distil(FEW, teacher=str(unlocked), **QUICK), store, tiny, ("qas",), 10)
     with pytest.raises(ValueError, match="No pictures lie in the space of"):
         recalls(Distil(FEW, teacher=str(locked), **QUICK), store, tiny, ("qas",), 10)
-
-
-# Keys and refusals
 
 
 def key(phase, seed=0):

@@ -151,8 +151,6 @@ def test_each_stage_gets_the_precision_asked_for(tiny, tmp_path, monkeypatch, pr
     AcceleratorState._reset_state()
 
 
-# The order of examples
-
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003).tolist()
 COUNT = -(-1003 // 16)  # batches of 16 in an epoch
 

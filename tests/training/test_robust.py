@@ -121,9 +121,6 @@ def test_the_steps_of_an_ascent_see_one_dropout_mask(tiny):
     assert float(task(model, batch).detach()) / 3 != first  # another mask, another loss
 
 
-# Synonyms
-
-
 @pytest.fixture
 def smoothing(tmp_path):
     """A method that draws from the synonyms given."""
@@ -163,14 +160,10 @@ def test_a_rate_is_the_probability_of_a_change_in_each_text(smoothing):
     assert set(copies["label"]) == {1} and len(set(copies["id"])) == 2000
 
 
-def test_tokens_are_what_stands_between_single_spaces(smoothing):
+def test_tokens_are_what_stands_between_single_spaces_and_are_covered(smoothing):
     method = smoothing({"movie": ["film"]}, rate=1.0, copies=1)
     (copy,) = method.augment(get("nli"), pair("Movie movie. movie  movie", "a\tmovie"))
     assert copy["text_a"] == "Movie movie. film  film" and copy["text_b"] == "a\tmovie"
-
-
-def test_coverage_counts_what_can_change(smoothing):
-    method = smoothing({"movie": ["film"]})
     rows = pair("a movie , movie. Movie", ". x")
     assert method.coverage(get("nli"), rows) == pytest.approx(100 / 5)
     tagged = Dataset.from_list([{"id": "0", "tokens": ["movie", "."], "tags": [0, 1]}])
@@ -213,9 +206,6 @@ def test_the_filter_leaves_no_word_that_the_rows_have_not():
     texts = [[*rows["text_a"], *rows["text_b"]] for rows in tables]
     before, released, filtered = (set(" ".join(some).split()) for some in texts)
     assert len(released - before) > 10 and filtered <= before and texts[2] != texts[0]
-
-
-# Targets
 
 
 def test_a_target_without_a_task_takes_that_of_the_study(tiny):

@@ -20,6 +20,7 @@ from xltkit.models.encoder import Model
 from xltkit.tasks.base import Columns, EncodedExample, Task, TaskType, score_table
 
 ROWS = 4096  # encoded at a time
+Pair = tuple[Any, float]  # the output of the model for an example, and its loss
 # What settings of attacks can be: one of some words, or a number above some limit.
 CHOICES = {"at": ("end", "start"), "norm": ("l2",)}
 LIMITS = {"strength": 0, "radius": 0, "beam": -1, "candidates": 0, "tries": 0, "steps": 0}
@@ -74,10 +75,7 @@ class AttackedModel:
         return [[next(predictions) for _ in of_row] for of_row in variants]
 
     def predictions(
-        self,
-        rows: Sequence[Row],
-        examples: Sequence[EncodedExample],
-        pairs: Sequence[tuple[Any, float]] = (),
+        self, rows: Sequence[Row], examples: Sequence[EncodedExample], pairs: Sequence[Pair] = ()
     ) -> list[Prediction]:
         """The predictions for encoded rows, from outputs and losses if the model has read them."""
         if not pairs:

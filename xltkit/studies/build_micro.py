@@ -10,16 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
-from transformers import (
-    PreTrainedTokenizerFast,
-    ResNetConfig,
-    ResNetModel,
-    ViTImageProcessorPil,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
+from transformers import PreTrainedTokenizerFast, ViTImageProcessorPil, XLMRobertaConfig
 
 from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
@@ -56,17 +50,11 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     options = {"special_tokens": list(SPECIAL.values()), "show_progress": False}
     tokenizer.train_from_iterator(texts, BpeTrainer(vocab_size=VOCABULARY, **options))
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
+        "<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)]
     )
+    options = {"model_max_length": 128, "model_input_names": ["input_ids", "attention_mask"]}
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        **SPECIAL,
-        cls_token="<s>",
-        sep_token="</s>",
-        model_max_length=128,
-        model_input_names=["input_ids", "attention_mask"],
+        tokenizer_object=tokenizer, **SPECIAL, cls_token="<s>", sep_token="</s>", **options
     )
 
 
@@ -144,10 +132,11 @@ def micro_clip(folder: Path) -> ImageText:
     torch.manual_seed(0)
     config = XLMRobertaConfig.from_pretrained(MICRO, num_hidden_layers=2)
     config.architectures = None
-    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    transformers.XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer("micro").save_pretrained(folder)
     shape = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1]}
-    ResNetModel(ResNetConfig(layer_type="basic", **shape)).save_pretrained(folder / TOWER)
+    config = transformers.ResNetConfig(layer_type="basic", **shape)
+    transformers.ResNetModel(config).save_pretrained(folder / TOWER)
     ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder / TOWER)
     return ImageText(
         TrainingSet("captions", "en", SCENES),

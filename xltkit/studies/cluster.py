@@ -31,10 +31,7 @@ NO_ANSWER = (
     "such as tcp://10.0.0.5:8786; workers are started by: dask worker ADDRESS --nworkers 4 "
     "--nthreads 1. Finished stages are kept."
 )
-GONE = (
-    "The scheduler is gone. Finished stages are kept: start it and run again, and what was under "
-    "way continues from its last checkpoint."
-)
+GONE = "The scheduler is gone. Start it and run again: finished stages and checkpoints are kept."
 TOO_LARGE = (
     "Several workers ended while they made {}: most often the memory was too small. Type fewer "
     "--workers, or give a smaller batch_size with more accumulation. Finished stages are kept."
@@ -134,7 +131,6 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
     import dask
     from distributed import LocalCluster, Security
 
-    threads_each = {"OMP_NUM_THREADS": str(threads(workers))}
     with (
         dask.config.set(SETTINGS),
         LocalCluster(
@@ -146,7 +142,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             security=Security.temporary(),
             silence_logs="CRITICAL",
             preload=[__name__],  # see dask_setup
-            env={**threads_each, **environment},
+            env={"OMP_NUM_THREADS": str(threads(workers)), **environment},
         ) as cluster,
     ):
         yield cluster

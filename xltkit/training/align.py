@@ -39,8 +39,7 @@ class Align:
         codes = [pair.language for pair in self.pairs]
         if not codes or len(set(codes)) < len(codes):
             raise ValueError(
-                f"pairs are in {codes}; give some, and each language once, as in "
-                "(TrainingSet('pairs', 'qbe'),)."
+                f"pairs are in {codes}; give each language once: (TrainingSet('pairs', 'qbe'),)."
             )
 
     @property
@@ -89,6 +88,5 @@ class AlignedTask(Supervised):
         yield from (losses,) if isinstance(losses, Tensor) else losses
         if pairs:
             share = pairs.pop("share")
-            head = self.tasks[0].name  # whose pooling is used
-            text, english = unwrapped(model).pooled(head, **pairs).float().chunk(2)
+            text, english = unwrapped(model).pooled(self.tasks[0].name, **pairs).float().chunk(2)
             yield self.align.weight * share * (text - english).square().mean(1).sum()

@@ -20,31 +20,29 @@ from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
 from xltkit.training.supervised import Batch, Supervised
 
+Pairs = tuple[Tensor, Tensor, Tensor]  # vectors of images and texts, and numbers of pictures
+
 
 def info_nce(
-    images: Tensor,
-    texts: Tensor,
-    scale: Tensor | float,
-    picture_ids: Tensor,
-    queue: tuple[Tensor, Tensor, Tensor] | None = None,
+    images: Tensor, texts: Tensor, scale: Tensor | float, numbers: Tensor, queue: Pairs | None
 ) -> Tensor:
     """The symmetric InfoNCE (pairs) of a batch (open_clip; Radford et al. 2021, figure 3).
 
     The loss of a pair is the mean of the two directions, ln(pairs) at chance. ``images`` and
     ``texts`` are vectors (pairs, width) of any length, whose cosines are multiplied by ``scale``.
-    Pairs with equal ``picture_ids`` (two captions of one picture) are no negatives of one another,
+    Pairs with equal ``numbers`` (two captions of one picture) are no negatives of one another,
     which CLIP itself does not mind. A ``queue`` has vectors of length 1 of earlier images (queue,
     width) and texts, and their numbers.
     """
     images = functional.normalize(images.float(), dim=-1)
     texts = functional.normalize(texts.float(), dim=-1)
-    candidates = (images, texts, picture_ids)
+    candidates = (images, texts, numbers)
     if queue is not None:
         candidates = tuple(torch.cat(pair) for pair in zip(candidates, queue, strict=True))
-    all_images, all_texts, all_ids = candidates
+    all_images, all_texts, all_numbers = candidates
     # The right candidate of a pair is the one in its place; others of the same picture are hidden.
-    gold = torch.arange(len(picture_ids), device=picture_ids.device)
-    hidden = picture_ids[:, None] == all_ids[None, :]
+    gold = torch.arange(len(numbers), device=numbers.device)
+    hidden = numbers[:, None] == all_numbers[None, :]
     hidden[gold, gold] = False
 
     def one_way(queries: Tensor, candidates: Tensor) -> Tensor:
@@ -65,7 +63,7 @@ class Memory(nn.Module):
         self.register_buffer("numbers", torch.zeros(length, dtype=torch.long))
         self.register_buffer("filled", torch.tensor(0))
 
-    def read(self) -> tuple[Tensor, Tensor, Tensor]:
+    def read(self) -> Pairs:
         """Images, texts and numbers of the pairs, as many as were added so far."""
         count = int(self.filled)
         return self.images[:count], self.texts[:count], self.numbers[:count]
@@ -89,9 +87,8 @@ class Contrast(Supervised):
         phase = self.phase
         self.numbers: list[Tensor] = []  # of the picture of each row; equal pictures have one
         self.pictures: list[Any] = []  # of each row its features, or what its image is read from
-        self.tower = None  # that is trained
-        if phase.has_image_space and not phase.locked:
-            self.tower = vision.Tower(phase.tower)
+        is_trained = phase.has_image_space and not phase.locked
+        self.tower = vision.Tower(phase.tower) if is_trained else None
         distinct: dict[str, int] = {}
         for training_set in phase.training_sets:
             rows = training_rows(training_set)
@@ -141,8 +138,8 @@ class Contrast(Supervised):
         head = parts.heads[name]
         texts = model(name, **inputs)
         if pictures is None:
-            images = texts[1::2]  # each caption stands beside another one of its picture
-            texts = texts[0::2]
+            # Each caption stands beside another one of its picture.
+            texts, images = texts[0::2], texts[1::2]
         else:
             images = head.image(parts.tower(pictures) if parts.tower else pictures)
         memory = parts.memory

@@ -145,8 +145,7 @@ def _backward(
         torch.manual_seed(derive(objective.seed, "step", step, i * world + rank))
         part = send_to_device(part, accelerator.device)
         # Gradients are exchanged between processes only after the last part.
-        is_last = i == len(parts) - 1
-        sync = nullcontext() if is_last else accelerator.no_sync(model)
+        sync = accelerator.no_sync(model) if i < len(parts) - 1 else nullcontext()
         with accelerator.autocast(), sync:
             losses = objective(model, part)
             for loss in (losses,) if isinstance(losses, Tensor) else losses:

@@ -51,11 +51,7 @@ def batch_stream(
 
 
 def plan(
-    lengths: Sequence[Sequence[int]],
-    weights: Sequence[float],
-    steps: int,
-    batch_size: int,
-    seed: int,
+    lengths: Sequence[Sequence[int]], weights: list[float], steps: int, batch_size: int, seed: int
 ) -> list[tuple[int, int, np.ndarray]]:
     """The number of the training set of each step, its epoch, and the numbers of its examples.
 
@@ -72,21 +68,16 @@ def plan(
 
 @lru_cache(maxsize=64)
 def encode(
-    training_set: TrainingSet,
-    kind: str,
-    encoder: str,
-    max_length: int,
-    augmentation: Any,
-    rows_fingerprint: str,
+    part: TrainingSet, kind: str, encoder: str, max_length: int, augmentation: Any, files: str
 ) -> Sequence[EncodedExample]:
     """The rows of a training set as token ids, for every stage of a process that trains on it.
 
     Encoded as the task type ``kind``; an ``augmentation`` is a method of robust training that
-    changes the rows first. Files may change within a session, which their fingerprint tells.
+    changes the rows first. ``files`` is their fingerprint: they may change within a session.
     """
-    task = replace(get(training_set.task), kind=kind)
+    task = replace(get(part.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
-    rows = training_rows(training_set)
+    rows = training_rows(part)
     if augmentation is not None:
         rows = augmentation.augment(task, rows)
     limit = min(max_length, tokenizer.model_max_length)

@@ -170,21 +170,18 @@ def descriptions(rows: Dataset, code: str) -> Dataset:
     """The candidates of ``linking``: right and wrong descriptions of its test rows, each once."""
     texts = list(dict.fromkeys([*rows["text"][:], *rows["negative"][:]]))
     ids = [f"description-{i}" for i in range(len(texts))]
-    return canonical(
-        "candidates", ids, text=texts, context=[""] * len(texts), keys=[[text] for text in texts]
-    )
+    columns = {"text": texts, "context": [""] * len(texts), "keys": [[text] for text in texts]}
+    return canonical("candidates", ids, **columns)
 
 
 @cache
 def _sample(task: str, split: str, lang: MicroLanguage) -> str:
     """A digest of some rows: it changes with the lexicon, the grammar and the makers."""
     written = [GENERATORS[task][1](item, lang) for item in items(task, split, 50)]
-    return digest(
-        [
-            row | {"image": row["image"].tobytes().hex()} if "image" in row else row
-            for row in written
-        ]
-    )
+    for row in written:
+        if "image" in row:
+            row["image"] = row["image"].tobytes().hex()
+    return digest(written)
 
 
 @dataclass(frozen=True, eq=False)

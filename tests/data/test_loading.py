@@ -51,28 +51,68 @@ def test_load_from_a_mirror_of_any_name_whatever_its_card_says(
     assert rows["id"][:] == ["0", "1", "2"]
 
 
-def test_placeholder_labels_are_refused(demo):
-    with pytest.raises(ValueError, match=r"test split of demo cannot be scored.*\{0\}"):
-        load(demo, "test", "sw")
-    with pytest.raises(ValueError, match=r"score split='validation' or take the file"):
-        load(replace(demo, validation=demo.test), "test", "sw")
+GOOD = {  # by task type: the labels of the task, and a row
+    "classification": ("ab", {"text_a": "x", "text_b": "y", "label": 1}),
+    "choice": ("", {"premise": "x", "choices": ["a", "b"], "label": 1}),
+    "tagging": ("ab", {"tokens": ["x", " "], "tags": [0, 1]}),
+    "span": ("", {"question": "x", "context": "a cat", "answers": ["cat"], "starts": [2]}),
+    "retrieval": ("", {"text": "x", "english": "y"}),
+    "ranking": ("", {"query": "x", "key": "y", "text": "x", "context": ""}),
+}
+WRONG = [
+    ("classification", {"label": 2}, "0 to 1"),
+    ("classification", {"label": -1}, "0 to 1"),
+    ("classification", {"label": None}, "something"),
+    ("classification", {"text_a": None}, "something"),
+    ("classification", {"text_b": " "}, "texts that are not empty"),
+    ("choice", {"label": 2}, "0 to the number of its choices"),
+    ("choice", {"choices": ["a"]}, "two alternatives"),
+    ("choice", {"choices": ["a", None]}, "something"),
+    ("tagging", {"tags": [0, -1]}, "0 to 1"),
+    ("tagging", {"tags": [0]}, "one for each of tokens"),
+    ("tagging", {"tokens": ["x", ""]}, "texts that are not empty"),
+    ("tagging", {"tokens": [], "tags": []}, "something"),
+    ("span", {"answers": [""]}, "texts that are not empty"),
+    ("span", {"answers": [], "starts": []}, "something"),
+    ("span", {"context": ""}, "texts that are not empty"),
+    ("span", {"starts": [-3]}, "where each answer begins"),
+    ("span", {"starts": [1]}, "where each answer begins"),
+    ("retrieval", {"english": ""}, "texts that are not empty"),
+    ("ranking", {"key": ""}, "texts that are not empty"),
+    ("ranking", {"id": "r0"}, "another id"),
+]
+
+
+def own(put, kind, *rows, split="test"):
+    """A task of one's own whose rows are canonical as they lie."""
+    labels, good = GOOD[kind]
+    columns = [{"id": f"r{i}"} | good | row for i, row in enumerate(rows)]
+    put(Dataset.from_list(columns), f"own/{kind}/sw/{split}.parquet")
+    source = Source(f"own/{kind}", split, {"sw": "sw"}, lambda rows, language: rows)
+    more = {"labels": tuple(labels), "citation": "Someone 2020", split: source}
+    return Task("own", kind, "f1", 0.0, **more)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(("kind", "row", "allowed"), WRONG)
+def test_a_value_that_its_column_may_not_hold_is_refused(put, kind, row, allowed, split):
+    task = own(put, kind, {}, {}, row, split=split)
+    name = rf"own \({split}, 'sw'\), read from .*: Row '{row.get('id', 'r2')}' \(number 2\)"
+    with pytest.raises(
+        ValueError, match=rf"{name} has {next(iter(row))} .*; allowed: {allowed}.*1 of 3"
+    ):
+        load(task, split, "sw")
 
 
 @pytest.mark.parametrize(
-    ("kind", "column", "gold", "placeholders"),
-    [
-        ("classification", "label", [0, 1], [0, -1]),
-        ("choice", "label", [1, 0], [1, 1]),
-        ("tagging", "tags", [[0, 1], [2]], [[5], [5, 5]]),
-        ("span", "answers", [["a"], ["b"]], [[""], [""]]),
-        ("span", "answers", [["a"], ["b", "c"]], [[], []]),
-    ],
+    ("kind", "row"),
+    [("classification", {"label": -1}), ("span", {"answers": [""]}), ("ranking", {"key": ""})],
 )
-def test_gold_labels_are_told_from_placeholders(kind, column, gold, placeholders):
-    task = Task("some", kind, "f1", 0.0, citation="Someone 2020")
-    task.type.check_rows(task, Dataset.from_dict({column: gold}), "test")
-    with pytest.raises(ValueError, match=r"cannot be scored.*Someone 2020"):
-        task.type.check_rows(task, Dataset.from_dict({column: placeholders}), "test")
+def test_gold_labels_are_told_from_placeholders(put, kind, row):
+    with pytest.raises(ValueError, match=r"test split cannot be scored.*take the .*Someone 2020"):
+        load(own(put, kind, row, row), "test", "sw")
+    with pytest.warns(UserWarning, match=r"own \(test, 'sw'\): .* is always .*says little"):
+        load(own(put, kind, {}, {"key": "y"} if kind == "ranking" else {}), "test", "sw")
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,13 @@ def without_french(rows, language):
 
 SHARED = {"configs": {"de": "de", "fr": "de"}, "read": without_french}
 STATUSES = [  # changes of the source, the language that is looked at and its status
-    ({"columns": ("premise", "gold")}, "de", "MISMATCH: no column gold; it has premise, hypo"),
+    (
+        {"columns": ("premise", "gold")},
+        "de",
+        "MISMATCH: ValueError: There is no column gold; it has premise, hypo",
+    ),
     ({"read": readers.qqp}, "de", "MISMATCH: ValueError: Column 'question1'"),
-    ({"read": lambda rows, code: rows}, "de", "MISMATCH: the reader makes premise, hypothesis"),
+    ({"read": lambda rows, code: rows}, "de", "MISMATCH: KeyError"),
     (SHARED, "de", "ok"),
     (SHARED, "fr", "missing: the file in the mirror holds no rows in this language"),
 ]
@@ -84,13 +88,18 @@ def test_a_difference_is_a_mismatch_and_the_exit_code_is_1(
 
 def test_labels_that_the_task_has_not_are_a_mismatch(demo, monkeypatch):
     monkeypatch.setitem(TASKS, "demo", replace(demo, labels=("entailment", "neutral")))
-    assert statuses()["de"] == "MISMATCH: labels [2] are none of the task's"
+    assert (
+        "Row '2' (number 2) has label 2; allowed: 0 to 1. So wrong are 5 of 15" in statuses()["de"]
+    )
 
 
 ON_HUB = [
     (pairs([0, 1, 2] * 10), "ok"),
-    (pairs([0] * 9).rename_column("label", "gold_label"), "MISMATCH: no column label; it has"),
-    (pairs([-1] * 9), "MISMATCH: labels [-1] are none of the task's; the labels are hidden"),
+    (
+        pairs([0] * 9).rename_column("label", "gold_label"),
+        "MISMATCH: ValueError: There is no column label; it has",
+    ),
+    (pairs([-1] * 9), "MISMATCH: ValueError: The test split cannot be scored: label holds [-1]"),
     (ValueError("no config 'fr'"), "MISMATCH: the Hub says: no config 'fr'"),
     (ConnectionError("reset by peer"), "missing: the Hub did not answer"),
 ]

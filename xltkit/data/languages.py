@@ -58,8 +58,9 @@ def language(code: str) -> Language:
     names = {lang.name.lower(): lang.code for lang in LANGUAGES.values()}
     near = get_close_matches(str(code).lower(), [*names, *LANGUAGES], n=1)
     hint = f" Did you mean {names.get(near[0], near[0])!r}?" if near else ""
-    known = f"{', '.join(sorted(LANGUAGES))}. Others are added with xlt.languages.register([...])"
-    raise ValueError(f"There is no language {code!r}.{hint} Known codes: {known}.")
+    known = ", ".join(sorted(LANGUAGES))
+    remedy = f"Add others: xlt.languages.register([xlt.languages.Language({code!r}, ...)])."
+    raise ValueError(f"There is no language {code!r}.{hint} Known codes: {known}. {remedy}")
 
 
 def register(languages: Iterable[Language]) -> None:

@@ -211,20 +211,20 @@ class Source:
     def raw(self, language: str, first: int = 0) -> Dataset | Path | list[Path]:
         """What the reader is given: rows in the Hub's own columns, or the path of a file.
 
-        ``first`` rows are enough, and no more are downloaded; 0 means all. Raises MissingData.
+        Of the Hub ``first`` rows are enough; 0 means all. Raises MissingData.
         """
         location = self.location(language)
         if not location.files:
             return _from_hub(location, first)
         if location.is_file:
             return location.files if "*" in location.config else location.files[0]
-        rows = datasets.concatenate_datasets([_from_parquet(file) for file in location.files])
-        if first and not self.is_shared(language):
-            rows = rows.select(range(min(first, len(rows))))
-        return rows
+        return datasets.concatenate_datasets([_from_parquet(file) for file in location.files])
 
     def converted(self, given: Any, language: str) -> Dataset:
-        """What ``raw`` gave, in the columns that the reader makes."""
+        """What ``raw`` gave, in the columns that the reader makes; ValueError if one is absent."""
+        names = getattr(given, "column_names", self.columns)  # files have none
+        if absent := [column for column in self.columns if column not in names]:
+            raise ValueError(f"There is no column {', '.join(absent)}; it has {', '.join(names)}.")
         repairs: list[Any] = []
         if self.repaired_by:
             try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from xltkit.data.readers import FEATURES, canonical, nearest_start, of_language
+from xltkit.data.readers import FEATURES, canonical, of_language, span
 from xltkit.files import read
 
 # A sentence ends at its mark and the quotes and brackets after it, before a space and a capital,
@@ -45,10 +45,9 @@ def _sentence_at(text: str, breaks: Iterable[Sequence[int]], place: int) -> str 
 def answer_sentences(rows: Dataset, language: str) -> Dataset:
     """Questions of the SQuAD family with the sentence that the answer begins in, if any."""
     pairs = []
-    for row in rows:
-        answers, context = row["answers"], row["context"]
-        start = nearest_start(context, answers["text"][0], answers["answer_start"][0])
-        sentence = _sentence_at(context, sentence_breaks(context), start)
+    for row in span(rows, language):
+        context = row["context"]
+        sentence = _sentence_at(context, sentence_breaks(context), row["starts"][0])
         if sentence is not None:
             pairs.append((row["id"], row["question"], row["id"], sentence, context))
     return _table("ranking pairs", pairs)

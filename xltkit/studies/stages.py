@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
+from xltkit.data.languages import language as find_language
 from xltkit.keys import digest
 from xltkit.models import encoder as models
 from xltkit.tasks import Source, TrainingSet, available, get, load
@@ -168,7 +169,7 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
     source = source_of(task, phase.split)
     _check_unseen(phase, source, parent.chain if parent else ())
     _check_scoring(phase, parent)
-    data = {code: source.fingerprint(code) for code in phase.languages}
+    data = {find_language(code).code: source.fingerprint(code) for code in phase.languages}
     if split := task.type.extra_split:
         # Candidates are searched in all their languages, whatever the language of the query.
         codes = None if split == "candidates" else phase.languages

@@ -140,4 +140,6 @@ def _present(task: Task, split: str, source: str, languages: Sequence[str]) -> t
     present, absent = available(task, split, list(codes) if languages else None)
     if not present:
         load(task, split, absent[0] if absent else source)  # raises the error that says what to do
+    for code in () if getattr(task, split).is_generated else present:
+        load(task, split, code)  # a row that cannot be scored is refused before anything is trained
     return tuple(present)

@@ -150,6 +150,8 @@ Examples = list[EncodedExample]
 # For each language: its code, a suffix for the names of the metrics (empty but for a second reading
 # of the same rows), and the table of ``TaskType.predictions``.
 Tables = Iterator[tuple[str, str, pd.DataFrame]]
+# A column, whether its values are wrong (by the number of the row), and what is allowed.
+Faults = Iterator[tuple[str, pd.Series, str]]
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,10 @@ class TaskType:
     # The columns of a row. ``id`` is unique within task, split and language; parallel rows have
     # the same id in every language.
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()  # columns whose texts or lists may be empty
+    aligned: tuple[str, ...] = ()  # two columns of lists that are of one length
     texts: tuple[str, ...] = ()  # columns with words, which are shown and may be edited
-    gold = ""  # column with what is to be predicted, if placeholders can be told from it
+    gold = ""  # column with what is to be predicted
     shuffled = "label"  # column that is permuted where labels are shuffled; "" if none has to be
     crossed_text = ""  # the first of two texts, which may be in another language than the second
     extra_split = ""  # read beside the tested split
@@ -221,25 +225,53 @@ class TaskType:
     def split_columns(self, split: str) -> tuple[str, ...]:
         return self.columns
 
-    def gold_values(self, rows: Dataset) -> set[Any]:
-        """The gold labels of some rows, be they of words, questions or rows."""
-        values = rows[self.gold][:]
-        is_nested = values and isinstance(values[0], list)
-        return set(chain.from_iterable(values) if is_nested else values)
+    def check_rows(self, task: Task, rows: Dataset, split: str) -> str:
+        """Raise ValueError for a value that its column may not hold; a note if gold never varies.
 
-    def check_rows(self, task: Task, rows: Dataset, split: str) -> None:
-        """Raise ValueError for placeholders: labels hidden behind -1, a constant or no answers."""
-        if not self.gold or split == "candidates":
-            return
-        values = self.gold_values(rows)
-        if len(values) > 1 and -1 not in values:
-            return
-        remedy = "score split='validation' or " if split == "test" and task.validation else ""
-        raise ValueError(
-            f"The {split} split of {task.name} cannot be scored: its gold labels are "
-            f"{values or '{}'} in {len(rows)} rows. This is a copy with hidden labels; {remedy}"
-            f"take the file of the owners of the data set ({task.citation or 'see its card'})."
-        )
+        The error names the first row that is wrong, and counts them.
+        """
+        extra = [name for name in ("translation", "negative") if name in rows.column_names]
+        names = [name for name in self.split_columns(split) if name != "image"] + extra
+        table = rows.data.table.select(names)
+        if rows._indices is not None:  # a selection, which ``datasets`` takes seconds to read
+            table = table.take(rows._indices.column(0))
+        table = table.to_pandas()
+        is_scored = self.gold in names and split not in ("train", "candidates")
+        gold = table[self.gold].explode().dropna().unique().tolist() if is_scored else []
+        if is_scored and set(gold) <= {-1, ""}:
+            remedy = "score split='validation' or " if split == "test" and task.validation else ""
+            raise ValueError(
+                f"The {split} split cannot be scored: {self.gold} holds {gold} in all "
+                f"{len(rows)} rows. This is a copy with hidden labels; {remedy}take the file of "
+                f"the owners of the data set ({task.citation or 'see its card'})."
+            )
+        for name, is_wrong, allowed in self.faults(task, table):
+            if is_wrong.any():
+                places = is_wrong.index[is_wrong].unique()
+                raise ValueError(
+                    f"Row {table['id'][places[0]]!r} (number {places[0]}) has {name} "
+                    f"{rows[name][int(places[0])]!r}; allowed: {allowed}. So wrong are "
+                    f"{len(places)} of {len(rows)} rows: correct or remove them."
+                )
+        return f"{self.gold} is always {gold[0]}: a score says little" if len(gold) == 1 else ""
+
+    def faults(self, task: Task, table: pd.DataFrame) -> Faults:
+        """What the columns may not hold, first of all missing values and empty ones."""
+        for name in table:
+            # An empty list becomes a missing value.
+            values = table[name] if name in self.optional else table[name].explode()
+            yield name, values.isna(), "something in every place"
+            if name not in (*self.optional, "label", "tags", "starts"):
+                # Some treebanks have a space as a word.
+                words = values if name == "tokens" else values.str.strip()
+                yield name, words == "", "texts that are not empty"
+        yield "id", table["id"].duplicated(), "another id in every row"
+        if self.aligned:
+            sizes = table[[*self.aligned]].map(len)
+            yield self.aligned[1], sizes.nunique(axis=1) > 1, f"one for each of {self.aligned[0]}"
+        if self.gold in ("label", "tags") and task.labels:  # alternatives have no names
+            is_known = table[self.gold].explode().isin(range(len(task.labels)))
+            yield self.gold, ~is_known, f"0 to {len(task.labels) - 1}"
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
         """The rows with labels, queries or translations permuted; ValueError if they have none."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xltkit.tasks import base
-from xltkit.tasks.base import IGNORED, Examples, Rows, Task
+from xltkit.tasks.base import IGNORED, Examples, Faults, Rows, Task
 
 
 class Classification(base.TaskType):
@@ -57,6 +57,13 @@ class Choice(Classification):
     crossed_text = "premise"
     head_size = 1
     rows_version = 2  # rows may differ in the number of alternatives
+
+    def faults(self, task: Task, table: pd.DataFrame) -> Faults:
+        yield from super().faults(task, table)
+        sizes = table["choices"].str.len()
+        yield "choices", sizes < 2, "two alternatives or more"
+        is_choice = (table["label"] >= 0) & (table["label"] < sizes)
+        yield "label", ~is_choice, "0 to the number of its choices - 1"
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

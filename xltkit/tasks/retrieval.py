@@ -72,6 +72,7 @@ class Mining(base.TaskType):
 
     version = 3  # as of ``Retrieval``
     columns = ("id", "side", "text", "pairs")
+    optional = ("pairs",)
     gold = "pairs"
     extra_split = "validation"
     is_untrained = True
@@ -156,6 +157,7 @@ class Ranking(base.TaskType):
     """
 
     columns = ("id", "query", "key")
+    optional = ("context", "keys")
     texts = ("query", "text")  # the text in training rows alone
     gold = "key"
     shuffled = "query"

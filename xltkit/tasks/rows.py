@@ -31,16 +31,22 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
 
     ``examples`` is how many rows the microworld generates; other data sets have what they have.
     Raises MissingData, naming the command that would get them, if they are not available, and
-    ValueError if the labels of a split to be scored are placeholders.
+    ValueError if a row cannot be read, trained on or scored; a warning says if gold never varies.
     """
     source = source_of(task, split)
+    name = f"{task.name} ({split}, {language!r})"
     try:
         rows = source.rows(language, examples)
+        note = "" if source.is_generated else task.type.check_rows(task, rows, split)
     except MissingData as error:
         error.args = (f"No {split} rows of {task.name} in {language!r}. {error}",)
         raise
-    if split != "train" and not source.is_generated:
-        task.type.check_rows(task, rows, split)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        origin = [*source.location(language).files, source.of(language).hub][0]
+        raise ValueError(f"{name}, read from {origin}: {kind}{error}") from error
+    if note:
+        warn_once(f"{name}: {note}.")
     return rows
 
 

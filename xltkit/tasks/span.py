@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xltkit.tasks import base, scorers
-from xltkit.tasks.base import Examples, Rows, Task
+from xltkit.tasks.base import Examples, Faults, Rows, Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
 ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)
@@ -36,6 +36,7 @@ class Span(base.TaskType):
     """
 
     columns = ("id", "question", "context", "answers", "starts")
+    aligned = ("answers", "starts")
     texts = ("question", "context")
     gold = "answers"
     shuffled = "question"
@@ -45,6 +46,15 @@ class Span(base.TaskType):
     is_attackable = True
     unit_weight = 0.5  # start and end count half each
     rows_version = 2  # every token of a character belongs to it; questions are cut by tokens
+
+    def faults(self, task: Task, table: pd.DataFrame) -> Faults:
+        yield from super().faults(task, table)
+        answers = table[["context", "answers", "starts"]].explode(["answers", "starts"])
+        right = [
+            0 <= start and context.startswith(answer, start)
+            for context, answer, start in answers.itertuples(index=False)
+        ]
+        yield "starts", ~pd.Series(right, answers.index), "where each answer begins in the context"
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

@@ -19,6 +19,7 @@ class Tagging(base.TaskType):
     """One tag for each word; the first piece of a word carries it (XTREME run_tag.py)."""
 
     columns = ("id", "tokens", "tags")
+    aligned = ("tokens", "tags")
     texts = ("tokens",)
     gold = "tags"
     shuffled = "tags"

@@ -9,7 +9,7 @@ import datasets
 import huggingface_hub
 import pytest
 from datasets import Dataset
-from tables import pairs
+from tables import cases, pairs
 
 from xltkit.data import languages, readers
 from xltkit.data.loading import MissingData, Source
@@ -51,41 +51,12 @@ def test_load_from_a_mirror_of_any_name_whatever_its_card_says(
     assert rows["id"][:] == ["0", "1", "2"]
 
 
-GOOD = {  # by task type: the labels of the task, and a row
-    "classification": ("ab", {"text_a": "x", "text_b": "y", "label": 1}),
-    "choice": ("", {"premise": "x", "choices": ["a", "b"], "label": 1}),
-    "tagging": ("ab", {"tokens": ["x", " "], "tags": [0, 1]}),
-    "span": ("", {"question": "x", "context": "a cat", "answers": ["cat"], "starts": [2]}),
-    "retrieval": ("", {"text": "x", "english": "y"}),
-    "ranking": ("", {"query": "x", "key": "y", "text": "x", "context": ""}),
-}
-WRONG = [
-    ("classification", {"label": 2}, "0 to 1"),
-    ("classification", {"label": -1}, "0 to 1"),
-    ("classification", {"label": None}, "something"),
-    ("classification", {"text_a": None}, "something"),
-    ("classification", {"text_b": " "}, "texts that are not empty"),
-    ("choice", {"label": 2}, "0 to the number of its choices"),
-    ("choice", {"choices": ["a"]}, "two alternatives"),
-    ("choice", {"choices": ["a", None]}, "something"),
-    ("tagging", {"tags": [0, -1]}, "0 to 1"),
-    ("tagging", {"tags": [0]}, "one for each of tokens"),
-    ("tagging", {"tokens": ["x", ""]}, "texts that are not empty"),
-    ("tagging", {"tokens": [], "tags": []}, "something"),
-    ("span", {"answers": [""]}, "texts that are not empty"),
-    ("span", {"answers": [], "starts": []}, "something"),
-    ("span", {"context": ""}, "texts that are not empty"),
-    ("span", {"starts": [-3]}, "where each answer begins"),
-    ("span", {"starts": [1]}, "where each answer begins"),
-    ("retrieval", {"english": ""}, "texts that are not empty"),
-    ("ranking", {"key": ""}, "texts that are not empty"),
-    ("ranking", {"id": "r0"}, "another id"),
-]
+CASES = cases("rows")
 
 
 def own(put, kind, *rows, split="test"):
     """A task of one's own whose rows are canonical as they lie."""
-    labels, good = GOOD[kind]
+    labels, good = CASES["good"][kind]
     columns = [{"id": f"r{i}"} | good | row for i, row in enumerate(rows)]
     put(Dataset.from_list(columns), f"own/{kind}/sw/{split}.parquet")
     source = Source(f"own/{kind}", split, {"sw": "sw"}, lambda rows, language: rows)
@@ -94,7 +65,7 @@ def own(put, kind, *rows, split="test"):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize(("kind", "row", "allowed"), WRONG)
+@pytest.mark.parametrize(("kind", "row", "allowed"), CASES["wrong"])
 def test_a_value_that_its_column_may_not_hold_is_refused(put, kind, row, allowed, split):
     task = own(put, kind, {}, {}, row, split=split)
     name = rf"own \({split}, 'sw'\), read from .*: Row '{row.get('id', 'r2')}' \(number 2\)"

@@ -106,7 +106,7 @@ BY_ARM = {"as it is": ["qbe"], "verb last": ["qbe-x-sov"]}
         ({"suite": "xtrem-r"}, "xtreme-r"),
         ({"languages": ["xx"]}, "xx"),
         ({"languages": ["qbe-x-up"]}, "qbe-x-up.*Knobs follow -x-"),
-        ({"languages": {"as it is": ["qbe"]}}, "languages are given for"),
+        ({"languages": {"as it is": ["qbe"]}}, "their languages are given as"),
         ({"languages": BY_ARM | {"as it is": ["qke"]}}, "cannot be compared"),
         ({"languages": BY_ARM | {"as it is": ["qbe", "qbe-x-sov"]}}, "cannot be compared"),
         ({"substitutes": ["nli=choice"]}, "<-"),

@@ -17,6 +17,7 @@ from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results
 from xltkit.tasks import get
 
+Names = Sequence[str]
 MEASURES = ["agreement", "kappa", "rankc_corrected"]
 MEANS = [*MEASURES, "all_right"]
 
@@ -40,9 +41,7 @@ def rank_consistency(first: np.ndarray, second: np.ndarray) -> float:
     return (rankc - floor) / (1 - floor)
 
 
-def pairwise(
-    results: Results, tasks: Sequence[str] = (), languages: Sequence[str] = ()
-) -> pd.DataFrame:
+def pairwise(results: Results, tasks: Names = (), languages: Names = ()) -> pd.DataFrame:
     """How well any two languages agree, on the items that they have in common.
 
     Without ``tasks`` these are all that are parallel, and a warning names the others; without
@@ -86,9 +85,7 @@ def pairwise(
     return pd.DataFrame(rows, columns=[*RUN, "language", "other", *MEASURES, "n"])
 
 
-def consistency(
-    results: Results, tasks: Sequence[str] = (), languages: Sequence[str] = ()
-) -> pd.DataFrame:
+def consistency(results: Results, tasks: Names = (), languages: Names = ()) -> pd.DataFrame:
     """How consistent each arm is over languages: means over pairs, and shares of the items.
 
     Arguments and errors are those of ``pairwise``. One row per arm and task: ``agreement``,

@@ -44,6 +44,11 @@ class AttackResult(NamedTuple):
     read: Sequence[str] = ()  # the decoded inputs, where not the text but these were attacked
 
 
+Rows = Sequence[Row]
+Clean = Sequence[Prediction]  # of rows, before an attack
+Results = list[AttackResult]
+
+
 @dataclass(frozen=True)
 class AttackedModel:
     """A model with the trained head of a task in place, which is asked about rows of that task."""
@@ -126,9 +131,7 @@ class Attack:
         """Fingerprints of the files that are read, for the key of a stage."""
         return {}
 
-    def run(
-        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
-    ) -> list[AttackResult]:
+    def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
         """The results for some rows of a language, of which ``clean`` are the predictions.
 
         The words and sentences of ``rows``, all test rows of the language, may be proposed.

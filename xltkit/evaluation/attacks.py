@@ -20,7 +20,7 @@ from numpy.random import Generator, default_rng
 from xltkit.data import lexicons
 from xltkit.data.text import Row, replace_words, typos, word_spans, words
 from xltkit.evaluation import gradient
-from xltkit.evaluation.attacked import Attack, AttackedModel, AttackResult, Prediction
+from xltkit.evaluation.attacked import Attack, AttackedModel, AttackResult, Clean, Results, Rows
 from xltkit.keys import derive
 from xltkit.training.robust import Ball
 
@@ -63,14 +63,12 @@ class WordAttack(Attack):
         """All words that may replace a word; ``seen`` are those of the test set, in lower case."""
         raise NotImplementedError
 
-    def run(
-        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
-    ) -> list[AttackResult]:
+    def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
         columns = model.type.texts
         seen = frozenset(word.text.lower() for row in rows for word in words(columns, row))
         places = [self.places(columns, start.row, language, seen) for start in clean]
         # The worst variants of each row: the words replaced, and the prediction for it with them.
-        beams: list[list[tuple[Edits, Prediction]]] = [[({}, start)] for start in clean]
+        beams = [[({}, start)] for start in clean]
         queries = [0] * len(clean)
         # All rows move from place to place together, so that the model reads full batches.
         for depth in range(max(map(len, places)) if self.beam else 1):
@@ -179,9 +177,7 @@ class Distractor(WordAttack):
     strength: float = 1.0
     name = "distractor"
 
-    def run(
-        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
-    ) -> list[AttackResult]:
+    def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
         columns = model.type.texts
         if "context" not in columns:
             raise ValueError(f"{model.task.name} has no context, which a distractor needs.")
@@ -245,9 +241,7 @@ class EmbeddingPGD(Attack):
     def strength(self) -> float:
         return self.radius
 
-    def run(
-        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
-    ) -> list[AttackResult]:
+    def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
         unchanged = [start.row for start in clean]
         examples = model.encode(unchanged)
         outputs: list[list[Any]] = [[None] * len(examples) for _ in range(self.steps)]
@@ -281,9 +275,7 @@ class TokenFlip(WordAttack):
     access = "white box"
     name = "token flips"
 
-    def run(
-        self, model: AttackedModel, clean: Sequence[Prediction], rows: Sequence[Row], language: str
-    ) -> list[AttackResult]:
+    def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
         row_words = [word.text for start in clean for word in words(model.type.texts, start.row)]
         scripts = map(gradient.script_of, row_words)
         counts = Counter(sorted(filter(None, scripts)))
@@ -296,9 +288,7 @@ class TokenFlip(WordAttack):
             results += self._flip(model, clean[first : first + ROWS], vocabulary)
         return results
 
-    def _flip(
-        self, model: AttackedModel, clean: Sequence[Prediction], vocabulary: Sequence[int]
-    ) -> list[AttackResult]:
+    def _flip(self, model: AttackedModel, clean: Clean, vocabulary: Sequence[int]) -> Results:
         """The results for rows that are flipped together, one word a row at a time."""
         rows = [start.row for start in clean]
         results = list(map(AttackResult, clean))

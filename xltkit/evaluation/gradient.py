@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xltkit.data.text import Row, script
-from xltkit.evaluation.attacked import AttackedModel
+from xltkit.data.text import script
+from xltkit.evaluation.attacked import AttackedModel, Rows
 from xltkit.models import device
 from xltkit.models.encoder import TOKENS, batches_by_length
-from xltkit.tasks.base import EncodedExample, word_pieces
+from xltkit.tasks.base import Examples, word_pieces
 from xltkit.training.robust import perturbed
 
 GRADIENT = 8  # a pass with gradients takes at least this many times the memory of one without
@@ -30,7 +30,7 @@ Reading = tuple[list[tuple[Any, float]], Tensor]  # outputs with losses, and the
 def flip_best(
     model: AttackedModel,
     active: Sequence[int],
-    examples: Sequence[EncodedExample],
+    examples: Examples,
     sites: Sequence[Sites],
     vocabulary: Sequence[int],
 ) -> None:
@@ -85,9 +85,7 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
     return tuple(i for i, ids in zip(candidates, pieces, strict=True) if ids == [i])
 
 
-def find_sites(
-    rows: Sequence[Row], examples: Sequence[EncodedExample], vocabulary: Sequence[int]
-) -> list[Sites]:
+def find_sites(rows: Rows, examples: Examples, vocabulary: Sequence[int]) -> list[Sites]:
     """The words of each row that may be flipped: those that ``vocabulary`` has the ids of."""
     numbers = {token: number for number, token in enumerate(vocabulary)}
     sites: list[Sites] = [defaultdict(list) for _ in rows]
@@ -115,7 +113,7 @@ def find_sites(
 
 
 def batches(
-    model: AttackedModel, examples: Sequence[EncodedExample]
+    model: AttackedModel, examples: Examples
 ) -> Iterator[tuple[list[int], dict[str, Tensor], Tensor, Callable[[Tensor], Reading]]]:
     """The examples in batches small enough for gradients; the model in evaluation mode.
 
@@ -138,7 +136,7 @@ def batches(
 
 def read_perturbed(
     model: AttackedModel,
-    examples: Sequence[EncodedExample],
+    examples: Examples,
     inputs: Mapping[str, Tensor],
     labels: Tensor,
     weights: Tensor,

@@ -131,9 +131,8 @@ def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) ->
         if isinstance(answer.get("log_probs"), np.ndarray):
             note = f", p {np.exp(answer['log_probs'].max()):.2f}"
         verdict = "✓ right" if answer["score"] == 1 else "✗ wrong"
-        cells.append(
-            f"{_answer_html(task, row, pred, code, gold)}<br><small>{verdict}{note}</small>"
-        )
+        answer_html = _answer_html(task, row, pred, code, gold)
+        cells.append(f"{answer_html}<br><small>{verdict}{note}</small>")
     texts = ""
     for name, words in _texts(task, row).items():
         shown = html.text(words, code, marks if name == "context" else ())
@@ -195,8 +194,7 @@ class Playground:
         stage = _stage(results, task, arm, language, seed)
         if not results.store.has(stage.parent.key):
             raise FileNotFoundError(
-                f"The model of {self.of} for {task} is gone from the store; "
-                "results.study.run() trains it again."
+                f"The model of {self.of} for {task} is gone; results.study.run() trains it again."
             )
         rows = test_rows(self.task, stage.phase, language)
         self.rows = rows.select_columns(list(self.task.type.columns)).to_list()

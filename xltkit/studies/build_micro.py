@@ -36,6 +36,7 @@ STEPS = {"micro": 16000, "micro-clip": 1500}
 VOCABULARY = 3000
 LAYERS = 3
 WIDTH = 128
+Sets = tuple[TrainingSet, ...]
 # Ids 0 to 4, as in XLM-R but for <mask>.
 SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 SPECIAL |= {"mask_token": "<mask>"}
@@ -98,9 +99,7 @@ def plain_text(language: MicroLanguage, documents: Mapping[str, int] = DOCUMENTS
     return TrainingSet("text", language.code, documents[language.resource])
 
 
-def pretraining(
-    text: tuple[TrainingSet, ...], pairs: tuple[TrainingSet, ...], steps: int
-) -> Pretrain:
+def pretraining(text: Sets, pairs: Sets, steps: int) -> Pretrain:
     """The phase that trains an encoder like ``micro`` from scratch, on any text and pairs."""
     return Pretrain(
         text=text,

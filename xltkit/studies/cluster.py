@@ -58,7 +58,7 @@ def threads(processes: int) -> int:
 
 
 def make_all(
-    stages: Sequence[Stage], store: Store, workers: int | None = None, scheduler: str | None = None
+    stages: Sequence[Stage], store: Store, workers: int = 0, scheduler: str = ""
 ) -> Iterator[Stage]:
     """Make every stage once, parents before children, and yield it when it is finished.
 
@@ -97,9 +97,7 @@ def make_all(
 
 
 @contextmanager
-def serving(
-    workers: int, scheduler: str, environment: Mapping[str, str]
-) -> Iterator[dict[str, str]]:
+def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Iterator[dict]:
     """The environment of processes that are to train on the same workers.
 
     These are a scheduler's, if it has an address, or started here for the time of the ``with``.

@@ -78,9 +78,7 @@ class Study:
             rows.append((stage.key, stage.title, stage.phase.steps, cached, seconds))
         return pd.DataFrame(rows, columns=["key", "stage", "steps", "cached", "seconds"])
 
-    def run(
-        self, store: Store | None = None, workers: int | None = None, scheduler: str | None = None
-    ) -> Results:
+    def run(self, store: Store | None = None, workers: int = 0, scheduler: str = "") -> Results:
         """Make every stage that the store does not have, and read the results.
 
         Killed at any point and started again, it continues where it was, and ends with the same

@@ -47,9 +47,7 @@ class Store:
         """Whether the stage is there and undamaged."""
         return not self._problem(key)
 
-    def get(
-        self, key: str, signature: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]]
-    ) -> Path:
+    def get(self, key: str, signature: Mapping[str, Any], make: Callable[[Path], Mapping]) -> Path:
         """The folder of a stage; it is made first if it is missing or damaged.
 
         ``make`` fills a folder, and returns what that cost; it may find the checkpoints of an

@@ -94,8 +94,7 @@ def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     for task in tasks:
         if not task.metric:
             raise ValueError(
-                f"{task.name!r} cannot be a target, for it has no metric: it is data to pretrain "
-                f"on, as in Pretrain(text=(TrainingSet({task.name!r}),))."
+                f"{task.name!r} has no metric: pretrain on it, or name another target."
             )
         if (task.test or task.validation).is_generated and not rows.is_microworld:
             raise ValueError(
@@ -107,17 +106,13 @@ def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
 
 def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> None:
     """Raise ValueError unless every arm has one variant of each of the same base languages."""
-    if set(by_arm) != set(arms):
-        raise ValueError(
-            f"languages are given for {list(by_arm)}, and the arms are {arms}. Give every arm its "
-            f"own, as in languages={{{arms[0]!r}: ['qbe'], ...}}."
-        )
-    bases = {arm: sorted(code.partition("-x-")[0] for code in by_arm[arm]) for arm in arms}
+    bases = {arm: sorted(code.partition("-x-")[0] for code in by_arm.get(arm, ())) for arm in arms}
     first = bases[arms[0]]
-    if len(set(first)) < len(first) or any(codes != first for codes in bases.values()):
+    is_alike = all(codes == first for codes in bases.values())
+    if set(by_arm) != set(arms) or not is_alike or len(set(first)) < len(first):
         raise ValueError(
-            f"Arms cannot be compared: by arm, their languages are variants of {bases}. Give each "
-            "arm one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
+            f"Arms {arms} cannot be compared: their languages are given as {dict(by_arm)}. Give "
+            "each one variant of the same languages, as in {'a': ['qbe'], 'b': ['qbe-x-sov']}."
         )
 
 

@@ -62,8 +62,7 @@ class Choice(Classification):
         yield from super().faults(task, table)
         sizes = table["choices"].str.len()
         yield "choices", sizes < 2, "two alternatives or more"
-        is_choice = (table["label"] >= 0) & (table["label"] < sizes)
-        yield "label", ~is_choice, "0 to the number of its choices - 1"
+        yield "label", ~table["label"].between(0, sizes - 1), "0 to the number of its choices - 1"
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False

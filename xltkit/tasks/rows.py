@@ -12,6 +12,8 @@ from xltkit.keys import choose, derive
 from xltkit.tasks.base import SPLITS, Task, TrainingSet
 from xltkit.tasks.suites import get
 
+Codes = Sequence[str]  # of languages
+
 
 def source_of(task: Task, split: str) -> Source:
     """The source of a split. Raises MissingData, naming what the task has, if it has none."""
@@ -42,17 +44,14 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
         error.args = (f"No {split} rows of {task.name} in {language!r}. {error}",)
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         origin = [*source.location(language).files, source.of(language).hub][0]
-        raise ValueError(f"{name}, read from {origin}: {kind}{error}") from error
+        raise ValueError(f"{name}, read from {origin}: {type(error).__name__}: {error}") from error
     if note:
         warn_once(f"{name}: {note}.")
     return rows
 
 
-def available(
-    task: Task, split: str, languages: Sequence[str] | None = None
-) -> tuple[list[str], list[str]]:
+def available(task: Task, split: str, languages: Codes | None = None) -> tuple[Codes, Codes]:
     """Those of the ``languages`` (None: all of a task) that are available, and those that are not.
 
     Files of a mirror are looked at and not read; what only the Hub has is loaded, since nothing

@@ -51,8 +51,7 @@ class Span(base.TaskType):
         yield from super().faults(task, table)
         answers = table[["context", "answers", "starts"]].explode(["answers", "starts"])
         right = [
-            0 <= start and context.startswith(answer, start)
-            for context, answer, start in answers.itertuples(index=False)
+            start >= 0 and text.startswith(part, start) for text, part, start in answers.values
         ]
         yield "starts", ~pd.Series(right, answers.index), "where each answer begins in the context"
 

@@ -149,7 +149,7 @@ def test_what_does_not_exist_or_cannot_be_shown_is_refused(looked_at, qa, store)
         qa.ask(0, premise="text")
     with pytest.raises(ValueError, match="No text stands in context"):
         qa.ask(0, context=" ")
-    with pytest.raises(FileNotFoundError, match=r"arm none, seed 0 for nli is gone .*trains it"):
+    with pytest.raises(FileNotFoundError, match=r"arm none, seed 0 for nli is gone.*trains it"):
         Playground(Results(looked_at.study, store), "nli", "none", "qad", 0)
 
 

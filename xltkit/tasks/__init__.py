@@ -4,7 +4,7 @@ from xltkit.data.loading import Source
 
 # Each of these registers its task types.
 from xltkit.tasks import captions, labels, mlm, retrieval, span, tagging  # noqa: F401
-from xltkit.tasks.base import SPLITS, TYPES, Suite, Task, TaskType, TrainingArguments, TrainingSet
+from xltkit.tasks.base import SPLITS, TYPES, Task, TaskType, TrainingArguments, TrainingSet
 from xltkit.tasks.rows import (
     available,
     available_sets,
@@ -13,7 +13,7 @@ from xltkit.tasks.rows import (
     parse_substitutes,
     training_rows,
 )
-from xltkit.tasks.suites import SUITES, TASKS, benchmark, get, register, suite
+from xltkit.tasks.suites import SUITES, TASKS, Suite, benchmark, get, register, suite
 
 __all__ = ["SPLITS", "SUITES", "TASKS", "TYPES"]
 __all__ += ["Source", "Suite", "Task", "TaskType", "TrainingArguments", "TrainingSet"]

@@ -1,4 +1,4 @@
-"""What a task is and what a task type does: the words that all tasks and suites are written in."""
+"""What a task is and what a task type does: the words that all tasks are written in."""
 
 from __future__ import annotations
 
@@ -69,39 +69,6 @@ class TrainingSet:
     language: str = "en"
     examples: int = 0  # 0 means all
     shuffled: bool = False  # labels are permuted: the control that must end at chance
-
-
-@dataclass(frozen=True)
-class ImageTextSuite:
-    """What the image-text arms of a suite are made of, and what they are compared with."""
-
-    captions: str  # the task with pictures, in the source language
-    test_captions: str  # the task with pictures and captions in many languages
-    tower: str  # the image tower that is locked
-    teacher: str  # the CLIP whose text tower is distilled
-    text: tuple[str, ...]  # the supervised tasks of the arm without pictures
-    training: TrainingArguments  # of every intermediate phase, with pictures or without
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named set of tasks; a benchmark has ``tasks`` with its test languages, and ``groups``."""
-
-    name: str
-    targets: Mapping[str, tuple[str, ...]]  # by short name: qa is XQuAD, MLQA and TyDiQA
-    tasks: Mapping[str, tuple[str, ...]]
-    groups: Mapping[str, tuple[str, ...]]  # of tasks; they may overlap, or leave some out
-    metrics: Mapping[str, tuple[str, ...]]  # of each task, whose mean is its score
-    # High resource and low, by axis: ``size`` of the data, or ``language`` of the labels.
-    order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
-    intermediate_tasks: tuple[str, ...]  # of the STILTs grid
-    translated: tuple[TrainingSet, ...]  # one of them in several languages
-    multilingual: tuple[TrainingSet, ...]  # one whose labels are in several languages
-    text: tuple[TrainingSet, ...]  # mixed in by masked language modeling
-    intermediate_training: TrainingArguments
-    images: ImageTextSuite
-    is_microworld: bool = False
-    is_own_average: bool = False  # the average over all tasks is this kit's own definition
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -30,8 +30,7 @@ def describe(names: Sequence[str] = ()) -> str:
         for split, part in _parts(task):
             configs = " ".join(f"{code}={config}" for code, config in part.configs.items())
             revision = part.revision or part.url or f"none: {part.unpinned or 'generated'}"
-            fact = f"{part.hub}, split {part.split}, revision {revision}: {configs}"
-            facts.append((split, fact))
+            facts.append((split, f"{part.hub}, split {part.split}, revision {revision}: {configs}"))
         texts.append("\n".join(f"{name:<20}{fact}" for name, fact in facts))
     return "\n\n".join(texts)
 

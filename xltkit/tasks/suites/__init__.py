@@ -5,8 +5,8 @@ from pathlib import Path
 
 from xltkit.data.loading import MissingData
 from xltkit.keys import choose
-from xltkit.tasks.base import TYPES, Suite, Task
-from xltkit.tasks.suites.load import read_suites, read_tasks
+from xltkit.tasks.base import TYPES, Task
+from xltkit.tasks.suites.load import Suite, read_suites, read_tasks
 
 FILES = ("microworld", "xtreme", "retrieval", "english", "captions")
 _HERE = Path(__file__).parent

@@ -18,6 +18,7 @@ itself in a table by its name. Both have the fields of ``Source``, but for these
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,43 @@ from xltkit.data.loading import Source
 from xltkit.data.microworld import LANGUAGES, generate
 from xltkit.files import read
 from xltkit.keys import choose
-from xltkit.tasks.base import SPLITS, ImageTextSuite, Suite, Task, TrainingArguments, TrainingSet
+from xltkit.tasks.base import SPLITS, Task, TrainingArguments, TrainingSet
 
 Row = Mapping[str, Any]
 _MODULES = {"readers": readers, "readers_retrieval": readers_retrieval, "generate": generate}
+
+
+@dataclass(frozen=True)
+class ImageTextSuite:
+    """What the image-text arms of a suite are made of, and what they are compared with."""
+
+    captions: str  # the task with pictures, in the source language
+    test_captions: str  # the task with pictures and captions in many languages
+    tower: str  # the image tower that is locked
+    teacher: str  # the CLIP whose text tower is distilled
+    text: tuple[str, ...]  # the supervised tasks of the arm without pictures
+    training: TrainingArguments  # of every intermediate phase, with pictures or without
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of tasks; a benchmark has ``tasks`` with its test languages, and ``groups``."""
+
+    name: str
+    targets: Mapping[str, tuple[str, ...]]  # by short name: qa is XQuAD, MLQA and TyDiQA
+    tasks: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[str, ...]]  # of tasks; they may overlap, or leave some out
+    metrics: Mapping[str, tuple[str, ...]]  # of each task, whose mean is its score
+    # High resource and low, by axis: ``size`` of the data, or ``language`` of the labels.
+    order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
+    intermediate_tasks: tuple[str, ...]  # of the STILTs grid
+    translated: tuple[TrainingSet, ...]  # one of them in several languages
+    multilingual: tuple[TrainingSet, ...]  # one whose labels are in several languages
+    text: tuple[TrainingSet, ...]  # mixed in by masked language modeling
+    intermediate_training: TrainingArguments
+    images: ImageTextSuite
+    is_microworld: bool = False
+    is_own_average: bool = False  # the average over all tasks is this kit's own definition
 
 
 def read_tasks(files: Iterable[Path]) -> dict[str, Task]:

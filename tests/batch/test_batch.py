@@ -331,3 +331,17 @@ def test_no_kernel_outlives_its_batch(make_root, how):
     if how == signal.SIGINT:
         (root / "go").touch()
         assert run_batch() == 0
+
+
+def test_a_run_that_another_batch_runs_is_waited_for(make_root):
+    count = 'open("count", "a").write("x")'
+    root = make_root({"hangs": [count, HANG, FINISH]})
+    command = [sys.executable, "-m", "xltkit", "run"]
+    options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, **options) as first:
+        assert wait_for((root / "pid").exists)
+        with subprocess.Popen(command, **options) as second:
+            assert "waits" in second.stdout.readline()
+            (root / "go").touch()
+            assert "was done" in second.communicate()[0] and "\ndone" in first.communicate()[0]
+    assert (root / "count").read_text() == "x" and plan()[0].todo == ""

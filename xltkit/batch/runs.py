@@ -59,9 +59,9 @@ class PlannedRun:
         sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
         return digest([sources, self.parameters, kit_identity()], 64)
 
-    @cached_property
+    @property
     def todo(self) -> str:
-        """Why it had to run when this was first asked, in words; empty when it was done."""
+        """Why it has to run, in words; empty when it is done."""
         # A result is written before the last cells run; only after them is the notebook given its
         # name. A partial notebook that is still there was left by a batch that was killed.
         if self.file(".partial.ipynb").exists():

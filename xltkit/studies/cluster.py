@@ -89,7 +89,7 @@ def make_all(
         cluster = scheduler or stack.enter_context(_local(workers, os.environ))
         try:
             client = stack.enter_context(Client(cluster, timeout=ANSWER_SECONDS))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise ConnectionError(NO_ANSWER.format(scheduler, error)) from error
         if not client.scheduler_info(n_workers=-1)["workers"]:
             print(f"The scheduler at {scheduler} has no workers yet; waiting for them.", flush=True)

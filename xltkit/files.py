@@ -3,11 +3,13 @@
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 # Names of what systems leave beside files: Finder, Explorer, Jupyter, network folders.
 LITTER = (".*", "@eaDir", "[Tt]humbs.db", "[Dd]esktop.ini")
@@ -62,6 +64,23 @@ def write(path: Path, text: str) -> None:
     """Write a text file that is complete, or as it was before."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def hold(
+    path: Path, message: str, stopped: Callable[[], bool] | None = None
+) -> AbstractContextManager:
+    """Lock a file; if another process holds it, print a message and wait (Timeout if stopped).
+
+    The system frees the lock of a dead process. The file stays: to delete it while another process
+    waits for it would let two in.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        return lock.acquire(blocking=False)
+    except Timeout:
+        print(message, flush=True)
+        return lock.acquire(poll_interval=0.2, cancel_check=stopped)
 
 
 def to_disk(folder: Path) -> None:

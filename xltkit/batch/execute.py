@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from xltkit.batch import report
 from xltkit.batch.runs import PlannedRun, plan
-from xltkit.files import root, write
+from xltkit.files import hold, root, write
 from xltkit.studies import cluster
 
 
@@ -107,30 +107,23 @@ class Batch:
             return "stopped"
         if not run.todo:
             return "was done"
-        lock = FileLock(run.folder / ".lock")
         try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                _say(run, "waits: another batch is running it")
-                lock.acquire(cancel_check=self.stopping.is_set)
-            if not (reason := run.todo):
-                return "was done"
-            _say(run, f"starts ({reason})")
-            (run.folder / "result.json").unlink(missing_ok=True)  # a run that fails has no result
-            problem = self._execute(run)
-            if self.stopping.is_set():
-                return "stopped"
-            if not problem and (reason := run.result_problem()):
-                problem = f"{reason}; the notebook has to end with run.finish(tables, answer)"
-            _keep(run, problem)
+            waits = f"{run.name} | waits: another batch is running it"
+            with hold(run.folder / ".lock", waits, self.stopping.is_set):
+                if not (reason := run.todo):
+                    return "was done"
+                _say(run, f"starts ({reason})")
+                (run.folder / "result.json").unlink(missing_ok=True)  # a failed run has no result
+                problem = self._execute(run)
+                if self.stopping.is_set():
+                    return "stopped"
+                if not problem and (reason := run.result_problem()):
+                    problem = f"{reason}; the notebook has to end with run.finish(tables, answer)"
+                _keep(run, problem)
         except Timeout:
             return "stopped"
         except Exception as error:  # such as a full disk: this run failed, and says why
             problem = f"{type(error).__name__}: {error}"
-        finally:
-            lock.release()
         if problem:
             _say(run, f"FAILED: {problem}")
         return "failed" if problem else "done"

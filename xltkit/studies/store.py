@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from xltkit.files import flush, is_litter, read, root, to_disk, write
+from xltkit.files import flush, hold, is_litter, read, root, to_disk, write
 from xltkit.keys import file_digest
 
 # What a stage may hold: nothing that could execute code when it is loaded.
@@ -57,17 +56,9 @@ class Store:
         # Most stages are finished, and need no lock: a stage gets its name when it is complete.
         if self.is_usable(key):
             return self.path(key)
-        # The system frees the lock of a dead process. The file stays: to delete it while another
-        # process waits for it would let two in.
-        lock = FileLock(self.folder / f"{key}.lock")
+        waits = f"Waiting for stage {key}: another process is training it."
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                held = lock.acquire(blocking=False)
-            except Timeout:
-                print(f"Waiting for stage {key}: another process is training it.", flush=True)
-                held = lock.acquire(poll_interval=0.2)
-            with held:
+            with hold(self.folder / f"{key}.lock", waits):
                 # Who held the lock before us has made the stage, unless it was killed.
                 if problem := self._problem(key):
                     self._set_aside(key, problem)

@@ -7,6 +7,7 @@ from analysis.fakes import Given
 
 from xltkit.analysis import claims
 from xltkit.analysis.claims import VERDICTS, claims_table, gain, permute_arms, verdict
+from xltkit.analysis.intervals import difference
 from xltkit.batch.parameters import Run
 from xltkit.batch.runs import read_runs
 from xltkit.studies import saved as published
@@ -45,13 +46,12 @@ def test_a_gain_is_a_mean_of_transfer_languages_then_of_tasks():
 
 
 def test_what_a_notebook_worked_out_is_read_from_its_table():
-    table = pd.DataFrame({"arm": ["a", "b"], "gain": [1.0, 2], "low": [0.0, 1], "high": [2.0, 3]})
-    run = saved(VALUES, selection=table)
-    options = {"columns": ("gain", "low", "high"), "arms": "b - none"}
-    row = claims.table_row(run, ["other", "selection"], {"arm": ["b"]}, **options)
-    assert row == {"arms": "b - none", "difference": 2, "low": 1, "high": 3, "n_seeds": 3}
-    assert claims.table_row(run, ["selection"], {"arm": ["c"]}, **options) == {}
-    assert claims.table_row(run, ["other"], {"arm": ["b"]}, **options) == {}
+    measured = pd.DataFrame([difference([1, 3]), difference([2, 4])])
+    run = saved(VALUES, selection=measured.assign(arm=["a", "b"]))
+    row = claims.table_row(run, "selection", {"arm": ["b"]}, arms="b - none")
+    assert row == {"arms": "b - none"} | difference([2, 4])
+    assert claims.table_row(run, "selection", {"arm": ["c"]}, arms="") == {}
+    assert claims.table_row(run, "other", {"arm": ["b"]}, arms="") == {}
 
 
 @pytest.mark.parametrize(

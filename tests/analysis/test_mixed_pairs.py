@@ -1,15 +1,15 @@
-"""Two texts in two languages: small matrices by hand, and the joint bootstrap on planted ones."""
+"""Two texts in two languages: small matrices by hand, and intervals of planted ones."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from xltkit.analysis import mixed_pairs
-from xltkit.analysis.mixed_pairs import score_matrix
+from xltkit.analysis.intervals import difference, over_seeds_and_items
+from xltkit.analysis.mixed_pairs import STATISTICS, score_matrix
 from xltkit.explore import plots
 
 CODES = ["en", "de", "fr"]
-NAMES = ("diagonal", "off_diagonal", "penalty")
 MIXED = ~np.eye(3, dtype=bool)
 
 
@@ -33,20 +33,12 @@ def planted(items, seeds=1, seed=0):
     return (random.random((1, seeds, items, 3, 3)) < ease - 0.2 * MIXED).astype(float)
 
 
-@pytest.fixture
-def penalty(monkeypatch):
-    """A function that gives the table of an array, or of a table, from some draws."""
-
-    def of(predictions, resamples=5, arms=("a",), baseline=""):
-        monkeypatch.setattr(mixed_pairs, "RESAMPLES", resamples)
-        if isinstance(predictions, np.ndarray):
-            predictions = table(predictions, arms)
-        return mixed_pairs.penalty(predictions, baseline)
-
-    return of
+def penalty(cells, arms=("a",), baseline=""):
+    """The table of an array, by arm and statistic."""
+    return mixed_pairs.penalty(table(cells, arms), baseline).set_index(["arm", "statistic"])
 
 
-def test_a_matrix_of_two_items_by_hand(penalty):
+def test_a_matrix_of_two_items_by_hand():
     cells = np.zeros((1, 2, 2, 3, 3))
     cells[0, :, 0] = np.eye(3)  # the first item is right where nothing is mixed
     cells[0, 1, 1, 0, :] = 1  # the second one, with the second seed, if the first text is English
@@ -54,62 +46,56 @@ def test_a_matrix_of_two_items_by_hand(penalty):
     expected = {("en", "en"): 75, ("en", "de"): 25, ("de", "de"): 50, ("de", "en"): 0}
     assert result.loc[list(expected), "value"].to_dict() == expected
     assert len(result) == 9 and result["n"].eq(2).all() and result["seeds"].eq(2).all()
-    row = penalty(cells).iloc[0]
-    assert row[list(NAMES)].tolist() == pytest.approx([175 / 3, 50 / 6, 50 / 6 - 175 / 3])
-    assert (row["arm"], row["task"], row["n"], row["seeds"]) == ("a", "nli", 2, 2)
+    costs = penalty(cells).loc["a"]
+    expected = dict(zip(STATISTICS, (175 / 3, 50 / 6, 50 / 6 - 175 / 3), strict=True))
+    assert costs["value"].to_dict() == pytest.approx(expected)
+    assert (costs["n"] == 2).all() and (costs["n_seeds"] == 2).all()
 
 
-def test_the_bootstrap_of_two_items_has_three_outcomes(penalty):
-    """One item always right and one never: a mean of 0, 50 or 100, with odds of 1, 2 and 1."""
-    cells = np.zeros((1, 1, 2, 3, 3))
-    cells[0, 0, 0] = 1
-    row = penalty(cells, 400).iloc[0]
-    assert (row["diagonal"], row["diagonal_low"], row["diagonal_high"]) == (50, 0, 100)
-    # and the whole matrix goes with the item, so that nothing is left of the difference
-    assert row[["penalty", "penalty_low", "penalty_high"]].tolist() == pytest.approx([0, 0, 0])
+def test_the_interval_is_that_of_both_seeds_and_items():
+    # Its parts by hand: the seeds' means vary by 4, the items' by 1, and nothing else does.
+    values = np.add.outer([0.0, 4, 8], [10.0, 12, 14, 16])
+    by_hand = difference([13, 17, 21], item_variance=(20 / 3) / 4)
+    assert over_seeds_and_items(values) == pytest.approx(by_hand)
+    # What a seed does with an item is in the spread over seeds already: here it is all there is.
+    random = np.random.default_rng(0).normal(size=(3, 4))
+    mixed = random - random.mean(axis=0) + [[0], [1], [2]]
+    assert over_seeds_and_items(mixed) == pytest.approx(difference(mixed.mean(axis=1)))
+    one = over_seeds_and_items(values[:1])
+    assert one["low"] == pytest.approx(13 - 1.96 * np.sqrt((20 / 3) / 4), abs=1e-3)
 
 
-def test_a_planted_penalty_is_covered(penalty):
-    rows = [penalty(planted(60, seed=trial), 300).iloc[0] for trial in range(40)]
-    hits = sum(row["penalty_low"] <= -20 <= row["penalty_high"] for row in rows)
-    assert hits >= 34  # 38 of 40 on average
-    assert all(row["penalty_high"] < 0 for row in rows)
+def test_a_planted_penalty_is_covered():
+    rows = [penalty(planted(60, seeds=3, seed=trial)).loc[("a", "penalty")] for trial in range(60)]
+    hits = sum(row["value_low"] <= -20 <= row["value_high"] for row in rows)
+    assert hits >= 53  # 57 of 60 on average
+    assert np.mean([row["value_high"] < 0 for row in rows]) > 0.9
 
 
-def test_equal_seeds_add_nothing_and_different_ones_widen_the_interval(penalty):
-    same = np.repeat(planted(100), 4, axis=1)
-    shifted = same.copy()
-    shifted[:, 0] *= np.eye(3)  # a seed that fails wherever languages are mixed
-    rows = [penalty(cells, 1500).iloc[0] for cells in (planted(100), same, shifted)]
-    one, equal, different = (row["penalty_high"] - row["penalty_low"] for row in rows)
-    assert equal == pytest.approx(one, rel=0.1) and different > 1.5 * one
-
-
-def test_arms_are_compared_on_the_same_items_and_seeds(penalty):
+def test_arms_are_compared_on_the_same_items_and_seeds():
     base = planted(150, seeds=3)
     better = base.copy()  # an arm that mixing costs nothing
     better[..., MIXED] = base[..., ~MIXED].mean(-1, keepdims=True)
-    result = penalty(np.concatenate([base, better]), 500, ("none", "robust"), "none")
-    none, robust = (row for _, row in result.iterrows())
-    assert none[[c for c in result if "difference" in c]].isna().all()
-    assert robust["penalty"] == pytest.approx(0, abs=1e-4)
-    assert robust["penalty_difference"] == pytest.approx(-none["penalty"], abs=1e-4)
-    # the arms have the diagonal in common, so that nothing of it varies between them
-    near = robust[["diagonal_difference_low", "diagonal_difference_high"]].tolist()
-    assert near == pytest.approx([0, 0], abs=1e-6)
-    assert robust["diagonal_high"] - robust["diagonal_low"] > 3
-    assert robust["penalty_difference_low"] == pytest.approx(-none["penalty_high"], abs=1e-3)
+    result = penalty(np.concatenate([base, better]), ("none", "robust"), "none")
+    none, robust = (result.loc[arm] for arm in ("none", "robust"))
+    assert none[["difference", "low", "high"]].isna().all(axis=None)
+    assert robust.loc["penalty", "value"] == pytest.approx(0, abs=1e-4)
+    gain = robust.loc["penalty"]
+    own = none.loc["penalty", ["value", "value_low", "value_high"]]
+    assert gain[["difference", "high", "low"]].tolist() == pytest.approx((-own).tolist(), abs=1e-3)
+    # The arms have the diagonal in common, so that nothing of it varies between them.
+    assert robust.loc["diagonal", "difference"] == 0 and robust.loc["diagonal", "value_low"] > 0
 
 
-def test_gaps_are_refused(penalty):
+def test_gaps_are_refused():
     whole = table(planted(4, seeds=2))
     gone = (whole["example_id"] == "x2") & (whole["language"] == "de") & (whole["seed"] == 1)
     for part, counts in ((whole[~gone], (3, 0)), (pd.concat([whole, whole[gone]]), (0, 3))):
         message = "nli: {} of 72 scores are missing, and {} are there twice".format(*counts)
         with pytest.raises(ValueError, match=message):
-            penalty(part)
+            mixed_pairs.penalty(part)
     with pytest.raises(ValueError, match="no baseline 'b'"):
-        penalty(whole, baseline="b")
+        mixed_pairs.penalty(whole, baseline="b")
 
 
 def test_the_matrix_is_drawn_with_the_first_text_down():

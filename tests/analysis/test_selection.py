@@ -30,7 +30,7 @@ def select(table, source="en"):
     """The table of the selection, and its gain over all tasks by rule."""
     selection = select_arms(FakeResults(table, source), "none")
     overall = selection[selection["task"] == "all"]
-    return selection, overall.set_index(["rule", "scored"])["gain"]
+    return selection, overall.set_index(["rule", "scored"])["difference"]
 
 
 def test_among_equal_arms_the_selection_gains_in_sample_alone():

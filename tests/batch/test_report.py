@@ -61,7 +61,6 @@ def world(tmp_path_factory):
         {"task": ["nli", "qa"], "difference": [1.25, -3.0], "low": [0.5, -9.0], "high": [2.0, 3.0]},
         index=pd.Index(["b", "c"], name="arm"),
     ).assign(baseline="a", p_holm=[0.031, math.nan], n_seeds=3)
-    differences["against"] = differences["gain"] = "more"
     tables = {"scores": pd.concat([one, *layers]), "differences": differences}
     finish(base, "01_invented", tables, "A gain of +1.2.", suite="microworld")
     real = table_of_scores(arms=[HOSTILE], languages=["en", "de", "sw"], seeds=1)
@@ -108,7 +107,7 @@ def test_the_joint_table_is_right(world):
 def test_comparisons_keep_the_arm_that_a_table_has_as_its_index(world):
     table = report.comparisons(runs_of(world, "01_invented", "02_real"))
     rows = table[["arm", "baseline", "where", "difference"]].to_numpy().tolist()
-    assert rows == [["b", "a", "nli, more, more", 1.25], ["c", "a", "qa, more, more", -3.0]]
+    assert rows == [["b", "a", "nli", 1.25], ["c", "a", "qa", -3.0]]
     assert table["low"].dtype == float
 
 

@@ -120,7 +120,8 @@ def test_every_word_of_an_invented_language_stands_above_what_it_means():
 
 def test_whatever_stands_in_a_text_is_escaped(looked_at, qa, monkeypatch):
     typed = {name: f"{text} {SCRIPT}" for name, text in qa.texts(0).items()}
-    assert "<script" not in qa.ask(0, **typed).data
+    shown = qa.ask(0, **typed).data
+    assert "<script" not in shown and html.NO_MATH in shown  # two dollar signs are no formula
     assert "<b>" not in html.text("<b>", "en", [(0, 3, "<b>")])
     assert 'lang="ar" dir="rtl"' in html.text("القاهرة", "ar")
 

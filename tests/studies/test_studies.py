@@ -7,6 +7,7 @@ import pytest
 from analysis.fakes import FakeResults, right_or_wrong
 
 import xltkit as xlt
+from xltkit.data.languages import LANGUAGES
 from xltkit.data.loading import MissingData
 from xltkit.keys import digest
 from xltkit.studies import make as making
@@ -117,6 +118,12 @@ def test_bad_input_stops_before_any_work(tiny, change, message):
     options = {"targets": ["nli"], "seeds": [0]} | SMALL | change
     with pytest.raises((ValueError, MissingData), match=message):
         xlt.study(dict.fromkeys(BY_ARM, Recipe(tiny)), **options)
+
+
+def test_a_language_that_no_table_describes_is_refused_before_any_work(tiny, monkeypatch):
+    monkeypatch.delitem(LANGUAGES, "qad")
+    with pytest.raises(ValueError, match=r"no language 'qad'.*languages\.register"):
+        xlt.study({"a": Recipe(tiny)}, ["nli"], [0], languages=["qad"])
 
 
 def test_shuffled_labels_end_at_chance(module_store):

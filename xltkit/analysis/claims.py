@@ -22,6 +22,7 @@ CLAIMS = tomllib.loads(read(Path(__file__).with_name("claims.toml")))["claims"]
 # The row of a claim that no run measures.
 NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
 NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}
+DIFFERENCE = ["difference", "low", "high", "p", "smallest_effect", "n_seeds"]
 # Of a run, columns of claims_table: arms, difference, low and high in points, n_seeds, and what
 # else is known; nothing if the run lacks what a claim is about.
 Measured = dict[str, Any]
@@ -45,17 +46,11 @@ def gain(
     return {"arms": f"{one} - {other}"} | difference(gains.to_numpy())
 
 
-def table_row(
-    saved: Saved, table: list[str], where: dict[str, list[str]], columns: list[str], arms: str
-) -> Measured:
+def table_row(saved: Saved, table: str, where: dict[str, list[str]], arms: str) -> Measured:
     """A difference that the notebook itself worked out, and its interval: a row of a table."""
-    rows = saved.tables.get(_first(table, saved.tables), pd.DataFrame(columns=list(where)))
+    rows = saved.tables.get(table, pd.DataFrame(columns=list(where)))
     rows = rows[rows.isin(where)[list(where)].all(axis=1)]
-    if rows.empty:
-        return {}
-    interval = rows.iloc[0][list(columns)].astype(float)
-    measured = dict(zip(("difference", "low", "high"), interval, strict=True))
-    return {"arms": arms} | measured | {"n_seeds": saved.main["seed"].nunique()}
+    return {} if rows.empty else {"arms": arms} | rows.iloc[0][DIFFERENCE].to_dict()
 
 
 MEASURES = {function.__name__: function for function in (gain, table_row)}

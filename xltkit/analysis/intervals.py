@@ -58,6 +58,23 @@ def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str,
     return {"difference": mean} | t_test(mean, variance, freedom) | {"n_seeds": len(values)}
 
 
+def over_seeds_and_items(values: np.ndarray) -> dict[str, float]:
+    """The ``difference`` of values (seeds, items): would it hold with other seeds and other items?
+
+    If there is one seed, or all give the same, its interval is over the items alone.
+    """
+    by_seed = values.mean(axis=1)
+    by_item = values.mean(axis=0)
+    alone = variance_of_mean(by_item)
+    if not variance_of_mean(by_seed):
+        mean = float(by_seed.mean())
+        return {"difference": mean} | t_test(mean, alone, np.inf) | {"n_seeds": len(values)}
+    # What each seed does with each item is in the spread over seeds already.
+    rest = values - by_item - (by_seed - by_seed.mean())[:, None]
+    interaction = (rest**2).sum() / ((len(by_seed) - 1) * (len(by_item) - 1) * values.size)
+    return difference(by_seed, max(0.0, alone - interaction))
+
+
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p values corrected for their number (Holm 1979); missing ones stay missing."""
     p = np.asarray(p_values, dtype=float)

@@ -4,12 +4,16 @@ A parallel test set is paired anew, the first text in one ``language`` and the s
 ``other`` (Huang et al. 2021, arXiv 2104.08645; G-XLT of MLQA).
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
-from xltkit.analysis.intervals import LEVEL
-from xltkit.analysis.items import RESAMPLES, draw_batches, draw_weights, grid
+from xltkit.analysis.intervals import over_seeds_and_items
+from xltkit.analysis.items import grid
 from xltkit.keys import choose
+
+STATISTICS = ("diagonal", "off_diagonal", "penalty")
 
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -23,49 +27,26 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
 def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
     """What it costs that the two texts are in two languages.
 
-    A bootstrap draws items once for the whole matrix: cells drawn apart would give too narrow an
-    interval for a mean, and too wide a one for a difference. Seeds are drawn as well, and both
-    alike for all arms. (With few seeds such an interval is too narrow; see ``t_interval``.)
-
-    One row per arm and task, in points: ``diagonal`` and ``off_diagonal`` means of the cells, and
-    ``penalty``, off-diagonal minus diagonal (negative if mixing hurts). Each has its 95 %
-    percentile interval in ``<name>_low`` and ``<name>_high``; with the ``baseline``, an arm, there
-    are ``<name>_difference``, ``_difference_low`` and ``_difference_high``, NaN in its own row.
-    Raises ValueError for an unknown baseline, or items that some cell lacks or has twice.
+    One row per arm, task and ``statistic``, in points: the mean of the cells on the ``diagonal``
+    (one language), that ``off_diagonal`` (two), and the ``penalty``, the second minus the first
+    (negative if mixing hurts). The ``value`` has its interval in ``value_low`` and ``value_high``;
+    with a ``baseline``, an arm, there are the columns of ``difference`` from it, NaN in its own
+    rows. Intervals are those of ``compare(..., method="both")``: for other seeds and other items,
+    where all cells have the same items. Raises ValueError for an unknown baseline, or items that
+    some cell lacks or has twice.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False):
         arms = list(table["arm"].unique())
-        values = _by_item(table, task)
-        _, seeds, items, statistics = values.shape
-        means = values.mean(axis=(1, 2))
-        by_item = values.transpose(2, 0, 1, 3).reshape(items, -1)
-        random = np.random.default_rng(0)
-        batches = []
-        for weights in draw_batches(random, RESAMPLES, items, 1):
-            by_seed = (weights @ by_item).reshape(-1, len(arms), seeds, statistics)
-            seed_weights = draw_weights(random, len(weights), seeds)
-            batches.append(np.einsum("ds,dast->dat", seed_weights, by_seed))
-        draws = np.concatenate(batches)  # (resamples, arms, statistics)
-        for i, arm in enumerate(arms):
-            row = {"arm": arm, "task": task} | _intervals(means[i], draws[:, i], "")
-            if baseline:
-                j = arms.index(choose("baseline", baseline, arms))
-                nothing = np.nan if i == j else 0.0  # an arm is not compared with itself
-                gap = means[i] - means[j] + nothing
-                row |= _intervals(gap, draws[:, i] - draws[:, j] + nothing, "_difference")
-            rows.append(row | {"seeds": seeds, "n": items})
+        by_item = dict(zip(arms, _by_item(table, task), strict=True))
+        for (arm, values), (k, statistic) in product(by_item.items(), enumerate(STATISTICS)):
+            own = over_seeds_and_items(values[..., k])
+            row = {"arm": arm, "task": task, "statistic": statistic, "value": own["difference"]}
+            row |= {"value_low": own["low"], "value_high": own["high"]}
+            if baseline and arm != choose("baseline", baseline, arms):
+                row |= over_seeds_and_items((values - by_item[baseline])[..., k])
+            rows.append(row | {"n_seeds": own["n_seeds"], "n": values.shape[1]})
     return pd.DataFrame(rows)
-
-
-def _intervals(means: np.ndarray, draws: np.ndarray, suffix: str) -> dict[str, float]:
-    """Each statistic and its percentile interval, as columns of the table."""
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    row = {}
-    for i, name in enumerate(("diagonal", "off_diagonal", "penalty")):
-        column = f"{name}{suffix}"
-        row |= {column: means[i], f"{column}_low": low[i], f"{column}_high": high[i]}
-    return row
 
 
 def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:

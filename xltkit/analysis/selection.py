@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from xltkit.analysis.intervals import t_interval
+from xltkit.analysis.intervals import difference
 from xltkit.analysis.items import metric_terms, ratio
 from xltkit.keys import choose
 from xltkit.studies.results import Results
@@ -34,9 +34,9 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
     there on average over the others.
 
     One row per ``rule``, ``scored`` (in-sample, cross-validated) and task, and their mean over
-    tasks (``task`` is ``all``): ``gain`` in points in the transfer languages with the t interval
-    over seeds, and the ``arms`` selected. Raises ValueError if the baseline is no arm, there are
-    not two others, or nothing transfers.
+    tasks (``task`` is ``all``): the ``difference`` from the baseline in points in the transfer
+    languages, with its t interval over seeds, and the ``arms`` selected. Raises ValueError if the
+    baseline is no arm, there are not two others, or nothing transfers.
     """
     arms = list(results.study.arms)
     choose("baseline", baseline, arms)
@@ -53,10 +53,9 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
         by_seed["all"] = by_seed.mean(axis=1)
         for task, values in by_seed.items():
             names = ", ".join(selected.loc[selected["task"] == task, "arm"].unique())
-            gain = (values.mean(), *t_interval(values))
-            rows.append((rule, scored, task, *gain, names, rule != "source"))
-    columns = ["rule", "scored", "task", "gain", "low", "high", "arms", "oracle"]
-    return pd.DataFrame(rows, columns=columns)
+            row = {"rule": rule, "scored": scored, "task": task} | difference(values)
+            rows.append(row | {"arms": names, "oracle": rule != "source"})
+    return pd.DataFrame(rows)
 
 
 def _gains(results: Results, baseline: str) -> pd.DataFrame:

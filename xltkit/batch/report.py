@@ -154,8 +154,6 @@ def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
     for run in runs:
         for name, table in run.tables.items():
             table = table.reset_index([level for level in table.index.names if level])
-            for old, new in {"gain": "difference", "against": "baseline"}.items():
-                table = table if new in table else table.rename(columns={old: new})
             if {"difference", "low", "high"} <= {*table.columns}:
                 texts = table.select_dtypes(exclude="number")
                 split = texts.drop(columns=["arm", "baseline", "method"], errors="ignore")

@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from accelerate.utils import DistributedDataParallelKwargs, send_to_device
+from accelerate.utils import DistributedDataParallelKwargs, recursively_apply, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,9 +22,16 @@ from xltkit.files import flush, read
 from xltkit.keys import derive
 from xltkit.models import device
 from xltkit.progress import track
-from xltkit.training.supervised import Supervised
+from xltkit.training.supervised import Batch, Supervised
 
 MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
+UNREAD = 16  # steps whose losses stay on the device: to read one waits for it
+
+
+DIVERGED = (
+    "{}: the loss is {loss} and the gradient norm {norm} at step {step} of {}, at learning rate "
+    "{rate:.2g}. Lower learning_rate or raise warmup; XLTKIT_PRECISION=no trains in fp32."
+)
 
 
 class Diverged(RuntimeError):
@@ -88,35 +96,41 @@ def train(
     with (
         (path if is_main else Path(os.devnull)).open("w", encoding="utf-8") as log,
         track(phase.steps, title, initial=start, disable=on_step is not None) as progress,
+        ThreadPoolExecutor(1) as ahead,
     ):
         log.writelines(lines[:start])
+        unread: list[dict[str, Any]] = []
+        coming = ahead.submit(_parts, accelerator, objective, start)
         for step in range(start, phase.steps):
             rate = learning_rate(phase, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            # Forward and backward, in as many parts as memory asks for.
-            loss = _backward(accelerator, model, objective, step)
-            norm = float(accelerator.clip_grad_norm_(model.parameters(), MAX_NORM))
-
-            # Before the weights change: what is in the last checkpoint stays usable.
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                raise Diverged(
-                    f"{title}: the loss is {loss} and the gradient norm {norm} at step {step + 1} "
-                    f"of {phase.steps}, at learning rate {rate:.2g}. Lower learning_rate or raise "
-                    "warmup; XLTKIT_PRECISION=no trains in fp32."
-                )
+            # Forward and backward, in as many parts as memory asks for. While the device works on
+            # them, the next ones are put together.
+            parts = coming.result()
+            coming = ahead.submit(_parts, accelerator, objective, min(step + 1, phase.steps - 1))
+            loss = _backward(accelerator, model, objective, parts, step)
+            norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-            line = {"step": step + 1, "loss": loss, "rate": rate, "norm": norm}
-            log.write(json.dumps(line) + "\n")
-            progress.set_postfix(loss=loss, rate=rate, refresh=False)
+            unread.append({"step": step + 1, "loss": loss, "rate": rate, "norm": norm})
             progress.update()
             if on_step is not None:
                 on_step()
+
             # By the clock, not by the step: a kill costs as much time with any model.
-            if is_main and time.monotonic() - last_checkpoint > checkpoint_seconds:
+            is_due = is_main and time.monotonic() - last_checkpoint > checkpoint_seconds
+            if is_due or len(unread) == UNREAD or step + 1 == phase.steps:
+                for line in unread:
+                    line |= {"loss": float(line["loss"]), "norm": float(line["norm"])}
+                    if not math.isfinite(line["loss"]) or not math.isfinite(line["norm"]):
+                        raise Diverged(DIVERGED.format(title, phase.steps, **line))
+                    log.write(json.dumps(line) + "\n")
+                progress.set_postfix(loss=line["loss"], rate=rate, refresh=False)
+                unread.clear()
+            # After all losses were numbers: what is in a checkpoint can be gone on with.
+            if is_due:
                 log.flush()
                 _checkpoint(unwrapped, optimizer, folder, step + 1)
                 last_checkpoint = time.monotonic()
@@ -127,23 +141,34 @@ def train(
     return unwrapped
 
 
+def _parts(accelerator: Accelerator, objective: Supervised, step: int) -> list[Batch]:
+    """What this process trains on in a step; on a GPU in memory that it can read by itself."""
+    world = accelerator.num_processes
+    # Each process takes every world-th part of the same step.
+    parts = objective.batches(step, objective.phase.accumulation * world)
+    parts = parts[accelerator.process_index :: world]
+    if accelerator.device.type == "cuda":
+        return recursively_apply(Tensor.pin_memory, parts)
+    return parts
+
+
 def _backward(
-    accelerator: Accelerator, model: nn.Module, objective: Supervised, step: int
-) -> float:
+    accelerator: Accelerator, model: nn.Module, objective: Supervised, parts: list[Batch], step: int
+) -> Tensor:
     """Compute the gradients of one step; return the mean loss over all its targets."""
     world = accelerator.num_processes
-    rank = accelerator.process_index
-    # Each process takes every world-th part of the same step.
-    parts = objective.batches(step, objective.phase.accumulation * world)[rank::world]
     # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
     # the parts' means would weigh the targets of short parts more.
-    targets = torch.tensor(sum(part.targets for part in parts), device=accelerator.device)
-    total = max(1, int(accelerator.reduce(targets, "sum") if world > 1 else targets))
-    summed = 0.0
+    targets = sum(part.targets for part in parts)
+    if world > 1:
+        targets = int(accelerator.reduce(torch.tensor(targets, device=accelerator.device), "sum"))
+    total = max(1, targets)
+    summed = torch.zeros((), device=accelerator.device)
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
-        torch.manual_seed(derive(objective.seed, "step", step, i * world + rank))
-        part = send_to_device(part, accelerator.device)
+        number = i * world + accelerator.process_index
+        torch.manual_seed(derive(objective.seed, "step", step, number))
+        part = send_to_device(part, accelerator.device, non_blocking=True)
         # Gradients are exchanged between processes only after the last part.
         sync = accelerator.no_sync(model) if i < len(parts) - 1 else nullcontext()
         with accelerator.autocast(), sync:
@@ -151,8 +176,8 @@ def _backward(
             for loss in (losses,) if isinstance(losses, Tensor) else losses:
                 # Processes average their gradients; the sum over all of them is wanted.
                 accelerator.backward(loss * (world / total))
-                summed += float(loss.detach())
-    return summed / max(1, int(targets))
+                summed += loss.detach()
+    return summed / total
 
 
 def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path, step: int) -> None:

@@ -20,12 +20,18 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from xltkit.analysis.intervals import difference, t_test, variance_of_mean
-from xltkit.analysis.items import Block, Items, draw_weights
+from xltkit.analysis.items import Block, Items
 from xltkit.analysis.items import items as items_of
 
 CELL = ("task", "language")
 WEIGHTS = {CELL: 1.0}
 Arrays = tuple[np.ndarray, np.ndarray]  # numerator and denominator (arms, seeds, items)
+
+
+def draw_weights(random: np.random.Generator, draws: int, size: int) -> np.ndarray:
+    """The share of each draw with replacement that every one of ``size`` has (draws, size)."""
+    drawn = random.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size) / size
 
 
 def normal(

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xltkit.analysis import items
-
 HERE = Path(__file__).parent
 STUDIES = 2000
 # What the size may be off 5 % by chance, three times in a thousand.
@@ -26,12 +24,6 @@ def calibration():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    """400 draws know a standard error to 4 %, and are quicker than 2,000."""
-    monkeypatch.setattr(items, "RESAMPLES", 400)
 
 
 def slow(*cases):

@@ -48,7 +48,7 @@ def test_differences_are_paired_by_seed():
 
 def test_bad_input_is_named():
     bad = {"none": ("nonne",), "language": ("none", "langauge")}
-    bad["bootstrap.*seeds, both"] = ("none", "family", "bootstrap")
+    bad["jackknife.*seeds, both"] = ("none", "family", "jackknife")
     for message, arguments in bad.items():
         with pytest.raises(ValueError, match=message):
             compare(Given(), *arguments)
@@ -70,7 +70,7 @@ def test_seeds_that_are_all_alike_leave_the_items():
     row = transfer(marks, "both")
     # 10 of 40 items differ by 100: variance 100^2 * 0.25 * 0.75 / 39
     error = 100 * (0.25 * 0.75 / 39) ** 0.5
-    assert row["method"] == "bootstrap over examples"
+    assert row["method"] == "over examples"
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.05)
     single = transfer({run: row for run, row in marks.items() if run[1] == 0}, "both")
     assert single["low"] == pytest.approx(row["low"]) and single["n_seeds"] == 1

@@ -1,4 +1,4 @@
-"""Items drawn again: designs small enough to be computed by hand, and real predictions."""
+"""What other items would change: designs computed by hand, and real predictions."""
 
 import json
 
@@ -30,17 +30,15 @@ def test_variances_of_a_design_of_two_seeds_and_two_items():
     """
     statistics = design([[4, 2], [2, -4]])
     alone, beside_seeds = statistics.variance("a", "b", {COLUMN: 1.0})
-    assert beside_seeds / alone == pytest.approx(12 / 16)
-    assert alone == pytest.approx(4, rel=0.1)  # by drawing; what follows is exact
-    (block,) = statistics.blocks
-    assert (block.influence[0].mean(0) ** 2).sum() == pytest.approx(4)
-    assert block.metric[0, :, 0].tolist() == [3, -1]
+    assert beside_seeds == pytest.approx(3)
+    assert alone == pytest.approx(4)
+    assert statistics.blocks[0].metric[0, :, 0].tolist() == [3, -1]
     # Every seed finds other items: nothing is left for items as such.
     every = design([[1, -1, 0], [-1, 1, 0]])
     assert every.variance("a", "b", {COLUMN: 1.0})[1] == 0
 
 
-def test_translations_are_drawn_together():
+def test_translations_vary_together():
     random = np.random.default_rng(0)
     same = np.repeat(random.normal(size=(3, 1, 400)), 2, axis=1)
     columns = (("nli", "qad"), ("nli", "qbe"))
@@ -48,10 +46,10 @@ def test_translations_are_drawn_together():
     one, _ = design(same[:, :1]).variance("a", "b", {COLUMN: 1.0})
     # The same items in a second language add no information ...
     assert together == pytest.approx(one)
-    # ... and other items do (the draws of two blocks are the same, so here: their variances add).
+    # ... and other items do: two blocks of their own.
     blocks = [design(same[:, [i]], (column,)).blocks[0] for i, column in enumerate(columns)]
-    added = sum(((0.5 * block.influence[0].mean(0)) ** 2).sum() for block in blocks)
-    assert added == pytest.approx(one / 2, rel=0.1)
+    apart, _ = Items(("a", "b"), tuple(blocks)).variance("a", "b", dict.fromkeys(columns, 0.5))
+    assert apart == pytest.approx(one / 2)
 
 
 def test_items_are_those_of_the_predictions():
@@ -69,15 +67,16 @@ def test_items_are_those_of_the_predictions():
         items(wrong)
 
 
-def test_a_corpus_metric_is_computed_anew_on_every_draw():
-    """F1 of sentences with very different numbers of chunks; a mean of their F1 would be 50."""
-    numerator = np.broadcast_to([200.0, 0.0], (2, 1, 1, 2))
-    denominator = np.broadcast_to([2.0, 18.0], (2, 1, 1, 2))
-    block = Block((COLUMN,), numerator, denominator)
-    assert block.metric[0, 0, 0] == pytest.approx(10)
-    moved = np.unique(np.round(block.resampled[0, :, 0] / 2**0.5, 6))
-    # Drawn are the first twice (100), both (10) or the second twice (0); less 10.
-    assert list(moved) == [-10, 0, 90]
+def test_a_corpus_metric_varies_as_it_does_when_items_are_drawn_again():
+    """F1 of sentences with very different numbers of chunks; a mean of their F1 is another one."""
+    random = np.random.default_rng(0)
+    denominator = random.integers(2, 30, size=300).astype(float)
+    numerator = 100 * denominator * random.random(300)
+    block = Block((COLUMN,), *(sums.reshape(1, 1, 1, -1) for sums in (numerator, denominator)))
+    assert block.metric.item() == pytest.approx(numerator.sum() / denominator.sum())
+    drawn = random.integers(300, size=(4000, 300))
+    metric = numerator[drawn].sum(axis=1) / denominator[drawn].sum(axis=1)
+    assert (block.influence**2).sum() == pytest.approx(metric.var(), rel=0.05)
 
 
 # Task, and by example: id, gold, prediction, score.

@@ -14,7 +14,7 @@ from xltkit.studies.results import RUN, Results, Run
 METHODS = {
     "seeds": "paired t over seeds",
     "both": "paired t over seeds and examples",
-    "examples": "bootstrap over examples",
+    "examples": "over examples",
 }
 ITEM = [*RUN, "language"]
 SETTINGS = ["attack", "access", "strength", "beam", "settings"]
@@ -65,12 +65,12 @@ def compare(
 
     - ``seeds``: would it hold with other seeds, on these test items? t over seeds.
     - ``both``: with other seeds and other items of the same sort? t as well: to the variance over
-      seeds comes that of a bootstrap over items (paired, joint over parallel languages), less what
-      each seed does with each item, which would count twice. Drawing the few seeds with replacement
+      seeds comes that over items (paired, joint over parallel languages), less what each seed does
+      with each item, which would count twice. Drawing the few seeds with replacement
       would be too narrow (``benchmarks/calibration.py``). If there is one seed, or all give the
       same, the interval is over the items alone, and the column ``method`` says so.
-    - ``examples``: would these very models differ on other items? Normal, with the bootstrap's
-      variance. It says nothing of retraining.
+    - ``examples``: would these very models differ on other items? It says
+      nothing of retraining.
 
     One row per arm and group (``by``: columns of ``results.scores``), the source language apart.
     ``difference``, ``low`` and ``high`` are in points; ``p_holm`` is corrected over the whole

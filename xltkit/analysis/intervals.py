@@ -58,21 +58,32 @@ def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str,
     return {"difference": mean} | t_test(mean, variance, freedom) | {"n_seeds": len(values)}
 
 
+def item_variances(influence: np.ndarray) -> np.ndarray:
+    """What other items would add to the variance of a mean over seeds.
+
+    ``influence`` (seeds, items) is what each item adds to each seed's number. Two variances: for
+    these very models; and beside other seeds, which is less what each seed does with each item
+    alone, for the spread over seeds holds that already (it may be below 0, by chance).
+    """
+    seeds = len(influence)
+    common = influence.mean(axis=0)
+    alone = (common**2).sum()
+    interaction = ((influence - common) ** 2).sum() / (seeds * max(1, seeds - 1))
+    return np.array([alone, alone - interaction])
+
+
 def over_seeds_and_items(values: np.ndarray) -> dict[str, float]:
     """The ``difference`` of values (seeds, items): would it hold with other seeds and other items?
 
     If there is one seed, or all give the same, its interval is over the items alone.
     """
     by_seed = values.mean(axis=1)
-    by_item = values.mean(axis=0)
-    alone = variance_of_mean(by_item)
-    if not variance_of_mean(by_seed):
-        mean = float(by_seed.mean())
-        return {"difference": mean} | t_test(mean, alone, np.inf) | {"n_seeds": len(values)}
-    # What each seed does with each item is in the spread over seeds already.
-    rest = values - by_item - (by_seed - by_seed.mean())[:, None]
-    interaction = (rest**2).sum() / ((len(by_seed) - 1) * (len(by_item) - 1) * values.size)
-    return difference(by_seed, max(0.0, alone - interaction))
+    items = values.shape[1]
+    influence = (values - by_seed[:, None]) / np.sqrt(items * (items - 1))
+    alone, beside_seeds = item_variances(influence)
+    if variance_of_mean(by_seed):
+        return difference(by_seed, max(0.0, beside_seeds))
+    return difference(by_seed) | t_test(by_seed.mean(), alone, np.inf)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -1,26 +1,23 @@
 """The test items of a study, and how far a score would move on other items.
 
 Every metric of the kit is a ratio of sums over items (F1: twice the true positives over predicted
-plus gold), or a mean of such ratios. So drawing items again needs the sums alone: a corpus metric
-is computed anew on the items drawn. Items with one id in several languages are translations of one
-another and are drawn together; a data set that is not parallel has the language in its ids.
+plus gold), or a mean of such ratios: what an item adds to it is known from the sums. Items with one
+id in several languages are translations of one another and vary together; a data set that is not
+parallel has the language in its ids.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-from numpy.random import Generator, default_rng
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from xltkit.analysis.intervals import item_variances
 from xltkit.studies.results import Results
 from xltkit.tasks import get
-
-RESAMPLES = 2000
-_IN_MEMORY = 1_000_000  # numbers of one batch of draws
 
 Column = tuple[str, str]  # a task, and the language that arms are compared on
 
@@ -33,19 +30,6 @@ def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) 
     return array
 
 
-def draw_weights(random: Generator, draws: int, size: int) -> np.ndarray:
-    """The share of each draw with replacement that every one of ``size`` has (draws, size)."""
-    drawn = random.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size) / size
-
-
-def draw_batches(random: Generator, draws: int, size: int, width: int) -> Iterator[np.ndarray]:
-    """``draw_weights`` in batches that fit into memory; each draw gives ``width`` numbers."""
-    step = max(1, _IN_MEMORY // max(size, width))
-    for start in range(0, draws, step):
-        yield draw_weights(random, min(step, draws - start), size)
-
-
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Numerator over denominator; 0 over 0 is 0, as F1 without predictions and gold labels is."""
     out = np.zeros(np.broadcast(numerator, denominator).shape)
@@ -54,7 +38,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Block:
-    """Items that are drawn together, and what they add to the metric in each column.
+    """Items that vary together, and what they add to the metric in each column.
 
     ``numerator`` and ``denominator`` (arms, seeds, columns, items) are 0 for an item that a column
     does not have. A column whose metric is a mean of ratios stands here for each of them.
@@ -76,29 +60,10 @@ class Block:
         The infinitesimal jackknife (Efron 1982): the values sum to 0 over items, their squares to
         the variance of the metric (hence the correction for the number of items).
         """
+        count = self.numerator.shape[-1]
+        correction = np.sqrt(count / max(1, count - 1))
         residual = self.numerator - self.metric[..., None] * self.denominator
-        return self._correction * ratio(residual, self.denominator.sum(-1)[..., None])
-
-    @cached_property
-    def resampled(self) -> np.ndarray:
-        """How far the mean metric over seeds moves in draws of the items (arms, draws, columns)."""
-        count = self.numerator.shape[-1]
-        numerator = self.numerator.reshape(-1, count).T
-        denominator = self.denominator.reshape(-1, count).T
-        batches = []
-        for weights in draw_batches(default_rng(0), RESAMPLES, *numerator.shape):
-            # A draw is the same in all arms, seeds and columns. Sums are means times the count,
-            # which cancels in the ratio.
-            metric = ratio(weights @ numerator, weights @ denominator)
-            moved = metric.reshape(-1, *self.metric.shape) - self.metric
-            batches.append(moved.mean(axis=2).swapaxes(0, 1))
-        return self._correction * np.concatenate(batches, axis=1)
-
-    @property
-    def _correction(self) -> float:
-        """A sample of n items varies by (n - 1) / n of what it was drawn from."""
-        count = self.numerator.shape[-1]
-        return np.sqrt(count / max(1, count - 1))
+        return correction * ratio(residual, self.denominator.sum(-1)[..., None])
 
 
 @dataclass(frozen=True)
@@ -111,32 +76,16 @@ class Items:
     def variance(
         self, arm: str, baseline: str, weights: Mapping[Column, float]
     ) -> tuple[float, float]:
-        """What other items would add to the variance of the mean difference of two weighted sums.
-
-        For these very models: the variance over draws of the items. And beside other seeds: the
-        same, less what each seed does with each item alone, which the spread over seeds holds
-        already (the mean square of items less that of seeds x items, over both numbers).
-        """
+        """``item_variances`` of the mean difference of two weighted sums over all blocks."""
         one, other = self.arms.index(arm), self.arms.index(baseline)
         columns = [column for block in self.blocks for column in block.columns]
-        moved = np.zeros(RESAMPLES)
-        item_squares = interaction_squares = 0.0
+        variances = np.zeros(2)
         for block in self.blocks:
             shares = np.array([weights.get(c, 0.0) / columns.count(c) for c in block.columns])
-            if not shares.any():
-                continue
-            moved += (block.resampled[one] - block.resampled[other]) @ shares
             gap = block.influence[one] - block.influence[other]
-            by_item = np.einsum("sci,c->si", gap, shares)
-            mean = by_item.mean(axis=0)
-            item_squares += (mean**2).sum()
-            interaction_squares += ((by_item - mean) ** 2).sum()
-        alone = float(moved.var())
-        seeds = self.blocks[0].numerator.shape[1]
-        if seeds < 2 or not item_squares:
-            return alone, 0.0
-        interaction = interaction_squares / (seeds * (seeds - 1))
-        return alone, alone * max(0.0, 1 - interaction / item_squares)
+            variances += item_variances(np.einsum("sci,c->si", gap, shares))
+        alone, beside_seeds = np.maximum(0.0, variances)
+        return alone, beside_seeds
 
 
 @lru_cache(maxsize=2)

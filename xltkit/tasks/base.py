@@ -325,7 +325,7 @@ class TaskType:
         return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """What each item adds to the task's own metric, so that items can be resampled.
+        """What each item adds to the task's own metric, so that other items can be reckoned with.
 
         A table of ``item``, ``part``, ``numerator`` and ``denominator``: the metric is the sum of
         the one over the sum of the other, and the mean of these ratios if there are several parts.

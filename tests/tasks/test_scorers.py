@@ -235,19 +235,7 @@ def test_only_margins_above_0_are_pairs(monkeypatch):
     assert scorers.margin_pairs([[1.0, 0.0]], [[0.0, 1.0]]) == {}
 
 
-@pytest.mark.parametrize(
-    ("scores", "gold", "expected"),
-    [
-        ([("a", 3.0), ("b", 2.0), ("x", 1.0)], "ab", 1.5),
-        ([("x", 1.0), ("a", 3.0), ("b", 2.0)], "ab", 1.5),  # in any order
-        ([("a", 3.0), ("x", 2.0), ("b", 1.0)], "ab", 1.0),  # the last: the script stops here
-        ([("a", 3.0), ("x", 2.0), ("y", 1.0)], "ab", 2.5),
-        ([("a", 3.0)], "a", 3.0),
-        ([("x", 3.0), ("y", 2.0)], "ab", 0.0),
-        ([], "a", 0.0),
-        ([("a", 2.0), ("x", 2.0), ("y", 1.0)], "a", 2.0),
-    ],
-)
+@pytest.mark.parametrize(("scores", "gold", "expected"), CASES["thresholds"])
 def test_best_threshold(scores, gold, expected):
     assert scorers.best_threshold(dict(scores), set(gold)) == expected
 

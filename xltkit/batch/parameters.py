@@ -8,9 +8,10 @@ import json
 import os
 import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,18 @@ def look_up(values: Mapping[str, Any]) -> None:
     study.parse_substitutes(values.get("substitutes", ()))
     finders = [vision.fingerprint] * 4 + [lexicons.fingerprint, saved.read_all]
     for name, find in zip(PATHS, finders, strict=True):
-        if values.get(name):
-            find(values[name])
+        if values.get(name) and (problem := _missing(find, values[name])):
+            raise ValueError(problem)
+
+
+@cache
+def _missing(find: Callable, value: str) -> str:
+    """Why a value cannot be found, if so; asked once, for without a network that takes seconds."""
+    try:
+        find(value)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

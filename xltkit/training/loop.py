@@ -155,14 +155,13 @@ def _parts(accelerator: Accelerator, objective: Supervised, step: int) -> list[B
 def _backward(
     accelerator: Accelerator, model: nn.Module, objective: Supervised, parts: list[Batch], step: int
 ) -> Tensor:
-    """Compute the gradients of one step; return the mean loss over all its targets."""
+    """Compute the gradients of one step; return the mean loss over this process's targets."""
     world = accelerator.num_processes
     # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
     # the parts' means would weigh the targets of short parts more.
-    targets = sum(part.targets for part in parts)
+    own = total = sum(part.targets for part in parts)
     if world > 1:
-        targets = int(accelerator.reduce(torch.tensor(targets, device=accelerator.device), "sum"))
-    total = max(1, targets)
+        total = int(accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum"))
     summed = torch.zeros((), device=accelerator.device)
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
@@ -175,9 +174,9 @@ def _backward(
             losses = objective(model, part)
             for loss in (losses,) if isinstance(losses, Tensor) else losses:
                 # Processes average their gradients; the sum over all of them is wanted.
-                accelerator.backward(loss * (world / total))
+                accelerator.backward(loss * (world / max(1, total)))
                 summed += loss.detach()
-    return summed / total
+    return summed / max(1, own)
 
 
 def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path, step: int) -> None:

@@ -334,8 +334,7 @@ def test_no_kernel_outlives_its_batch(make_root, how):
 
 
 def test_a_run_that_another_batch_runs_is_waited_for(make_root):
-    count = 'open("count", "a").write("x")'
-    root = make_root({"hangs": [count, HANG, FINISH]})
+    root = make_root({"hangs": ['open("count", "a").write("x")', HANG, FINISH]})
     command = [sys.executable, "-m", "xltkit", "run"]
     options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "encoding": "utf-8"}
     with subprocess.Popen(command, **options) as first:

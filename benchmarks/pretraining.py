@@ -29,13 +29,12 @@ from transformers import AutoModelForMaskedLM
 import xltkit as xlt
 from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.grammar import Token, forms
-from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
+from xltkit.data.microworld.languages import MicroLanguage
 from xltkit.models.encoder import load, load_tokenizer
 from xltkit.studies import build_micro
 from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import TrainingSet
 
 PROBED = ("en", "qad", "qke", "qte")  # English, the best known, and the least known language
 PHASE = [each.name for each in fields(xlt.Pretrain)]
@@ -52,16 +51,12 @@ def pretrained(variant: str, store: Store) -> tuple[str, dict]:
         for what, usual in (("documents", build_micro.DOCUMENTS), ("pairs", build_micro.PAIRS))
     )
     blank = store.folder / f"{name}-blank"
-    build_micro.write_blank(blank, LANGUAGES.values(), documents)
+    phase = build_micro.micro(blank, documents, pairs)
     config = json.loads((blank / "config.json").read_text())
     architecture = {key: changes.pop(key) for key in list(changes) if key not in PHASE}
     if strange := set(architecture) - set(config):
         raise SystemExit(f"{', '.join(strange)}: neither of Pretrain nor of the architecture.")
     (blank / "config.json").write_text(json.dumps(config | architecture))
-    texts = tuple(build_micro.plain_text(each, documents) for each in LANGUAGES.values())
-    translated = [each for each in LANGUAGES.values() if not each.is_english]
-    sets = tuple(TrainingSet("pairs", each.code, pairs[each.resource]) for each in translated)
-    phase = build_micro.pretraining(texts, sets, build_micro.STEPS["micro"])
     (stage,) = training_stages(Recipe(str(blank), (replace(phase, **changes),)), seed=0)
     folder = make(stage, store)
     losses = pd.read_json(folder / "log.jsonl", lines=True)["loss"]
@@ -105,17 +100,13 @@ def downstream(encoder: str, task: str, seeds: int, examples: int, store: Store)
     options = dict(zip(("steps", "learning_rate"), map(json.loads, given), strict=False))
     arms = {"plain": xlt.encoder(encoder).then(xlt.Target(**options))}
     results = xlt.study(arms, [name], range(seeds), examples=examples).run(store)
-    main = results.main
-    english = main[main["is_source"]].groupby("seed")["value"].mean()
-    other = main[~main["is_source"]]
-    transfer = other.groupby("seed")["value"].mean()
-    row = {"task": task, "English": english.mean(), "worst": english.min()}
-    row |= {"transfer": transfer.mean(), "sd": transfer.std()}
-    row |= other.groupby("resource")["value"].mean()[["high", "mid", "low"]].to_dict()
-    costs = [
-        store.record(run.stage.chain[i].key)["cost"] for run in results.study.runs for i in (0, 1)
-    ]
-    return row | {"CPU s": sum(cost["cpu_s"] for cost in costs) / seeds}
+    means = xlt.analysis.per_seed(results.main, [])
+    means = means.pivot(index="seed", columns="languages", values="value")
+    row = {"task": task, "English": means["source"].mean(), "worst": means["source"].min()}
+    row |= {"transfer": means["transfer"].mean(), "sd": means["transfer"].std()}
+    levels = results.main.query("not is_source").groupby("resource")["value"].mean()
+    row |= levels[["high", "mid", "low"]].to_dict()
+    return row | {"CPU s": results.main.groupby("seed")["cpu_s"].first().mean()}
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def test_the_card_repeats_the_scores_of_the_study(results, folder):
 
 def test_the_head_says_whose_data_it_is_and_no_folder_is_told(folder, tiny):
     head = ModelCard.load(folder / "README.md").data
-    assert head.language == LANGUAGES and head.library_name == "transformers"
+    assert head.language == LANGUAGES and head["library_name"] == "transformers"
     assert head.base_model is None and head.license == "other"  # that folder may be anybody's
     text = (folder / "README.md").read_text()
     assert "**Microworld.**" in text

@@ -128,8 +128,7 @@ def test_a_loss_that_is_no_number_stops_the_stage(tiny, tmp_path, monkeypatch):
 
 def test_the_device_is_seldom_waited_for(tiny, tmp_path, monkeypatch):
     """On a GPU, to read a number waits for all that was asked of it. (transformers reads masks.)"""
-    steps = []
-    reads = set()
+    steps, reads = [], set()
 
     def reading(method):
         def read(*inputs):

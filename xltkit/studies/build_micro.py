@@ -117,13 +117,16 @@ def pretraining(text: Sets, pairs: Sets, steps: int) -> Pretrain:
     )
 
 
-def micro(folder: Path) -> Pretrain:
+def micro(
+    folder: Path, documents: Mapping[str, int] = DOCUMENTS, pairs: Mapping[str, int] = PAIRS
+) -> Pretrain:
     """The phase that trains ``micro``; the encoder that it starts from is written to a folder."""
     languages = LANGUAGES.values()
-    write_blank(folder, languages)
+    write_blank(folder, languages, documents)
+    texts = tuple(plain_text(language, documents) for language in languages)
     translated = [language for language in languages if not language.is_english]
-    pairs = [TrainingSet("pairs", each.code, PAIRS[each.resource]) for each in translated]
-    return pretraining(tuple(map(plain_text, languages)), tuple(pairs), STEPS["micro"])
+    sets = tuple(TrainingSet("pairs", each.code, pairs[each.resource]) for each in translated)
+    return pretraining(texts, sets, STEPS["micro"])
 
 
 def micro_clip(folder: Path) -> ImageText:

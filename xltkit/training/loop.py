@@ -109,7 +109,8 @@ def train(
             # Forward and backward, in as many parts as memory asks for. While the device works on
             # them, the next ones are put together.
             parts = coming.result()
-            coming = ahead.submit(_parts, accelerator, objective, min(step + 1, phase.steps - 1))
+            if step + 1 < phase.steps:
+                coming = ahead.submit(_parts, accelerator, objective, step + 1)
             loss = _backward(accelerator, model, objective, parts, step)
             norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
             optimizer.step()

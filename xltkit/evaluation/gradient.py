@@ -13,11 +13,11 @@ from torch import Tensor
 from xltkit.data.text import script
 from xltkit.evaluation.attacked import AttackedModel, Rows
 from xltkit.models import device
-from xltkit.models.encoder import TOKENS, batches_by_length
+from xltkit.models.encoder import batches_by_length
 from xltkit.tasks.base import Examples, word_pieces
 from xltkit.training.robust import perturbed
 
-GRADIENT = 8  # a pass with gradients takes at least this many times the memory of one without
+TOKENS = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # in a batch, fewer than without gradients
 
 Place = tuple[int, int, int]  # the numbers of an example, of a sequence in it, of a token in that
 # The words of a row that are one token: where each stands, by a key that begins with its number in
@@ -124,7 +124,7 @@ def batches(
     model.model.to(hardware).eval()  # dropout would be an attack of its own
     width = model.model.encoder.get_input_embeddings().embedding_dim
     weights = torch.tensor(model.type.loss_weights(examples), device=hardware)
-    for numbers in batches_by_length(examples, TOKENS[hardware.type] // GRADIENT):
+    for numbers in batches_by_length(examples, TOKENS[hardware.type]):
         chosen = [examples[i] for i in numbers]
         tensors = model.type.collate(chosen, model.tokenizer, training=True)
         inputs = {name: value.to(hardware) for name, value in tensors.items()}

@@ -90,10 +90,7 @@ def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     objective = phase.objective(stage.encoder, seed, store=folder.parent)
     torch.manual_seed(derive(seed, "heads"))
-    # The backward pass of fused attention on a CPU is slower than eager attention on short
-    # sequences: 30 ms against 3 for a layer at 64 sequences of 44 tokens, measured.
-    is_short = device.device().type == "cpu" and phase.max_length <= 128
-    model = models.Model(start, objective.heads(), "eager" if is_short else None, phase.scratch)
+    model = models.Model(start, objective.heads(), phase.max_length, phase.scratch)
     objective.prepare(model)
     trained = train(model, objective, folder, title=stage.title, **options)
     if is_main:
@@ -142,7 +139,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
     tokenizer = models.load_tokenizer(stage.encoder)
     if task.type.reads_layers:
-        return task, "", models.Model(start, {}), tokenizer
+        return task, "", models.Model(start, {}, stage.phase.max_length), tokenizer
     trained = get(stage.parent.phase.training_sets[0].task)
     has_image_space = task.type.needs_image_space
     if not has_image_space and (trained.kind, trained.labels) != (task.kind, task.labels):
@@ -158,7 +155,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
         head = Head("joint", width, image_layer=stage.parent.phase.locked)
     else:
         head = task.type.head(task)
-    model = models.Model(start, {trained.name: head})
+    model = models.Model(start, {trained.name: head}, stage.phase.max_length)
     model.heads.load_state_dict(weights)
     return task, trained.name, model, tokenizer
 

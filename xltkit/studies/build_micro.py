@@ -32,7 +32,7 @@ from xltkit.training.phases import Pretrain
 DOCUMENTS = {"high": 12000, "mid": 2000, "low": 300}
 PAIRS = {"high": 3000, "mid": 500, "low": 75}
 SCENES = 20000  # with English captions
-STEPS = {"micro": 20000, "micro-clip": 1500}
+STEPS = {"micro": 10000, "micro-clip": 1500}
 VOCABULARY = 3000
 LAYERS = 3
 WIDTH = 128
@@ -80,8 +80,8 @@ def write_blank(
         num_hidden_layers=LAYERS,
         # Eight narrow heads learn to match words across sentences much later than four.
         num_attention_heads=WIDTH // 32,
-        # A feed-forward layer of twice the width instead of the usual four times: a step costs a third
-        # less, and words are matched across sentences in fewer of them.
+        # Twice the width instead of the usual four times: a step costs a quarter less, and tasks
+        # are learned in fewer of them.
         intermediate_size=2 * WIDTH,
         max_position_embeddings=130,
         type_vocab_size=1,

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import DistributedDataParallelKwargs, recursively_apply, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -82,7 +81,7 @@ def train(
     # without a gradient: that has to be allowed.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[unused])
-    model, optimizer = accelerator.prepare(model, optimizer)
+    model = accelerator.prepare(model)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
 
@@ -112,9 +111,9 @@ def train(
             if step + 1 < phase.steps:
                 coming = ahead.submit(_parts, accelerator, objective, step + 1)
             loss = _backward(accelerator, model, objective, parts, step)
-            norm = accelerator.clip_grad_norm_(model.parameters(), MAX_NORM)
+            norm = nn.utils.clip_grad_norm_(trainable, MAX_NORM)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             unread.append({"step": step + 1, "loss": loss, "rate": rate, "norm": norm})
             progress.update()
             if on_step is not None:
@@ -164,10 +163,13 @@ def _backward(
     if world > 1:
         total = int(accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum"))
     summed = torch.zeros((), device=accelerator.device)
+    # torch's own function seeds all kinds of devices, in more time than a small layer takes.
+    is_cpu = accelerator.device.type == "cpu"
+    seed = torch.default_generator.manual_seed if is_cpu else torch.manual_seed
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
         number = i * world + accelerator.process_index
-        torch.manual_seed(derive(objective.seed, "step", step, number))
+        seed(derive(objective.seed, "step", step, number))
         part = send_to_device(part, accelerator.device, non_blocking=True)
         # Gradients are exchanged between processes only after the last part.
         sync = accelerator.no_sync(model) if i < len(parts) - 1 else nullcontext()
@@ -175,12 +177,14 @@ def _backward(
             losses = objective(model, part)
             for loss in (losses,) if isinstance(losses, Tensor) else losses:
                 # Processes average their gradients; the sum over all of them is wanted.
-                accelerator.backward(loss * (world / max(1, total)))
+                (loss * (world / max(1, total))).backward()
                 summed += loss.detach()
     return summed / max(1, own)
 
 
-def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path, step: int) -> None:
+def _checkpoint(
+    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int
+) -> None:
     """Write all that training goes on with to one file, and delete older ones."""
     # Weights that are tied have several names, and are written once.
     weights = {value.data_ptr(): (name, value) for name, value in model.state_dict().items()}
@@ -198,7 +202,7 @@ def _checkpoint(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path,
         path.unlink()
 
 
-def _resume(model: nn.Module, optimizer: AcceleratedOptimizer, folder: Path) -> int:
+def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> int:
     """Put the last checkpoint back, if there is one; return the step to go on with."""
     paths = folder.glob("checkpoint-*.safetensors")
     checkpoints = {int(path.stem.split("-")[1]): path for path in paths}

@@ -127,15 +127,18 @@ def test_a_language_that_no_table_describes_is_refused_before_any_work(tiny, mon
 
 
 def test_shuffled_labels_end_at_chance(module_store):
-    """The whole path from labels to score: what cannot be learned must not be scored as learned."""
+    """The whole path from labels to score: what cannot be learned must not be scored as learned.
+
+    A model of random labels leans to one side in all items alike: the mean over seeds is chance.
+    """
     options = {"steps": 60, "examples": 300, "languages": ["en"]}
     plain, shuffled = (
-        xlt.study({"none": Recipe("micro")}, ["choice"], [0], **options, shuffled=is_shuffled)
+        xlt.study({"none": Recipe("micro")}, ["choice"], range(6), **options, shuffled=is_shuffled)
         for is_shuffled in (False, True)
     )
-    assert plain.run(module_store).main["value"].item() > 70
-    # 300 items: the standard error at chance is 2.9 points
-    assert abs(shuffled.run(module_store).main["value"].item() - 50) < 3 * 2.9
+    assert plain.run(module_store).main["value"].min() > 90
+    # 300 items: the standard error of a seed at chance is 2.9 points
+    assert abs(shuffled.run(module_store).main["value"].mean() - 50) < 3 * 2.9
 
 
 def test_arms_may_have_a_language_each_and_are_compared_on_what_they_share(tiny, store):

@@ -1,6 +1,6 @@
 """Builds the models that ship with the kit: ``python -m xltkit micro`` and ``micro-clip``.
 
-``micro`` is an XLM-R architecture of a little over a million weights, pretrained on plain text in
+``micro`` is an XLM-R architecture of 0.8 million weights, pretrained on plain text in
 thirteen languages and on translation pairs, both unequal in amount. ``micro-clip`` is a small
 convolutional image tower and a small English text encoder, trained on scenes and their captions.
 The same machine gives the same weights again.

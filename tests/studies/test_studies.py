@@ -127,10 +127,7 @@ def test_a_language_that_no_table_describes_is_refused_before_any_work(tiny, mon
 
 
 def test_shuffled_labels_end_at_chance(module_store):
-    """The whole path from labels to score: what cannot be learned must not be scored as learned.
-
-    A model of random labels leans to one side in all items alike: the mean over seeds is chance.
-    """
+    """Random labels make a model lean to one side in all items: chance is the mean over seeds."""
     options = {"steps": 60, "examples": 300, "languages": ["en"]}
     plain, shuffled = (
         xlt.study({"none": Recipe("micro")}, ["choice"], range(6), **options, shuffled=is_shuffled)

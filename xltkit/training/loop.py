@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, recursively_apply, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from xltkit.files import flush, read
 from xltkit.keys import derive
@@ -74,7 +75,7 @@ def train(
     matrices = [p for p in trainable if p.ndim > 1]
     vectors = [p for p in trainable if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": phase.weight_decay}, {"params": vectors}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+    optimizer = AdamW(groups, weight_decay=0.0, fused=True)
 
     # The model goes to the device, computes in bf16 where that is fast, and is wrapped if several
     # processes train it. A part of a step may be of one task, and leave the heads of others
@@ -164,12 +165,11 @@ def _backward(
         total = int(accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum"))
     summed = torch.zeros((), device=accelerator.device)
     # torch's own function seeds all kinds of devices, in more time than a small layer takes.
-    is_cpu = accelerator.device.type == "cpu"
-    seed = torch.default_generator.manual_seed if is_cpu else torch.manual_seed
+    generator = torch.default_generator if accelerator.device.type == "cpu" else torch
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
         number = i * world + accelerator.process_index
-        seed(derive(objective.seed, "step", step, number))
+        generator.manual_seed(derive(objective.seed, "step", step, number))
         part = send_to_device(part, accelerator.device, non_blocking=True)
         # Gradients are exchanged between processes only after the last part.
         sync = accelerator.no_sync(model) if i < len(parts) - 1 else nullcontext()
@@ -182,9 +182,7 @@ def _backward(
     return summed / max(1, own)
 
 
-def _checkpoint(
-    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int
-) -> None:
+def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> None:
     """Write all that training goes on with to one file, and delete older ones."""
     # Weights that are tied have several names, and are written once.
     weights = {value.data_ptr(): (name, value) for name, value in model.state_dict().items()}
@@ -202,7 +200,7 @@ def _checkpoint(
         path.unlink()
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> int:
+def _resume(model: nn.Module, optimizer: AdamW, folder: Path) -> int:
     """Put the last checkpoint back, if there is one; return the step to go on with."""
     paths = folder.glob("checkpoint-*.safetensors")
     checkpoints = {int(path.stem.split("-")[1]): path for path in paths}

@@ -106,8 +106,7 @@ class Adversarial(Robust):
     With ``accumulate`` the parameters learn from the loss at every one of the ``steps``
     perturbations (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at the last, as
     in projected gradient descent (Madry et al. 2018). All of them see one dropout mask. Huang et
-    al. give no settings: radius and step size are ours, and a radius of 0.2 already stops
-    ``micro`` from learning inference at all.
+    al. give no settings: radius and step size are ours.
     """
 
     steps: int = 2  # passes forward and backward, so the cost of a training step

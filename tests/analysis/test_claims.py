@@ -56,7 +56,7 @@ def test_what_a_notebook_worked_out_is_read_from_its_table():
 
 @pytest.mark.parametrize(
     "low, high, gain, none",
-    [(0.1, 3, 0, 1), (-3, -0.1, 1, 0), (-1, 1, 2, 2), (-3, 0.9, 2, 0), (np.nan, np.nan, 2, 2)],
+    [(0.1, 3, 0, 1), (-3, -0.1, 1, 0), (-1, 1, 2, 2), (-3, 0.9, 1, 0), (np.nan, np.nan, 2, 2)],
 )
 def test_a_verdict_reads_the_interval(low, high, gain, none):
     assert verdict(low, high) == VERDICTS[gain]
@@ -81,12 +81,12 @@ def test_permuted_arms_are_told_apart_one_time_in_twenty():
     # d is better by far: with the names permuted nothing of that may be left
     run = saved({n: (90 + 20 * (n[0] == "d"),) * 3 for n in names}, 1.0, seeds=5)
 
-    def verdict_of(run):
+    def differs(run):
         measured = gain(run, "d", "a")
-        return verdict(measured["low"], measured["high"])
+        return measured["low"] > 0 or measured["high"] < 0
 
-    assert verdict_of(run) == "agrees"
-    wrong = np.mean([verdict_of(permute_arms(run, seed)) != VERDICTS[2] for seed in range(200)])
+    assert differs(run)
+    wrong = np.mean([differs(permute_arms(run, seed)) for seed in range(200)])
     assert 0.01 <= wrong <= 0.1, wrong
     assert sorted(permute_arms(run, 1).main["value"]) == sorted(run.main["value"])
 

@@ -72,14 +72,14 @@ def _gains(saved: Saved, one: str, other: str, tasks: Iterable[str]) -> pd.Serie
 def verdict(low: float, high: float, is_null: bool = False) -> str:
     """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
 
-    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below;
-    that there is none (``is_null``) if it lies below 1 point (``NEGLIGIBLE``), and above 0.
-    An interval that is missing decides nothing.
+    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below 1
+    point (``NEGLIGIBLE``): what may be left of a gain is too small to care for. That there is none
+    (``is_null``) the other way round. An interval that is missing decides nothing.
     """
     agrees, disagrees, undecided, _ = VERDICTS
     if low > 0:
         return disagrees if is_null else agrees
-    if high < (NEGLIGIBLE if is_null else 0):
+    if high < NEGLIGIBLE:
         return agrees if is_null else disagrees
     return undecided
 

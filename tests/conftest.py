@@ -72,8 +72,8 @@ def tiny(tmp_path_factory) -> str:
         # Of low resource: little text to read.
         build_micro.write_blank(folder, [LANGUAGES["qas"], LANGUAGES["qbu"]])
     torch.manual_seed(0)
-    config = XLMRobertaConfig.from_pretrained(folder, hidden_dropout_prob=0.1)
-    XLMRobertaForMaskedLM(config).save_pretrained(folder)
+    shape = XLMRobertaConfig.from_pretrained(folder, hidden_dropout_prob=0.1, intermediate_size=128)
+    XLMRobertaForMaskedLM(shape).save_pretrained(folder)
     return str(folder)
 
 

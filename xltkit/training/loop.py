@@ -164,12 +164,10 @@ def _backward(
     if world > 1:
         total = int(accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum"))
     summed = torch.zeros((), device=accelerator.device)
-    # torch's own function seeds all kinds of devices, in more time than a small layer takes.
-    generator = torch.default_generator if accelerator.device.type == "cpu" else torch
     for i, part in enumerate(parts):
         # Dropout is a function of seed, step and part: a resumed run draws the same masks.
         number = i * world + accelerator.process_index
-        generator.manual_seed(derive(objective.seed, "step", step, number))
+        device.seed(derive(objective.seed, "step", step, number))
         part = send_to_device(part, accelerator.device, non_blocking=True)
         # Gradients are exchanged between processes only after the last part.
         sync = accelerator.no_sync(model) if i < len(parts) - 1 else nullcontext()

@@ -19,6 +19,7 @@ from xltkit.data import lexicons
 from xltkit.data.lexicons import Lexicon
 from xltkit.data.text import Row, replace_words, texts, word_spans, words
 from xltkit.keys import choose, derive
+from xltkit.models import device
 from xltkit.models.encoder import unwrapped
 from xltkit.tasks.base import Task
 from xltkit.training.supervised import Batch
@@ -84,9 +85,9 @@ class Ball:
         return (2 * uniform - 1) * self.mask * (magnitude * self.mean_norm) / size
 
     def _draw(self, draw: Callable[..., Tensor], seed: int) -> Tensor:
-        device = self.mask.device
-        generator = torch.Generator(device).manual_seed(seed)
-        return draw((*self.mask.shape[:2], self.width), generator=generator, device=device)
+        generator = torch.Generator(self.mask.device).manual_seed(seed)
+        size = (*self.mask.shape[:2], self.width)
+        return draw(size, generator=generator, device=generator.device)
 
     def ascend(self, perturbation: Tensor, gradient: Tensor, step_size: float) -> Tensor:
         """One step along the gradient, and back into the ball."""
@@ -127,7 +128,7 @@ class Adversarial(Robust):
         perturbation = ball.initial(self.start, derive(dropout_seed, "noise"))
         for steps_left in reversed(range(self.steps)):
             perturbation = perturbation.detach().requires_grad_()
-            torch.manual_seed(dropout_seed)
+            device.seed(dropout_seed)
             with perturbed(model, perturbation):
                 loss = task_loss(model, batch)
             if self.accumulate:

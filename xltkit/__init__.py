@@ -20,7 +20,7 @@ _NAMES = {
     "studies": "saved",
     "studies.export": "export",
     "studies.stages": "encoder",
-    "studies.study": "study",
+    "studies.study": "study sweep",
     "tasks": "TrainingSet",
     "training.align": "Align",
     "training.image_text": "Distil ImageText",

@@ -50,6 +50,8 @@ def parser() -> ArgumentParser:
     option = command(commands, tasks)
     option("names", nargs="*", metavar="NAME", help="tasks to print whole")
 
+    command(commands, encoders)
+
     option = command(data, check)
     option("names", nargs="*", metavar="TASK", help="none: all not generated")
     option("--first", action="store_true", help="one language of each split only")
@@ -88,6 +90,13 @@ def tasks(names: Sequence[str]) -> None:
     from xltkit.tasks.check import describe
 
     print(describe(names))
+
+
+def encoders() -> None:
+    """Print the table of encoders: sizes, languages seen, where fine-tuning starts from."""
+    from xltkit.models.encoder import describe_encoders
+
+    print(describe_encoders())
 
 
 def check(**options: Any) -> int:

@@ -75,6 +75,46 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
         assert torch.allclose(scores, whole(**inputs).logits[select], atol=1e-5)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_stages_share_what_was_frozen_and_load_with_the_library(tmp_path, tiny, tokenizer, masked):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for i, folder in enumerate(folders):
+        model = Model(tiny, {"text": Head("masked")} if masked else {}).eval()
+        model.freeze("embeddings")
+        model._layers[0].attention.output.dense.weight.data.add_(i)
+        model.save(tokenizer, folder)
+    inputs = tokenizer(["Anna eats ."], return_tensors="pt")
+    for restored in (Model(str(folder), {}).encoder, AutoModel.from_pretrained(folder)):
+        hidden = restored.eval()(**inputs).last_hidden_state
+        assert torch.allclose(model.hidden(**inputs), hidden, atol=1e-6)
+    (shared,) = (tmp_path / "frozen").iterdir()
+    assert all("embeddings" in name for name in load_file(shared))
+    trained = folder / "model-trained.safetensors"
+    assert not any(name in load_file(shared) for name in load_file(trained))
+    encoder.whole_checkpoint(folder, tmp_path / "model.safetensors")
+    whole = load_file(tmp_path / "model.safetensors")
+    assert whole.keys() == load_file(shared).keys() | load_file(trained).keys()
+
+
+def test_an_encoder_says_which_languages_it_never_saw(tmp_path):
+    assert encoder.unseen("e5-small", ["yo", "sw", "en"]) == ["yo"]
+    assert encoder.unseen("EuroBERT/EuroBERT-210m", ["yo", "sw", "en"]) == ["yo", "sw"]
+    assert encoder.unseen("glot500", ["yo"]) == encoder.unseen("micro", ["qas"]) == []
+    shape = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12}
+    for size, codes in ((200_000, ["yo"]), (30_522, [])):  # cut, and MiniLM's of English
+        AutoConfig.for_model("bert", vocab_size=size, **shape).save_pretrained(tmp_path)
+        assert encoder.unseen(str(tmp_path), ["yo", "sw"]) == codes
+
+
+def test_a_mirror_has_encoders_too(tmp_path, tiny, monkeypatch):
+    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    hub = encoder.ENCODERS["e5-small"]["hub"]
+    assert encoder.locate("e5-small") == (hub, "main")
+    shutil.copytree(tiny, tmp_path / hub)
+    assert encoder.locate("e5-small") == encoder.locate(hub) == (str(tmp_path / hub), "main")
+    assert encoder.locate(f"{hub}@0123") == (hub, "0123")
+
+
 def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
     copy = shutil.copytree(tiny, tmp_path / "copy")
     assert encoder.fingerprint(tiny) == encoder.fingerprint(str(copy))

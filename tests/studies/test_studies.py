@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from analysis.fakes import FakeResults, right_or_wrong
+from transformers import AutoModel
 
 import xltkit as xlt
 from xltkit.data.languages import LANGUAGES
@@ -13,7 +14,7 @@ from xltkit.keys import digest
 from xltkit.studies import make as making
 from xltkit.studies.stages import Recipe, Stage, training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import TASKS, get
+from xltkit.tasks import SUITES, TASKS, get
 from xltkit.training.phases import Evaluate, signature
 
 SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
@@ -22,6 +23,10 @@ SMALL = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
 def two_arms(encoder):
     base = Recipe(encoder)
     return {"none": base, "text": base.then(xlt.Intermediate(["choice"], steps=4))}
+
+
+def names_in(store):
+    return [path.parent.name for path in store.folder.glob("*/signature.json")]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,44 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     predictions = results.predictions.query(query)
     accuracy = 100 * (predictions["gold"] == predictions["pred"]).mean()
     assert accuracy == pytest.approx(main.query(query)["value"].item())
+
+
+def test_a_frozen_study_keeps_the_embeddings_once_and_notices_if_they_go(tiny, store):
+    study = xlt.study(two_arms(tiny), ["pos"], [0], **SMALL, freeze="embeddings")
+    scores = study.run(store).scores
+    (shared,) = (store.folder / "frozen").iterdir()
+    parts = [store.path(stage.key) / "model-trained.safetensors" for stage in study.stages]
+    assert sum(part.is_file() for part in parts) == 3  # an intermediate phase and two targets
+    folder = xlt.export(study.run(store), "text", store.folder.parent / "whole", task="pos")
+    assert AutoModel.from_pretrained(folder).get_input_embeddings().weight.ndim == 2
+    shared.unlink()
+    with pytest.warns(UserWarning, match="damaged"):
+        again = study.run(store).scores
+    same = ["arm", "language", "metric", "value"]
+    pd.testing.assert_frame_equal(scores[same], again[same])
+
+
+def test_a_sweep_looks_at_the_source_language_alone(tiny, store):
+    table = xlt.sweep(Recipe(tiny), "pos", [1e-2, 1e-6], seeds=[0, 1], store=store, steps=20)
+    assert list(table["learning_rate"]) == [1e-6, 1e-2] and list(table["taken"]) == [False, True]
+    assert (table["lowest"] <= table["score"]).all() and (table["score"] <= table["highest"]).all()
+    evaluations = [record["signature"] for record in map(store.record, names_in(store))]
+    evaluations = [s for s in evaluations if s["phase"] == "Evaluate"]
+    assert all(s["languages"] == ["en"] and s["split"] == "validation" for s in evaluations)
+    assert len(evaluations) == 4
+
+
+def test_a_suite_has_its_own_way_to_train_a_task(tiny, monkeypatch):
+    row = {"train_on": "nli-large", "steps": 7, "learning_rate": 2e-4, "max_length": 48}
+    suite = replace(SUITES["microworld"], training={"nli": row})
+    monkeypatch.setitem(SUITES, "microworld", suite)
+    arms = {"none": Recipe(tiny), "slow": Recipe(tiny).then(xlt.Target(learning_rate=1e-5))}
+    study = xlt.study(arms, ["nli"], [0], learning_rate=3e-4, languages=["en"])
+    none, slow = (run.stage for run in study.runs)
+    phase = none.parent.phase
+    assert (phase.task, phase.steps, phase.learning_rate) == ("nli-large", 7, 3e-4)
+    assert slow.parent.phase.learning_rate == 1e-5 and slow.parent.phase.steps == 7
+    assert none.phase.max_length == phase.max_length == 48
 
 
 def test_stages_are_shared_and_made_once(results, monkeypatch):

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from xltkit.keys import derive, hashed_uniform
 from xltkit.models import device
 from xltkit.models.encoder import Model
-from xltkit.tasks import TrainingSet
+from xltkit.tasks import TrainingSet, get
 from xltkit.training import loop
 from xltkit.training.loop import Diverged, learning_rate, train
 from xltkit.training.phases import Intermediate, Target
@@ -30,7 +31,9 @@ def objective(tiny, *names, batch_size=8, robust=None, seed=3, **options):
 
 def fresh(tiny, objective):
     torch.manual_seed(derive(0, "heads"))
-    return Model(tiny, objective.heads())
+    model = Model(tiny, objective.heads())
+    model.freeze(objective.phase.freeze)
+    return model
 
 
 def run(tiny, objective, folder, **options):
@@ -81,32 +84,72 @@ def test_an_empty_part_counts_for_nothing(tiny):
     assert float(task(fresh(tiny, task).eval(), batches[2]).detach()) == 0.0
 
 
-MIXED = (["nli", "qa", "pos", "text"], None)
-METHODS = [(["nli"], Adversarial()), (["nli"], RandomPerturbation())]
+MIXED = (["nli", "qa", "pos", "text"], None, "")
+METHODS = [(["nli"], Adversarial(), ""), (["nli"], RandomPerturbation(), 1)]
+FROZEN = [(["text"], None, "embeddings"), (["nli"], None, 1)]
 
 
-@pytest.mark.parametrize(("names", "robust"), [(["text"], None), MIXED, *METHODS])
+@pytest.mark.parametrize(
+    ("names", "robust", "freeze"), [(["text"], None, ""), MIXED, *METHODS, *FROZEN]
+)
 def test_a_killed_run_ends_like_an_uninterrupted_one(
-    tiny, tmp_path, names, robust, monkeypatch, killed_at
+    tiny, tmp_path, names, robust, freeze, monkeypatch, killed_at
 ):
-    task = objective(tiny, *names, robust=robust)
+    def task_of(robust=robust):
+        return objective(tiny, *names, robust=robust, freeze=freeze)
+
+    task = task_of()
     whole = run(tiny, task, tmp_path / "whole")
     cut = tmp_path / "cut"
     for stop in (4, 9):
         with killed_at(stop):
-            run(tiny, objective(tiny, *names, robust=robust), cut, checkpoint_seconds=0)
+            run(tiny, task_of(), cut, checkpoint_seconds=0)
         assert list(cut.glob("checkpoint*")) == [cut / f"checkpoint-{stop}.safetensors"]
     steps = []
     backward = loop._backward
     monkeypatch.setattr(loop, "_backward", lambda *args: steps.append(args[-1]) or backward(*args))
-    resumed = run(tiny, objective(tiny, *names, robust=robust), cut, checkpoint_seconds=0)
+    resumed = run(tiny, task_of(), cut, checkpoint_seconds=0)
     assert steps == [9, 10, 11]
     assert same(whole, resumed)
     assert not list(cut.glob("checkpoint*"))
     logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path / "whole", cut)]
     assert logs[0] == logs[1] and logs[0].count("\n") == 12
     if robust:
-        assert not same(whole, run(tiny, objective(tiny, *names), tmp_path / "standard"))
+        assert not same(whole, run(tiny, task_of(None), tmp_path / "standard"))
+
+
+@pytest.mark.parametrize(("freeze", "kept"), [("embeddings", ["embeddings"]), (1, ["layer.0."])])
+def test_what_is_frozen_stays_and_the_rest_learns(tiny, tmp_path, freeze, kept):
+    before = dict(Model(tiny, {}).encoder.named_parameters())
+    after = run(tiny, objective(tiny, "nli", freeze=freeze), tmp_path)
+    for name, weight in before.items():
+        is_frozen = "embeddings" in name or any(part in name for part in kept)
+        assert torch.equal(weight, after[f"encoder.{name}"]) == is_frozen, name
+
+
+@pytest.mark.parametrize(
+    ("freeze", "match"), [("layers", "embeddings"), (-1, "freeze=6"), (True, "True")]
+)
+def test_freezing_what_there_is_not_is_refused(freeze, match):
+    with pytest.raises(ValueError, match=match):
+        Target("nli", freeze=freeze)
+
+
+def test_an_encoder_without_so_many_layers_is_refused(tiny):
+    with pytest.raises(ValueError, match="2 layers"):
+        Model(tiny, {}).freeze(2)
+
+
+@pytest.mark.parametrize(("rate", "is_generated", "warns"), [(0, 0, 1), (1e-3, 0, 0), (0, 1, 0)])
+def test_a_loss_that_does_not_fall_is_told_at_once(
+    tiny, tmp_path, monkeypatch, rate, is_generated, warns
+):
+    monkeypatch.setattr(type(get("pos").train), "is_generated", bool(is_generated))
+    monkeypatch.setattr(loop, "UNREAD", 5)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(tiny, objective(tiny, "pos", steps=100, learning_rate=rate), tmp_path)
+    assert sum("has not fallen" in str(each.message) for each in caught) == warns
 
 
 def test_a_torn_checkpoint_is_not_used_and_a_seed_is_another_run(tiny, tmp_path):

@@ -133,7 +133,9 @@ class Run:
     @property
     def options(self) -> dict[str, Any]:
         """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
-        names = ("suite", "source", "split", "languages", "substitutes", "steps", "examples")
+        names = (
+            "suite source split languages substitutes steps examples learning_rate freeze".split()
+        )
         declared = {name: self.parameters[name] for name in names if name in self.parameters}
         return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
 

@@ -1,13 +1,13 @@
-"""The languages of XTREME-R, those that only captions are in, and any other that is registered.
+"""The languages of XTREME-R, of captions and of newer tasks, and any other that is registered.
 
 Top-level families have the names of Ethnologue, and the scripts of the benchmark's texts those of
 ISO 15924 (general knowledge, not checked row by row); an isolate is a family of its own. The branch
 is the part of the family that the survey literature names (Germanic, Slavic), or the family again.
 
 ``size`` is that in CC-100, which XLM-R was pretrained on (Conneau et al. 2020, table 6, GiB,
-uncompressed, read in mayhewsw/multilingual-data-stats; of two scripts, the larger one); Haitian
-Creole, Maori, Quechua, Wolof and Yoruba are not in that table and count as 0. ``resource`` is a
-class by it, and says nothing about encoders pretrained on other text.
+uncompressed, read in mayhewsw/multilingual-data-stats; of two scripts, the larger one); what is
+not in that table counts as 0. ``resource`` is a class by it, and says nothing about encoders
+pretrained on other text; ``xltkit encoders`` tells which languages an encoder has seen.
 """
 
 import csv
@@ -42,7 +42,7 @@ class Language:
         return "rtl" if self.script in RIGHT_TO_LEFT else "ltr"
 
 
-# The languages of XTREME-R, and after them those that only Multi30k and XM3600 have captions in.
+# The languages of XTREME-R, then those of Multi30k and XM3600, then those of newer tasks.
 LANGUAGES: dict[str, Language] = {}
 with Path(__file__).with_name("languages.csv").open(encoding="utf-8", newline="") as _lines:
     for _row in csv.DictReader(_lines):

@@ -19,6 +19,23 @@ from xltkit.files import read
 from xltkit.keys import derive, known_digest
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
+SENTIMENT_LABELS = ("negative", "neutral", "positive")
+POLARITY_LABELS = ("negative", "positive")
+TOPICS = tuple("science/technology travel politics sports health entertainment geography".split())
+INTENTS = tuple(
+    """
+    alarm_query alarm_remove alarm_set audio_volume_down audio_volume_mute audio_volume_other
+    audio_volume_up calendar_query calendar_remove calendar_set cooking_query cooking_recipe
+    datetime_convert datetime_query email_addcontact email_query email_querycontact email_sendemail
+    general_greet general_joke general_quirky iot_cleaning iot_coffee iot_hue_lightchange
+    iot_hue_lightdim iot_hue_lightoff iot_hue_lighton iot_hue_lightup iot_wemo_off iot_wemo_on
+    lists_createoradd lists_query lists_remove music_dislikeness music_likeness music_query
+    music_settings news_query play_audiobook play_game play_music play_podcasts play_radio
+    qa_currency qa_definition qa_factoid qa_maths qa_stock recommendation_events
+    recommendation_locations recommendation_movies social_post social_query takeaway_order
+    takeaway_query transport_query transport_taxi transport_ticket transport_traffic weather_query
+    """.split()
+)
 PARAPHRASE_LABELS = ("different", "paraphrase")
 # The 17 universal parts of speech; single treebanks use 13 to 17 of them.
 UPOS = tuple(
@@ -39,6 +56,7 @@ _QUERY = {"query": _TEXT, "key": _TEXT}
 # The columns after the id: of the task types, and of the other splits of those that search.
 FEATURES = {
     "classification": {"text_a": _TEXT, "text_b": _TEXT, "label": _NUMBER},
+    "sentence": {"text": _TEXT, "label": _NUMBER},
     "choice": {"premise": _TEXT, "choices": _TEXTS, "label": _NUMBER},
     "tagging": {"tokens": _TEXTS, "tags": List(_NUMBER)},
     "span": {"question": _TEXT, "context": _TEXT, "answers": _TEXTS, "starts": List(_NUMBER)},
@@ -137,6 +155,39 @@ def snli(rows: Dataset, language: str) -> Dataset:
     """SNLI without the pairs, in every split, that have no label: annotators did not agree."""
     pairs = nli(rows, language)
     return pairs.select([i for i, label in enumerate(pairs["label"][:]) if label >= 0])
+
+
+def _sentences(
+    rows: Dataset,
+    language: str,
+    *,
+    labels: Sequence[str],
+    text: str = "text",
+    label: str = "label",
+    key: str = "",
+) -> Dataset:
+    """Texts and their class, by its name or its number; without one a row is left out.
+
+    Rows are parallel: row ``i`` is the same text in every language.
+    """
+    ids = rows[key][:] if key else range(len(rows))
+    table = list(zip(ids, lines(rows[text][:]), rows[label][:], strict=True))
+    table = [row for row in table if row[2] is not None]
+    ids, texts, values = ([row[i] for row in table] for i in range(3))
+    if values and isinstance(values[0], str):
+        values = class_numbers(label, values, labels)
+    return canonical("sentence", ids, text=texts, label=values)
+
+
+sib200: Reader = partial(_sentences, labels=TOPICS, label="category", key="index_id")
+nusax: Reader = partial(_sentences, labels=SENTIMENT_LABELS)
+massive: Reader = partial(_sentences, labels=INTENTS, key="id")
+
+
+def indic_sentiment(rows: Dataset, language: str) -> Dataset:
+    """Product reviews, of which each language has the English original beside the translation."""
+    text = "ENGLISH REVIEW" if language == "en" else "INDIC REVIEW"
+    return _sentences(rows, language, labels=POLARITY_LABELS, text=text, label="LABEL")
 
 
 def _translations(rows: Dataset, language: str, *, text: str, english: str) -> Dataset:
@@ -281,6 +332,19 @@ def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
     return copa(rows, language)
 
 
+def belebele(rows: Dataset, language: str) -> Dataset:
+    """Belebele: a passage with a question, and four answers of which ``correct_answer_num`` is one.
+
+    A passage has one or two questions, so that both make the id, which all languages share.
+    """
+    pairs = zip(rows["link"][:], rows["question_number"][:], strict=True)
+    rows = rows.add_column("id", [f"{link}#{number}" for link, number in pairs])
+    answers = tuple(f"mc_answer{i}" for i in range(1, 5))
+    rows = rows.rename_column("correct_answer_num", "label")
+    premise = ("flores_passage", "question")
+    return _choices(rows, language, premise=premise, choices=answers, key="id", first=1)
+
+
 def csqa(rows: Dataset, language: str) -> Dataset:
     """CommonsenseQA: five answers with letters, of which ``answerKey`` names one."""
     table = rows[:]
@@ -294,16 +358,23 @@ def csqa(rows: Dataset, language: str) -> Dataset:
     )
 
 
-def _tagged(rows: Dataset, language: str, *, column: str, labels: Sequence[str]) -> Dataset:
-    """Words and tags; a file that does not name its tags has them in the order of ``labels``."""
+def _tagged(
+    rows: Dataset, language: str, *, column: str, labels: Sequence[str], is_parallel: bool = False
+) -> Dataset:
+    """Words and tags; a file that does not name its tags has them in the order of ``labels``.
+
+    Row ``i`` of ``is_parallel`` sets is the same sentence in every language.
+    """
     names = getattr(rows.features[column].feature, "names", None) or labels
     numbers = renumbering(column, names, labels)
     tags = [[numbers.get(tag, tag) for tag in sentence] for sentence in rows[column][:]]
-    return canonical("tagging", numbered(language, rows), tokens=rows["tokens"][:], tags=tags)
+    ids = range(len(rows)) if is_parallel else numbered(language, rows)
+    return canonical("tagging", ids, tokens=rows["tokens"][:], tags=tags)
 
 
 udpos: Reader = partial(_tagged, column="pos_tags", labels=UPOS)
 panx: Reader = partial(_tagged, column="ner_tags", labels=PANX_TAGS)
+uner: Reader = partial(_tagged, column="ner_tags", labels=PANX_TAGS, is_parallel=True)
 wikineural: Reader = partial(_tagged, column="ner_tags", labels=WIKINEURAL_TAGS)
 
 

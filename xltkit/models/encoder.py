@@ -1,26 +1,32 @@
 """Encoders from transformers with the heads that tasks put on them: loading, running, saving."""
 
+import json
 import math
+import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.keys import digest, known_digest, unknown
+from xltkit.files import read, write
+from xltkit.keys import digest, file_digest, known_digest, unknown
 from xltkit.models import device
 from xltkit.tasks.base import EncodedExample, Head
 
 MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
 MICRO_CLIP = MICRO.with_name("micro-clip")
 HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
+INDEX = "model.safetensors.index.json"  # of a checkpoint in parts: which weight is in which file
 TOWER = "tower"  # the same of a trained image tower
 SHIPPED = {"micro": MICRO, "micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
 # Files of weights: the first of these patterns that a folder has is what transformers loads.
@@ -28,18 +34,15 @@ WEIGHTS = ("model.safetensors", "model*.safetensors*", "pytorch_model.bin", "pyt
 TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
 SHORT = 128  # tokens, up to which eager attention is the faster one on a CPU
 POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
-# Encoders the kit knows by a short name, with the commit of the Hub repository it was written for.
-KNOWN = {
-    "xlm-roberta-base": "FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
-    "xlm-roberta-large": "FacebookAI/xlm-roberta-large@c23d21b0620b635a76227c604d44e43a9f0ee389",
-    "bert-base-multilingual-cased": (
-        "google-bert/bert-base-multilingual-cased@3f076fdb1ab68d5b2880cb87a0886f315b8146f8"
-    ),
-}
+# Encoders the kit knows by a short name, and lists of the languages that they have seen.
+ENCODERS = tomllib.loads(read(Path(__file__).with_name("encoders.toml")))
+LANGUAGES = {name: tuple(text.split()) for name, text in ENCODERS.pop("languages").items()}
 
 
 def locate(name: str) -> tuple[str, str]:
     """A folder or a Hub id, and the revision, of an encoder or an image tower by its name.
+
+    A mirror (``XLTKIT_HUB``) is looked at first, as for data: ``<organisation>/<name>`` in it.
 
     Raises ValueError if the name is neither of one that ships with the kit, nor a folder with a
     ``config.json``, nor a Hub id (``organisation/name``), where ``@revision`` is optional.
@@ -48,16 +51,50 @@ def locate(name: str) -> tuple[str, str]:
     if (folder / "config.json").is_file():
         return str(folder), "main"
     identifier, _, revision = name.partition("@")
-    if identifier in KNOWN:
-        identifier, _, pinned = KNOWN[identifier].partition("@")
-        revision = revision or pinned
+    if identifier in ENCODERS:
+        row = ENCODERS[identifier]
+        identifier, revision = row["hub"], revision or row.get("revision", "")
+    mirror = os.environ.get("XLTKIT_HUB")
+    if mirror and "@" not in name and Path(mirror, identifier, "config.json").is_file():
+        return str(Path(mirror, identifier)), "main"
     if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
         raise ValueError(
-            unknown("encoder or image tower", name, [*SHIPPED, *KNOWN]).removesuffix(".")
+            unknown("encoder or image tower", name, [*SHIPPED, *ENCODERS]).removesuffix(".")
             + ", a Hub id such as 'FacebookAI/xlm-roberta-base' or 'openai/clip-vit-base-patch32', "
             "with '@' and a commit to pin it, or a folder with config.json and model.safetensors."
         )
     return identifier, revision or "main"
+
+
+def unseen(name: str, languages: Iterable[str]) -> list[str]:
+    """Those of the languages (codes) that an encoder was pretrained without, as far as is known.
+
+    A folder is recognised by its architecture and the size of its vocabulary.
+    """
+    rows = [row for short, row in ENCODERS.items() if name.partition("@")[0] in (short, row["hub"])]
+    if not rows and name not in SHIPPED and Path(name).is_dir():
+        config = configuration(name)
+        shape = (config.model_type, config.num_hidden_layers, config.hidden_size)
+        rows = [
+            row for row in ENCODERS.values() if row["architecture"] == "{} {}x{}".format(*shape)
+        ]
+        exact = [row for row in rows if row["vocabulary"] == config.vocab_size]
+        cut = [row for row in rows if 1 <= row["vocabulary"] / config.vocab_size <= 2]
+        rows = exact or cut
+    names = {row["languages"] for row in rows}
+    if len(names) != 1 or "" in names:  # none, several that differ, or one without a list
+        return []
+    seen = LANGUAGES[names.pop()]
+    return [code for code in languages if code.partition("-x-")[0] not in seen]
+
+
+def describe_encoders() -> str:
+    """The table of encoders as text, with what the columns mean in ``encoders.toml``."""
+    table = pd.DataFrame.from_dict(ENCODERS, "index")
+    counts = {"": "-"} | {name: str(len(codes)) for name, codes in LANGUAGES.items()}
+    table["languages"] = table["languages"].map(counts)
+    table = table.fillna({"prefix_space": False, "remote_code": False, "revision": "-"})
+    return table.fillna("-").drop(columns="revision").to_string()
 
 
 def load(loader: Any, name: str, **options: Any) -> Any:
@@ -257,6 +294,31 @@ class Model(nn.Module):
         """The number of layers of the encoder."""
         return self.encoder.config.num_hidden_layers
 
+    @property
+    def _layers(self) -> nn.ModuleList | None:
+        """The layers of the encoder, lowest first; None if it runs one again and again (ALBERT)."""
+        lists = (module for module in self.encoder.modules() if isinstance(module, nn.ModuleList))
+        return next((layers for layers in lists if len(layers) == self.depth), None)
+
+    def freeze(self, what: str | int) -> None:
+        """Train no ``embeddings``, and if ``what`` is a number, none of so many lowest layers.
+
+        An empty text freezes nothing. ValueError if the encoder has no layers beyond these.
+        """
+        if not what:
+            return
+        encoder = self.encoder
+        parts = [getattr(encoder, "embeddings", None) or encoder.get_input_embeddings()]
+        if what != "embeddings":
+            layers = self._layers or ()
+            if what >= len(layers):
+                raise ValueError(
+                    f"freeze is {what}; this encoder has {len(layers)} layers to freeze."
+                )
+            parts += layers[:what]
+        for part in parts:
+            part.requires_grad_(False)
+
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         """The encoder's last hidden states (batch, tokens, width), of what the tokenizer gives."""
         return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
@@ -268,9 +330,8 @@ class Model(nn.Module):
         """
         if not set(numbers) <= set(range(1, self.depth + 1)):
             raise ValueError(f"Layers are {numbers}; the encoder has 1 to {self.depth}.")
-        lists = (module for module in self.encoder.modules() if isinstance(module, nn.ModuleList))
-        layers = next((each for each in lists if len(each) == self.depth), None)
-        if layers is None:  # ALBERT runs one layer again and again
+        layers = self._layers
+        if layers is None:
             states = self.encoder(**inputs, output_hidden_states=True).hidden_states
             return {number: states[number] for number in numbers}
         outputs = []
@@ -306,7 +367,9 @@ class Model(nn.Module):
 
     def save(self, tokenizer: Any, folder: Path) -> None:
         """Write an ordinary checkpoint folder; heads and a trained tower are beside the encoder."""
-        (self.language_model or self.encoder).save_pretrained(folder)
+        network = self.language_model or self.encoder
+        network.save_pretrained(folder)
+        _share_frozen(network, folder)
         # It would also keep how it was last called, which depends on what this process did before.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
@@ -316,6 +379,42 @@ class Model(nn.Module):
         heads = {name: weight.contiguous() for name, weight in self.heads.state_dict().items()}
         if heads:
             save_file(heads, folder / HEADS)
+
+
+def _share_frozen(network: nn.Module, folder: Path) -> None:
+    """Move weights that were not trained out of a checkpoint, to one file for a whole store.
+
+    The checkpoint stays one that ``AutoModel`` loads, in two parts; the shared one lies beside its
+    folder, and is named for what is in it.
+    """
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    if not frozen:
+        return
+    whole = folder / "model.safetensors"
+    weights = load_file(whole)
+    whole.unlink()
+    parts = {
+        folder / "model-frozen.safetensors": {n: w for n, w in weights.items() if n in frozen},
+        folder / "model-trained.safetensors": {n: w for n, w in weights.items() if n not in frozen},
+    }
+    places = {}
+    for file, part in parts.items():
+        save_file(part, file, metadata={"format": "pt"})
+        if file.stem == "model-frozen":
+            shared = folder.parent / "frozen" / f"{file_digest(file)[:16]}.safetensors"
+            shared.parent.mkdir(exist_ok=True)
+            file = file.replace(shared)
+        places |= dict.fromkeys(part, os.path.relpath(file, folder))
+    size = sum(weight.nbytes for weight in weights.values())
+    write(folder / INDEX, json.dumps({"metadata": {"total_size": size}, "weight_map": places}))
+
+
+def whole_checkpoint(folder: Path, to: Path) -> None:
+    """Write the weights of a checkpoint in parts, if ``folder`` is one, as one file into ``to``."""
+    if (folder / INDEX).is_file():
+        names = json.loads(read(folder / INDEX))["weight_map"].values()
+        parts = [load_file(folder / name) for name in sorted(set(names))]
+        save_file({k: v for p in parts for k, v in p.items()}, to, metadata={"format": "pt"})
 
 
 def unwrapped(model: nn.Module) -> Model:

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from xltkit.files import LITTER, root
 from xltkit.keys import choose
+from xltkit.models.encoder import INDEX, whole_checkpoint
 from xltkit.studies.results import Results
 from xltkit.studies.saved import Saved, read
 from xltkit.studies.store import SIGNATURE
@@ -70,8 +71,11 @@ def export(
 
 def copy_encoder(stage: Path, to: Path) -> None:
     """Copy what was trained, without the results and the record that are the store's."""
-    ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl", *LITTER)
+    # What was frozen lies elsewhere in the store: the copy has all weights in one file.
+    parts = ("model-trained.safetensors", INDEX)
+    ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl", *parts, *LITTER)
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    whole_checkpoint(stage, to / "model.safetensors")
 
 
 def main(run: str, to: str, arm: str, task: str, seed: int) -> None:

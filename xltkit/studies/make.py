@@ -91,6 +91,7 @@ def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any
     objective = phase.objective(stage.encoder, seed, store=folder.parent)
     torch.manual_seed(derive(seed, "heads"))
     model = models.Model(start, objective.heads(), phase.max_length, phase.scratch)
+    model.freeze(phase.freeze)
     objective.prepare(model)
     trained = train(model, objective, folder, title=stage.title, **options)
     if is_main:

@@ -51,19 +51,26 @@ class Recipe:
     def with_target(self, task: str, **options: Any) -> Recipe:
         """This recipe with its last phase trained on a task; a new ``Target`` if it has none.
 
-        An empty ``task`` drops the phase, for what trains nothing. ``options`` are ``language``,
-        ``shuffled``, and ``steps`` unless the recipe has its own.
+        An empty ``task`` drops the phase, for what trains nothing. ``options`` are ``language`` and
+        ``shuffled``, and those of training, unless the recipe's own ``Target()`` has them.
         """
         last = self.phases[-1] if self.phases else None
         if not isinstance(last, Target) or last.task:
             return self.then(Target(task, **options)) if task else self
-        if last.steps or last.epochs:
-            options.pop("steps", None)
+        set_in_recipe = {name for name in options if getattr(last, name) is not None}
+        set_in_recipe |= {"steps"} if last.epochs else set()
+        kept = set_in_recipe & {"steps", "batch_size", "learning_rate", "max_length"}
+        options = {name: value for name, value in options.items() if name not in kept}
         target = (replace(last, task=task, **options),) if task else ()
         return replace(self, phases=self.phases[:-1] + target)
 
-    def adapted(self, substitutes: Mapping[str, str], rows: int = 0) -> Recipe:
-        """The recipe on other tasks (``{"mnli": "sick"}``) and at most ``rows`` a training set."""
+    def adapted(
+        self, substitutes: Mapping[str, str], rows: int = 0, freeze: str | int = ""
+    ) -> Recipe:
+        """The recipe on other tasks (``{"mnli": "sick"}``) and at most ``rows`` a training set.
+
+        What phases do not ``freeze`` themselves is frozen in all that start from weights.
+        """
 
         def adapt(value: Any) -> Any:
             if isinstance(value, tuple):
@@ -77,6 +84,7 @@ class Recipe:
         phases = []
         for phase in self.phases:
             values = {field.name: adapt(getattr(phase, field.name)) for field in fields(phase)}
+            values["freeze"] = phase.freeze or ("" if phase.scratch else freeze)
             phases.append(adapt(replace(phase, **values)))
         return replace(self, phases=tuple(phases))
 

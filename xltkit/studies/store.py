@@ -12,7 +12,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from xltkit.files import flush, hold, is_litter, read, root, to_disk, write
-from xltkit.keys import file_digest
+from xltkit.keys import file_digest, known_digest
+from xltkit.models.encoder import INDEX
 
 # What a stage may hold: nothing that could execute code when it is loaded.
 FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}
@@ -86,7 +87,7 @@ class Store:
             if path.is_symlink() or (not path.is_dir() and path.suffix not in FORMATS):
                 path.unlink()
         cost = make(partial)
-        files = {name: file_digest(path) for name, path in _files(partial).items()}
+        files = {name: _digest(name, path) for name, path in _files(partial).items()}
         files.pop(SIGNATURE, None)
         # The record lists every file, so it is written last. All must be on the disk before the
         # folder is renamed: a crash may not leave a stage with its final name and empty files.
@@ -108,7 +109,7 @@ class Store:
             unlisted = sorted(set(files) ^ {SIGNATURE, *digests})
             if unlisted:
                 return f"{', '.join(unlisted)}: missing, or not listed in {SIGNATURE}"
-            changed = [name for name, sha in digests.items() if file_digest(files[name]) != sha]
+            changed = [name for name, sha in digests.items() if _digest(name, files[name]) != sha]
             return f"{', '.join(changed)} changed" if changed else ""
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return f"{type(error).__name__}: {error}"
@@ -139,4 +140,13 @@ def _files(folder: Path) -> dict[str, Path]:
             raise ValueError(f"A stage holds {allowed} only, not {path.name}.")
         if path.is_file():
             files[path.relative_to(folder).as_posix()] = path
+    # Weights that were frozen are in a file that stages share: a stage without them is damaged.
+    if INDEX in files:
+        places = json.loads(read(files[INDEX]))["weight_map"].values()
+        files |= {place: folder / place for place in places}
     return files
+
+
+def _digest(name: str, path: Path) -> str:
+    """The hash of a file; what stages share, which is large, is hashed once in a process."""
+    return known_digest(path) if name.startswith("..") else file_digest(path)

@@ -1,14 +1,20 @@
 """Planning a study: arms x target tasks x seeds, checked before anything is trained."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 
 from xltkit.data.languages import language as find_language
+from xltkit.data.loading import warn_once
 from xltkit.keys import choose, unknown
+from xltkit.models import encoder as models
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
+from xltkit.studies.store import Store
 from xltkit.tasks import Task, available, get, load, parse_substitutes
 from xltkit.tasks import suite as find_suite
-from xltkit.training.phases import Evaluate
+from xltkit.training.phases import Evaluate, Target
 
 
 def study(
@@ -26,6 +32,8 @@ def study(
     substitutes: Iterable[str] = (),
     sweep: bool = False,
     shuffled: bool = False,
+    learning_rate: float = 0.0,
+    freeze: str | int = "",
 ) -> Study:
     """Plan a study; nothing is trained before ``run``.
 
@@ -46,6 +54,8 @@ def study(
         substitutes: ``"mnli<-sick"`` trains on SICK instead of MNLI, in every phase.
         sweep: score every layer and pooling in retrieval tasks.
         shuffled: permute the labels of the target phase: every score must then fall to chance.
+        learning_rate: of the target phase, unless an arm has its own; 0 means the task's.
+        freeze: what no phase changes: ``"embeddings"``, or with them a number of lowest layers.
 
     ValueError for a name or labels that do not fit; MissingData if a training set, or a test set
     in every language, cannot be found.
@@ -54,6 +64,7 @@ def study(
         given = f"given {list(arms)}, {list(targets)} and {list(seeds)}"
         raise ValueError(f"A study needs arms, targets and seeds, as seeds=[0, 1, 2]; {given}.")
     names = parse_substitutes(substitutes)
+    suite_row = find_suite(suite)
     tasks = target_tasks(targets, suite)
     choose("split", split, ("test", "validation"))
     find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
@@ -62,10 +73,15 @@ def study(
         _check_variants(languages, list(arms))
     by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
     check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
-    options = {"language": source, "steps": steps or None, "shuffled": shuffled}
+    given = {"steps": steps, "learning_rate": learning_rate}
+    options = {"language": source, "shuffled": shuffled}
+    options |= {name: value for name, value in given.items() if value}
     runs = []
     for task in tasks:
-        train_on = "" if task.type.is_untrained else task.train_on or task.name
+        # A suite may train a task on another set, and in another way.
+        training = dict(suite_row.training.get(task.name, {}))
+        train_on = training.pop("train_on", task.train_on or task.name)
+        train_on = "" if task.type.is_untrained else train_on
         train_set = names.get(train_on, train_on)
         trained = get(train_set or task.name)
         if (trained.kind, trained.labels) != (task.kind, task.labels):
@@ -74,17 +90,63 @@ def study(
                 f"labels {trained.labels}, and not {task.kind} with the labels {task.labels}."
             )
         # A benchmark may test a task in fewer languages than it has.
-        default = find_suite(suite).tasks.get(task.name, ())
+        default = suite_row.tasks.get(task.name, ())
         distinct = set(by_arm.values())  # and not once for each arm: looking for data takes time
         present = {codes: _present(task, split, source, codes or default) for codes in distinct}
         for arm, recipe in arms.items():
-            scoring = Evaluate(task.name, present[by_arm[arm]], split, examples, sweep=sweep)
-            recipe = recipe.with_target(train_on, **options).adapted(names, rows)
+            length = training.get("max_length", 0)
+            scoring = Evaluate(
+                task.name, present[by_arm[arm]], split, examples, sweep=sweep, max_length=length
+            )
+            recipe = recipe.with_target(train_on, **training | options)
+            recipe = recipe.adapted(names, rows, freeze)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
                 stage = evaluation_stage(recipe.encoder, seed, parent, scoring)
                 runs.append(Run(arm, seed, task.name, train_set or "-", stage))
+    tested = sorted({code for run in runs for code in run.stage.phase.languages})
+    for encoder in dict.fromkeys(recipe.encoder for recipe in arms.values()):
+        if codes := models.unseen(encoder, tested):
+            names = ", ".join(find_language(code).name for code in codes)
+            warn_once(f"{encoder} was pretrained without text in {names} ({', '.join(codes)}).")
     return Study(dict(arms), tuple(runs), suite, source, is_by_arm)
+
+
+def sweep(
+    base: Recipe,
+    task: str,
+    learning_rates: Sequence[float],
+    *,
+    seeds: Sequence[int] = (0,),
+    source: str = "en",
+    store: Store | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Compare learning rates by the validation split of the source language; no target is scored.
+
+    Args:
+        base: the recipe that the target phase follows.
+        task: the target, as in ``study``.
+        learning_rates: one arm each.
+        seeds: of the training; the mean over them decides.
+        source: the language that is trained on and scored.
+        store: of the stages.
+        options: of ``study``, such as ``suite``, ``steps`` and ``freeze``.
+
+    Returns:
+        A row for each rate: mean, lowest and highest ``score`` over seeds (0 to 100), ``chance``,
+        and whether it is the one ``taken``, which scored highest (of equal ones, the lower rate).
+
+    MissingData if the task has no validation split.
+    """
+    arms = {f"{rate:g}": base.then(Target(learning_rate=rate)) for rate in sorted(learning_rates)}
+    options |= {"source": source, "languages": [source], "split": "validation"}
+    scores = study(arms, [task], seeds, **options).run(store).scores
+    groups = scores[scores["main"]].groupby("arm", sort=False)
+    table = groups["value"].agg(score="mean", lowest="min", highest="max")
+    table["chance"] = groups["chance"].first()
+    table["taken"] = table.index == table["score"].idxmax()
+    return table.rename_axis("learning_rate").reset_index().astype({"learning_rate": float})
 
 
 def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:

@@ -1,4 +1,4 @@
-"""One label for a row: classification of text pairs, and the choice between alternatives."""
+"""One label for a row: classification of pairs and sentences, the choice between alternatives."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,6 +47,21 @@ class Classification(base.TaskType):
         # The alternatives of a choice have no names.
         gold, pred = ([task.labels[i] if task.labels else str(i) for i in side] for side in sides)
         return base.predictions_table(rows["id"][:], gold, pred, log_probs=list(outputs))
+
+
+class Sentence(Classification):
+    """One text, one label: topic, intent, sentiment."""
+
+    columns = ("id", "text", "label")
+    texts = ("text",)
+    crossed_text = ""
+
+    def encode(
+        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
+    ) -> Examples:
+        encoding = tokenizer(rows["text"][:], truncation=True, max_length=max_length)
+        examples = base.encoded(encoding, words)
+        return [replace(e, target=t) for e, t in zip(examples, rows["label"][:], strict=True)]
 
 
 class Choice(Classification):

@@ -4,11 +4,13 @@ import json
 import math
 import os
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -28,6 +30,12 @@ MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
 UNREAD = 16  # steps whose losses stay on the device: to read one waits for it
 
 
+FLAT = 0.99  # of the loss at first: what is above it after a fifth of the steps has not fallen
+
+NOT_FALLING = (
+    "{}: in {} of {} steps the loss has not fallen ({:.3f}, then {:.3f}) at learning rate {:.2g}. "
+    "If that does not change, compare others: xlt.sweep(base, task, [{:.2g}, {:.2g}, {:.2g}])."
+)
 DIVERGED = (
     "{}: the loss is {loss} and the gradient norm {norm} at step {step} of {}, at learning rate "
     "{rate:.2g}. Lower learning_rate or raise warmup; XLTKIT_PRECISION=no trains in fp32."
@@ -99,6 +107,7 @@ def train(
         ThreadPoolExecutor(1) as ahead,
     ):
         log.writelines(lines[:start])
+        losses = [json.loads(line)["loss"] for line in lines[:start]]
         unread: list[dict[str, Any]] = []
         coming = ahead.submit(_parts, accelerator, objective, start)
         for step in range(start, phase.steps):
@@ -128,6 +137,10 @@ def train(
                     if not math.isfinite(line["loss"]) or not math.isfinite(line["norm"]):
                         raise Diverged(DIVERGED.format(title, phase.steps, **line))
                     log.write(json.dumps(line) + "\n")
+                    losses.append(line["loss"])
+                fifth = phase.steps // 5
+                if len(losses) - len(unread) < fifth <= len(losses):
+                    _warn_if_flat(losses[:fifth], objective, title)
                 progress.set_postfix(loss=line["loss"], rate=rate, refresh=False)
                 unread.clear()
             # After all losses were numbers: what is in a checkpoint can be gone on with.
@@ -140,6 +153,23 @@ def train(
         for checkpoint in folder.glob("checkpoint*.safetensors"):
             checkpoint.unlink()
     return unwrapped
+
+
+def _warn_if_flat(losses: list[float], objective: Supervised, title: str) -> None:
+    """Say at once if the loss of the first steps stays where it was, and what to try.
+
+    Not of the microworld: its tasks are learned late and all at once, in the steps they are given.
+    """
+    quarter = len(losses) // 4
+    if quarter < 5 or any(task.train.is_generated for task in objective.tasks if task.train):
+        return
+    first = fmean(losses[:quarter])
+    last = fmean(losses[-quarter:])
+    if last > FLAT * first:
+        rate = objective.phase.learning_rate
+        rates = (rate, rate / 5, rate * 5)
+        about = (title, len(losses), objective.phase.steps, first, last, rate, *rates)
+        warnings.warn(NOT_FALLING.format(*about), stacklevel=3)
 
 
 def _parts(accelerator: Accelerator, objective: Supervised, step: int) -> list[Batch]:
@@ -182,8 +212,11 @@ def _backward(
 
 def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> None:
     """Write all that training goes on with to one file, and delete older ones."""
-    # Weights that are tied have several names, and are written once.
-    weights = {value.data_ptr(): (name, value) for name, value in model.state_dict().items()}
+    # Weights that are tied have several names, and are written once; frozen ones are where they
+    # were read from.
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    states = {name: value for name, value in model.state_dict().items() if name not in frozen}
+    weights = {value.data_ptr(): (name, value) for name, value in states.items()}
     tensors = {f"model/{name}": value.contiguous() for name, value in weights.values()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}

@@ -33,6 +33,9 @@ class Phase:
     weight_decay: float | None = None
     max_length: int | None = None
     accumulation: int = 1  # parts a batch is computed in; changes memory, not the gradient
+    # What stays as it is (Wu and Dredze 2019, section 4.3): the ``embeddings``, with a number that
+    # many of the lowest layers, too.
+    freeze: str | int = field(default="", metadata=OMIT_DEFAULT)
 
     # Raised by one whenever an objective changes what it computes: old stages are then not reused.
     version = 1
@@ -47,6 +50,16 @@ class Phase:
 
     def __post_init__(self) -> None:
         """Turn names of tasks into training sets, in every language of the phase."""
+        is_layers = type(self.freeze) is int and self.freeze > 0
+        if self.freeze not in ("", "embeddings") and not is_layers:
+            raise ValueError(
+                f"freeze is {self.freeze!r}; type 'embeddings', a number of layers to freeze with "
+                "them, as in freeze=6, or leave it out."
+            )
+        if self.freeze and self.scratch:
+            raise ValueError(
+                "Pretrain(scratch=True) draws all weights: there is nothing to freeze."
+            )
         for name in self.trained:
             parts = getattr(self, name)
             training_sets: list[TrainingSet] = []
@@ -58,7 +71,7 @@ class Phase:
                 get(training_sets[-1].task)  # raises the error that names the task
             object.__setattr__(self, name, tuple(training_sets))
         object.__setattr__(self, "languages", tuple(self.languages))
-        if not getattr(self, self.trained[0]):
+        if self.trained and not getattr(self, self.trained[0]):
             raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
 
     @property
@@ -68,8 +81,8 @@ class Phase:
 
     @property
     def base(self) -> Phase:
-        """The phase without robust training or alignment, by which seeds are derived."""
-        return self
+        """The phase without what an arm may add to it, by which seeds are derived."""
+        return replace(self, freeze="")
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         """The share of the steps that each training set gets, given their sizes."""
@@ -185,7 +198,7 @@ class Intermediate(_Mixed):
 
     @property
     def base(self) -> Intermediate:
-        return replace(self, robust=None)
+        return replace(self, robust=None, freeze="")
 
     def task_type(self, training_set: TrainingSet) -> str:
         return super().task_type(training_set) if training_set in self.tasks else "text"
@@ -207,6 +220,7 @@ class Target(Phase):
     effort: float = field(default=1.0, metadata=OMIT_DEFAULT)  # multiplies the steps
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.effort <= 0:
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
 
@@ -220,7 +234,7 @@ class Target(Phase):
 
     @property
     def base(self) -> Target:
-        return replace(self, robust=None, align=None)
+        return replace(self, robust=None, align=None, freeze="")
 
     @property
     def objective_class(self) -> type[Supervised]:

@@ -8,7 +8,7 @@ from xltkit.keys import choose
 from xltkit.tasks.base import TYPES, Task
 from xltkit.tasks.suites.load import Suite, read_suites, read_tasks
 
-FILES = ("microworld", "xtreme", "retrieval", "english", "captions")
+FILES = ("microworld", "xtreme", "newer", "retrieval", "english", "captions")
 _HERE = Path(__file__).parent
 TASKS: dict[str, Task] = read_tasks(_HERE / f"{name}.toml" for name in FILES)
 SUITES: dict[str, Suite] = read_suites(_HERE / "suites.toml")

@@ -15,6 +15,7 @@ itself in a table by its name. Both have the fields of ``Source``, but for these
   they have a ``hub``; then its ``split`` only.
 """
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +65,8 @@ class Suite:
     text: tuple[TrainingSet, ...]  # mixed in by masked language modeling
     intermediate_training: TrainingArguments
     images: ImageTextSuite
+    # By task, what differs from the task's own training arguments, and the task to ``train_on``.
+    training: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     is_microworld: bool = False
     is_own_average: bool = False  # the average over all tasks is this kit's own definition
 

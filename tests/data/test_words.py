@@ -149,10 +149,21 @@ def test_files_of_the_users(tmp_path):
     before = lexicons.fingerprint(str(file))
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps({"good": ["nice"]}).encode())
     assert lexicons.synonyms(str(file)) == {"good": ("nice",)}
+    file = tmp_path / "synonyms.tsv"
+    file.write_bytes(b"good\tfine nice\r\nbad\tevil\n")
+    assert lexicons.synonyms(str(file)) == {"good": ("fine", "nice"), "bad": ("evil",)}
     assert lexicons.fingerprint(str(file)) != before
     pairs = "\ufeffcat Katze\r\ncat\tKater\ndog H\u2028nd\n"  # as editors of other systems write
     (tmp_path / "en-de.txt").write_bytes(pairs.encode())
     table = lexicons.translations(str(tmp_path), "en", ["en", "de"])
     assert table == {"cat": ("Katze", "Kater"), "dog": ("H\u2028nd",)}
-    with pytest.raises(ValueError, match=r"There is no .*en-fr.txt"):
+    with pytest.raises(ValueError, match=r"no dictionary of 'en'.*en-fr.txt"):
         lexicons.translations(str(tmp_path), "en", ["fr"])
+    # One is read in both directions, and a language without one is left out.
+    before = lexicons.fingerprint(str(tmp_path))
+    (tmp_path / "en-es.tsv").write_text("hot dog\tperrito caliente\nhouse\tcasa\n")
+    assert lexicons.fingerprint(str(tmp_path)) != before
+    folder = str(tmp_path)
+    assert lexicons.translations(folder, "es", ["en", "fr"])["casa"] == ("house",)
+    table = lexicons.translations(folder, "en", ["de", "es", "fr"])
+    assert table["hot dog"] == ("perrito caliente",) and "casa" in table["house"]

@@ -19,7 +19,7 @@ from xltkit.files import commit, read, replacing, root, versions, write
 from xltkit.keys import file_digest, unknown
 
 PARAMETERS = tomllib.loads(read(Path(__file__).with_suffix(".toml")))
-PATHS = ("encoder", "tower", "teacher", "published", "synonyms", "results_folder")  # or names
+PATHS = ("encoder", "tower", "teacher", "published", "synonyms", "dictionaries", "results_folder")
 STUDY = ("suite", "targets", "source", "languages", "split", "substitutes")
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
@@ -77,7 +77,7 @@ def look_up(values: Mapping[str, Any]) -> None:
     study.find_language(values.get("source", "en"))
     study.check_languages(values.get("languages", ()), tasks, values.get("split", "test"))
     study.parse_substitutes(values.get("substitutes", ()))
-    finders = [vision.fingerprint] * 4 + [lexicons.fingerprint, saved.read_all]
+    finders = [vision.fingerprint] * 4 + [lexicons.fingerprint] * 2 + [saved.read_all]
     for name, find in zip(PATHS, finders, strict=True):
         if values.get(name) and (problem := _missing(find, values[name])):
             raise ValueError(problem)

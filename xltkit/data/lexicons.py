@@ -31,25 +31,38 @@ def _cased(word: str, like: str) -> str:
 
 
 def synonyms(source: str) -> Lexicon:
-    """Synonyms of English words, from a JSON file ``{word: [words]}`` or the ``microworld``.
+    """Synonyms of English words, from a file or the ``microworld``.
 
-    ``microworld-released`` has words of its other languages among them, as the released table has.
+    A file is JSON, ``{word: [words]}``, or a ``.tsv``: on each line a word, a tab and its synonyms
+    with a space between. ``microworld-released`` has words of its other languages among them, as the released table has.
     """
     if source == "microworld":
         return glosses.synonyms("en")
-    return _released() if source == "microworld-released" else _read_json(*_files(source))
+    return _released() if source == "microworld-released" else _read_synonyms(*_files(source))
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
     """What the words of a language are in others, without the language itself.
 
-    ``source`` is ``microworld``, or a folder of ``<language>-<other>.txt``, each line a word, a tab
-    or space and its translation (the format of MUSE).
+    ``source`` is ``microworld``, or a folder of ``<language>-<other>.txt`` or ``.tsv``, each line a
+    word, a tab or space, and a translation (the format of MUSE). One of ``<other>-<language>`` is
+    read backwards. Languages without a dictionary are left out; ValueError if all are.
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
         return glosses.translations(language, others)
-    return _read_pairs(*_files(*(f"{source}/{language}-{other}.txt" for other in others)))
+    folder = Path(source).expanduser()
+    found: dict[str, bool] = {}  # paths, and whether they are read backwards
+    for other in others:
+        for is_backwards, (one, two) in enumerate([(language, other), (other, language)]):
+            paths = [folder / f"{one}-{two}{ending}" for ending in (".txt", ".tsv")]
+            found |= {str(path): bool(is_backwards) for path in paths if path.is_file()}
+    if others and not found:
+        raise ValueError(
+            f"{folder} has no dictionary of {language!r} and one of {', '.join(others)}; it is to "
+            f"hold {language}-{others[0]}.txt or {others[0]}-{language}.tsv, or the like."
+        )
+    return _read_pairs(*zip(_files(*found), found.values(), strict=True))
 
 
 def fingerprint(source: str) -> str:
@@ -58,7 +71,8 @@ def fingerprint(source: str) -> str:
         tables = (_released(), glosses.synonyms("qbe"))
         return f"{source}/{digest([sorted(table.items()) for table in tables])}"
     path = Path(source).expanduser()
-    files = _files(*(sorted(path.glob("*.txt")) if path.is_dir() else [path]))
+    found = sorted([*path.glob("*.txt"), *path.glob("*.tsv")]) if path.is_dir() else [path]
+    files = _files(*found)
     return digest({file.name: content for file, content in files if not is_litter(file.name)})
 
 
@@ -72,18 +86,25 @@ def _files(*paths: str | Path) -> list[tuple[Path, str]]:
 
 
 @lru_cache(maxsize=8)
-def _read_json(file: tuple[Path, str]) -> Lexicon:
-    table = json.loads(read(file[0]))
+def _read_synonyms(file: tuple[Path, str]) -> Lexicon:
+    text = read(file[0])
+    if file[0].suffix == ".tsv":
+        lines = (line.partition("\t") for line in text.splitlines())
+        table = {word: others.split() for word, _, others in lines}
+    else:
+        table = json.loads(text)
     return {word: tuple(others) for word, others in table.items() if others}
 
 
 @lru_cache(maxsize=64)
-def _read_pairs(*files: tuple[Path, str]) -> Lexicon:
+def _read_pairs(*files: tuple[tuple[Path, str], bool]) -> Lexicon:
     table: dict[str, dict[str, None]] = {}
-    for file, _ in files:
+    for (file, _), is_backwards in files:
         for line in read(file).split("\n"):
-            word, _, other = line.strip().replace("\t", " ").partition(" ")
-            if other:
+            word, _, other = line.strip().partition("\t" if "\t" in line else " ")
+            if is_backwards:
+                word, other = other, word
+            if word and other:
                 table.setdefault(word, {})[other.strip()] = None
     return {word: tuple(others) for word, others in table.items()}
 

@@ -30,7 +30,7 @@ import xltkit as xlt
 from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.grammar import Token, forms
 from xltkit.data.microworld.languages import MicroLanguage
-from xltkit.models.encoder import load, load_tokenizer
+from xltkit.models.checkpoints import load, load_tokenizer
 from xltkit.studies import build_micro
 from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, training_stages

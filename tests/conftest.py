@@ -79,7 +79,7 @@ def tiny(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny):
-    from xltkit.models.encoder import load_tokenizer
+    from xltkit.models.checkpoints import load_tokenizer
 
     return load_tokenizer(tiny)
 

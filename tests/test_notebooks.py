@@ -72,7 +72,7 @@ def test_every_notebook_has_the_form(path):
 @pytest.mark.parametrize("smoke", [False, True])
 def test_the_runs_are_all_possible(tmp_path, smoke, monkeypatch):
     # Encoders and tables that this machine need not have.
-    monkeypatch.setattr("xltkit.models.encoder.configuration", str)
+    monkeypatch.setattr("xltkit.models.checkpoints.configuration", str)
     monkeypatch.setattr("xltkit.data.lexicons.fingerprint", str)
     planned = plan(list(read_runs()), outputs=tmp_path, smoke=smoke)
     assert {run.notebook for run in planned} == set(NOTEBOOKS)

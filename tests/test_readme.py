@@ -43,7 +43,7 @@ def check(command: str) -> None:
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_one_that_works(command, monkeypatch):
     # Encoders and tables that this machine need not have.
-    monkeypatch.setattr("xltkit.models.encoder.configuration", str)
+    monkeypatch.setattr("xltkit.models.checkpoints.configuration", str)
     monkeypatch.setattr("xltkit.data.lexicons.fingerprint", str)
     if kit := KIT.fullmatch(command):
         return check(kit[1])

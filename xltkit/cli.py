@@ -94,7 +94,7 @@ def tasks(names: Sequence[str]) -> None:
 
 def encoders() -> None:
     """Print the table of encoders: sizes, languages seen, where fine-tuning starts from."""
-    from xltkit.models.encoder import describe_encoders
+    from xltkit.models.checkpoints import describe_encoders
 
     print(describe_encoders())
 

@@ -20,7 +20,7 @@ from xltkit.evaluation.attacked import AttackedModel, attacked
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
 from xltkit.evaluation.predict import predict
 from xltkit.explore import plots
-from xltkit.models import device
+from xltkit.models import checkpoints, device
 from xltkit.models import encoder as models
 from xltkit.studies.store import Store
 from xltkit.tasks import get, load
@@ -53,10 +53,10 @@ def parts(trained):
         task = get(name)
         folder = results.store.path(results.study.runs[0].stage.parent.key)
         model = models.Model(str(folder), {name: task.type.head(task)})
-        model.heads.load_state_dict(load_file(folder / models.HEADS))
+        model.heads.load_state_dict(load_file(folder / checkpoints.HEADS))
         data = name.removesuffix("-small")
         rows = {code: micro.rows(data, "test", LANGUAGES[code], COUNT) for code in ("en", "qbe")}
-        return model, task, name, rows, models.load_tokenizer(str(models.MICRO))
+        return model, task, name, rows, checkpoints.load_tokenizer(str(checkpoints.MICRO))
 
     return of
 

@@ -13,7 +13,7 @@ from xltkit.explore import examples, html
 from xltkit.explore.examples import OUTCOMES, PROBABILITY, Playground, edited, errors, occurrences
 from xltkit.explore.html import MARKER, PART, cut, tokens
 from xltkit.models import device
-from xltkit.models.encoder import load_tokenizer
+from xltkit.models.checkpoints import load_tokenizer
 from xltkit.studies.results import Results
 from xltkit.tasks import get
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-from xltkit.models import encoder
+from xltkit.models import checkpoints
 from xltkit.models.encoder import Model
 from xltkit.tasks.base import Head
 
@@ -66,7 +66,7 @@ def test_a_saved_encoder_loads_with_the_library(tmp_path, tiny, tokenizer, maske
     library = AutoModel.from_pretrained(tmp_path).eval()
     assert torch.allclose(model.hidden(**inputs), library(**inputs).last_hidden_state, atol=1e-6)
     restored = Model(str(tmp_path), {"nli": CLASSES}).eval()
-    restored.heads.load_state_dict(load_file(tmp_path / encoder.HEADS))
+    restored.heads.load_state_dict(load_file(tmp_path / checkpoints.HEADS))
     assert torch.allclose(model("nli", **inputs), restored("nli", **inputs), atol=1e-6)
     if masked:
         whole = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
@@ -91,42 +91,43 @@ def test_stages_share_what_was_frozen_and_load_with_the_library(tmp_path, tiny, 
     assert all("embeddings" in name for name in load_file(shared))
     trained = folder / "model-trained.safetensors"
     assert not any(name in load_file(shared) for name in load_file(trained))
-    encoder.whole_checkpoint(folder, tmp_path / "model.safetensors")
+    checkpoints.whole_checkpoint(folder, tmp_path / "model.safetensors")
     whole = load_file(tmp_path / "model.safetensors")
     assert whole.keys() == load_file(shared).keys() | load_file(trained).keys()
 
 
 def test_an_encoder_says_which_languages_it_never_saw(tmp_path):
-    assert encoder.unseen("e5-small", ["yo", "sw", "en"]) == ["yo"]
-    assert encoder.unseen("EuroBERT/EuroBERT-210m", ["yo", "sw", "en"]) == ["yo", "sw"]
-    assert encoder.unseen("glot500", ["yo"]) == encoder.unseen("micro", ["qas"]) == []
+    assert checkpoints.unseen("e5-small", ["yo", "sw", "en"]) == ["yo"]
+    assert checkpoints.unseen("EuroBERT/EuroBERT-210m", ["yo", "sw", "en"]) == ["yo", "sw"]
+    assert checkpoints.unseen("glot500", ["yo"]) == checkpoints.unseen("micro", ["qas"]) == []
     shape = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12}
     for size, codes in ((200_000, ["yo"]), (30_522, [])):  # cut, and MiniLM's of English
         AutoConfig.for_model("bert", vocab_size=size, **shape).save_pretrained(tmp_path)
-        assert encoder.unseen(str(tmp_path), ["yo", "sw"]) == codes
+        assert checkpoints.unseen(str(tmp_path), ["yo", "sw"]) == codes
 
 
 def test_a_mirror_has_encoders_too(tmp_path, tiny, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
-    hub = encoder.ENCODERS["e5-small"]["hub"]
-    assert encoder.locate("e5-small") == (hub, "main")
+    hub = checkpoints.ENCODERS["e5-small"]["hub"]
+    assert checkpoints.locate("e5-small") == (hub, "main")
     shutil.copytree(tiny, tmp_path / hub)
-    assert encoder.locate("e5-small") == encoder.locate(hub) == (str(tmp_path / hub), "main")
-    assert encoder.locate(f"{hub}@0123") == (hub, "0123")
+    for name in ("e5-small", hub):
+        assert checkpoints.locate(name) == (str(tmp_path / hub), "main")
+    assert checkpoints.locate(f"{hub}@0123") == (hub, "0123")
 
 
 def test_a_fingerprint_follows_the_weights_and_not_the_folder(tmp_path, tiny):
     copy = shutil.copytree(tiny, tmp_path / "copy")
-    assert encoder.fingerprint(tiny) == encoder.fingerprint(str(copy))
+    assert checkpoints.fingerprint(tiny) == checkpoints.fingerprint(str(copy))
     checkpoint(copy)
-    fingerprints = {encoder.fingerprint(tiny), encoder.fingerprint(str(copy))}
+    fingerprints = {checkpoints.fingerprint(tiny), checkpoints.fingerprint(str(copy))}
     model = AutoModel.from_pretrained(tiny).requires_grad_(False)
     for change in (0.0, 1.0):
         next(model.parameters()).add_(change)
         folder = tmp_path / str(change)
         model.save_pretrained(folder, max_shard_size="50KB")  # in several files
         assert not (folder / "model.safetensors").exists()
-        fingerprints.add(encoder.fingerprint(str(folder)))
+        fingerprints.add(checkpoints.fingerprint(str(folder)))
     assert len(fingerprints) == 4
 
 
@@ -147,14 +148,14 @@ def test_a_fingerprint_counts_every_file_that_is_loaded(tmp_path, tiny, file, wi
     fingerprints = set()
     for text in ("one", "another"):
         (tmp_path / file).write_text(text)
-        fingerprints.add(encoder.fingerprint(str(tmp_path)))
+        fingerprints.add(checkpoints.fingerprint(str(tmp_path)))
     assert len(fingerprints) == 1 + counts
 
 
 def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
     copy = shutil.copytree(tiny, tmp_path / "copy")
-    tokenizer = encoder.load_tokenizer(str(copy))
-    assert encoder.load_tokenizer(str(copy)) is tokenizer
+    tokenizer = checkpoints.load_tokenizer(str(copy))
+    assert checkpoints.load_tokenizer(str(copy)) is tokenizer
     model = Model(tiny, {})
     saved = set()
     for length in (5, 7):
@@ -162,8 +163,8 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
         model.save(tokenizer, tmp_path)
         saved.add((tmp_path / "tokenizer.json").read_bytes())
     assert len(saved) == 1
-    shutil.copyfile(encoder.MICRO / "tokenizer.json", copy / "tokenizer.json")
-    assert len(encoder.load_tokenizer(str(copy))) > len(tokenizer)
+    shutil.copyfile(checkpoints.MICRO / "tokenizer.json", copy / "tokenizer.json")
+    assert len(checkpoints.load_tokenizer(str(copy))) > len(tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -177,5 +178,5 @@ def test_a_tokenizer_is_read_once_and_saved_as_it_was_read(tmp_path, tiny):
 )
 def test_an_unknown_encoder_is_refused_with_the_remedy(name, remedy):
     with pytest.raises(ValueError, match=remedy) as caught:
-        encoder.configuration(name)
+        checkpoints.configuration(name)
     assert repr(name) in str(caught.value)

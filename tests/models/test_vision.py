@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from xltkit.models import encoder, vision
+from xltkit.models import checkpoints, vision
 from xltkit.tasks import get, load
 
 TEXTS = ["w", "a longer text of several words", "b"]
@@ -126,7 +126,7 @@ def test_a_dual_encoder_gives_both_sides_of_one_space(kind, tokenizer, rows, tmp
     assert not np.allclose(texts[0], texts[2], atol=2e-3)
 
 
-@pytest.mark.parametrize("name", [str(encoder.MICRO), "micro-vision"])
+@pytest.mark.parametrize("name", [str(checkpoints.MICRO), "micro-vision"])
 def test_what_has_no_text_tower_is_no_teacher(name, tmp_path):
     with pytest.raises(ValueError, match=f"'{name}' is no teacher, for it has no text tower"):
         vision.teacher_vectors(name, TEXTS, tmp_path)

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from xltkit.data.microworld.languages import LANGUAGES, language
 from xltkit.data.microworld.lexicon import NAMES
 from xltkit.keys import file_digest
-from xltkit.models.encoder import MICRO, MICRO_CLIP, Model, load_tokenizer
+from xltkit.models.checkpoints import MICRO, MICRO_CLIP, load_tokenizer
+from xltkit.models.encoder import Model
 from xltkit.studies import build_micro
 from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, training_stages

@@ -11,7 +11,7 @@ import xltkit as xlt
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation.predict import outputs, predict
-from xltkit.models import device
+from xltkit.models import checkpoints, device
 from xltkit.models import encoder as models
 from xltkit.studies.stages import Recipe
 from xltkit.tasks import get, retrieval
@@ -119,7 +119,7 @@ def test_candidates_of_all_languages_are_one_pool(linking):
 
 @pytest.mark.slow
 def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store):
-    arms = {"micro": Recipe(str(models.MICRO))}
+    arms = {"micro": Recipe(str(checkpoints.MICRO))}
     options = {"steps": 60, "languages": ["qad"], "examples": 200}
     plain = xlt.study(arms, ["linking"], [0], **options).run(store)
     shuffled = xlt.study(arms, ["linking"], [0], **options, shuffled=True).run(store)

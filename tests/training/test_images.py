@@ -13,7 +13,8 @@ from transformers import AutoModel
 
 from xltkit.keys import file_digest
 from xltkit.models import vision
-from xltkit.models.encoder import MICRO_CLIP, Joint, Model, load_tokenizer
+from xltkit.models.checkpoints import MICRO_CLIP, load_tokenizer
+from xltkit.models.encoder import Joint, Model
 from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.studies.store import Store

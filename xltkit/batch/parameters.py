@@ -98,7 +98,7 @@ def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     paths = {n: Path(folder, Path(str(values[n])).expanduser()) for n in PATHS if values.get(n)}
     full = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
     if full:
-        from xltkit.models.encoder import SHIPPED  # imports torch
+        from xltkit.models.checkpoints import SHIPPED  # imports torch
 
         full = {name: path for name, path in full.items() if values[name] not in SHIPPED}
     return {**values, **full}

@@ -175,7 +175,7 @@ def _declared(notebook: Path) -> dict[str, Any]:
 def kit_identity() -> str:
     """A digest of what enters stage keys: an edit of none of it runs no notebook again."""
     from xltkit.evaluation.attacks import Attack
-    from xltkit.models.encoder import fingerprint as weights
+    from xltkit.models.checkpoints import fingerprint as weights
     from xltkit.tasks import get, suite
     from xltkit.tasks.base import TaskType
     from xltkit.training import image_text, phases  # noqa: F401, they define phases

@@ -34,11 +34,14 @@ def synonyms(source: str) -> Lexicon:
     """Synonyms of English words, from a file or the ``microworld``.
 
     A file is JSON, ``{word: [words]}``, or a ``.tsv``: on each line a word, a tab and its synonyms
-    with a space between. ``microworld-released`` has words of its other languages among them, as the released table has.
+    with a space between. ``microworld-released`` has words of its other languages among them, as
+    the released table has.
     """
     if source == "microworld":
         return glosses.synonyms("en")
-    return _released() if source == "microworld-released" else _read_synonyms(*_files(source))
+    if source == "microworld-released":
+        return _released()
+    return _read_synonyms(*_files(source))
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:

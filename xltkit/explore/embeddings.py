@@ -14,8 +14,9 @@ from xltkit.data.languages import columns
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.explore.plots import BASELINE_COLOR, MARKERS, style
 from xltkit.keys import choose
+from xltkit.models.checkpoints import load_tokenizer
 from xltkit.models.device import device
-from xltkit.models.encoder import Model, load_tokenizer, mean_pool
+from xltkit.models.encoder import Model, mean_pool
 from xltkit.studies.results import Results
 
 

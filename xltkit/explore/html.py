@@ -13,7 +13,7 @@ from xltkit.data.languages import language as find_language
 from xltkit.data.microworld.glosses import meanings
 from xltkit.data.text import word_spans
 from xltkit.files import read
-from xltkit.models.encoder import load_tokenizer
+from xltkit.models.checkpoints import load_tokenizer
 
 STYLE = f"<style>{read(Path(__file__).with_suffix('.css'))}</style>"
 

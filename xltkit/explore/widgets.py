@@ -12,7 +12,7 @@ from IPython.display import HTML, Javascript, clear_output, display
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.evaluation.predict import protocol_layer
 from xltkit.explore import embeddings, examples, html, plots
-from xltkit.models.encoder import configuration
+from xltkit.models.checkpoints import configuration
 from xltkit.progress import interactive, track
 from xltkit.studies.results import Results
 

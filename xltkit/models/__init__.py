@@ -1,5 +1,5 @@
 """Encoders, heads, image towers, and the device they run on."""
 
-from xltkit.models.encoder import load_tokenizer
+from xltkit.models.checkpoints import load_tokenizer
 
 __all__ = ["load_tokenizer"]

@@ -20,8 +20,9 @@ from transformers import AutoImageProcessor, AutoModel
 
 from xltkit.files import replacing
 from xltkit.keys import digest, known_digest
-from xltkit.models import device, encoder
-from xltkit.models.encoder import HEADS, TOWER, load, load_tokenizer, locate, mean_pool
+from xltkit.models import checkpoints, device
+from xltkit.models.checkpoints import HEADS, TOWER, load, load_tokenizer, locate
+from xltkit.models.encoder import mean_pool
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 PIXELS = "pixels"  # no network at all: what is seen without any training
@@ -36,7 +37,7 @@ def fingerprint(name: str) -> str:
         return f"{PIXELS}/{PIXELS_SIDE}"
     files = [Path(locate(name)[0], file) for file in (HEADS, *PROCESSORS)]
     digests = [known_digest(file)[:16] for file in files if file.is_file()]
-    return "+".join([encoder.fingerprint(name), *digests])
+    return "+".join([checkpoints.fingerprint(name), *digests])
 
 
 def tower_of(teacher: str) -> str:

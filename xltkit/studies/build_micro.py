@@ -19,7 +19,7 @@ from xltkit.data.microworld import generate as world
 from xltkit.data.microworld.languages import LANGUAGES, MicroLanguage
 from xltkit.data.microworld.pictures import SIDE
 from xltkit.keys import file_digest
-from xltkit.models.encoder import MICRO, MICRO_CLIP, TOWER, load_tokenizer
+from xltkit.models.checkpoints import MICRO, MICRO_CLIP, TOWER, load_tokenizer
 from xltkit.studies.export import copy_encoder
 from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, training_stages

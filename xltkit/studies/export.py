@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from xltkit.files import LITTER, root
 from xltkit.keys import choose
-from xltkit.models.encoder import INDEX, whole_checkpoint
+from xltkit.models.checkpoints import INDEX, whole_checkpoint
 from xltkit.studies.results import Results
 from xltkit.studies.saved import Saved, read
 from xltkit.studies.store import SIGNATURE

@@ -20,7 +20,7 @@ from xltkit.evaluation.attacked import attacked
 from xltkit.evaluation.predict import predict, predict_pairs
 from xltkit.files import commit, versions
 from xltkit.keys import derive, digest
-from xltkit.models import device, vision
+from xltkit.models import checkpoints, device, vision
 from xltkit.models import encoder as models
 from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
@@ -138,7 +138,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     """
     task = get(stage.phase.task)
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
-    tokenizer = models.load_tokenizer(stage.encoder)
+    tokenizer = checkpoints.load_tokenizer(stage.encoder)
     if task.type.reads_layers:
         return task, "", models.Model(start, {}, stage.phase.max_length), tokenizer
     trained = get(stage.parent.phase.training_sets[0].task)
@@ -149,7 +149,7 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
-    weights = load_file(Path(start) / models.HEADS)
+    weights = load_file(Path(start) / checkpoints.HEADS)
     if has_image_space:
         # As wide as it was trained, which only its weights say.
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from xltkit.data.languages import language as find_language
 from xltkit.keys import digest
-from xltkit.models import encoder as models
+from xltkit.models import checkpoints
 from xltkit.tasks import Source, TrainingSet, available, get, load
 from xltkit.tasks.base import TYPES, TaskType
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
@@ -91,7 +91,7 @@ class Recipe:
 
 def encoder(name: str) -> Recipe:
     """A recipe that starts with a pretrained encoder and has no phase yet."""
-    tokenizer = models.load_tokenizer(name)  # raises the error that says what to type
+    tokenizer = checkpoints.load_tokenizer(name)  # raises the error that says what to type
     if not tokenizer.is_fast:
         raise ValueError(
             f"The encoder {name!r} has no fast tokenizer but {type(tokenizer).__name__}, which "
@@ -119,7 +119,7 @@ class Stage:
         """What the key is a hash of; names of encoders and of folders of weights are left out."""
         names = {"encoder": self.encoder} if with_names else {}
         return names | {
-            "parent": self.parent.key if self.parent else models.fingerprint(self.encoder),
+            "parent": self.parent.key if self.parent else checkpoints.fingerprint(self.encoder),
             "seed": self.seed,
             "data": dict(self.data),
             **phases.signature(self.phase, with_names),

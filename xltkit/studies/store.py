@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from xltkit.files import flush, hold, is_litter, read, root, to_disk, write
 from xltkit.keys import file_digest, known_digest
-from xltkit.models.encoder import INDEX
+from xltkit.models.checkpoints import INDEX
 
 # What a stage may hold: nothing that could execute code when it is loaded.
 FORMATS = {".safetensors", ".json", ".jsonl", ".parquet", ".txt", ".model"}

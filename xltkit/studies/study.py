@@ -8,7 +8,7 @@ import pandas as pd
 from xltkit.data.languages import language as find_language
 from xltkit.data.loading import warn_once
 from xltkit.keys import choose, unknown
-from xltkit.models import encoder as models
+from xltkit.models import checkpoints
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.studies.store import Store
@@ -106,7 +106,7 @@ def study(
                 runs.append(Run(arm, seed, task.name, train_set or "-", stage))
     tested = sorted({code for run in runs for code in run.stage.phase.languages})
     for encoder in dict.fromkeys(recipe.encoder for recipe in arms.values()):
-        if codes := models.unseen(encoder, tested):
+        if codes := checkpoints.unseen(encoder, tested):
             names = ", ".join(find_language(code).name for code in codes)
             warn_once(f"{encoder} was pretrained without text in {names} ({', '.join(codes)}).")
     return Study(dict(arms), tuple(runs), suite, source, is_by_arm)

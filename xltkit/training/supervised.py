@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from xltkit.keys import derive
-from xltkit.models.encoder import Model, load_tokenizer
+from xltkit.models.checkpoints import load_tokenizer
+from xltkit.models.encoder import Model
 from xltkit.tasks import Task, TrainingSet, get
 from xltkit.tasks.base import IGNORED, EncodedExample, Head
 from xltkit.tasks.rows import fingerprint, training_rows

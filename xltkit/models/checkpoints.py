@@ -1,0 +1,185 @@
+"""Checkpoints by name: where they lie, how they load, which languages they have seen."""
+
+import json
+import os
+import shlex
+import tomllib
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from xltkit.files import read, write
+from xltkit.keys import digest, file_digest, known_digest, unknown
+
+MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
+MICRO_CLIP = MICRO.with_name("micro-clip")
+HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
+INDEX = "model.safetensors.index.json"  # of a checkpoint in parts: which weight is in which file
+TOWER = "tower"  # the same of a trained image tower
+SHIPPED = {"micro": MICRO, "micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
+# Files of weights: the first of these patterns that a folder has is what transformers loads.
+WEIGHTS = ("model.safetensors", "model*.safetensors*", "pytorch_model.bin", "pytorch_model*.bin*")
+# Encoders the kit knows by a short name, and lists of the languages that they have seen.
+ENCODERS = tomllib.loads(read(Path(__file__).with_name("encoders.toml")))
+LANGUAGES = {name: tuple(text.split()) for name, text in ENCODERS.pop("languages").items()}
+
+
+def locate(name: str) -> tuple[str, str]:
+    """A folder or a Hub id, and the revision, of an encoder or an image tower by its name.
+
+    A mirror (``XLTKIT_HUB``) is looked at first, as for data: ``<organisation>/<name>`` in it.
+
+    Raises ValueError if the name is neither of one that ships with the kit, nor a folder with a
+    ``config.json``, nor a Hub id (``organisation/name``), where ``@revision`` is optional.
+    """
+    folder = SHIPPED.get(name) or Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return str(folder), "main"
+    identifier, _, revision = name.partition("@")
+    if identifier in ENCODERS:
+        row = ENCODERS[identifier]
+        identifier, revision = row["hub"], revision or row.get("revision", "")
+    mirror = os.environ.get("XLTKIT_HUB")
+    if mirror and "@" not in name and Path(mirror, identifier, "config.json").is_file():
+        return str(Path(mirror, identifier)), "main"
+    if folder.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise ValueError(
+            unknown("encoder or image tower", name, [*SHIPPED, *ENCODERS]).removesuffix(".")
+            + ", a Hub id such as 'FacebookAI/xlm-roberta-base' or 'openai/clip-vit-base-patch32', "
+            "with '@' and a commit to pin it, or a folder with config.json and model.safetensors."
+        )
+    return identifier, revision or "main"
+
+
+def unseen(name: str, languages: Iterable[str]) -> list[str]:
+    """Those of the languages (codes) that an encoder was pretrained without, as far as is known.
+
+    A folder is recognised by its architecture and the size of its vocabulary.
+    """
+    rows = [row for short, row in ENCODERS.items() if name.partition("@")[0] in (short, row["hub"])]
+    if not rows and name not in SHIPPED and Path(name).is_dir():
+        config = configuration(name)
+        shape = (config.model_type, config.num_hidden_layers, config.hidden_size)
+        rows = [
+            row for row in ENCODERS.values() if row["architecture"] == "{} {}x{}".format(*shape)
+        ]
+        exact = [row for row in rows if row["vocabulary"] == config.vocab_size]
+        cut = [row for row in rows if 1 <= row["vocabulary"] / config.vocab_size <= 2]
+        rows = exact or cut
+    names = {row["languages"] for row in rows}
+    if len(names) != 1 or "" in names:  # none, several that differ, or one without a list
+        return []
+    seen = LANGUAGES[names.pop()]
+    return [code for code in languages if code.partition("-x-")[0] not in seen]
+
+
+def describe_encoders() -> str:
+    """The table of encoders as text, with what the columns mean in ``encoders.toml``."""
+    table = pd.DataFrame.from_dict(ENCODERS, "index")
+    counts = {"": "-"} | {name: str(len(codes)) for name, codes in LANGUAGES.items()}
+    table["languages"] = table["languages"].map(counts)
+    table = table.fillna({"prefix_space": False, "remote_code": False, "revision": "-"})
+    return table.fillna("-").drop(columns="revision").to_string()
+
+
+def load(loader: Any, name: str, **options: Any) -> Any:
+    """What a class of transformers reads of an encoder, as in ``load(AutoConfig, "micro")``.
+
+    Raises one ValueError, that names the remedy, for the many ways in which loading fails.
+    """
+    where, revision = locate(name)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        return loader.from_pretrained(where, revision=revision, **options)
+    except (ImportError, OSError, ValueError) as error:
+        command = shlex.join(["hf", "download", where, "--revision", revision])
+        remedy = f"fetch it with `{command}` (without HF_HUB_OFFLINE), or give a folder"
+        if Path(where).is_dir():
+            remedy = "its folder needs config.json, model.safetensors and the files of a tokenizer"
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"The encoder {name!r} could not be loaded: {remedy}. transformers says: {reason}"
+        ) from error
+
+
+def configuration(name: str) -> Any:
+    """The configuration of an encoder, from transformers."""
+    return load(AutoConfig, name)
+
+
+def fingerprint(name: str) -> str:
+    """What identifies weights and tokenizer of an encoder, whatever its folder is called."""
+    where, revision = locate(name)
+    folder = Path(where)
+    if not folder.is_dir():
+        return f"{where}@{_commit(f'{where}@{revision}') or revision}"
+    # Just what transformers loads: a file that lies beside changes nothing.
+    files = next(filter(None, ([*folder.glob(pattern)] for pattern in WEIGHTS)), [])
+    settings = folder / "tokenizer_config.json"
+    patterns = ["config.json", "tokenizer*.json"]
+    if not (folder / "tokenizer.json").is_file():
+        patterns += ["vocab*", "merges.txt", "*.model"]
+    if not settings.is_file() or b"added_tokens_decoder" not in settings.read_bytes():
+        patterns += ["special_tokens_map.json", "added_tokens.json"]
+    files += [file for pattern in patterns for file in folder.glob(pattern)]
+    return digest({file.name: known_digest(file) for file in files})
+
+
+@cache
+def _commit(name: str) -> str | None:
+    """The commit that a revision of a Hub model stands for, read from its downloaded config."""
+    return getattr(configuration(name), "_commit_hash", None)
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of an encoder; a process reads it once, unless its folder changes."""
+    return _tokenizer(name, fingerprint(name))
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(name: str, fingerprint: str) -> Any:
+    return load(AutoTokenizer, name)
+
+
+def share_frozen(network: nn.Module, folder: Path) -> None:
+    """Move weights that were not trained out of a checkpoint, to one file for a whole store.
+
+    The checkpoint stays one that ``AutoModel`` loads, in two parts; the shared one lies beside its
+    folder, and is named for what is in it.
+    """
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    if not frozen:
+        return
+    whole = folder / "model.safetensors"
+    weights = load_file(whole)
+    whole.unlink()
+    parts = {
+        folder / "model-frozen.safetensors": {n: w for n, w in weights.items() if n in frozen},
+        folder / "model-trained.safetensors": {n: w for n, w in weights.items() if n not in frozen},
+    }
+    places = {}
+    for file, part in parts.items():
+        save_file(part, file, metadata={"format": "pt"})
+        if file.stem == "model-frozen":
+            shared = folder.parent / "frozen" / f"{file_digest(file)[:16]}.safetensors"
+            shared.parent.mkdir(exist_ok=True)
+            file = file.replace(shared)
+        places |= dict.fromkeys(part, os.path.relpath(file, folder))
+    size = sum(weight.nbytes for weight in weights.values())
+    write(folder / INDEX, json.dumps({"metadata": {"total_size": size}, "weight_map": places}))
+
+
+def whole_checkpoint(folder: Path, to: Path) -> None:
+    """Write the weights of a checkpoint in parts, if ``folder`` is one, as one file into ``to``."""
+    if (folder / INDEX).is_file():
+        names = json.loads(read(folder / INDEX))["weight_map"].values()
+        parts = [load_file(folder / name) for name in sorted(set(names))]
+        save_file({k: v for p in parts for k, v in p.items()}, to, metadata={"format": "pt"})

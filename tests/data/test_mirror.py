@@ -55,12 +55,13 @@ def test_offsets_are_exact_after_repair(name, split, repaired):
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("xquad", "test"), ("xnli", "test"), ("paws-x", "validation"), ("xcopa", "test")],
+    [("xquad", "test"), ("xnli", "test"), ("paws-x", "validation"), ("xcopa", "test")]
+    + [("sib200", "train"), ("uner", "test")],
 )
 def test_parallel_rows_share_their_ids_and_labels(name, split):
     tables = list(all_rows(name, split).values())
     # Labels of PAWS-X differ from the English ones in the original.
-    for column in ("id", "label") if name in ("xnli", "xcopa") else ("id",):
+    for column in ("id", "label") if name in ("xnli", "xcopa", "sib200") else ("id",):
         assert all(table[column][:] == tables[0][column][:] for table in tables)
 
 

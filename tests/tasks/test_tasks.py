@@ -25,9 +25,9 @@ OF_REAL = pytest.mark.parametrize("task", REAL, ids=lambda task: task.name)
 MIRROR = os.environ.get("XLTKIT_HUB", "")
 METRICS = {"classification": "accuracy", "choice": "accuracy", "tagging": "f1 accuracy"}
 METRICS |= {"span": "f1", "retrieval": "accuracy", "mining": "f1", "ranking": "map@20 mrr@20"}
-METRICS |= {"captions": "r@1", "text": ""}
+METRICS |= {"captions": "r@1", "text": "", "sentence": "accuracy"}
 CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
-CHOICES |= {"csqa": 5}
+CHOICES |= {"csqa": 5, "belebele": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_row_is_complete_and_consistent(task):
     if task.type.is_attackable:  # the types with a head of their own
         assert trained.train is not None
         assert (trained.kind, trained.labels) == (task.kind, task.labels)
-    if task.kind in ("classification", "choice"):
+    if task.kind in ("classification", "sentence", "choice"):
         assert task.chance == pytest.approx(100 / (len(task.labels) or CHOICES[task.name]))
     if task.kind == "tagging":
         assert len(set(task.labels)) == len(task.labels) > 0 or task.name == "ccg"

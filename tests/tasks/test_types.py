@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
+from xltkit.data.readers import canonical
 from xltkit.tasks import get
 from xltkit.tasks.base import IGNORED, TYPES, Columns, EncodedExample, Task, pad
 from xltkit.tasks.span import Window, shortened, span_in
@@ -41,6 +42,19 @@ def test_the_loss_is_a_sum_of_cross_entropies(kind, logits, labels, expected):
         labels = [labels.get(place, IGNORED) for place in range(len(logits))]
     loss = TYPES[kind].losses(torch.as_tensor(logits), torch.tensor(labels)).sum()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_sentence_alone_is_read_labeled_permuted_and_edited(tokenizer):
+    texts = ["Anna sees Ben .", "Ben sees two red balls ."]
+    rows = canonical("sentence", ["a", "b"], text=texts, label=[0, 1])
+    task = Task("topic", "sentence", "accuracy", 50.0, labels=("people", "things"))
+    examples = task.type.encode(rows, tokenizer, 96, training=True)
+    ids = [example.sequences[0].tolist() for example in examples]
+    assert ids == tokenizer(texts)["input_ids"] and [e.target for e in examples] == [0, 1]
+    table = task.type.predictions(task, rows, examples, [np.array([0.0, -9.0])] * 2)
+    assert table["pred"].tolist() == ["people", "people"] and table["score"].sum() == 1
+    assert task.type.is_attackable and not task.type.crossed_text
+    assert task.type.permute(task, rows, np.random.default_rng(0))["text"][:] == texts
 
 
 def test_choice_reads_scores_in_groups(tokenizer):

@@ -43,7 +43,7 @@ class ImageTextSuite:
     captions: str  # the task with pictures, in the source language
     test_captions: str  # the task with pictures and captions in many languages
     tower: str  # the image tower that is locked
-    teacher: str  # the CLIP whose text tower is distilled
+    teacher: str  # the CLIP whose text tower is distilled; empty if a notebook trains one
     text: tuple[str, ...]  # the supervised tasks of the arm without pictures
     training: TrainingArguments  # of every intermediate phase, with pictures or without
 

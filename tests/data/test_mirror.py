@@ -53,11 +53,11 @@ def test_offsets_are_exact_after_repair(name, split, repaired):
         assert sum(a != b for a, b in zip(before, rows["starts"][:], strict=True)) == count
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [("xquad", "test"), ("xnli", "test"), ("paws-x", "validation"), ("xcopa", "test")]
-    + [("sib200", "train"), ("uner", "test")],
-)
+PARALLEL = [("xquad", "test"), ("xnli", "test"), ("paws-x", "validation"), ("xcopa", "test")]
+PARALLEL += [("sib200", "train"), ("uner", "test")]
+
+
+@pytest.mark.parametrize(("name", "split"), PARALLEL)
 def test_parallel_rows_share_their_ids_and_labels(name, split):
     tables = list(all_rows(name, split).values())
     # Labels of PAWS-X differ from the English ones in the original.

@@ -30,11 +30,10 @@ MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
 UNREAD = 16  # steps whose losses stay on the device: to read one waits for it
 
 
-FLAT = 0.99  # of the loss at first: what is above it after a fifth of the steps has not fallen
-
+FLAT = 0.99  # of the loss at first: what stays above it has not fallen
 NOT_FALLING = (
     "{}: in {} of {} steps the loss has not fallen ({:.3f}, then {:.3f}) at learning rate {:.2g}. "
-    "If that does not change, compare others: xlt.sweep(base, task, [{:.2g}, {:.2g}, {:.2g}])."
+    "Compare other rates by the source language: xlt.sweep(base, task, [{:.2g}, {:.2g}, {:.2g}])."
 )
 DIVERGED = (
     "{}: the loss is {loss} and the gradient norm {norm} at step {step} of {}, at learning rate "
@@ -138,9 +137,10 @@ def train(
                         raise Diverged(DIVERGED.format(title, phase.steps, **line))
                     log.write(json.dumps(line) + "\n")
                     losses.append(line["loss"])
-                fifth = phase.steps // 5
-                if len(losses) - len(unread) < fifth <= len(losses):
-                    _warn_if_flat(losses[:fifth], objective, title)
+                # After a fifth of the steps, while it can still be mended, and at the end.
+                for mark in (phase.steps // 5, phase.steps):
+                    if len(losses) - len(unread) < mark <= len(losses):
+                        _warn_if_flat(losses[:mark], objective, title)
                 progress.set_postfix(loss=line["loss"], rate=rate, refresh=False)
                 unread.clear()
             # After all losses were numbers: what is in a checkpoint can be gone on with.
@@ -156,19 +156,19 @@ def train(
 
 
 def _warn_if_flat(losses: list[float], objective: Supervised, title: str) -> None:
-    """Say at once if the loss of the first steps stays where it was, and what to try.
+    """Say at once if the loss is where it was in the first steps, and what to try.
 
     Not of the microworld: its tasks are learned late and all at once, in the steps they are given.
     """
-    quarter = len(losses) // 4
-    if quarter < 5 or any(task.train.is_generated for task in objective.tasks if task.train):
+    phase = objective.phase
+    few = phase.steps // 20  # a mean over so many steps is steady enough
+    if few < 5 or any(task.train.is_generated for task in objective.tasks if task.train):
         return
-    first = fmean(losses[:quarter])
-    last = fmean(losses[-quarter:])
+    first = fmean(losses[:few])
+    last = fmean(losses[-few:])
     if last > FLAT * first:
-        rate = objective.phase.learning_rate
-        rates = (rate, rate / 5, rate * 5)
-        about = (title, len(losses), objective.phase.steps, first, last, rate, *rates)
+        rate = phase.learning_rate
+        about = (title, len(losses), phase.steps, first, last, rate, rate / 5, rate, 5 * rate)
         warnings.warn(NOT_FALLING.format(*about), stacklevel=3)
 
 

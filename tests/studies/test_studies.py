@@ -11,7 +11,10 @@ import xltkit as xlt
 from xltkit.data.languages import LANGUAGES
 from xltkit.data.loading import MissingData
 from xltkit.keys import digest
+from xltkit.models import checkpoints
+from xltkit.models.checkpoints import ENCODERS
 from xltkit.studies import make as making
+from xltkit.studies import study as study_module
 from xltkit.studies.stages import Recipe, Stage, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import SUITES, TASKS, get
@@ -90,6 +93,20 @@ def test_a_suite_has_its_own_way_to_train_a_task(tiny, monkeypatch):
     assert (phase.task, phase.steps, phase.learning_rate) == ("nli-large", 7, 3e-4)
     assert slow.parent.phase.learning_rate == 1e-5 and slow.parent.phase.steps == 7
     assert none.phase.max_length == phase.max_length == 48
+
+
+@pytest.mark.parametrize(("known", "rate"), [("xlm-roberta-base", 2e-5), ("e5-small", 1e-4)])
+def test_a_rate_is_in_proportion_to_what_the_encoder_needs(tiny, monkeypatch, known, rate):
+    monkeypatch.setattr(checkpoints, "facts", lambda name: ENCODERS[known])
+    monkeypatch.setattr(type(get("pos").train), "is_generated", False)
+    plain = replace(get("pos"), training=replace(get("pos").training, learning_rate=2e-5))
+    monkeypatch.setitem(TASKS, "pos", plain)
+    arms = {"none": Recipe(tiny)}
+    monkeypatch.setattr(study_module, "_present", lambda *_: ("en",))
+    phases = [
+        xlt.study(arms, ["pos"], [0], learning_rate=r).runs[0].stage.parent.phase for r in (0, 7)
+    ]
+    assert [phase.learning_rate for phase in phases] == [pytest.approx(rate), 7]
 
 
 def test_stages_are_shared_and_made_once(results, monkeypatch):

@@ -58,26 +58,27 @@ def locate(name: str) -> tuple[str, str]:
     return identifier, revision or "main"
 
 
-def unseen(name: str, languages: Iterable[str]) -> list[str]:
-    """Those of the languages (codes) that an encoder was pretrained without, as far as is known.
+def facts(name: str) -> dict[str, Any]:
+    """What the table of encoders knows of one: what all rows agree on that it may be.
 
     A folder is recognised by its architecture and the size of its vocabulary.
     """
     rows = [row for short, row in ENCODERS.items() if name.partition("@")[0] in (short, row["hub"])]
     if not rows and name not in SHIPPED and Path(name).is_dir():
         config = configuration(name)
-        shape = (config.model_type, config.num_hidden_layers, config.hidden_size)
-        rows = [
-            row for row in ENCODERS.values() if row["architecture"] == "{} {}x{}".format(*shape)
-        ]
-        exact = [row for row in rows if row["vocabulary"] == config.vocab_size]
-        cut = [row for row in rows if 1 <= row["vocabulary"] / config.vocab_size <= 2]
+        shape = f"{config.model_type} {config.num_hidden_layers}x{config.hidden_size}"
+        alike = [row for row in ENCODERS.values() if row["architecture"] == shape]
+        exact = [row for row in alike if row["vocabulary"] == config.vocab_size]
+        cut = [row for row in alike if 1 <= row["vocabulary"] / config.vocab_size <= 2]
         rows = exact or cut
-    names = {row["languages"] for row in rows}
-    if len(names) != 1 or "" in names:  # none, several that differ, or one without a list
-        return []
-    seen = LANGUAGES[names.pop()]
-    return [code for code in languages if code.partition("-x-")[0] not in seen]
+    first = rows[0] if rows else {}
+    return {field: fact for field, fact in first.items() if all(r.get(field) == fact for r in rows)}
+
+
+def unseen(name: str, languages: Iterable[str]) -> list[str]:
+    """Those of the languages (codes) that an encoder was pretrained without, as far as is known."""
+    seen = LANGUAGES.get(facts(name).get("languages", ""))
+    return [code for code in languages if seen and code.partition("-x-")[0] not in seen]
 
 
 def describe_encoders() -> str:

@@ -54,7 +54,8 @@ def study(
         substitutes: ``"mnli<-sick"`` trains on SICK instead of MNLI, in every phase.
         sweep: score every layer and pooling in retrieval tasks.
         shuffled: permute the labels of the target phase: every score must then fall to chance.
-        learning_rate: of the target phase, unless an arm has its own; 0 means the task's.
+        learning_rate: of the target phase, unless an arm has its own; 0 means the task's, in
+            proportion to what the encoder needs (``xltkit encoders``).
         freeze: what no phase changes: ``"embeddings"``, or with them a number of lowest layers.
 
     ValueError for a name or labels that do not fit; MissingData if a training set, or a test set
@@ -98,7 +99,11 @@ def study(
             scoring = Evaluate(
                 task.name, present[by_arm[arm]], split, examples, sweep=sweep, max_length=length
             )
-            recipe = recipe.with_target(train_on, **training | options)
+            own = dict(training)
+            if factor := _rate_factor(recipe.encoder, suite_row.rates_for, trained):
+                rate = training.get("learning_rate", trained.training.learning_rate)
+                own["learning_rate"] = factor * rate
+            recipe = recipe.with_target(train_on, **own | options)
             recipe = recipe.adapted(names, rows, freeze)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
@@ -164,6 +169,13 @@ def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
                 f"are {', '.join(rows.targets)}."
             )
     return tasks
+
+
+def _rate_factor(encoder: str, reference: str, trained: Task) -> float:
+    """How many times the rate of one encoder suits another; 0 if nothing is known of it."""
+    is_real = trained.train is not None and not trained.train.is_generated
+    own = checkpoints.facts(encoder).get("learning_rate", 0.0) if is_real else 0.0
+    return own / checkpoints.ENCODERS[reference]["learning_rate"]
 
 
 def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> None:

@@ -67,6 +67,7 @@ class Suite:
     images: ImageTextSuite
     # By task, what differs from the task's own training arguments, and the task to ``train_on``.
     training: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    rates_for: str = "xlm-roberta-base"  # the encoder that learning rates are meant for
     is_microworld: bool = False
     is_own_average: bool = False  # the average over all tasks is this kit's own definition
 

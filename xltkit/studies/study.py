@@ -113,7 +113,7 @@ def study(
     for encoder in dict.fromkeys(recipe.encoder for recipe in arms.values()):
         if codes := checkpoints.unseen(encoder, tested):
             names = ", ".join(find_language(code).name for code in codes)
-            warn_once(f"{encoder} was pretrained without text in {names} ({', '.join(codes)}).")
+            warn_once(f"{encoder} is not known to have seen text in {names} ({', '.join(codes)}).")
     return Study(dict(arms), tuple(runs), suite, source, is_by_arm)
 
 

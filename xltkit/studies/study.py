@@ -12,7 +12,7 @@ from xltkit.models import checkpoints
 from xltkit.studies.results import Run, Study
 from xltkit.studies.stages import Recipe, evaluation_stage, training_stages
 from xltkit.studies.store import Store
-from xltkit.tasks import Task, available, get, load, parse_substitutes
+from xltkit.tasks import Suite, Task, available, get, load, parse_substitutes
 from xltkit.tasks import suite as find_suite
 from xltkit.training.phases import Evaluate, Target
 
@@ -79,17 +79,7 @@ def study(
     options |= {name: value for name, value in given.items() if value}
     runs = []
     for task in tasks:
-        # A suite may train a task on another set, and in another way.
-        training = dict(suite_row.training.get(task.name, {}))
-        train_on = training.pop("train_on", task.train_on or task.name)
-        train_on = "" if task.type.is_untrained else train_on
-        train_set = names.get(train_on, train_on)
-        trained = get(train_set or task.name)
-        if (trained.kind, trained.labels) != (task.kind, task.labels):
-            raise ValueError(
-                f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the "
-                f"labels {trained.labels}, and not {task.kind} with the labels {task.labels}."
-            )
+        train_set, training = _training(task, suite_row, names)
         # A benchmark may test a task in fewer languages than it has.
         default = suite_row.tasks.get(task.name, ())
         distinct = set(by_arm.values())  # and not once for each arm: looking for data takes time
@@ -99,11 +89,8 @@ def study(
             scoring = Evaluate(
                 task.name, present[by_arm[arm]], split, examples, sweep=sweep, max_length=length
             )
-            own = dict(training)
-            if factor := _rate_factor(recipe.encoder, suite_row.rates_for, trained):
-                rate = training.get("learning_rate", trained.training.learning_rate)
-                own["learning_rate"] = factor * rate
-            recipe = recipe.with_target(train_on, **own | options)
+            rate = _learning_rate(recipe.encoder, suite_row.rates_for, train_set, training)
+            recipe = recipe.with_target(train_set, **training | rate | options)
             recipe = recipe.adapted(names, rows, freeze)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
@@ -171,11 +158,29 @@ def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
     return tasks
 
 
-def _rate_factor(encoder: str, reference: str, trained: Task) -> float:
-    """How many times the rate of one encoder suits another; 0 if nothing is known of it."""
-    is_real = trained.train is not None and not trained.train.is_generated
-    own = checkpoints.facts(encoder).get("learning_rate", 0.0) if is_real else 0.0
-    return own / checkpoints.ENCODERS[reference]["learning_rate"]
+def _training(task: Task, suite: Suite, names: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """What a task is trained on (empty if on nothing), and the suite's own way to train it."""
+    training = dict(suite.training.get(task.name, {}))
+    train_on = training.pop("train_on", task.train_on or task.name)
+    train_set = "" if task.type.is_untrained else names.get(train_on, train_on)
+    trained = get(train_set or task.name)
+    if (trained.kind, trained.labels) != (task.kind, task.labels):
+        raise ValueError(
+            f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the labels "
+            f"{trained.labels}, and not {task.kind} with the labels {task.labels}."
+        )
+    return train_set, training
+
+
+def _learning_rate(
+    encoder: str, reference: str, train_set: str, training: Mapping[str, Any]
+) -> dict[str, float]:
+    """The rate of a task in proportion to what the encoder needs, if that is known."""
+    own = checkpoints.facts(encoder).get("learning_rate")
+    if not own or not train_set or get(train_set).train.is_generated:
+        return {}
+    rate = training.get("learning_rate", get(train_set).training.learning_rate)
+    return {"learning_rate": rate * (own / checkpoints.ENCODERS[reference]["learning_rate"])}
 
 
 def _check_variants(by_arm: Mapping[str, Sequence[str]], arms: list[str]) -> None:

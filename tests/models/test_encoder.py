@@ -106,6 +106,15 @@ def test_an_encoder_says_which_languages_it_never_saw(tmp_path):
         assert checkpoints.unseen(str(tmp_path), ["yo", "sw"]) == codes
 
 
+def test_the_table_of_encoders_is_whole_and_code_of_others_is_never_run():
+    for name, row in checkpoints.ENCODERS.items():
+        assert row["languages"] in ("", *checkpoints.LANGUAGES), name
+        assert row["hub"].count("/") == 1 and row["source"] and row["learning_rate"] < 1e-3
+        assert name in checkpoints.describe_encoders()
+    with pytest.raises(ValueError, match=r"never runs.*encoders"):
+        checkpoints.configuration("mgte")
+
+
 def test_a_mirror_has_encoders_too(tmp_path, tiny, monkeypatch):
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
     hub = checkpoints.ENCODERS["e5-small"]["hub"]

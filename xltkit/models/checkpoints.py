@@ -83,7 +83,7 @@ def unseen(name: str, languages: Iterable[str]) -> list[str]:
 
 def describe_encoders() -> str:
     """The table of encoders as text, with what the columns mean in ``encoders.toml``."""
-    table = pd.DataFrame.from_dict(ENCODERS, "index")
+    table = pd.DataFrame.from_dict(ENCODERS, "index").astype(object)
     counts = {"": "-"} | {name: str(len(codes)) for name, codes in LANGUAGES.items()}
     table["languages"] = table["languages"].map(counts)
     table = table.fillna({"prefix_space": False, "remote_code": False, "revision": "-"})
@@ -96,6 +96,11 @@ def load(loader: Any, name: str, **options: Any) -> Any:
     Raises one ValueError, that names the remedy, for the many ways in which loading fails.
     """
     where, revision = locate(name)
+    if any(row["hub"] == where and row.get("remote_code") for row in ENCODERS.values()):
+        raise ValueError(
+            f"The encoder {name!r} needs code that comes with its weights, which the kit never "
+            "runs. Take another; `python -m xltkit encoders` lists some."
+        )
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:

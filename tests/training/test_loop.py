@@ -140,15 +140,18 @@ def test_an_encoder_without_so_many_layers_is_refused(tiny):
         Model(tiny, {}).freeze(2)
 
 
-@pytest.mark.parametrize(("rate", "is_generated", "warns"), [(0, 0, 2), (1e-3, 0, 0), (0, 1, 0)])
+@pytest.mark.parametrize(
+    ("names", "rate", "is_generated", "warns"),
+    [("pos", 0, 0, 2), ("pos", 1e-3, 0, 0), ("pos", 0, 1, 0), ("pos qa", 0, 0, 0)],
+)
 def test_a_loss_that_does_not_fall_is_told_at_once(
-    tiny, tmp_path, monkeypatch, rate, is_generated, warns
+    tiny, tmp_path, monkeypatch, names, rate, is_generated, warns
 ):
     monkeypatch.setattr(type(get("pos").train), "is_generated", bool(is_generated))
     monkeypatch.setattr(loop, "UNREAD", 5)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run(tiny, objective(tiny, "pos", steps=100, learning_rate=rate), tmp_path)
+        run(tiny, objective(tiny, *names.split(), steps=100, learning_rate=rate), tmp_path)
     assert sum("has not fallen" in str(each.message) for each in caught) == warns
 
 

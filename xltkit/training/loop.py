@@ -158,11 +158,13 @@ def train(
 def _warn_if_flat(losses: list[float], objective: Supervised, title: str) -> None:
     """Say at once if the loss is where it was in the first steps, and what to try.
 
-    Not of the microworld: its tasks are learned late and all at once, in the steps they are given.
+    Not of several tasks, whose losses differ in size; and not of the microworld, whose tasks are
+    learned late and all at once, in the steps they are given.
     """
     phase = objective.phase
     few = phase.steps // 20  # a mean over so many steps is steady enough
-    if few < 5 or any(task.train.is_generated for task in objective.tasks if task.train):
+    is_one = len({task.name for task in objective.tasks}) == 1
+    if few < 5 or not is_one or objective.tasks[0].train.is_generated:
         return
     first = fmean(losses[:few])
     last = fmean(losses[-few:])

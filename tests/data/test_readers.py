@@ -13,7 +13,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 from tables import cases, pairs, table
 
-from xltkit.data import loading, readers
+from xltkit.data import loading, readers, readers_captions
 from xltkit.data import readers_retrieval as search
 from xltkit.data.loading import MissingData, Source
 from xltkit.studies import stages
@@ -280,7 +280,7 @@ def test_pictures_stay_where_they_lie(image, absent):
     columns = {"image": [{"bytes": noise, "path": None}] * 50, "en": captions}
     given = Dataset.from_dict(columns, features=Features({"image": image, "en": Value("string")}))
     before = pa.total_allocated_bytes()
-    rows = readers.multi30k(given, "en")
+    rows = readers_captions.multi30k(given, "en")
     assert len(rows) == 50 - absent
     assert pa.total_allocated_bytes() - before < 1_000_000  # of ten million
 

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
-from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+from datasets import Dataset, Features, List, Value
 
 from xltkit.data.languages import language as find_language
 from xltkit.data.loading import Reader, warn_once
@@ -427,46 +427,3 @@ def conll(path: Path, language: str) -> Dataset:
     tokens = [[token for token, _ in sentence] for sentence in sentences]
     tags = [[number[tag] for _, tag in sentence] for sentence in sentences]
     return canonical("tagging", numbered(language, sentences), tokens=tokens, tags=tags)
-
-
-def captioned(rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence]) -> Dataset:
-    """Pictures with captions: ``id``, ``image``, ``texts``; one without any is left out.
-
-    Pictures are gigabytes: they stay encoded on the disk, and are decoded when their row is read.
-    """
-    kept = [lines(text for text in row if text and not text.isspace()) for row in texts]
-    features = Features({"id": _TEXT, "texts": _TEXTS})
-    captions = Dataset.from_dict({"id": distinct(ids), "texts": kept}, features=features)
-    images = rows.select_columns("image").cast_column("image", Image())
-    table = concatenate_datasets([captions, images], axis=1)
-    table = table.select_columns(["id", "image", "texts"])
-    # Selected last: setting columns beside a selection would write its pictures out once more.
-    present = [i for i, row in enumerate(kept) if row]
-    return table if len(present) == len(table) else table.select(present)
-
-
-def emoji(rows: Dataset, language: str) -> Dataset:
-    """Emojis by code point, with their name only: the key words after it repeat among emojis."""
-    names = [(captions.get(language) or [])[:1] for captions in rows["captions"][:]]
-    return captioned(rows, rows["codepoint"][:], names)
-
-
-def flickr8k(rows: Dataset, language: str) -> Dataset:
-    """Five captions in five columns; there is no key, so the row is the id."""
-    columns = [rows[f"caption_{i}"][:] for i in range(5)]
-    return captioned(rows, range(len(rows)), zip(*columns, strict=True))
-
-
-def flickr30k(rows: Dataset, language: str) -> Dataset:
-    """The captions as one list; the row is the id."""
-    return captioned(rows, range(len(rows)), rows["caption"][:])
-
-
-def multi30k(rows: Dataset, language: str) -> Dataset:
-    """One caption in each language, in a column of its name; the row is the id in all of them."""
-    return captioned(rows, range(len(rows)), ([text] for text in rows[language][:]))
-
-
-def xm3600(rows: Dataset, language: str) -> Dataset:
-    """The captions that were written in a language, not translated; the picture has a key."""
-    return captioned(rows, rows["image_id"][:], rows["captions"][:])

@@ -24,7 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from xltkit.data import readers, readers_retrieval
+from xltkit.data import readers, readers_captions, readers_retrieval
 from xltkit.data.languages import language
 from xltkit.data.loading import Source
 from xltkit.data.microworld import LANGUAGES, generate
@@ -33,7 +33,8 @@ from xltkit.keys import choose
 from xltkit.tasks.base import SPLITS, Task, TrainingArguments, TrainingSet
 
 Row = Mapping[str, Any]
-_MODULES = {"readers": readers, "readers_retrieval": readers_retrieval, "generate": generate}
+_READERS = (readers, readers_captions, readers_retrieval, generate)
+_MODULES = {module.__name__.rpartition(".")[2]: module for module in _READERS}
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def test_exit_codes_of_the_command_line(outputs, no_kernel, monkeypatch, capsys)
 def test_whatever_names_something_is_looked_up():
     typos = dict.fromkeys(PATHS[:4], "mikro") | {"synonyms": "microword", "results_folder": "out"}
     typos |= {"suite": "xtremer", "source": "enn", "targets": ["nlii"], "languages": ["qbee"]}
-    typos |= {"substitutes": ["mnli<-sikc"]}
+    typos |= {"substitutes": ["mnli<-sikc"], "dictionaries": "microword"}
     texts = {name: row for name, row in PARAMETERS.items() if "str" in row["type"]}
     assert typos.keys() == {name for name, row in texts.items() if "allowed" not in row}
     for name in typos:

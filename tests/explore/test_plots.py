@@ -27,7 +27,7 @@ def closed():
 @pytest.mark.parametrize("codes", [[c for c in LANGUAGES if c not in MICRO], list(MICRO)])
 def test_every_name_of_a_language_can_be_read(codes):
     codes = ["en", *[c for c in codes if c != "en"]]
-    assert len(codes) in (56, len(MICRO))  # the 50 of XTREME-R, and those of captions
+    assert len(codes) in (92, len(MICRO))
     results = Given({("none", "nli", code): [50, 51, 53] for code in codes})
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "Glyph 2325 missing from font(s) DejaVu Sans."
@@ -68,12 +68,16 @@ def test_differences_draw_the_interval_of_the_comparison():
 
 def test_claims_stand_beside_what_was_measured():
     row = {"run": "r", "difference": 2.0, "low": 1.0, "high": 3.0, "confirmed": "not confirmed"}
+    row |= {"suite": "microworld"}
     rows = [row | {"claim": verdict, "verdict": verdict, "figure": 5.0} for verdict in VERDICTS]
     ax = claims(pd.DataFrame(rows))
     names = [tick.get_text() for tick in ax.get_yticklabels()]
     assert names == list(VERDICTS[:3])  # what no run measures is left out
     hollow = next(line for line in ax.lines if line.get_label() == "not confirmed")
     assert hollow.get_fillstyle() == "none" and hollow.get_xdata().tolist() == [5, 5, 5]
+    rows.append(rows[0] | {"run": "s", "suite": "xtreme-small"})  # measured twice: it says where
+    names = [tick.get_text() for tick in claims(pd.DataFrame(rows)).get_yticklabels()]
+    assert {"agrees (microworld)", "agrees (xtreme-small)"} <= set(names)
 
 
 def test_figures_leave_the_defaults_of_the_session_alone():

@@ -92,7 +92,8 @@ def read_runs() -> dict[str, Entry]:
         for name, suites in real["questions"].items():
             notebook, question = entries[name].notebook, entries[name].question
             for (short, encoder), suite in product(real["encoders"].items(), suites):
-                given = {"suite": suite, "encoder": encoder} | real["parameters"] | suites[suite]
+                usual = real["parameters"] | real.get("suites", {}).get(suite, {})
+                given = {"suite": suite, "encoder": encoder} | usual | suites[suite]
                 run = Entry(notebook, question, parameters=given, real=True)
                 entries[f"{name}-{short}-{suite}"] = run
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -40,6 +40,19 @@ def killed_at(monkeypatch):
 
 
 @pytest.fixture
+def fp32(monkeypatch):
+    """fp32 on any hardware. A process has one precision from its first training on, unless told."""
+    from accelerate.state import AcceleratorState
+
+    from xltkit.models import device
+
+    AcceleratorState._reset_state(True)
+    monkeypatch.setattr(device, "precision", lambda: "no")
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.fixture
 def store(tmp_path):
     from xltkit.studies.store import Store
 

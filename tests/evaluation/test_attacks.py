@@ -20,7 +20,7 @@ from xltkit.evaluation.attacked import AttackedModel, attacked
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
 from xltkit.evaluation.predict import predict
 from xltkit.explore import plots
-from xltkit.models import checkpoints, device
+from xltkit.models import checkpoints
 from xltkit.models import encoder as models
 from xltkit.studies.store import Store
 from xltkit.tasks import get, load
@@ -30,9 +30,7 @@ COUNT = 16
 STEPS = {"nli": 10, "choice": 60, "pos": 25, "qa-small": 60}
 
 
-@pytest.fixture(autouse=True)
-def fp32(monkeypatch):
-    monkeypatch.setattr(device, "precision", lambda: "no")
+pytestmark = pytest.mark.usefixtures("fp32")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import xltkit as xlt
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation.predict import outputs, predict
-from xltkit.models import checkpoints, device
+from xltkit.models import checkpoints
 from xltkit.models import encoder as models
 from xltkit.studies.stages import Recipe
 from xltkit.tasks import get, retrieval
@@ -21,11 +21,6 @@ from xltkit.training.phases import Target
 RANKING = TYPES["ranking"]
 LINKING = get("linking")
 MINING = Task("pairs-mined", "mining", "f1", 0.0, training=TrainingArguments(max_length=64))
-
-
-@pytest.fixture
-def fp32(monkeypatch):
-    monkeypatch.setattr(device, "precision", lambda: "no")
 
 
 POOLS = [  # keys, candidates, negatives; (query, row, side) of what is not in a pool

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xltkit.files import read, write
+from xltkit.files import flush, read, write
 from xltkit.keys import digest, file_digest, known_digest, unknown
 
 MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
@@ -174,11 +174,13 @@ def share_frozen(network: nn.Module, folder: Path) -> None:
     places = {}
     for file, part in parts.items():
         save_file(part, file, metadata={"format": "pt"})
+        place = file.name
         if file.stem == "model-frozen":
-            shared = folder.parent / "frozen" / f"{file_digest(file)[:16]}.safetensors"
-            shared.parent.mkdir(exist_ok=True)
-            file = file.replace(shared)
-        places |= dict.fromkeys(part, os.path.relpath(file, folder))
+            place = f"../frozen/{file_digest(file)[:16]}.safetensors"
+            (folder.parent / "frozen").mkdir(exist_ok=True)
+            # It is on the disk before a stage can point to it.
+            flush(file.replace(folder / place))
+        places |= dict.fromkeys(part, place)
     size = sum(weight.nbytes for weight in weights.values())
     write(folder / INDEX, json.dumps({"metadata": {"total_size": size}, "weight_map": places}))
 

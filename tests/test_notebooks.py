@@ -85,7 +85,7 @@ def test_every_notebook_runs_and_its_result_can_be_read_back(tmp_path):
     for run in plan(smoke=True, outputs=tmp_path):
         assert not run.todo
         result = json.loads((run.folder / "result.json").read_text())
-        assert result["smoke"] and result["answer"].startswith("On microworld")
+        assert result["smoke"] and "microworld" in result["answer"]
         for table in result["tables"].values():
             assert len(pd.read_parquet(run.folder / table["file"])) == table["rows"] > 0
         if "seeds" in run.parameters:  # or it trains nothing

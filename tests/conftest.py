@@ -39,17 +39,24 @@ def killed_at(monkeypatch):
     return until
 
 
-@pytest.fixture
-def fp32(monkeypatch):
+@contextmanager
+def in_fp32():
     """fp32 on any hardware. A process has one precision from its first training on, unless told."""
     from accelerate.state import AcceleratorState
 
     from xltkit.models import device
 
     AcceleratorState._reset_state(True)
-    monkeypatch.setattr(device, "precision", lambda: "no")
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(device, "precision", lambda: "no")
+        yield
     AcceleratorState._reset_state(True)
+
+
+@pytest.fixture
+def fp32():
+    with in_fp32():
+        yield
 
 
 @pytest.fixture
@@ -129,10 +136,7 @@ def browser():
 @pytest.fixture(scope="session")
 def looked_at(tiny, tmp_path_factory):
     """Results of two arms on a task of every kind that is looked at; the second aligns ``qad``."""
-    from accelerate.state import AcceleratorState
-
     import xltkit as xlt
-    from xltkit.models import device
     from xltkit.studies.stages import Recipe
     from xltkit.studies.store import Store
 
@@ -145,9 +149,5 @@ def looked_at(tiny, tmp_path_factory):
     targets = ["nli", "choice", "pos", "qa", "retrieval"]
     options = {"steps": 6, "examples": 20, "languages": ["en", "qad", "qto"]}
     store = Store(tmp_path_factory.mktemp("looked_at") / "store")
-    with pytest.MonkeyPatch.context() as patched:  # in bf16 a batch of other rows rounds otherwise
-        patched.setattr(device, "precision", lambda: "no")
-        AcceleratorState._reset_state(True)  # one process has one precision, unless told so
-        results = xlt.study(arms, targets, [0, 1], **options).run(store)
-    AcceleratorState._reset_state(True)
-    return results
+    with in_fp32():  # in bf16 a batch of other rows rounds otherwise
+        return xlt.study(arms, targets, [0, 1], **options).run(store)

@@ -11,6 +11,7 @@ import pytest
 from safetensors import SafetensorError
 
 from xltkit.keys import file_digest
+from xltkit.models.checkpoints import INDEX
 from xltkit.studies.store import SIGNATURE, Store
 
 KEY = "0123456789abcdef"
@@ -55,6 +56,14 @@ def link(path, target):
     path.symlink_to(target)
 
 
+def point(stage, folder, file):
+    """Let a checkpoint in parts, that is listed with all its parts, take one from a folder."""
+    index = {"weight_map": {"a": f"{folder}{file.name}"}}
+    (stage / INDEX).write_text(json.dumps(index))
+    relist(stage, INDEX, stage / INDEX)
+    relist(stage, f"{folder}{file.name}", file)
+
+
 # Ways to damage a stage, or to slip something in that lies or points elsewhere.
 HARMS = {
     "truncated": lambda stage, secret: os.truncate(stage / WEIGHTS, 3),
@@ -70,6 +79,7 @@ HARMS = {
     "link for the stage": lambda stage, secret: link(stage, secret.with_name("moved")),
     "absolute name": lambda stage, secret: relist(stage, str(secret), secret),
     "name above": lambda stage, secret: relist(stage, "../up.json", stage.parent / "up.json"),
+    "weights elsewhere": lambda stage, secret: point(stage, "../../outside/", secret),
 }
 
 

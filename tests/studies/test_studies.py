@@ -82,6 +82,13 @@ def test_a_sweep_looks_at_the_source_language_alone(tiny, store):
     assert len(evaluations) == 4
 
 
+def test_a_substitute_is_not_replaced_once_more(tiny):
+    arms = {"none": Recipe(tiny)}
+    options = {"substitutes": ["nli<-nli-large", "nli-large<-nli"], "languages": ["en"]}
+    (run,) = xlt.study(arms, ["nli"], [0], **options).runs
+    assert run.train_set == run.stage.parent.phase.task == "nli-large"
+
+
 def test_a_suite_has_its_own_way_to_train_a_task(tiny, monkeypatch):
     row = {"train_on": "nli-large", "steps": 7, "learning_rate": 2e-4, "max_length": 48}
     suite = replace(SUITES["microworld"], training={"nli": row})

@@ -57,10 +57,9 @@ class Recipe:
         last = self.phases[-1] if self.phases else None
         if not isinstance(last, Target) or last.task:
             return self.then(Target(task, **options)) if task else self
-        set_in_recipe = {name for name in options if getattr(last, name) is not None}
-        set_in_recipe |= {"steps"} if last.epochs else set()
-        kept = set_in_recipe & {"steps", "batch_size", "learning_rate", "max_length"}
-        options = {name: value for name, value in options.items() if name not in kept}
+        for name in ("steps", "batch_size", "learning_rate", "max_length"):
+            if getattr(last, name) is not None or (name == "steps" and last.epochs):
+                options.pop(name, None)
         target = (replace(last, task=task, **options),) if task else ()
         return replace(self, phases=self.phases[:-1] + target)
 

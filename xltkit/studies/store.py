@@ -143,7 +143,11 @@ def _files(folder: Path) -> dict[str, Path]:
     # Weights that were frozen are in a file that stages share: a stage without them is damaged.
     if INDEX in files:
         places = json.loads(read(files[INDEX]))["weight_map"].values()
-        files |= {place: folder / place for place in places}
+        for place in set(places) - files.keys():
+            path = folder / place
+            if not re.fullmatch(r"\.\./frozen/\w+\.safetensors", place) or path.is_symlink():
+                raise ValueError(f"A stage points to frozen weights of its store, not {place}.")
+            files[place] = path
     return files
 
 

@@ -90,8 +90,9 @@ def study(
                 task.name, present[by_arm[arm]], split, examples, sweep=sweep, max_length=length
             )
             rate = _learning_rate(recipe.encoder, suite_row.rates_for, train_set, training)
-            recipe = recipe.with_target(train_set, **training | rate | options)
-            recipe = recipe.adapted(names, rows, freeze)
+            # The training set of the target is a substitute already, and not replaced once more.
+            recipe = recipe.adapted(names).with_target(train_set, **training | rate | options)
+            recipe = recipe.adapted({}, rows, freeze)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
                 stage = evaluation_stage(recipe.encoder, seed, parent, scoring)
@@ -176,8 +177,10 @@ def _learning_rate(
     encoder: str, reference: str, train_set: str, training: Mapping[str, Any]
 ) -> dict[str, float]:
     """The rate of a task in proportion to what the encoder needs, if that is known."""
+    if not train_set or get(train_set).train.is_generated:
+        return {}
     own = checkpoints.facts(encoder).get("learning_rate")
-    if not own or not train_set or get(train_set).train.is_generated:
+    if own is None:
         return {}
     rate = training.get("learning_rate", get(train_set).training.learning_rate)
     return {"learning_rate": rate * (own / checkpoints.ENCODERS[reference]["learning_rate"])}

@@ -6,9 +6,11 @@ from xltkit.analysis.consistency import consistency, pairwise
 from xltkit.analysis.intervals import difference, holm, t_interval
 from xltkit.analysis.mixed_pairs import penalty, score_matrix
 from xltkit.analysis.selection import select_arms
+from xltkit.analysis.sources import regrets, rules, similarity
 from xltkit.analysis.xtreme import averages, write_submission
 
 __all__ = ["CLAIMS", "claims_table", "permute_arms", "verdict", "verdict_shares"]
 __all__ += ["attack_report", "compare", "interaction", "per_seed", "summary"]
 __all__ += ["consistency", "pairwise", "penalty", "score_matrix", "select_arms"]
 __all__ += ["averages", "difference", "holm", "t_interval", "write_submission"]
+__all__ += ["regrets", "rules", "similarity"]

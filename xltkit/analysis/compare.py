@@ -182,16 +182,19 @@ def _settings(run: Run) -> tuple[str | float, ...]:
     return run.arm, run.seed, run.task, attack.name, *access, settings
 
 
-def _paired(results: Results, baseline: str, columns: Iterable[str]) -> pd.DataFrame:
+def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFrame:
     """The scores of the other arms with these columns; ``difference`` is from the baseline's."""
     table = results.main
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
-    for name in columns:
+    for name in needed:
         choose("column", name, table.columns)
     is_baseline = table["arm"] == choose("baseline", baseline, results.study.arms)
     keys = ["seed", "task", "base_language"]
-    reference = table[is_baseline].set_index(keys)["value"].rename("reference")
+    columns = {"value": "reference", "is_source": "is_its_source"}
+    reference = table[is_baseline].set_index(keys)[list(columns)].rename(columns=columns)
     paired = table[~is_baseline].join(reference, on=keys, how="inner", validate="m:1")
+    # Of arms that have their own sources: neither may have seen labels in a transfer language.
+    paired = paired[paired["is_source"] == paired["is_its_source"]]
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
     return paired.assign(difference=paired["value"] - paired["reference"])

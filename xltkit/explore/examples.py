@@ -55,7 +55,7 @@ def choices(results: Results, task: str) -> dict[str, list[Any]]:
     languages = [c for c in phases[0].languages if all(c in phase.languages for phase in phases)]
     return {
         "arm": list(dict.fromkeys(run.arm for run in runs)),
-        "language": sorted(languages, key=lambda code: code == results.study.source),
+        "language": sorted(languages, key=lambda code: code == runs[0].source),
         "seed": list(dict.fromkeys(run.seed for run in runs)),
     }
 

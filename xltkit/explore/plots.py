@@ -307,7 +307,22 @@ def heatmap(results: Results) -> Figure:
     table = results.main[results.main["arm"] == arm]
     grid = table.pivot_table(index="task", columns="language", values="value", sort=False)
     grid = grid[[code for code in language_order(results) if code in grid]]
-    return _heat_maps({arm: grid}, ("", ""), "score (points)", 0, 100)
+    return _heat_maps({f"arm: {arm}": grid}, ("", ""), "score (points)", 0, 100)
+
+
+def sources(results: Results, task: str) -> Figure:
+    """The score of every source language (rows) in every target of a task, a mean over seeds.
+
+    Languages stand beside those of their family, in the order of ``language_order``.
+    """
+    table = results.main[results.main["task"] == choose("task", task, results.main["task"])]
+    grid = table.pivot_table(index="source_language", columns="language", values="value")
+    codes = [code for code in language_order(results) if code in grid]
+    rows = [code for code in codes if code in grid.index]
+    grid = grid.reindex(index=rows, columns=codes).set_axis(_labels(rows))
+    names = ("source language", "target language")
+    limits = grid.min(axis=None), grid.max(axis=None)
+    return _heat_maps({f"task: {task}": grid}, names, "score (points)", *limits)
 
 
 def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
@@ -330,7 +345,9 @@ def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     codes = [code for _, family in families.groupby(families, sort=False) for code in family.index]
     means = table[table["arm"].isin(arms)].pivot_table(value, ["arm", "language"], "other")
     labels = _labels(codes)
-    grids = {arm: means.loc[arm].reindex(codes, columns=codes).set_axis(labels) for arm in arms}
+    grids = {}
+    for arm in arms:
+        grids[f"arm: {arm}"] = means.loc[arm].reindex(codes, columns=codes).set_axis(labels)
     return _heat_maps(grids, names, f"{task}: {unit}", means.min(axis=None), means.max(axis=None))
 
 
@@ -338,18 +355,18 @@ def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
 def _heat_maps(
     grids: Mapping[str, pd.DataFrame], names: Sequence[str], unit: str, low: float, high: float
 ) -> Figure:
-    """A heat map of each arm in the same colors: columns are languages, ``names`` of both axes."""
+    """Heat maps by title, in the same colors: columns are languages, ``names`` of both axes."""
     height, width = next(iter(grids.values())).shape
     size = (1.6 + (1.2 + 0.5 * width) * len(grids), 2 + 0.42 * height)
     shape = {"figsize": size, "squeeze": False, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(1, len(grids), **shape)
     look = {"vmin": low, "vmax": high, "cmap": "viridis", "linewidths": 0.5, "cbar": False}
     look |= {"annot": height <= MOST_WRITTEN, "fmt": ".0f", "annot_kws": {"fontsize": "small"}}
-    for ax, (arm, grid) in zip(axes[0], grids.items(), strict=True):
+    for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
         sns.heatmap(grid, ax=ax, xticklabels=_labels(grid.columns), yticklabels=True, **look)
         ax.grid(visible=False)  # it would show through empty cells
         ax.set(xlabel="", ylabel="")
-        ax.set_title(f"arm: {arm}", loc="left", fontsize="medium")
+        ax.set_title(title, loc="left", fontsize="medium")
         ax.tick_params(axis="x", rotation=90)
         ax.tick_params(axis="y", rotation=0)
     axes[0, 0].set_ylabel(names[0])

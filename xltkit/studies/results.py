@@ -33,6 +33,7 @@ class Run:
     task: str
     train_set: str
     stage: Stage
+    source: str  # the language of the labels
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,15 @@ class Study:
     arms: Mapping[str, Recipe]
     runs: tuple[Run, ...]  # every arm, seed and task
     suite: str  # that the targets belong to
-    source: str  # the language of the labels
     by_arm: bool = False  # whether each arm is tested in its own variants of the languages
+
+    @property
+    def source(self) -> str:
+        """The language of the labels. ValueError if each arm has its own."""
+        sources = {run.source for run in self.runs}
+        if len(sources) > 1:
+            raise ValueError(f"The arms have labels in {sorted(sources)}; this takes one source.")
+        return sources.pop()
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -137,8 +145,8 @@ class Results:
                 train_set=run.train_set,
                 split=stage.phase.split,
                 examples=stage.phase.examples,
-                source_language=self.study.source,
-                is_source=language == self.study.source,
+                source_language=run.source,
+                is_source=language == run.source,
                 base_language=bases if self.study.by_arm else language,
                 main=table["metric"] == task.metric,
                 chance=100 / table["n"] if task.type.is_search else task.chance,

@@ -23,7 +23,7 @@ def study(
     seeds: Sequence[int],
     *,
     suite: str = "microworld",
-    source: str = "en",
+    source: str | Mapping[str, str] = "en",
     languages: Sequence[str] | Mapping[str, Sequence[str]] = (),
     split: str = "test",
     steps: int = 0,
@@ -42,7 +42,8 @@ def study(
         targets: short names of the suite (``qa``) or names of tasks (``xquad``).
         seeds: one training run per seed and arm.
         suite: what the short names mean.
-        source: the language whose labels the target phase sees.
+        source: the language whose labels the target phase sees. A mapping by arm if that is what
+            arms differ in; two arms are then compared on the languages that neither has labels in.
         languages: test languages; empty means those of the benchmark, or all that the task has.
             The source is always added, if the task has it. A mapping by arm if each arm has its
             own variant of a language, such as one with another word order: arms are then compared
@@ -68,41 +69,47 @@ def study(
     suite_row = find_suite(suite)
     tasks = target_tasks(targets, suite)
     choose("split", split, ("test", "validation"))
-    find_language(source)  # it may be one that no target is tested in: Tatoeba has no English
+    sources = source if isinstance(source, Mapping) else dict.fromkeys(arms, source)
+    if set(sources) != set(arms):
+        raise ValueError(f"Give each arm one source: the arms are {list(arms)}, given {source}.")
+    for code in sources.values():
+        find_language(code)  # it may be one that no target is tested in: Tatoeba has no English
     is_by_arm = isinstance(languages, Mapping)
     if is_by_arm:
         _check_variants(languages, list(arms))
     by_arm = {arm: tuple(languages[arm] if is_by_arm else languages) for arm in arms}
     check_languages([code for codes in by_arm.values() for code in codes], tasks, split)
     given = {"steps": steps, "learning_rate": learning_rate}
-    options = {"language": source, "shuffled": shuffled}
+    options = {"shuffled": shuffled}
     options |= {name: value for name, value in given.items() if value}
     runs = []
     for task in tasks:
         train_set, training = _training(task, suite_row, names)
         # A benchmark may test a task in fewer languages than it has.
         default = suite_row.tasks.get(task.name, ())
-        distinct = set(by_arm.values())  # and not once for each arm: looking for data takes time
-        present = {codes: _present(task, split, source, codes or default) for codes in distinct}
+        tested_in = {arm: (sources[arm], by_arm[arm] or default) for arm in arms}
+        distinct = set(tested_in.values())  # and not once for each arm: to look for data takes time
+        present = {codes: _present(task, split, *codes) for codes in distinct}
         for arm, recipe in arms.items():
             length = training.get("max_length", 0)
             scoring = Evaluate(
-                task.name, present[by_arm[arm]], split, examples, sweep=sweep, max_length=length
+                task.name, present[tested_in[arm]], split, examples, sweep=sweep, max_length=length
             )
             rate = _learning_rate(recipe.encoder, suite_row.rates_for, train_set, training)
             # The training set of the target is a substitute already, and not replaced once more.
-            recipe = recipe.adapted(names).with_target(train_set, **training | rate | options)
+            own = {"language": sources[arm], **training, **rate, **options}
+            recipe = recipe.adapted(names).with_target(train_set, **own)
             recipe = recipe.adapted({}, rows, freeze)
             for seed in seeds:
                 parent = (training_stages(recipe, seed) or [None])[-1]
                 stage = evaluation_stage(recipe.encoder, seed, parent, scoring)
-                runs.append(Run(arm, seed, task.name, train_set or "-", stage))
+                runs.append(Run(arm, seed, task.name, train_set or "-", stage, sources[arm]))
     tested = sorted({code for run in runs for code in run.stage.phase.languages})
     for encoder in dict.fromkeys(recipe.encoder for recipe in arms.values()):
         if codes := checkpoints.unseen(encoder, tested):
             names = ", ".join(find_language(code).name for code in codes)
             warn_once(f"{encoder} is not known to have seen text in {names} ({', '.join(codes)}).")
-    return Study(dict(arms), tuple(runs), suite, source, is_by_arm)
+    return Study(dict(arms), tuple(runs), suite, is_by_arm)
 
 
 def sweep(

@@ -24,6 +24,7 @@ _NAMES = {
     "tasks": "TrainingSet",
     "training.align": "Align",
     "training.image_text": "Distil ImageText",
+    "training.joint": "Joint Translations",
     "training.phases": "Evaluate Intermediate Pretrain Target",
     "training.robust": "Adversarial RandomPerturbation SynonymSmoothing",
 }

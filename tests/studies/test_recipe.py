@@ -6,7 +6,11 @@ from itertools import chain
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+import xltkit as xlt
+from xltkit.studies.make import make
 from xltkit.studies.stages import Recipe, encoder, training_stages
 from xltkit.tasks import TrainingSet, get, rows
 from xltkit.tasks.rows import training_rows
@@ -124,3 +128,45 @@ def test_what_is_shuffled_is_the_same_in_another_order(task, column):
         before, after = list(chain(*before)), list(chain(*after))
     assert before != after and sorted(before) == sorted(after)
     assert column != "label" or 0.28 < np.mean(np.equal(before, after)) < 0.39
+
+
+def test_each_seed_draws_its_own_rows_if_asked():
+    """The first draw is what it was; others are of the same rows, other ones for each seed."""
+    parts = [xlt.TrainingSet("pos", "qbe", 30, draw=draw) for draw in (0, 1, 2)]
+    ids = [set(training_rows(part)["id"][:]) for part in parts]
+    assert [len(names) for names in ids] == [30, 30, 30] and ids[1] != ids[2] != ids[0]
+    smaller = training_rows(xlt.TrainingSet("pos", "qbe", 10, draw=1))["id"][:]
+    assert set(smaller) <= ids[1]
+    recipe = xlt.encoder("micro").then(xlt.Target("pos", examples=30, redraw=True))
+    drawn = [training_stages(recipe, seed)[-1].phase.training_sets[0].draw for seed in (0, 1)]
+    assert drawn == [1, 2]
+
+
+def test_a_head_is_kept_only_where_there_is_one_of_the_task():
+    base = xlt.encoder("micro")
+    keeps = xlt.Target("pos", keep_head=True)
+    for phases in (
+        (keeps,),
+        (xlt.Intermediate(["ner"]), keeps),
+        (xlt.Intermediate(["pos", "ner"]), keeps),
+    ):
+        with pytest.raises(ValueError, match="keep_head"):
+            training_stages(base.then(*phases), 0)
+
+
+def test_a_kept_head_starts_where_it_ended(tiny, store):
+    """With a rate of next to nothing, what is kept stays as it was; a new head does not know it."""
+    first = xlt.Intermediate(["pos"], steps=20)
+    same = {"steps": 1, "learning_rate": 1e-12, "warmup": 0.0}
+    weights = {}
+    for keep in (True, False):
+        recipe = xlt.encoder(tiny).then(first, xlt.Target("pos", keep_head=keep, **same))
+        stages = training_stages(recipe, 0)
+        for stage in stages:
+            folder = make(stage, store)
+            weights[keep, stage.title] = load_file(folder / "heads.safetensors")
+    (before, after) = (stage.title for stage in stages)
+    for name, weight in weights[True, before].items():
+        torch.testing.assert_close(weights[True, after][name], weight, atol=1e-6, rtol=0)
+        if name.endswith("weight"):
+            assert not torch.allclose(weights[False, after][name], weight, atol=1e-3)

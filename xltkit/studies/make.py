@@ -91,6 +91,8 @@ def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any
     objective = phase.objective(stage.encoder, seed, store=folder.parent)
     torch.manual_seed(derive(seed, "heads"))
     model = models.Model(start, objective.heads(), phase.max_length, phase.scratch)
+    if phase.keep_head:
+        model.heads.load_state_dict(load_file(Path(start) / checkpoints.HEADS))
     model.freeze(phase.freeze)
     objective.prepare(model)
     trained = train(model, objective, folder, title=stage.title, **options)

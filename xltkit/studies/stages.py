@@ -15,6 +15,7 @@ from xltkit.tasks.base import TYPES, TaskType
 from xltkit.tasks.captions import Paraphrases, check_paraphrases
 from xltkit.tasks.rows import count, fingerprint, source_of, training_rows
 from xltkit.training import phases
+from xltkit.training.joint import Joint
 from xltkit.training.phases import Evaluate, Phase, Target
 
 
@@ -74,11 +75,12 @@ class Recipe:
         def adapt(value: Any) -> Any:
             if isinstance(value, tuple):
                 return tuple(map(adapt, value))
-            if not isinstance(value, TrainingSet | Target):
+            if not isinstance(value, TrainingSet | Target | Joint):
                 return value
-            examples = min(value.examples or rows, rows) if rows else value.examples
-            task = substitutes.get(value.task, value.task)
-            return replace(value, task=task, examples=examples)
+            changes = {"examples": min(value.examples or rows, rows) if rows else value.examples}
+            if not isinstance(value, Joint):
+                changes["task"] = substitutes.get(value.task, value.task)
+            return replace(value, **changes)
 
         phases = []
         for phase in self.phases:
@@ -135,7 +137,7 @@ class Stage:
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
         what = "+".join(dict.fromkeys(part.task for part in self.phase.training_sets))
-        for method in (self.phase.robust, self.phase.align):
+        for method in (self.phase.robust, self.phase.align, self.phase.joint):
             what += f", {type(method).__name__}" if method else ""
         languages = len({part.language for part in self.phase.training_sets})
         what += f" in {languages} languages" if languages > 1 else ""
@@ -149,6 +151,15 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
+        phase = phase.drawn(seed)
+        before = stages[-1].phase if stages else None
+        if phase.keep_head and {p.task for p in getattr(before, "training_sets", ())} != {
+            phase.task
+        }:
+            raise ValueError(
+                f"keep_head goes on with a head for {phase.task}: let the phase before train it "
+                f"alone, as Intermediate([{phase.task!r}]) does."
+            )
         data = phase.sources() | (phase.robust.sources() if phase.robust else {})
         for training_set in phase.training_sets:
             task_type = TYPES[phase.task_type(training_set)]

@@ -69,6 +69,7 @@ class TrainingSet:
     language: str = "en"
     examples: int = 0  # 0 means all
     shuffled: bool = False  # labels are permuted: the control that must end at chance
+    draw: int = 0  # which random choice of so many examples
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -97,7 +97,7 @@ def training_rows(training_set: TrainingSet) -> Dataset:
     """The rows of a training set, kept until its file is edited.
 
     A smaller number of examples is the same random choice for every seed, and the small set is a
-    part of every larger one. The microworld generates as many as are asked for.
+    part of every larger one of its ``draw``. The microworld generates as many as are asked for.
     """
     return _training_rows(training_set, fingerprint(training_set))
 
@@ -105,9 +105,11 @@ def training_rows(training_set: TrainingSet) -> Dataset:
 @lru_cache(maxsize=64)
 def _training_rows(training_set: TrainingSet, fingerprint: str) -> Dataset:
     task = get(training_set.task)
-    rows = load(task, "train", training_set.language, training_set.examples)
+    draw = training_set.draw
+    rows = load(task, "train", training_set.language, 0 if draw else training_set.examples)
     if training_set.examples and training_set.examples < len(rows):
-        order = np.random.default_rng(derive("subset", task.name)).permutation(len(rows))
+        choice = ("subset", task.name, draw) if draw else ("subset", task.name)
+        order = np.random.default_rng(derive(*choice)).permutation(len(rows))
         rows = rows.select(order[: training_set.examples])
     if training_set.shuffled:
         rows = task.type.permute(task, rows, np.random.default_rng(derive("shuffle", task.name)))

@@ -10,6 +10,7 @@ from typing import Any
 from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, get
 from xltkit.training.align import Align, AlignedTask
+from xltkit.training.joint import KINDS, Joint, JointTask, Translations
 from xltkit.training.robust import RandomPerturbation, Robust
 from xltkit.training.supervised import Supervised
 
@@ -19,6 +20,7 @@ Part = str | TrainingSet
 # ``sources`` has the fingerprint of what is in it.
 OMIT_DEFAULT = {"omit_default": True}
 WEIGHTS_NAME = {"weights_name": True}
+FIRST = ("draw", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,8 @@ class Phase:
     trained = ()  # the names of the fields with its training sets
     objective_class = Supervised
     # What only some phases have as a field, and every phase can be asked for.
-    robust = align = None
-    scratch = False
+    robust = align = joint = embeddings = None
+    scratch = keep_head = False
     mask_rate = 0.15
     languages = ("en",)
     has_image_space = False  # whether the texts it trains lie in one space with pictures
@@ -83,6 +85,10 @@ class Phase:
     def base(self) -> Phase:
         """The phase without what an arm may add to it, by which seeds are derived."""
         return replace(self, freeze="")
+
+    def drawn(self, seed: int) -> Phase:
+        """The phase of one seed, which may have rows of its own."""
+        return self
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         """The share of the steps that each training set gets, given their sizes."""
@@ -218,11 +224,24 @@ class Target(Phase):
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
     align: Align | None = field(default=None, metadata=OMIT_DEFAULT)
     effort: float = field(default=1.0, metadata=OMIT_DEFAULT)  # multiplies the steps
+    # Draw the examples anew for each seed: of few, the choice matters (Zhao et al. 2021).
+    redraw: bool = field(default=False, metadata=OMIT_DEFAULT)
+    draw: int = field(default=0, metadata=OMIT_DEFAULT)
+    # Go on with the head that the phase before trained for this task, instead of with a new one.
+    keep_head: bool = field(default=False, metadata=OMIT_DEFAULT)
+    # Rows of another language in every batch; embeddings set by a lexicon before the first step.
+    joint: Joint | None = field(default=None, metadata=OMIT_DEFAULT)
+    embeddings: Translations | None = field(default=None, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.effort <= 0:
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
+        if self.joint and (self.robust or self.align):
+            raise ValueError("A target phase is either joint, or robust or aligned, not both.")
+        if self.joint and self.task and get(self.task).kind not in KINDS:
+            kinds = ", ".join(KINDS)
+            raise ValueError(f"{self.task} is {get(self.task).kind}; joint training is of {kinds}.")
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
@@ -230,14 +249,24 @@ class Target(Phase):
             raise ValueError(
                 "Target() names no task: a study fills it in, or type Target('nli') yourself."
             )
-        return (TrainingSet(self.task, self.language, self.examples, self.shuffled),)
+        return (TrainingSet(self.task, self.language, self.examples, self.shuffled, self.draw),)
 
     @property
     def base(self) -> Target:
-        return replace(self, robust=None, align=None, freeze="")
+        added = dict.fromkeys(("robust", "align", "joint", "embeddings"))
+        return replace(self, **added, freeze="", keep_head=False)
+
+    def sources(self) -> dict[str, str]:
+        found = self.joint.sources(*self.training_sets) if self.joint else {}
+        return found | (self.embeddings.sources() if self.embeddings else {})
+
+    def drawn(self, seed: int) -> Target:
+        return replace(self, draw=seed + 1) if self.redraw else self
 
     @property
     def objective_class(self) -> type[Supervised]:
+        if self.joint:
+            return JointTask
         return AlignedTask if self.align else Supervised
 
     def resolved(self, sizes: Sequence[int]) -> Target:
@@ -272,11 +301,12 @@ def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any
     The key of a stage is a hash of the signature without names of folders of weights: a folder
     that is moved has the same weights.
     """
-    values = asdict(phase)
+    # The first draw of a training set is the one that there was before it had others.
+    values = asdict(phase, dict_factory=lambda items: {k: v for k, v in items if (k, v) != FIRST})
     for option in fields(phase):
         value = getattr(phase, option.name)
         if "omit_default" in option.metadata and value == option.default:
-            del values[option.name]
+            values.pop(option.name, None)
         elif "weights_name" in option.metadata and not with_names:
             del values[option.name]
         elif is_dataclass(value):

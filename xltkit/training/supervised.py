@@ -117,7 +117,9 @@ class Supervised:
         return {task.name: task.type.head(task) for task in self.tasks}
 
     def prepare(self, model: Model) -> None:
-        """Give the model whatever is trained beside its encoder and heads."""
+        """Give the model whatever is trained beside its encoder and heads, and other embeddings."""
+        if self.phase.embeddings:
+            self.phase.embeddings.initialize(model, self.tokenizer)
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step in ``parts`` parts."""

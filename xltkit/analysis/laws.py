@@ -1,0 +1,131 @@
+"""Laws of how a score grows with data: fitted, held against what they did not see, or refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import least_squares
+
+from xltkit.analysis.intervals import difference, t_interval
+from xltkit.keys import choose
+
+FEWEST = 5  # sizes of data that a law of three parameters is fitted to; one of them is held out
+Fitted = Callable[[np.ndarray], np.ndarray]
+
+
+def _power(x: np.ndarray, start: float, slope: float, exponent: float) -> np.ndarray:
+    """``a + b M^alpha``, written so that alpha = 0 is a straight line in log M."""
+    growth = np.expm1(exponent * x) / exponent if abs(exponent) > 1e-6 else x
+    return start + slope * growth
+
+
+def _log_power(x: np.ndarray, start: float, slope: float, exponent: float) -> np.ndarray:
+    """``(log(A D^alpha))^beta``, with log A as the ``start``, from the smallest size on."""
+    return np.maximum(0.0, start + slope * x) ** exponent
+
+
+# Each form by name: the function of x = log(size / smallest size), a first guess, the limits of
+# its parameters; their last one is the exponent.
+FORMS = {
+    "power": (_power, lambda y: (y[0], max(0.1, y[-1] - y[0]), -0.3), ((0, 0, -3), (100, 1000, 1))),
+    "log power": (
+        _log_power,
+        lambda y: (max(1.0, y[0]), max(0.1, y[-1] - y[0]), 1.0),
+        ((0, 0, 0.05), (1e4, 1e4, 8)),
+    ),
+}
+
+
+def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
+    """A law of ``value`` (points) by ``size`` (rows or tokens), and how well it extrapolates.
+
+    The table has a row per ``size`` and ``seed`` (means, if there are several). Forms:
+
+    - ``power``: ``a + b M^alpha`` with ``b alpha > 0``. With 0 < alpha <= 1 it is that of Ahuja et
+      al. 2022 for few-shot rows; below 0 it saturates at ``a``; at 0 it is a line in log M.
+    - ``log power``: ``(log(A D^alpha))^beta``, the form of Isik et al. 2024 for the quality of a
+      translation by tokens of pretraining; the exponent is beta.
+
+    Fitted by least squares to means over seeds. The ``exponent`` has a t interval (``low``,
+    ``high``) by the jackknife over seeds. The largest size is then held out: ``off`` is the
+    prediction of a law fitted to the others minus what was measured, in points; ``off_constant``
+    and ``off_line`` are those of the last size but one, and of a straight line in log M.
+
+    ``refused`` says why there is no law, and all else is then missing: fewer than five sizes; a
+    score that does not rise from the smallest to the largest size (95 % interval over seeds); one
+    that surely falls in between, as it does when pretraining is misaligned; or an exponent at the
+    end of what is searched, as of a score that rises once and then no more.
+    """
+    function, guess, limits = FORMS[choose("form", form, FORMS)]
+    scores = table.pivot_table("value", "seed", "size")
+    sizes = scores.columns.to_numpy(dtype=float)
+    row = {"form": form, "sizes": len(sizes), "seeds": len(scores), "refused": _refusal(scores)}
+    missing = dict.fromkeys(["exponent", "low", "high", "off", "off_constant", "off_line"], np.nan)
+    if row["refused"]:
+        return row | missing
+    x = np.log(sizes / sizes[0])
+
+    def fit(y: np.ndarray) -> np.ndarray:
+        places = x[: len(y)]
+        found = least_squares(lambda p: function(places, *p) - y, guess(y), bounds=limits)
+        return found.x
+
+    means = scores.mean().to_numpy()
+    exponent = fit(means)[-1]
+    lowest, highest = (limit[-1] for limit in limits)
+    if np.isclose(exponent, [lowest, highest], atol=0.01).any():
+        return row | missing | {"refused": f"its exponent is none from {lowest} to {highest}"}
+    count = len(scores)
+    without = [fit(scores.drop(index=seed).mean().to_numpy())[-1] for seed in scores.index]
+    low, high = t_interval(count * exponent - (count - 1) * np.array(without))
+    row |= {"exponent": exponent, "low": low, "high": high}
+    seen, last = means[:-1], means[-1]
+    line = np.polyfit(x[:-1], seen, 1)
+    row["off"] = function(x[-1:], *fit(seen))[0] - last
+    return row | {"off_constant": seen[-1] - last, "off_line": np.polyval(line, x[-1]) - last}
+
+
+def _refusal(scores: pd.DataFrame) -> str:
+    """Why no law is fitted to scores (seeds x sizes); empty if one is."""
+    if len(scores.columns) < FEWEST:
+        return f"{len(scores.columns)} sizes; a law takes {FEWEST}"
+    if len(scores) < 2:
+        return "one seed; what is noise takes two to know"
+    values = scores.to_numpy()
+    if not difference(values[:, -1] - values[:, 0])["low"] > 0:
+        return "it does not rise"
+    best = 0
+    for i, size in enumerate(scores.columns):
+        fall = difference(values[:, i] - values[:, best])
+        if fall["high"] < 0:
+            return f"it falls at {size:,}, by {-fall['difference']:.1f} points"
+        if fall["difference"] > 0:
+            best = i
+    return ""
+
+
+def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
+    """How many labels in the target language transfer is worth (Hernandez et al. 2021).
+
+    Both tables have ``size`` (labels in the target language), ``seed`` and ``value``: without, and
+    with transfer from elsewhere. For each size, ``equivalent`` is the number of labels with which
+    training on the target language alone reaches the score with transfer, between sizes a line in
+    log M; ``saved`` is what it has more, with a t interval over seeds, paired. Of a score that no
+    size reaches alone, ``equivalent`` is the largest size, and ``beyond`` counts such seeds: then
+    the number is too small. With size 0, the transfer is zero-shot.
+    """
+    curves = alone.pivot_table("value", "seed", "size")
+    rows = []
+    for size, group in transferred.groupby("size"):
+        saved = []
+        beyond = 0
+        for seed, value in group.groupby("seed")["value"].mean().items():
+            curve = curves.loc[seed].cummax()  # a size that does worse by chance reaches no less
+            reached = np.interp(value, curve, np.log(curve.index.to_numpy(dtype=float)))
+            beyond += value > curve.iloc[-1]
+            saved.append(np.exp(reached) - size)
+        low, high = t_interval(saved)
+        row = {"size": size, "equivalent": size + np.mean(saved), "saved": np.mean(saved)}
+        rows.append(row | {"low": low, "high": high, "beyond": beyond, "seeds": len(saved)})
+    return pd.DataFrame(rows)

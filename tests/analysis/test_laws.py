@@ -66,6 +66,8 @@ def test_rows_saved_by_hand():
         pytest.approx(100),
         0,
     )
+    transferred["value"] = 59.0  # fewer than any size that was tried
+    assert rows_saved(alone, transferred).iloc[0]["equivalent"] == 0
     transferred["value"] = [70.0, 90.0]  # the second is more than any size reaches alone
     row = rows_saved(alone, transferred).iloc[0]
     assert (row["equivalent"], row["beyond"]) == (pytest.approx(300), 1)

@@ -113,7 +113,8 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
     training on the target language alone reaches the score with transfer, between sizes a line in
     log M; ``saved`` is what it has more, with a t interval over seeds, paired. Of a score that no
     size reaches alone, ``equivalent`` is the largest size, and ``beyond`` counts such seeds: then
-    the number is too small. With size 0, the transfer is zero-shot.
+    the number is too small. A score below that of the smallest size is worth no label. With size 0,
+    the transfer is zero-shot.
     """
     curves = alone.pivot_table("value", "seed", "size")
     rows = []
@@ -122,7 +123,8 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
         beyond = 0
         for seed, value in group.groupby("seed")["value"].mean().items():
             curve = curves.loc[seed].cummax()  # a size that does worse by chance reaches no less
-            reached = np.interp(value, curve, np.log(curve.index.to_numpy(dtype=float)))
+            logs = np.log(curve.index.to_numpy(dtype=float))
+            reached = np.interp(value, curve, logs, left=-np.inf)
             beyond += value > curve.iloc[-1]
             saved.append(np.exp(reached) - size)
         low, high = t_interval(saved)

@@ -1,6 +1,7 @@
 """Progress: a bar for a person, one line per interval for a log, never both."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +10,9 @@ import tqdm.auto
 import tqdm.std
 
 INTERVAL = 10.0  # seconds between two lines of a log; what takes less gets none
+FORM = "{desc}: {unit} {n_fmt}/{total_fmt}{postfix}, {elapsed}, {remaining} left"
+LINES = re.compile(r"^.+: \w+ \d+/\d+.*, [\d:]+, [\d:?]+ left\n", re.MULTILINE)  # in that form
+CURSOR_UP = "\x1b[A"  # of a bar below another
 
 
 def interactive() -> bool:
@@ -22,8 +26,8 @@ class _Lines:
     """A file that prints what tqdm draws on one line as lines of a log."""
 
     def write(self, text: str) -> None:
-        if text.strip():
-            print(text.strip(), flush=True)
+        if line := text.replace(CURSOR_UP, "").strip():
+            print(line, flush=True)
 
     def flush(self) -> None:
         pass
@@ -40,6 +44,5 @@ def track(
         return tqdm.auto.tqdm(work, delay=0 if leave else 1, **options)
     if sys.stderr.isatty() and os.environ.get("XLTKIT_BATCH") != "1":
         return tqdm.std.tqdm(work, **options)
-    text = "{desc}: {unit} {n_fmt}/{total_fmt}{postfix}, {elapsed}, {remaining} left"
     pace = {"mininterval": INTERVAL, "delay": INTERVAL, "miniters": 1}
-    return tqdm.std.tqdm(work, file=_Lines(), bar_format=text, **pace, **options)
+    return tqdm.std.tqdm(work, file=_Lines(), bar_format=FORM, **pace, **options)

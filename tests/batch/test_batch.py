@@ -40,7 +40,7 @@ about = {{"alt": "Bars fall from 90 to 30 <by family>", "caption": "Figure 1. Ac
 display({{"image/png": "{PNG}"}}, raw=True, metadata={{"image/png": about}})"""
 FINISH = """
 import pandas
-print("größe 国")
+print("größe 国\\nstudy: stage 3/9, target ner (seed 0), 00:10, 01:20:30 left\\nmade")
 table = pandas.DataFrame({"seed": run.seeds})
 run.finish({"scores": table}, f"There are {len(table)} seeds & <no> surprise.")"""
 HANG = """
@@ -104,7 +104,7 @@ def no_kernel(monkeypatch):
     monkeypatch.setattr(execute.subprocess, "Popen", lambda *_: pytest.fail("a kernel started"))
 
 
-def test_a_good_run_ends_with_a_result_and_a_page_that_needs_no_network(outputs):
+def test_a_good_run_ends_with_a_result_and_a_page_that_needs_no_network(finished, outputs):
     assert {"good", "good.ipynb", "good.html", "index.html"} <= set(os.listdir(outputs))
     result = json.loads((outputs / "good" / "result.json").read_text())
     assert (result["run"], result["run_id"]) == ("good", plan(["good"])[0].run_id)
@@ -112,6 +112,9 @@ def test_a_good_run_ends_with_a_result_and_a_page_that_needs_no_network(outputs)
     assert not re.search(r"<script|<link|<iframe|@import|src=.https?:|url\(.?https?:", page)
     assert '<img alt="Bars fall from 90 to 30 &lt;by family&gt;"' in page
     assert "<figcaption>Figure 1. Accuracy.</figcaption>" in page and "<details" in page
+    # Progress is for the console.
+    assert "good | study: stage 3/9" in finished[2]
+    assert "größe 国\nmade" in page
 
 
 @pytest.mark.parametrize("name", BAD)

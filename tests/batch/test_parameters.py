@@ -147,6 +147,7 @@ def test_a_batch_gets_one_line_an_interval_and_none_for_what_takes_less(
     if printed.out:
         assert "training: step 3/5, loss=0.123" in printed.out
         assert re.search("reading: file 2/2.* left.*\n$", printed.out)
+    assert progress.LINES.sub("", printed.out) == ""  # they are told apart from all other output
 
 
 def test_the_commit_is_that_of_the_repository_and_of_none_around_it(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from typing import Any
 import nbformat
 from filelock import Timeout
 
+from xltkit import progress
 from xltkit.batch import report
 from xltkit.batch.runs import PlannedRun, plan
 from xltkit.files import hold, root, write
@@ -169,15 +170,19 @@ def _keep(run: PlannedRun, problem: str) -> None:
     partial = run.file(".partial.ipynb")
     failed = run.file(".failed.ipynb")
     done = run.file(".ipynb")
+    # A kernel that died leaves no word in the notebook; one that never started, no notebook.
+    node = nbformat.read(partial if partial.exists() else run.notebook, as_version=4)
+    for cell in node.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream":  # the log has had its progress
+                output.text = progress.LINES.sub("", output.text)
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
-        # A kernel that died leaves no word in the notebook; one that never started, no notebook.
-        node = nbformat.read(partial if partial.exists() else run.notebook, as_version=4)
         node.metadata["xltkit"] = {"failed": problem}
         write(failed, nbformat.writes(node))
-        partial.unlink(missing_ok=True)
     else:
         failed.unlink(missing_ok=True)
         failed.with_suffix(".html").unlink(missing_ok=True)
-        os.replace(partial, done)  # from now on the run is done, with a page or without one
+        write(done, nbformat.writes(node))  # from now on the run is done, with a page or without
+    partial.unlink(missing_ok=True)
     report.write_page(failed if problem else done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -99,10 +100,13 @@ class Study:
         estimate = f", {minutes:.1f} min of work or more" if minutes else ""
         counts = f"{len(plan)} stages ({self.unshared} before sharing), {plan['cached'].sum()} in"
         print(f"{counts} the store, {(~plan['cached']).sum()} to make{estimate}.", flush=True)
+        began = time.monotonic()
         with track(len(plan), "study", unit="stage") as bar:
             for stage in make_all(self.stages, store, workers, scheduler):
                 bar.set_postfix_str(stage.title, refresh=False)
                 bar.update()
+        if not plan["cached"].all():
+            print(f"They took {(time.monotonic() - began) / 60:.1f} min.", flush=True)
         return Results(self, store)
 
 

@@ -48,7 +48,7 @@ def test_what_has_no_law_gets_none():
     assert "falls at 400" in up_and_down
     at_once = scores([30.0, 40, 40, 40, 40, 40])
     at_once.loc[at_once["size"] == 50, "value"] += 0.1 * at_once["seed"]
-    assert "exponent" in law(at_once)["refused"]
+    assert "no exponent" in law(at_once)["refused"]
     random = np.random.default_rng(2)
     noise = [law(scores(np.full(6, 50.0), noise=1, random=random))["refused"] for _ in range(100)]
     assert sum(map(bool, noise)) >= 93

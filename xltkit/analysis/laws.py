@@ -1,4 +1,4 @@
-"""Laws of how a score grows with data: fitted, held against what they did not see, or refused."""
+"""Scaling laws: how a score grows with data, fitted, tested on a held-out size, or refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,24 +38,25 @@ FORMS = {
 
 
 def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
-    """A law of ``value`` (points) by ``size`` (rows or tokens), and how well it extrapolates.
+    """A scaling law of ``value`` (points) in ``size`` (rows or tokens), and how it extrapolates.
 
-    The table has a row per ``size`` and ``seed`` (means, if there are several). Forms:
+    The table has one row per ``size`` and ``seed``; several are averaged. Forms:
 
     - ``power``: ``a + b M^alpha`` with ``b alpha > 0``. With 0 < alpha <= 1 it is that of Ahuja et
       al. 2022 for few-shot rows; below 0 it saturates at ``a``; at 0 it is a line in log M.
-    - ``log power``: ``(log(A D^alpha))^beta``, the form of Isik et al. 2024 for the quality of a
-      translation by tokens of pretraining; the exponent is beta.
+    - ``log power``: ``(log(A D^alpha))^beta``, the law of Isik et al. 2024 for translation quality
+      by pretraining tokens; the exponent is beta.
 
     Fitted by least squares to means over seeds. The ``exponent`` has a t interval (``low``,
-    ``high``) by the jackknife over seeds. The largest size is then held out: ``off`` is the
-    prediction of a law fitted to the others minus what was measured, in points; ``off_constant``
-    and ``off_line`` are those of the last size but one, and of a straight line in log M.
+    ``high``) by the jackknife over seeds. Then the largest size is held out: ``off`` is the
+    prediction of the law fitted to the other sizes minus the measured score, in points.
+    ``off_constant`` is the same error for the score of the second largest size, ``off_line`` for a
+    straight line in log M.
 
-    ``refused`` says why there is no law, and all else is then missing: fewer than five sizes; a
-    score that does not rise from the smallest to the largest size (95 % interval over seeds); one
-    that surely falls in between, as it does when pretraining is misaligned; or an exponent at the
-    end of what is searched, as of a score that rises once and then no more.
+    ``refused`` says why no law is given; the other columns are then missing. Refused are fewer than
+    five sizes; a score that does not rise from the smallest to the largest size (95 % interval over
+    seeds); one that falls significantly in between, as with misaligned pretraining; and an exponent
+    at the limit of the search, as of a score that rises once and then stays.
     """
     function, guess, limits = FORMS[choose("form", form, FORMS)]
     scores = table.pivot_table("value", "seed", "size")
@@ -75,7 +76,7 @@ def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
     exponent = fit(means)[-1]
     lowest, highest = (limit[-1] for limit in limits)
     if np.isclose(exponent, [lowest, highest], atol=0.01).any():
-        return row | missing | {"refused": f"its exponent is none from {lowest} to {highest}"}
+        return row | missing | {"refused": f"no exponent from {lowest} to {highest} fits"}
     count = len(scores)
     without = [fit(scores.drop(index=seed).mean().to_numpy())[-1] for seed in scores.index]
     low, high = t_interval(count * exponent - (count - 1) * np.array(without))
@@ -89,9 +90,9 @@ def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
 def _refusal(scores: pd.DataFrame) -> str:
     """Why no law is fitted to scores (seeds x sizes); empty if one is."""
     if len(scores.columns) < FEWEST:
-        return f"{len(scores.columns)} sizes; a law takes {FEWEST}"
+        return f"{len(scores.columns)} sizes; a law needs {FEWEST}"
     if len(scores) < 2:
-        return "one seed; what is noise takes two to know"
+        return "one seed; an interval needs two"
     values = scores.to_numpy()
     if not difference(values[:, -1] - values[:, 0])["low"] > 0:
         return "it does not rise"
@@ -106,15 +107,14 @@ def _refusal(scores: pd.DataFrame) -> str:
 
 
 def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
-    """How many labels in the target language transfer is worth (Hernandez et al. 2021).
+    """How many target-language labels transfer saves (effective data, Hernandez et al. 2021).
 
-    Both tables have ``size`` (labels in the target language), ``seed`` and ``value``: without, and
-    with transfer from elsewhere. For each size, ``equivalent`` is the number of labels with which
-    training on the target language alone reaches the score with transfer, between sizes a line in
-    log M; ``saved`` is what it has more, with a t interval over seeds, paired. Of a score that no
-    size reaches alone, ``equivalent`` is the largest size, and ``beyond`` counts such seeds: then
-    the number is too small. A score below that of the smallest size is worth no label. With size 0,
-    the transfer is zero-shot.
+    Both tables have ``size`` (labels in the target language), ``seed`` and ``value``: trained on
+    these labels ``alone``, and with transfer; size 0 is zero-shot. ``equivalent`` is the number of
+    labels with which training alone reaches the score with transfer, interpolated in log size;
+    ``saved`` is ``equivalent`` minus ``size``, with a t interval over seeds. ``beyond`` counts the
+    seeds whose score no size reaches alone: the largest size then stands for them, and the number
+    is too small. A score below that of the smallest size counts as 0 labels.
     """
     curves = alone.pivot_table("value", "seed", "size")
     rows = []
@@ -122,7 +122,7 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
         saved = []
         beyond = 0
         for seed, value in group.groupby("seed")["value"].mean().items():
-            curve = curves.loc[seed].cummax()  # a size that does worse by chance reaches no less
+            curve = curves.loc[seed].cummax()  # monotone: a dip is noise
             logs = np.log(curve.index.to_numpy(dtype=float))
             reached = np.interp(value, curve, logs, left=-np.inf)
             beyond += value > curve.iloc[-1]

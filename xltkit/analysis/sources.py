@@ -1,4 +1,4 @@
-"""Which source language to take: what a rule loses that selects one without labels in the target.
+"""Choosing a source language: what a rule loses that chooses it without labels in the target.
 
 For studies whose arms differ in their source: ``xlt.study(arms, ..., source={"de": "de", ...})``.
 """
@@ -19,12 +19,12 @@ PAIR = ["task", "source_language", "language"]
 
 
 def similarity(results: Results) -> pd.DataFrame:
-    """How near each source language is to each target language, without a label of either.
+    """How similar each source language is to each target language; no label is read.
 
-    Indexed by task, source and target. ``words`` and ``pieces`` are the types that both test texts
-    have, over the sum of the types of each (0 to 0.5; Lin et al. 2019, the feature "overlap" of
-    LangRank); ``family``, ``branch`` and ``script`` are 1 if both have the same; ``resource`` is
-    how much text there is in the source (0 low, 1 mid, 2 high).
+    Indexed by task, source and target. ``words`` and ``pieces`` are the types that the test texts
+    of both languages share, divided by the sum of the types of each (0 to 0.5; the overlap of
+    LangRank, Lin et al. 2019). ``family``, ``branch`` and ``script`` are 1 if they are the same.
+    ``resource`` is the resource class of the source: 0 low, 1 mid, 2 high.
     """
     sources = list(dict.fromkeys(run.source for run in results.study.runs))
     ranks = {level: rank for rank, level in enumerate(reversed(CLASSES))}
@@ -55,24 +55,24 @@ def similarity(results: Results) -> pd.DataFrame:
 
 
 def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
-    """What each rule that selects a source language loses against the best source of a target.
+    """What rules for choosing a source language lose against the best source of each target.
 
-    The rules, none of which sees a label of the target or a model that was trained on any:
+    No rule sees labels of the target, or scores of a model that was trained on them:
 
     - ``always`` the ``usual`` source;
-    - ``nearest``: of the target's family, branch and script if there is any, then the one with most
-      pieces in common;
-    - ``best on average`` over all other targets;
-    - ``ranker``: gradient boosting on ``near`` (``similarity``), trained on the scores of all other
-      sources in all other targets (as LangRank, Lin et al. 2019, is left without one language);
-    - ``any at random``: what a source costs on average, for comparison.
+    - ``nearest``: a source of the target's family, branch and script where there is one, and among
+      those the one that shares most pieces with it;
+    - ``best on average``: the best source for the other targets;
+    - ``ranker``: gradient boosting on the columns of ``near`` (see ``similarity``), trained on the
+      scores of the other sources in the other targets (leave one language out, as LangRank);
+    - ``any at random``: the mean of all sources, for comparison.
 
-    The best source of a target is selected by other seeds than it is scored with (by the same one
-    if there is no other): the best of many noisy numbers would always look good.
+    The best source of a target is chosen with all seeds but one and scored with that one, in turn
+    (with a single seed, on the same scores): the maximum of noisy scores is too high.
 
-    One row per task, target (never the usual source) and rule: the source ``selected``, its
-    ``score``, that of the ``best`` one, and their difference ``regret``, in points, means over
-    seeds. ValueError if the usual source is none of the study's, or it has fewer than three.
+    One row per task, target (the usual source is none) and rule: the source ``selected``, its
+    ``score``, the score of the ``best`` source, and ``regret``, their difference; points, means
+    over seeds. ValueError if the study lacks the usual source or has fewer than three sources.
     """
     sources = list(results.main["source_language"].unique())
     choose("usual source", usual, sources)
@@ -83,11 +83,11 @@ def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataF
     for task, table in transfer.groupby("task", sort=False):
         scores = table.pivot_table("value", ["source_language", "language"], "seed")
         means = scores.mean(axis=1).unstack("language")
-        # Some targets are easy for all sources; and no source is scored in its own language.
-        relative = means - means.mean()
         for target in means.columns.drop(usual, errors="ignore"):
             own = scores.xs(target, level="language")  # (sources, seeds)
-            known = relative.drop(index=target, columns=target, errors="ignore")
+            known = means.drop(index=target, columns=target, errors="ignore")
+            # Some targets are easy for all sources, and no source is scored in its own language.
+            known = known - known.mean()
             pairs = near.loc[task].xs(target, level="language").loc[own.index]
             selected = {
                 f"always {usual}": usual,
@@ -110,7 +110,7 @@ def _nearest(pairs: pd.DataFrame) -> str:
 
 
 def _ranked_first(known: pd.DataFrame, near: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """The source that a ranker of the known pairs puts first for one more target."""
+    """The source that a ranker puts first for a new target, trained on the known pairs."""
     values = known.stack().dropna()
     ranker = GradientBoostingRegressor(random_state=0)
     ranker.fit(near.loc[values.index].to_numpy(), values)
@@ -118,16 +118,16 @@ def _ranked_first(known: pd.DataFrame, near: pd.DataFrame, pairs: pd.DataFrame) 
 
 
 def _best(own: pd.DataFrame, seed: int) -> float:
-    """The score, with one seed, of the source that is best with the others."""
+    """The score with one seed of the source that is best with the other seeds."""
     others = own.drop(columns=seed) if own.shape[1] > 1 else own
     return own.loc[others.mean(axis=1).idxmax(), seed]
 
 
 def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
-    """Each rule's mean regret, and what it gains over always taking the usual source.
+    """The mean regret of each rule, and its gain over always taking the usual source.
 
-    From the table of ``regrets``: means over tasks, then over targets, which are the sample here:
-    all intervals and p values are t over the ``n_targets``. ``difference`` is the gain in points.
+    From the table of ``regrets``: means over tasks, then over targets. Targets are the sample, so
+    intervals and p values are Student's t over ``n_targets``. ``difference`` is the gain in points.
     """
     by_target = table.groupby(["rule", "language"], sort=False)[["regret", "score"]].mean()
     usual_scores = by_target["score"].loc[f"always {usual}"]

@@ -1,7 +1,7 @@
-"""Few labels in one language with the help of many in another: batches of both, mixed or linked.
+"""Joint training: few labels in the target language, many in another, in the same batches.
 
-After Maji and Bhattacharya 2026 (BhashaSetu, arXiv 2602.05599), whose code is not public. What we
-could not confirm of it is ours, and is said below.
+After Maji and Bhattacharya 2026 (BhashaSetu, arXiv 2602.05599). Their code is not public; what
+could not be confirmed from the paper is our choice, and marked below.
 """
 
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ KINDS = ("classification", "sentence", "tagging")
 
 @dataclass(frozen=True, kw_only=True)
 class Translations:
-    """A lexicon of a language and another one, as a table of pieces of the tokenizer."""
+    """A translation lexicon of two languages, as a map between pieces of the tokenizer."""
 
     language: str
     other: str = "en"
     lexicon: str = "microworld"  # or a folder of dictionaries
-    noise: float = 0.0  # share of the words that get the translation of another word; 1: shuffled
+    noise: float = 0.0  # share of words with the translation of another word; 1 is shuffled
 
     version = 1
 
     def pieces(self, tokenizer: Any) -> csr_array:
-        """What each piece of the language is in the other one, (vocabulary, vocabulary).
+        """The pieces that translate each piece, as weights (vocabulary, vocabulary).
 
-        A row is the mean over the words that a piece is in, and over all pieces of their
-        translations; it sums to 1, or to 0 for a piece that is in none, or in words of the other
-        language, too.
+        The row of a piece is the mean over the words that contain it and over all pieces of their
+        translations. It sums to 1, or to 0 if no word contains the piece or words of the other
+        language contain it as well.
         """
         table = lexicons.translations(self.lexicon, self.language, (self.other,))
         words = sorted(table)
@@ -68,9 +68,9 @@ class Translations:
         return csr_array(matrix.multiply(1 / np.maximum(totals, 1e-9)[:, None]))
 
     def initialize(self, model: Model, tokenizer: Any) -> None:
-        """Set the embeddings of the language's pieces to those of their translations.
+        """Set the embedding of each piece to the mean of its translations'.
 
-        Token embedding transfer; how the paper averages over pieces could not be confirmed.
+        Token embedding transfer. How the paper averages over pieces could not be confirmed.
         """
         weight = model.encoder.get_input_embeddings().weight.data
         pieces = self.pieces(tokenizer)
@@ -88,20 +88,23 @@ def _ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Joint:
-    """Rows of a language with many labels in every batch of a target phase with few.
+    """Rows of a language with many labels, in every batch of a target phase with few labels.
 
-    Every step has as many examples of both. Without an option they are simply trained on together.
+    A batch has as many examples of one language as of the other. Without an option, the loss is
+    that of both.
 
-    - ``mixup``: the only loss is that of mixed states, ``alpha h + (1 - alpha) h'`` of an example
-      of this language (alpha is ``mixup``, 0.1 to 0.4) and one of the target, and of labels mixed
-      alike: their Kullback-Leibler divergence from the prediction (hidden augmentation). States are
-      means of the tokens; of tags those of each position that has a tag in both, and elsewhere the
-      target's alone. 0 is training on the target alone, to the bit.
-    - ``graph``: tokens that translate each other in the batch are neighbors, and every token gets
-      ``W`` times the mean of its neighbors added to its last state. One layer, ``W`` 0 at first:
-      ours, for layers and weights of the paper's GETR could not be confirmed. A batch of one
-      language has no edges, so that scoring is without the layer and without neighbors.
-    - ``itself``: a control of equal parameters, where every such token is its own only neighbor.
+    - ``mixup`` is hidden augmentation. States of an example h of this language and h' of the target
+      are mixed, ``alpha h + (1 - alpha) h'`` with alpha = ``mixup`` (the paper: 0.1 to 0.4), and so
+      are their labels; the loss is the divergence KL(labels || prediction). For one label a
+      sequence the states are means over its tokens. For tags they are mixed at each position that
+      has a tag in both examples; elsewhere the target stays as it is. With 0, training is that on
+      the target alone, to the bit.
+    - ``graph`` links tokens of the batch that translate each other, and adds ``W mean(neighbors)``
+      to the last state of each. One layer, ``W`` = 0 at the start. This is our choice: the layers
+      of the paper's GETR could not be confirmed. A batch in one language has no links, so scoring
+      uses neither the layer nor neighbors.
+    - ``itself`` is a control with the same parameters: each linked token has only itself as its
+      neighbor.
     """
 
     language: str = "en"
@@ -121,7 +124,7 @@ class Joint:
             raise ValueError("Joint(itself=True) is a control of a graph: give graph, too.")
 
     def training_set(self, own: TrainingSet) -> TrainingSet:
-        """The rows of this language, of the task of the target's ``own``, shuffled if they are."""
+        """The rows of this language for the task of the target's ``own``, shuffled like them."""
         return TrainingSet(own.task, self.language, self.examples, own.shuffled)
 
     def sources(self, own: TrainingSet) -> dict[str, str]:
@@ -212,11 +215,11 @@ class JointTask(Supervised):
 def mixed_loss(
     head: nn.Module, hidden: Tensor, mask: Tensor, labels: Tensor, alpha: float
 ) -> Tensor:
-    """The summed divergence of labels mixed in two languages from the prediction of mixed states.
+    """The loss of hidden augmentation: KL(mixed labels || prediction of mixed states), summed.
 
-    The first half of states (batch, tokens, width) and labels (batch) or (batch, tokens) is the
-    target's; ``alpha`` is the share of the other half. Tokens of the target without a label count
-    for nothing.
+    The first half of the states (batch, tokens, width) and of the labels, (batch) or (batch,
+    tokens), belongs to the target, the second half to the other language; ``alpha`` is the share of
+    the second. Tokens of the target without a label are left out.
     """
     target, other = labels.chunk(2)
     is_labeled = target != IGNORED

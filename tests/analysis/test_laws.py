@@ -57,17 +57,30 @@ def test_what_has_no_law_gets_none():
 
 
 def test_rows_saved_by_hand():
-    """Alone, 100 labels give 60 and 400 give 80; with transfer, 100 labels give 70 or 90."""
-    alone = pd.DataFrame({"size": [100, 400] * 2, "seed": [0, 0, 1, 1], "value": [60, 80, 60, 80]})
-    transferred = pd.DataFrame({"size": 100, "seed": [0, 1], "value": [70.0, 70.0]})
-    row = rows_saved(alone, transferred).iloc[0]
-    assert (row["equivalent"], row["saved"], row["beyond"]) == (
-        pytest.approx(200),
-        pytest.approx(100),
-        0,
-    )
-    transferred["value"] = 59.0  # fewer than any size that was tried
-    assert rows_saved(alone, transferred).iloc[0]["equivalent"] == 0
-    transferred["value"] = [70.0, 90.0]  # the second is more than any size reaches alone
-    row = rows_saved(alone, transferred).iloc[0]
-    assert (row["equivalent"], row["beyond"]) == (pytest.approx(300), 1)
+    """Alone, 100 labels give 60, 400 give 80 and 800 give 90."""
+    rows = [(m, seed, v + seed) for m, v in ((100, 60), (400, 80), (800, 90)) for seed in (0, 1)]
+    alone = pd.DataFrame(rows, columns=["size", "seed", "value"])
+
+    def saved(size, *values):
+        given = pd.DataFrame({"size": size, "seed": [0, 1], "value": np.array(values, dtype=float)})
+        return rows_saved(alone, given).iloc[0]
+
+    row = saved(100, 70, 71)
+    assert row["equivalent"] == pytest.approx(200) and row["saved"] == pytest.approx(100)
+    assert saved(0, 59, 60)["equivalent"] == 0  # fewer than any size that was tried
+    assert np.isnan(saved(100, 95, 96)["equivalent"])  # no size reaches it alone
+    assert np.isnan(saved(100, 50, 51)["equivalent"])
+    assert np.isnan(saved(800, 85, 86)["saved"])  # at the largest size nothing could be saved
+    row = saved(100, 68, 73)  # the same means, another spread over seeds
+    assert row["equivalent"] == pytest.approx(200) and row["low"] < 100 < row["high"]
+
+
+def test_without_transfer_nothing_is_saved():
+    random = np.random.default_rng(3)
+    curve = np.array([55.0, 80, 88, 94, 96, 97])
+    saved = []
+    for _ in range(60):
+        alone, other = (scores(curve, noise=1.0, random=random) for _ in range(2))
+        saved.append(rows_saved(alone, other).set_index("size")["saved"][[100, 200, 400]])
+    means = pd.concat(saved, axis=1).mean(axis=1)
+    assert (means.abs() < 0.1 * means.index).all()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import xltkit as xlt
+from xltkit.analysis.intervals import t_interval
 from xltkit.analysis.sources import regrets, rules, similarity
 from xltkit.data import microworld
 from xltkit.studies.results import Results
@@ -24,7 +25,8 @@ class Matrix(Results):
                 for language, value in zip(matrix, values, strict=True):
                     rows.append((seed, source, language, float(value), source == language))
         names = ["seed", "source_language", "language", "value", "is_source"]
-        self.scores = pd.DataFrame(rows, columns=names).assign(task="pos", main=True)
+        table = pd.DataFrame(rows, columns=names).assign(task="pos", main=True)
+        self.scores = table.assign(family=table["language"])
         self.study = SimpleNamespace(arms=dict.fromkeys(matrices[0]))
 
 
@@ -45,21 +47,46 @@ def test_regret_is_what_the_best_source_has_more():
     assert table.loc[("de", "nearest"), ["selected", "regret"]].tolist() == ["sw", 30]
     assert table.loc[("sw", "nearest"), ["selected", "regret"]].tolist() == ["de", 30]
     assert table.loc[("sw", "any at random"), "score"] == 35
-    # Seen are German in English, 10 above the mean there, and English in German, 15 above.
-    assert table.loc[("sw", "best on average"), "selected"] == "en"
     means = rules(table.reset_index()).set_index("rule")
-    assert means.loc["nearest", ["regret", "difference", "n_targets"]].tolist() == [30, -30, 2]
+    assert means.loc["nearest", ["regret", "difference", "n_families"]].tolist() == [30, -30, 2]
     assert means.loc["always en", "regret"] == 0
+
+
+def test_the_best_on_average_is_that_of_the_other_targets():
+    four = {
+        "en": [99, 60, 50, 70],
+        "de": [70, 99, 20, 60],
+        "sw": [50, 30, 99, 10],
+        "fr": [60, 40, 90, 99],
+    }
+    table = regrets(Matrix(four), features(four)).set_index(["language", "rule"])
+    # French is best for Swahili. By English, German and French, English is 7.5 above the mean.
+    assert table.loc[("sw", "best on average"), ["selected", "regret"]].tolist() == ["en", 40]
 
 
 def test_the_best_source_is_selected_by_other_seeds():
     """Each seed has another source far above the rest: luck, which the other seeds do not share."""
     lucky = [
-        {"en": [99, 50, 50], "de": [50, 99, v], "sw": [50, w, 99]} for v, w in ((90, 10), (10, 90))
+        {"en": [99, 50, a], "de": [50, 99, b], "sw": [50, 50, 99]} for a, b in ((10, 90), (90, 10))
     ]
-    table = regrets(Matrix(*lucky), features(MATRIX)).set_index(["language", "rule"])
-    assert table.loc[("sw", "always en"), "regret"] == pytest.approx(-20)  # 10 and 50, and not 90
-    assert table.loc[("sw", "always en"), "best"] == pytest.approx(30)
+    table = regrets(Matrix(*lucky), features(MATRIX)).query("language == 'sw'")
+    table = table[table["rule"] == "always en"]
+    assert table["best"].tolist() == [10, 10]  # by seed 1 it is English, by seed 0 German
+    assert table["regret"].tolist() == [0, -80]
+
+
+def test_relatives_count_as_one_for_other_languages():
+    columns = ["rule", "family", "language", "seed", "regret", "score"]
+    rows = [
+        ("always en", family, language, seed, regret + seed, 50)
+        for family, language, regret in (("a", "x", 0), ("a", "y", 2), ("b", "z", 9), ("c", "w", 5))
+        for seed in (0, 1, 2)
+    ]
+    row = rules(pd.DataFrame(rows, columns=columns)).iloc[0]
+    assert row["regret"] == 5 and row["n_families"] == 3
+    low, high = t_interval([2.0, 10.0, 6.0])  # means of the families over seeds
+    assert (row["families_low"], row["families_high"]) == pytest.approx((low, high))
+    assert (row["regret_low"], row["regret_high"]) == pytest.approx(t_interval([4.0, 5.0, 6.0]))
 
 
 def test_a_ranker_learns_what_makes_a_good_source_and_nothing_from_noise():

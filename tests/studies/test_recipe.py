@@ -134,12 +134,16 @@ def test_each_seed_draws_its_own_rows_if_asked():
     """The first draw is what it was; others are of the same rows, other ones for each seed."""
     parts = [xlt.TrainingSet("pos", "qbe", 30, draw=draw) for draw in (0, 1, 2)]
     ids = [set(training_rows(part)["id"][:]) for part in parts]
-    assert [len(names) for names in ids] == [30, 30, 30] and ids[1] != ids[2] != ids[0]
+    assert [len(names) for names in ids] == [30, 30, 30] and len(set(map(frozenset, ids))) == 3
+    assert ids[0] == set(training_rows(xlt.TrainingSet("pos", "qbe", 30))["id"][:])
     smaller = training_rows(xlt.TrainingSet("pos", "qbe", 10, draw=1))["id"][:]
     assert set(smaller) <= ids[1]
     recipe = xlt.encoder("micro").then(xlt.Target("pos", examples=30, redraw=True))
     drawn = [training_stages(recipe, seed)[-1].phase.training_sets[0].draw for seed in (0, 1)]
     assert drawn == [1, 2]
+    whole = xlt.encoder("micro").then(xlt.Target("pos", examples=100_000, redraw=True))
+    with pytest.raises(ValueError, match="redraw"):
+        training_stages(whole, 0)
 
 
 def test_a_head_is_kept_only_where_there_is_one_of_the_task():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from xltkit.analysis.intervals import difference, t_interval
+from xltkit.analysis.intervals import LEVEL, difference, holm, t_interval
 from xltkit.keys import choose
 
 FEWEST = 5  # sizes of data that a law of three parameters is fitted to; one of them is held out
@@ -77,10 +77,10 @@ def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
     lowest, highest = (limit[-1] for limit in limits)
     if np.isclose(exponent, [lowest, highest], atol=0.01).any():
         return row | missing | {"refused": f"no exponent from {lowest} to {highest} fits"}
-    count = len(scores)
-    without = [fit(scores.drop(index=seed).mean().to_numpy())[-1] for seed in scores.index]
-    low, high = t_interval(count * exponent - (count - 1) * np.array(without))
-    row |= {"exponent": exponent, "low": low, "high": high}
+    row["exponent"] = exponent
+    row["low"], row["high"] = _jackknife(
+        lambda seeds: fit(scores.loc[seeds].mean().to_numpy())[-1], scores.index
+    )
     seen, last = means[:-1], means[-1]
     line = np.polyfit(x[:-1], seen, 1)
     row["off"] = function(x[-1:], *fit(seen))[0] - last
@@ -94,16 +94,22 @@ def _refusal(scores: pd.DataFrame) -> str:
     if len(scores) < 2:
         return "one seed; an interval needs two"
     values = scores.to_numpy()
-    if not difference(values[:, -1] - values[:, 0])["low"] > 0:
+    rise = difference(values[:, -1] - values[:, 0])
+    if not np.nan_to_num(rise["low"], nan=rise["difference"]) > 0:  # NaN: all seeds rise alike
         return "it does not rise"
-    best = 0
-    for i, size in enumerate(scores.columns):
-        fall = difference(values[:, i] - values[:, best])
-        if fall["high"] < 0:
-            return f"it falls at {size:,}, by {-fall['difference']:.1f} points"
-        if fall["difference"] > 0:
-            best = i
+    steps = [difference(step) for step in np.diff(values).T]
+    is_sure = holm([step["p"] for step in steps]) < 1 - LEVEL
+    for size, step, sure in zip(scores.columns[1:], steps, is_sure, strict=True):
+        if sure and step["difference"] < 0:
+            return f"it falls at {size:,}, by {-step['difference']:.1f} points"
     return ""
+
+
+def _jackknife(estimate: Callable[[pd.Index], float], seeds: pd.Index) -> tuple[float, float]:
+    """The t interval of an estimate from all seeds, by leaving each of them out in turn."""
+    whole = estimate(seeds)
+    without = np.array([estimate(seeds.drop(seed)) for seed in seeds])
+    return t_interval(len(seeds) * whole - (len(seeds) - 1) * without)
 
 
 def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
@@ -111,23 +117,26 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
 
     Both tables have ``size`` (labels in the target language), ``seed`` and ``value``: trained on
     these labels ``alone``, and with transfer; size 0 is zero-shot. ``equivalent`` is the number of
-    labels with which training alone reaches the score with transfer, interpolated in log size;
-    ``saved`` is ``equivalent`` minus ``size``, with a t interval over seeds. ``beyond`` counts the
-    seeds whose score no size reaches alone: the largest size then stands for them, and the number
-    is too small. A score below that of the smallest size counts as 0 labels.
+    labels with which training alone reaches the score with transfer, means over seeds interpolated
+    in log size; ``saved`` is ``equivalent`` minus ``size``, with a t interval by the jackknife over
+    seeds. All are missing where the curve cannot tell: for a score above or below those of all
+    sizes, and at the largest size. Only of zero-shot, a score below all is worth 0 labels.
     """
     curves = alone.pivot_table("value", "seed", "size")
+    with_transfer = transferred.pivot_table("value", "seed", "size")
     rows = []
-    for size, group in transferred.groupby("size"):
-        saved = []
-        beyond = 0
-        for seed, value in group.groupby("seed")["value"].mean().items():
-            curve = curves.loc[seed].cummax()  # monotone: a dip is noise
+    for size, values in with_transfer.items():
+
+        def equivalent(seeds: pd.Index, size: float = size, values: pd.Series = values) -> float:
+            curve = curves.loc[seeds].mean().cummax()  # monotone: a dip is noise
+            curve = curve[~curve.duplicated()]
             logs = np.log(curve.index.to_numpy(dtype=float))
-            reached = np.interp(value, curve, logs, left=-np.inf)
-            beyond += value > curve.iloc[-1]
-            saved.append(np.exp(reached) - size)
-        low, high = t_interval(saved)
-        row = {"size": size, "equivalent": size + np.mean(saved), "saved": np.mean(saved)}
-        rows.append(row | {"low": low, "high": high, "beyond": beyond, "seeds": len(saved)})
+            lowest = np.nan if size else -np.inf
+            reached = np.interp(values.loc[seeds].mean(), curve, logs, left=lowest, right=np.nan)
+            return float(np.exp(reached))
+
+        known = equivalent(values.index) if size < curves.columns[-1] else np.nan
+        low, high = _jackknife(equivalent, values.index) if np.isfinite(known) else (known, known)
+        row = {"size": size, "equivalent": known, "saved": known - size}
+        rows.append(row | {"low": low - size, "high": high - size, "seeds": len(values)})
     return pd.DataFrame(rows)

@@ -70,15 +70,16 @@ def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataF
     The best source of a target is chosen with all seeds but one and scored with that one, in turn
     (with a single seed, on the same scores): the maximum of noisy scores is too high.
 
-    One row per task, target (the usual source is none) and rule: the source ``selected``, its
-    ``score``, the score of the ``best`` source, and ``regret``, their difference; points, means
-    over seeds. ValueError if the study lacks the usual source or has fewer than three sources.
+    One row per task, seed, target (the usual source is none) and rule: the source ``selected``, its
+    ``score``, the score of the ``best`` source, and ``regret``, their difference, in points.
+    ValueError if the study lacks the usual source or has fewer than three sources.
     """
     sources = list(results.main["source_language"].unique())
     choose("usual source", usual, sources)
     if len(sources) < 3:
         raise ValueError(f"The sources are {sources}: to rank them takes three or more.")
     transfer = results.main[~results.main["is_source"]]
+    families = transfer.groupby("language")["family"].first()
     rows = []
     for task, table in transfer.groupby("task", sort=False):
         scores = table.pivot_table("value", ["source_language", "language"], "seed")
@@ -95,13 +96,13 @@ def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataF
                 "best on average": known.mean(axis=1).idxmax(),
                 "ranker": _ranked_first(known, near.loc[task], pairs),
             }
-            best = pd.Series({seed: _best(own, seed) for seed in own.columns}).mean()
-            by_source = own.mean(axis=1)
-            values = {rule: (source, by_source[source]) for rule, source in selected.items()}
-            values["any at random"] = ("", by_source.mean())
-            for rule, (source, score) in values.items():
-                row = {"task": task, "language": target, "rule": rule, "selected": source}
-                rows.append(row | {"score": score, "best": best, "regret": best - score})
+            about = {"task": task, "language": target, "family": families[target]}
+            for seed in own.columns:
+                best = _best(own, seed)
+                values = {rule: own.loc[source, seed] for rule, source in selected.items()}
+                for rule, score in (values | {"any at random": own[seed].mean()}).items():
+                    row = about | {"seed": seed, "rule": rule, "selected": selected.get(rule, "")}
+                    rows.append(row | {"score": score, "best": best, "regret": best - score})
     return pd.DataFrame(rows)
 
 
@@ -126,16 +127,23 @@ def _best(own: pd.DataFrame, seed: int) -> float:
 def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
     """The mean regret of each rule, and its gain over always taking the usual source.
 
-    From the table of ``regrets``: means over tasks, then over targets. Targets are the sample, so
-    intervals and p values are Student's t over ``n_targets``. ``difference`` is the gain in points.
+    From the table of ``regrets``: means over tasks and targets. The intervals ``regret_low`` and
+    ``regret_high``, and those of the gain (``difference``), are Student's t over seeds: would it
+    hold for these languages with other seeds? ``families_low`` and ``families_high`` are t over the
+    families of the targets: would it hold for languages of other families? (Relatives are nearly
+    the same draw: over targets the interval would be too narrow.)
     """
-    by_target = table.groupby(["rule", "language"], sort=False)[["regret", "score"]].mean()
-    usual_scores = by_target["score"].loc[f"always {usual}"]
+    means = table.groupby(["rule", "family", "language", "seed"], sort=False)[["regret", "score"]]
+    means = means.mean()
+    usual_scores = means["score"].xs(f"always {usual}").groupby("seed").mean()
     rows = []
-    for rule, of_rule in by_target.groupby("rule", sort=False):
-        regret = of_rule["regret"]
-        low, high = t_interval(regret)
-        row = {"rule": rule, "regret": regret.mean(), "regret_low": low, "regret_high": high}
-        rows.append(row | difference((of_rule["score"].loc[rule] - usual_scores).to_numpy()))
-    out = pd.DataFrame(rows).rename(columns={"n_seeds": "n_targets"})
+    for rule, of_rule in means.groupby("rule", sort=False):
+        by_seed = of_rule.groupby("seed").mean()
+        by_family = of_rule["regret"].groupby("family").mean()
+        row = {"rule": rule, "regret": by_seed["regret"].mean()}
+        row["regret_low"], row["regret_high"] = t_interval(by_seed["regret"])
+        row["families_low"], row["families_high"] = t_interval(by_family)
+        row["n_families"] = len(by_family)
+        rows.append(row | difference((by_seed["score"] - usual_scores).to_numpy()))
+    out = pd.DataFrame(rows)
     return out.assign(p_holm=holm(out["p"]))

@@ -171,7 +171,8 @@ def _keep(run: PlannedRun, problem: str) -> None:
     failed = run.file(".failed.ipynb")
     done = run.file(".ipynb")
     # A kernel that died leaves no word in the notebook; one that never started, no notebook.
-    node = nbformat.read(partial if partial.exists() else run.notebook, as_version=4)
+    never_started = problem and not partial.exists()
+    node = nbformat.read(run.notebook if never_started else partial, as_version=4)
     for cell in node.cells:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream":  # the log has had its progress

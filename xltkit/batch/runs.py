@@ -181,9 +181,10 @@ def kit_identity() -> str:
     from xltkit.tasks.base import TaskType
     from xltkit.training import image_text, phases  # noqa: F401, they define phases
     from xltkit.training.align import Align
+    from xltkit.training.joint import Joint, Translations
     from xltkit.training.robust import Robust
 
-    classes = [TaskType, Align, phases.Phase, Robust, Attack]
+    classes = [TaskType, Align, Joint, Translations, phases.Phase, Robust, Attack]
     for each in classes:
         classes += each.__subclasses__()  # those of subclasses, too: the list grows on the way
     objectives = {each.__name__: each.version for each in classes if "xltkit" in each.__module__}

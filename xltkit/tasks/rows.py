@@ -120,7 +120,9 @@ def count(training_set: TrainingSet) -> int:
     """The number of rows of a training set; the microworld makes none to know it."""
     source = source_of(get(training_set.task), "train")
     if source.is_generated:
-        return source.count(training_set.language, training_set.examples)
+        given = source.count(training_set.language, training_set.examples)
+        # A draw is from the rows that there are without asking for a number.
+        return min(given, source.count(training_set.language, 0)) if training_set.draw else given
     return len(training_rows(training_set))
 
 

@@ -35,6 +35,18 @@ class Translations:
 
     version = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise is {self.noise}; it is a share of the words, from 0 to 1.")
+
+    def words(self) -> lexicons.Lexicon:
+        """The translations of each word. ValueError if there are none."""
+        table = lexicons.translations(self.lexicon, self.language, (self.other,))
+        if not table:
+            pair = f"{self.language!r} into {self.other!r}"
+            raise ValueError(f"The lexicon {self.lexicon!r} translates no word of {pair}.")
+        return table
+
     def pieces(self, tokenizer: Any) -> csr_array:
         """The pieces that translate each piece, as weights (vocabulary, vocabulary).
 
@@ -42,7 +54,7 @@ class Translations:
         translations. It sums to 1, or to 0 if no word contains the piece or words of the other
         language contain it as well.
         """
-        table = lexicons.translations(self.lexicon, self.language, (self.other,))
+        table = self.words()
         words = sorted(table)
         others = [table[word] for word in words]
         random = np.random.default_rng(derive("noise", self.language, self.other))
@@ -75,11 +87,13 @@ class Translations:
         weight = model.encoder.get_input_embeddings().weight.data
         pieces = self.pieces(tokenizer)
         rows = np.unique(pieces.nonzero()[0])
-        weight[rows] = torch.from_numpy(pieces[rows] @ weight.numpy()).to(weight)
+        known = weight[: pieces.shape[1]].numpy()  # a table may be longer than the vocabulary
+        weight[rows] = torch.from_numpy(pieces[rows] @ known).to(weight)
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the lexicon."""
-        return {"lexicon": lexicons.fingerprint(self.lexicon)}
+        """The fingerprint of the lexicon. ValueError if it lacks the two languages."""
+        self.words()
+        return {"lexicon": f"{self.version}/{lexicons.fingerprint(self.lexicon)}"}
 
 
 def _ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
@@ -99,10 +113,11 @@ class Joint:
       sequence the states are means over its tokens. For tags they are mixed at each position that
       has a tag in both examples; elsewhere the target stays as it is. With 0, training is that on
       the target alone, to the bit.
-    - ``graph`` links tokens of the batch that translate each other, and adds ``W mean(neighbors)``
-      to the last state of each. One layer, ``W`` = 0 at the start. This is our choice: the layers
-      of the paper's GETR could not be confirmed. A batch in one language has no links, so scoring
-      uses neither the layer nor neighbors.
+    - ``graph`` links tokens of the batch that are in words which translate each other, and adds
+      ``W mean(neighbors)`` to the last state of each, weighted by how often they do. One layer,
+      ``W`` = 0 at the start. This is our choice: the layers of the paper's GETR could not be
+      confirmed. A batch in one language has no links, so scoring uses neither the layer nor
+      neighbors.
     - ``itself`` is a control with the same parameters: each linked token has only itself as its
       neighbor.
     """
@@ -120,6 +135,8 @@ class Joint:
             raise ValueError(
                 f"{self}: mixup is from 0 to 1, as in Joint(mixup=0.2), without graph."
             )
+        if self.mixup is not None:  # 0 and 0.0 are one value, and have one key
+            object.__setattr__(self, "mixup", float(self.mixup))
         if self.itself and not self.graph:
             raise ValueError("Joint(itself=True) is a control of a graph: give graph, too.")
 
@@ -189,7 +206,9 @@ class JointTask(Supervised):
         if parts > 1:
             raise ValueError("Joint training is of whole batches: accumulation=1, one process.")
         own = self.plan[step][2]
-        others = np.resize(self.other_plan[step][2], len(own))
+        # In random order: a batch is sorted by length, and the last one of an epoch is small.
+        random = np.random.default_rng(derive(self.seed, "pairs", step))
+        others = np.resize(random.permutation(self.other_plan[step][2]), len(own))
         examples = [self.examples[0][i] for i in own] + [self.others[i] for i in others]
         task_type = self.tasks[0].type
         inputs = task_type.collate(examples, self.tokenizer, training=True)

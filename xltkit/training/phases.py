@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xltkit.keys import choose
-from xltkit.tasks import TrainingSet, get
+from xltkit.tasks import TrainingSet, count, get
 from xltkit.training.align import Align, AlignedTask
 from xltkit.training.joint import KINDS, Joint, JointTask, Translations
 from xltkit.training.robust import RandomPerturbation, Robust
@@ -178,7 +178,7 @@ class Pretrain(_Mixed):
 class Intermediate(_Mixed):
     """Supervised training on one task or several before the target (STILTs, Phang et al. 2020).
 
-    Heads are thrown away at the end; the encoder alone is carried on.
+    The encoder is carried on, and the heads are not, unless the next phase has ``keep_head``.
     """
 
     tasks: tuple[TrainingSet, ...] | Iterable[Part]
@@ -237,8 +237,8 @@ class Target(Phase):
         super().__post_init__()
         if self.effort <= 0:
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
-        if self.joint and (self.robust or self.align):
-            raise ValueError("A target phase is either joint, or robust or aligned, not both.")
+        if self.joint and (self.robust or self.align or self.accumulation > 1):
+            raise ValueError("Joint training is without robust, align and accumulation.")
         if self.joint and self.task and get(self.task).kind not in KINDS:
             kinds = ", ".join(KINDS)
             raise ValueError(f"{self.task} is {get(self.task).kind}; joint training is of {kinds}.")
@@ -261,7 +261,15 @@ class Target(Phase):
         return found | (self.embeddings.sources() if self.embeddings else {})
 
     def drawn(self, seed: int) -> Target:
-        return replace(self, draw=seed + 1) if self.redraw else self
+        if not self.redraw:
+            return self
+        available = count(TrainingSet(self.task, self.language))
+        if not 0 < self.examples < available:
+            raise ValueError(
+                f"redraw draws some of the {available} rows of {self.task} in {self.language!r}; "
+                f"examples is {self.examples}. Give a smaller number, or leave redraw out."
+            )
+        return replace(self, draw=seed + 1)
 
     @property
     def objective_class(self) -> type[Supervised]:

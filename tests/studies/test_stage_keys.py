@@ -24,6 +24,7 @@ def arms() -> dict[str, tuple]:
     """Phases by the name of an arm; all but those of captions end with a target."""
     target = xlt.Target(examples=64)
     pairs = (PART("pairs", "qbe", 40),)
+    lexicon = xlt.Translations(language="qbe", noise=0.5)
     mixture = [PART(task, "en", 64) for task in ("nli-large", "odd-one-out", "linking", "ner")]
     text = (PART("text", "en", 64), PART("text", "qbe", 64))
     scratch = (PART("caption-pairs", "en", 64),)
@@ -51,6 +52,10 @@ def arms() -> dict[str, tuple]:
         "rp": (xlt.Target(examples=64, robust=xlt.RandomPerturbation()),),
         "da": (xlt.Target(examples=64, robust=xlt.SynonymSmoothing()),),
         "joint": (xlt.Target(examples=64, align=xlt.Align(pairs=pairs)),),
+        "mixup": (xlt.Target(examples=64, joint=xlt.Joint(mixup=0.2)),),
+        "graph": (xlt.Target(examples=64, joint=xlt.Joint(graph=lexicon)),),
+        "copied": (xlt.Target(examples=64, embeddings=lexicon, redraw=True),),
+        "kept": (xlt.Target("nli", examples=64), xlt.Target(examples=64, keep_head=True)),
         "queue": (xlt.ImageText(captions, queue=8, **SHORT),),
         "unlocked": (xlt.ImageText(captions, locked=False, **SHORT),),
         "shuffled": (xlt.ImageText([PART("captions", "en", 64, True)], tower="pixels", **SHORT),),

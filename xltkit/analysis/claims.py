@@ -50,7 +50,7 @@ def table_row(saved: Saved, table: str, where: dict[str, list[str]], arms: str) 
     """A difference that the notebook itself worked out, and its interval: a row of a table."""
     rows = saved.tables.get(table, pd.DataFrame(columns=list(where)))
     rows = rows[rows.isin(where)[list(where)].all(axis=1)]
-    return {} if rows.empty else {"arms": arms} | rows.iloc[0].reindex(DIFFERENCE).to_dict()
+    return {} if rows.empty else {"arms": arms} | rows.iloc[0][DIFFERENCE].to_dict()
 
 
 MEASURES = {function.__name__: function for function in (gain, table_row)}

@@ -11,7 +11,6 @@ from xltkit.analysis.intervals import LEVEL, difference, holm, t_interval
 from xltkit.keys import choose
 
 FEWEST = 5  # sizes of data that a law of three parameters is fitted to; one of them is held out
-Fitted = Callable[[np.ndarray], np.ndarray]
 
 
 def _power(x: np.ndarray, start: float, slope: float, exponent: float) -> np.ndarray:
@@ -72,15 +71,15 @@ def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
         found = least_squares(lambda p: function(places, *p) - y, guess(y), bounds=limits)
         return found.x
 
-    means = scores.mean().to_numpy()
-    exponent = fit(means)[-1]
+    def estimate(seeds: pd.Index) -> float:
+        return fit(scores.loc[seeds].mean().to_numpy())[-1]
+
+    exponent, low, high = _jackknife(estimate, scores.index)
     lowest, highest = (limit[-1] for limit in limits)
     if np.isclose(exponent, [lowest, highest], atol=0.01).any():
         return row | missing | {"refused": f"no exponent from {lowest} to {highest} fits"}
-    row["exponent"] = exponent
-    row["low"], row["high"] = _jackknife(
-        lambda seeds: fit(scores.loc[seeds].mean().to_numpy())[-1], scores.index
-    )
+    row |= {"exponent": exponent, "low": low, "high": high}
+    means = scores.mean().to_numpy()
     seen, last = means[:-1], means[-1]
     line = np.polyfit(x[:-1], seen, 1)
     row["off"] = function(x[-1:], *fit(seen))[0] - last
@@ -105,11 +104,13 @@ def _refusal(scores: pd.DataFrame) -> str:
     return ""
 
 
-def _jackknife(estimate: Callable[[pd.Index], float], seeds: pd.Index) -> tuple[float, float]:
-    """The t interval of an estimate from all seeds, by leaving each of them out in turn."""
+def _jackknife(
+    estimate: Callable[[pd.Index], float], seeds: pd.Index
+) -> tuple[float, float, float]:
+    """An estimate from all seeds, and its t interval, by leaving each of them out in turn."""
     whole = estimate(seeds)
     without = np.array([estimate(seeds.drop(seed)) for seed in seeds])
-    return t_interval(len(seeds) * whole - (len(seeds) - 1) * without)
+    return whole, *t_interval(len(seeds) * whole - (len(seeds) - 1) * without)
 
 
 def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
@@ -131,12 +132,13 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
             curve = curves.loc[seeds].mean().cummax()  # monotone: a dip is noise
             curve = curve[~curve.duplicated()]
             logs = np.log(curve.index.to_numpy(dtype=float))
+            if size >= curves.columns[-1]:
+                return np.nan
             lowest = np.nan if size else -np.inf
             reached = np.interp(values.loc[seeds].mean(), curve, logs, left=lowest, right=np.nan)
             return float(np.exp(reached))
 
-        known = equivalent(values.index) if size < curves.columns[-1] else np.nan
-        low, high = _jackknife(equivalent, values.index) if np.isfinite(known) else (known, known)
+        known, low, high = _jackknife(equivalent, values.index)
         row = {"size": size, "equivalent": known, "saved": known - size}
         rows.append(row | {"low": low - size, "high": high - size, "seeds": len(values)})
     return pd.DataFrame(rows)

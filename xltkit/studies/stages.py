@@ -152,10 +152,8 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     stages: list[Stage] = []
     for phase in recipe.phases:
         phase = phase.drawn(seed)
-        before = stages[-1].phase if stages else None
-        if phase.keep_head and {p.task for p in getattr(before, "training_sets", ())} != {
-            phase.task
-        }:
+        before = stages[-1].phase.training_sets if stages else ()
+        if phase.keep_head and {part.task for part in before} != {phase.task}:
             raise ValueError(
                 f"keep_head goes on with a head for {phase.task}: let the phase before train it "
                 f"alone, as Intermediate([{phase.task!r}]) does."

@@ -183,6 +183,7 @@ class TaskType:
     is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
     has_one_answer = True  # no part of a prediction is right while another is wrong
     is_comparable = False  # a prediction means the same in every language
+    is_mixable = False  # one label a sequence or a token: labels of two rows can be mixed
     is_search = False  # any item can be found: chance is one in their number
 
     def __init_subclass__(cls) -> None:

@@ -23,6 +23,7 @@ class Classification(base.TaskType):
     crossed_text = "text_a"
     is_attackable = True
     is_comparable = True
+    is_mixable = True
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -71,6 +72,7 @@ class Choice(Classification):
     texts = ("premise", "choices")
     crossed_text = "premise"
     head_size = 1
+    is_mixable = False
     rows_version = 2  # rows may differ in the number of alternatives
 
     def faults(self, task: Task, table: pd.DataFrame) -> Faults:

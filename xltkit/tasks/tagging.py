@@ -25,6 +25,7 @@ class Tagging(base.TaskType):
     shuffled = "tags"
     pooling = "token"
     is_attackable = True
+    is_mixable = True
     has_one_answer = False
     rows_version = 2  # words as in running text; labels with blanks, and hyphens in types of chunks
 

@@ -4,8 +4,8 @@ After Maji and Bhattacharya 2026 (BhashaSetu, arXiv 2602.05599). Their code is n
 could not be confirmed from the paper is our choice, and marked below.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,9 @@ from xltkit.data import lexicons
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, mean_pool, unwrapped
 from xltkit.tasks import TrainingSet
-from xltkit.tasks.base import IGNORED
+from xltkit.tasks.base import IGNORED, word_pieces
 from xltkit.tasks.rows import fingerprint
 from xltkit.training.supervised import Batch, Supervised, encode, plan
-
-KINDS = ("classification", "sentence", "tagging")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +59,13 @@ class Translations:
         wrong = np.flatnonzero(random.random(len(words)) < self.noise)
         for place, word in zip(wrong, random.permutation(wrong), strict=True):
             others[place] = table[words[word]]
-        ids = {word: _ids(tokenizer, [word]) for word in words}
-        others_ids = [_ids(tokenizer, translated) for translated in others]
-        shared = set().union(*others_ids)
+        vocabulary = list(dict.fromkeys([*words, *chain.from_iterable(others)]))
+        ids = dict(zip(vocabulary, word_pieces(tokenizer, vocabulary), strict=True))
+        translations = [[i for other in found for i in ids[other]] for found in others]
+        shared = set().union(*translations)
         pairs = [
             (piece, translated, 1 / len(found))
-            for word, found in zip(words, others_ids, strict=True)
+            for word, found in zip(words, translations, strict=True)
             for piece in ids[word]
             if piece not in shared
             for translated in found
@@ -94,10 +93,6 @@ class Translations:
         """The fingerprint of the lexicon. ValueError if it lacks the two languages."""
         self.words()
         return {"lexicon": f"{self.version}/{lexicons.fingerprint(self.lexicon)}"}
-
-
-def _ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
-    return [i for ids in tokenizer(list(words), add_special_tokens=False)["input_ids"] for i in ids]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +196,6 @@ class JointTask(Supervised):
 
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step: those of the target, then as many of the other language."""
-        if self.joint.mixup == 0:
-            return super().batches(step, parts)
         if parts > 1:
             raise ValueError("Joint training is of whole batches: accumulation=1, one process.")
         own = self.plan[step][2]
@@ -218,8 +211,6 @@ class JointTask(Supervised):
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss of a batch."""
-        if self.joint.mixup == 0:
-            return super().task_loss(model, batch)
         task = self.tasks[0]
         body = unwrapped(model)
         mask = batch.inputs["attention_mask"]

@@ -9,8 +9,9 @@ from typing import Any
 
 from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, count, get
+from xltkit.tasks.base import TYPES
 from xltkit.training.align import Align, AlignedTask
-from xltkit.training.joint import KINDS, Joint, JointTask, Translations
+from xltkit.training.joint import Joint, JointTask, Translations
 from xltkit.training.robust import RandomPerturbation, Robust
 from xltkit.training.supervised import Supervised
 
@@ -226,7 +227,7 @@ class Target(Phase):
     effort: float = field(default=1.0, metadata=OMIT_DEFAULT)  # multiplies the steps
     # Draw the examples anew for each seed: of few, the choice matters (Zhao et al. 2021).
     redraw: bool = field(default=False, metadata=OMIT_DEFAULT)
-    draw: int = field(default=0, metadata=OMIT_DEFAULT)
+    draw: int = 0
     # Go on with the head that the phase before trained for this task, instead of with a new one.
     keep_head: bool = field(default=False, metadata=OMIT_DEFAULT)
     # Rows of another language in every batch; embeddings set by a lexicon before the first step.
@@ -239,8 +240,8 @@ class Target(Phase):
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
         if self.joint and (self.robust or self.align or self.accumulation > 1):
             raise ValueError("Joint training is without robust, align and accumulation.")
-        if self.joint and self.task and get(self.task).kind not in KINDS:
-            kinds = ", ".join(KINDS)
+        if self.joint and self.task and not get(self.task).type.is_mixable:
+            kinds = ", ".join(name for name, each in TYPES.items() if each.is_mixable)
             raise ValueError(f"{self.task} is {get(self.task).kind}; joint training is of {kinds}.")
 
     @property
@@ -273,7 +274,7 @@ class Target(Phase):
 
     @property
     def objective_class(self) -> type[Supervised]:
-        if self.joint:
+        if self.joint and self.joint.mixup != 0:  # of which nothing would be mixed in
             return JointTask
         return AlignedTask if self.align else Supervised
 
@@ -314,7 +315,7 @@ def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any
     for option in fields(phase):
         value = getattr(phase, option.name)
         if "omit_default" in option.metadata and value == option.default:
-            values.pop(option.name, None)
+            del values[option.name]
         elif "weights_name" in option.metadata and not with_names:
             del values[option.name]
         elif is_dataclass(value):

@@ -46,7 +46,8 @@ def finish(base: Path, name: str, tables, answer: str, *, smoke=False, **paramet
 def write_notebook(path: Path, **metadata) -> None:
     about = {"image/png": {"alt": "One dot"}}
     figure = v4.new_output("display_data", {"image/png": PNG}, metadata=about)
-    cells = [v4.new_markdown_cell("# A run"), v4.new_code_cell("1 + 1", outputs=[figure])]
+    cells = [v4.new_markdown_cell(text) for text in ("# A run", "## Why & how", "### At last")]
+    cells.append(v4.new_code_cell("one = " + "1 + " * 99 + "1", outputs=[figure]))
     nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), path)
 
 
@@ -208,6 +209,27 @@ def test_a_reader_opens_provenance_and_a_run_and_comes_back(page):
     assert page.locator("img").get_attribute("alt") == "One dot"
     page.get_by_role("link", name="All runs and results").click()
     assert page.url.endswith("/index.html")
+
+
+@pytest.mark.parametrize("width", [400, 900, 1600])
+def test_a_page_is_read_at_any_width_and_by_keyboard(page, world, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto((world / "outputs" / "01_invented.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    contents = page.locator("nav li a")
+    assert contents.evaluate_all("all => all.map(a => a.hash)") == ["#Why-&-how", "#At-last"]
+    assert contents.last.is_visible() == (width == 1600)  # beside the text there is room for all
+    code = page.get_by_text("one = ")
+    assert not code.is_visible()
+    page.get_by_label("Show all code").press("Space")
+    assert code.is_visible() and page.evaluate("document.documentElement.scrollWidth") == width
+    page.emulate_media(media="print")
+    assert not code.is_visible() and page.locator("img").is_visible()
+    page.emulate_media(media="screen")
+    # What failed, and what was not run, has no page.
+    assert page.locator(".neighbors a").all_inner_texts() == ["Next: Is 02_real <so>?"]
+    page.locator(".neighbors a").press("Enter")
+    page.get_by_role("link", name="Before: Is 01_invented <so>?").wait_for()
 
 
 def test_the_page_is_sound(page):

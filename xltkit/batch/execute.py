@@ -3,12 +3,14 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from xltkit.batch import report
 from xltkit.batch.runs import PlannedRun, plan
 from xltkit.files import hold, root, write
 from xltkit.studies import cluster
+from xltkit.studies.saved import record
+
+ANSWER = re.compile(r"^(\| \*\*Answer\*\* \|).*\|$", re.MULTILINE)  # in the table at the top
 
 
 def run_batch(
@@ -50,6 +55,8 @@ def run_batch(
         batch = Batch(environment, retries, timeout)
         statuses = batch.run_all(planned, jobs)
     for base in {run.base for run in planned}:
+        if "done" in statuses.values():
+            report.write_pages(base)  # those after a page in the course were not there yet
         report.write_index(base)
     print("\nstatus    page")
     for run in planned:
@@ -184,6 +191,8 @@ def _keep(run: PlannedRun, problem: str) -> None:
     else:
         failed.unlink(missing_ok=True)
         failed.with_suffix(".html").unlink(missing_ok=True)
+        answer = escape(record(run.folder)["answer"]).replace("|", "\\|")
+        node.cells[0].source = ANSWER.sub(lambda row: f"{row[1]} {answer} |", node.cells[0].source)
         write(done, nbformat.writes(node))  # from now on the run is done, with a page or without
     partial.unlink(missing_ok=True)
     report.write_page(failed if problem else done)

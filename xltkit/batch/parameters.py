@@ -8,6 +8,7 @@ import json
 import os
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -185,6 +186,7 @@ def start(namespace: dict[str, Any]) -> Run:
     from xltkit.models.device import describe
 
     pd.set_option("display.html.use_mathjax", False)  # two dollar signs in a table are no formula
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # no line of code for readers
     smoke = parameters.get("smoke", False)
     if smoke:
         parameters = _cut_down(parameters)

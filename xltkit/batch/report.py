@@ -59,10 +59,16 @@ def build() -> list[Path]:
     """Write all pages and indexes of ``outputs`` and ``outputs/smoke`` anew; the indexes."""
     outputs = root() / "outputs"
     bases = [base for base in (outputs, outputs / "smoke") if base.is_dir()]
-    for notebook in [path for base in bases for path in base.glob("[!.]*.ipynb")]:
+    for base in bases:
+        write_pages(base)
+    return [write_index(base) for base in bases]
+
+
+def write_pages(base: Path) -> None:
+    """Write the pages of a folder of runs anew; each refers to its neighbors in the course."""
+    for notebook in base.glob("[!.]*.ipynb"):
         if ".partial" not in notebook.suffixes:
             write_page(notebook)
-    return [write_index(base) for base in bases]
 
 
 def write_page(notebook: Path) -> None:
@@ -70,11 +76,35 @@ def write_page(notebook: Path) -> None:
     template = {"template_name": "lab", "template_file": "page.html.j2"}
     page = notebook.with_suffix(".html")
     resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
+    resources["neighbors"] = _neighbors(notebook)
     with _optional(page):
         exporter = HTMLExporter(extra_loaders=[TEMPLATES], embed_images=True, **template)
+        # Colors of code that need no style sheet of JupyterLab
+        exporter.config.CSSHTMLHeaderPreprocessor.style = "default"
         html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
+        headings = re.findall(r'<(h[23]) id="(.*?)">(.*?)<a class="anchor-link"', html)
+        contents = [
+            f'<li class="{h}"><a href="#{id}">{title}</a></li>' for h, id, title in headings
+        ]
+        html = html.replace("<!-- contents -->", "\n".join(contents), 1)
+        html = html.replace("<td>NaN</td>", "<td>–</td>")
         # Notebooks refer to each other; on a page, to the pages that lie beside it.
         write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
+
+
+def _neighbors(notebook: Path) -> list[tuple[str, str, str]]:
+    """The runs before and after one in the course: a direction, the name, the question."""
+    entries = read_runs()
+    run = notebook.stem
+    if run not in entries:
+        return []
+    # A real run stands between those with the same encoder on the same suite.
+    ending = run.removeprefix(entries[run].notebook)
+    names = [name for name, entry in entries.items() if name == entry.notebook + ending]
+    done = [name for name in names if name == run or notebook.with_stem(name).exists()]
+    here = done.index(run)
+    neighbors = {"Before": done[:here][-1:], "Next": done[here + 1 :][:1]}
+    return [(way, n, entries[n].question) for way, names in neighbors.items() for n in names]
 
 
 def write_index(base: Path) -> Path:

@@ -90,7 +90,11 @@ def available_sets(
     """The training sets, with substitutes, that are available; others are named in a warning."""
     names = parse_substitutes(substitutes)
     renamed = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in training_sets)
-    return [p for p in renamed if available(get(p.task), "train", [p.language])[0]]
+    languages: dict[str, list[str]] = {}
+    for training_set in renamed:
+        languages.setdefault(training_set.task, []).append(training_set.language)
+    found = {task: available(get(task), "train", codes)[0] for task, codes in languages.items()}
+    return [p for p in renamed if p.language in found[p.task]]
 
 
 def training_rows(training_set: TrainingSet) -> Dataset:

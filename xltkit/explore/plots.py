@@ -263,13 +263,17 @@ def claims(table: pd.DataFrame) -> Axes:
 
 
 @style()
-def attacks(report: pd.DataFrame) -> Figure:
+def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     """The metric of the first task against the strength of the attack, one panel an attack.
 
     From the table of ``analysis.attack_report``. Means over the transfer languages and seeds, one
-    line an arm; the bar is the 95 % t interval over seeds, if there are three or more.
+    line an arm; the bar is the 95 % t interval over seeds, if there are three or more. ``arms``
+    are all, unless named.
     """
     table = report[~report["is_source"]]
+    styles = arm_styles(table["arm"].unique())
+    arms = [choose("arm", arm, styles) for arm in arms or styles]
+    table = table[table["arm"].isin(arms)]
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
     # Attacks as people tell them apart: name, search, and settings where they differ in them.
@@ -281,13 +285,12 @@ def attacks(report: pd.DataFrame) -> Figure:
     table = table.assign(panel=table["attack"] + search + settings)
     kinds = table.drop_duplicates("panel").set_index("panel")["attack"]
     units = {panel: UNITS.get(kind, WORDS) for panel, kind in kinds.items()}
-    arms = list(table["arm"].unique())
     table = per_seed(table, ["panel", "strength", "arm"])
     table["strength"] *= table["panel"].map(lambda panel: units[panel][1])
     # Bars of several arms at one strength are set side by side, or they hide each other.
     step = 0.01 * table.groupby("panel")["strength"].transform("max")
     table["strength"] += step * (table["arm"].map(arms.index) - (len(arms) - 1) / 2)
-    looks = pd.DataFrame(arm_styles(arms)).loc
+    looks = pd.DataFrame(styles)[arms].loc
     colors = {"hue": "arm", "hue_order": arms, "palette": list(looks["color"])}
     markers = {"style": "arm", "style_order": arms, "markers": list(looks["marker"])}
     panels = {"col": "panel", "col_order": list(units), "col_wrap": min(3, len(units))}

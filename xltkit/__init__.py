@@ -10,7 +10,7 @@ from typing import Any
 # Where each public name lives. They are imported when first used: a notebook's guard must be able
 # to refuse a misspelt parameter before seconds are spent on loading torch.
 _NAMES = {
-    "analysis.compare": "compare summary",
+    "analysis.compare": "compare protocol summary",
     "batch.parameters": "start",
     "data": "languages microworld",
     "evaluation": "attacks",

@@ -57,6 +57,19 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     assert accuracy == pytest.approx(main.query(query)["value"].item())
 
 
+def test_the_protocol_says_what_scores_rest_on(results):
+    lines = dict(line.split(": ", 1) for line in xlt.protocol(results).splitlines())
+    assert list(lines) == ["nli", "qa", "choice", "pos", "retrieval"]
+    assert lines["nli"] == (
+        "trained on 4,000 rows of nli in en; steps 6 of 16 rows; scored last checkpoint; "
+        "seeds 0, 1; items a language 20; tokens 96."
+    )
+    assert lines["retrieval"] == "trained on nothing; items a language 20; tokens 96."
+    query = "arm == 'text' and task == 'nli'"
+    assert set(results.scores.query(query)["trained_on"]) == {"choice/en > nli/en"}
+    assert not results.scores["unseen"].any()
+
+
 def test_a_frozen_study_keeps_the_embeddings_once_and_notices_if_they_go(tiny, store):
     study = xlt.study(two_arms(tiny), ["pos"], [0], **SMALL, freeze="embeddings")
     scores = study.run(store).scores

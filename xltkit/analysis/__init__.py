@@ -1,7 +1,14 @@
 """Tidy tables in, honest statements out: comparisons, intervals, consistency, claims."""
 
 from xltkit.analysis.claims import CLAIMS, claims_table, permute_arms, verdict, verdict_shares
-from xltkit.analysis.compare import attack_report, compare, interaction, per_seed, summary
+from xltkit.analysis.compare import (
+    attack_report,
+    compare,
+    interaction,
+    per_seed,
+    protocol,
+    summary,
+)
 from xltkit.analysis.consistency import consistency, pairwise
 from xltkit.analysis.intervals import difference, holm, t_interval
 from xltkit.analysis.laws import law, rows_saved
@@ -11,7 +18,7 @@ from xltkit.analysis.sources import regrets, rules, similarity
 from xltkit.analysis.xtreme import averages, write_submission
 
 __all__ = ["CLAIMS", "claims_table", "permute_arms", "verdict", "verdict_shares"]
-__all__ += ["attack_report", "compare", "interaction", "per_seed", "summary"]
+__all__ += ["attack_report", "compare", "interaction", "per_seed", "protocol", "summary"]
 __all__ += ["consistency", "pairwise", "penalty", "score_matrix", "select_arms"]
 __all__ += ["averages", "difference", "holm", "t_interval", "write_submission"]
 __all__ += ["law", "regrets", "rows_saved", "rules", "similarity"]

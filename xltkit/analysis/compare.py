@@ -10,6 +10,7 @@ from xltkit.analysis.intervals import difference, holm, t_interval, t_test, vari
 from xltkit.analysis.items import items
 from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results, Run
+from xltkit.tasks import count, get
 
 METHODS = {
     "seeds": "paired t over seeds",
@@ -54,6 +55,38 @@ def summary(results: Results) -> pd.DataFrame:
         row |= {"seeds": len(by_seed), "degenerate": _degenerate(results, [arm], [task])}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def protocol(results: Results) -> str:
+    """What it takes to compare the scores with those of others: a line for each task.
+
+    The training rows of the target phase, its steps and batch size, the checkpoint that is scored,
+    the seeds, the test items of a language and how many tokens of them are read; then languages
+    that an encoder is known not to have seen. Where arms or languages differ, all values are named.
+    """
+    lines = []
+    for task, table in results.main.groupby("task", sort=False):
+        stages = [run.stage.parent for run in results.study.runs if run.task == task]
+        phases = [stage.phase for stage in stages if stage]
+        facts = {
+            "trained on": [
+                f"{count(part):,} rows of {part.task} in {part.language}"
+                for phase in phases
+                for part in phase.training_sets
+            ],
+            "steps": [f"{phase.steps} of {phase.batch_size} rows" for phase in phases],
+            "scored": table["selection_rule"],
+            "seeds": [", ".join(map(str, table["seed"].unique()))],
+            "items a language": table["n"],
+            "tokens": table["max_length"],
+            "never seen in pretraining": [", ".join(table["language"][table["unseen"]].unique())],
+        }
+        if get(task).type.is_untrained:
+            facts |= {"trained on": ["nothing"], "steps": [], "scored": [], "seeds": []}
+        alternatives = {name: " or ".join(map(str, dict.fromkeys(v))) for name, v in facts.items()}
+        named = [f"{name} {values}" for name, values in alternatives.items() if values]
+        lines.append(f"{task}: {'; '.join(named)}.")
+    return "\n".join(lines)
 
 
 def compare(

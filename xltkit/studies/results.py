@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from xltkit.data.languages import columns
+from xltkit.models.checkpoints import unseen
 from xltkit.models.device import device
 from xltkit.progress import track
 from xltkit.studies.cluster import make_all
@@ -129,8 +130,9 @@ class Results:
 
         ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
         ``is_source`` the language of the labels; ``base_language`` what arms are compared on: the
-        language, or the one it is a variant of if each arm has its own; costs are those of the
-        target stage and its evaluation.
+        language, or the one it is a variant of if each arm has its own; ``trained_on`` the training
+        sets of all phases, in their order; ``unseen`` a language that the encoder is known to have
+        been pretrained without; costs are those of the target stage and its evaluation.
         """
         tables = []
         for run in self.study.runs:
@@ -140,6 +142,8 @@ class Results:
             costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
             language = table["language"]
             bases = language.str.partition("-x-")[0]
+            sets = [part.phase.training_sets for part in stage.chain[:0:-1]]
+            names = ["+".join(f"{s.task}/{s.language}" for s in group) for group in sets]
             table = table.assign(
                 arm=run.arm,
                 seed=run.seed,
@@ -147,6 +151,9 @@ class Results:
                 task=task.name,
                 kind=task.kind,
                 train_set=run.train_set,
+                trained_on=" > ".join(names),
+                max_length=stage.phase.max_length,
+                unseen=language.isin(unseen(stage.encoder, language)),
                 split=stage.phase.split,
                 examples=stage.phase.examples,
                 source_language=run.source,

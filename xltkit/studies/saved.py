@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the batch reads records before it knows whether it needs pa
 FIELDS = {"parameters": dict, "tables": dict, "smoke": bool}  # of every result.json
 # Columns of published scores; the others are the same for a whole run and stand in result.json.
 KEPT = ["arm", "seed", "task", "language", "base_language", "is_source", "family", "resource"]
-KEPT += ["metric", "value", "n", "chance"]
+KEPT += ["metric", "value", "n", "chance", "trained_on", "steps", "unseen"]
 DECIMALS = 4
 LARGEST = 1000  # rows of a published table; a larger one stays on the machine that made it
 

@@ -19,6 +19,7 @@ _NAMES = {
     "explore.html": "tokens",
     "studies": "saved",
     "studies.export": "export",
+    "studies.given": "read_predictions",
     "studies.stages": "encoder",
     "studies.study": "study sweep",
     "tasks": "TrainingSet",

@@ -66,8 +66,8 @@ def protocol(results: Results) -> str:
     """
     lines = []
     for task, table in results.main.groupby("task", sort=False):
-        stages = [run.stage.parent for run in results.study.runs if run.task == task]
-        phases = [stage.phase for stage in stages if stage]
+        stages = [run.stage for run in results.study.runs if run.task == task]
+        phases = [stage.parent.phase for stage in stages if stage and stage.parent]
         facts = {
             "trained on": [
                 f"{count(part):,} rows of {part.task} in {part.language}"

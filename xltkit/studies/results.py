@@ -34,7 +34,7 @@ class Run:
     seed: int
     task: str
     train_set: str
-    stage: Stage
+    stage: Stage | None  # none, if its predictions are given
     source: str  # the language of the labels
 
 

@@ -322,6 +322,10 @@ class TaskType:
         Where every label has a score, ``log_probs`` too (float32 arrays).
         """
 
+    def item_scores(self, task: Task, gold: Sequence[str], pred: Sequence[str]) -> list[float]:
+        """The score of each prediction (0 to 1), from the columns ``gold`` and ``pred``."""
+        return [float(g == p) for g, p in zip(gold, pred, strict=True)]
+
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """The scores (0 to 100) of the predictions in one language."""
         return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}

@@ -125,8 +125,12 @@ class Span(base.TaskType):
                 best[example.example] = (score, answer.strip())
         pred = [answer for _, answer in best]
         gold = [json.dumps(texts, ensure_ascii=False) for texts in answers]
-        scores = map(scorers.answer_scores, answers, pred)
-        return base.predictions_table(rows["id"][:], gold, pred, [s["f1"] / 100 for s in scores])
+        return base.predictions_table(rows["id"][:], gold, pred, self.item_scores(task, gold, pred))
+
+    def item_scores(self, task: Task, gold: Sequence[str], pred: Sequence[str]) -> list[float]:
+        """F1 of each answer."""
+        scores = map(scorers.answer_scores, map(json.loads, gold), pred)
+        return [score["f1"] / 100 for score in scores]
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         scores = self.question_scores(task, predictions, language)

@@ -84,13 +84,19 @@ class Tagging(base.TaskType):
         pred: list[list[str]] = [[] for _ in gold]
         for example, tags in zip(examples, outputs, strict=True):
             pred[example.example] += names[tags].tolist()
-        score = [
-            np.mean([g == p for g, p in zip(*pair, strict=True)] or [0.0])
-            for pair in zip(gold, pred, strict=True)
-        ]
         join = " ".join if _is_plain(task) else json.dumps
-        texts = (list(map(join, side)) for side in (gold, pred))
-        return base.predictions_table(rows["id"][:], *texts, score)
+        texts = [list(map(join, side)) for side in (gold, pred)]
+        return base.predictions_table(rows["id"][:], *texts, self.item_scores(task, *texts))
+
+    def item_scores(self, task: Task, gold: Sequence[str], pred: Sequence[str]) -> list[float]:
+        """The share of the tags that are right; ValueError if a word lacks its tag."""
+        scores = []
+        for texts in zip(gold, pred, strict=True):
+            golds, preds = (tags_of(task, text) for text in texts)
+            if len(golds) != len(preds):
+                raise ValueError(f"{len(golds)} words have {len(preds)} tags: {texts[1]!r}.")
+            scores.append(np.mean([g == p for g, p in zip(golds, preds, strict=True)] or [0.0]))
+        return scores
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
         """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""

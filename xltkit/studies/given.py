@@ -1,0 +1,141 @@
+"""Predictions that other tools made, as results that the kit compares, draws and checks."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+
+import pandas as pd
+
+from xltkit.data.languages import columns
+from xltkit.data.loading import warn_once
+from xltkit.keys import choose
+from xltkit.studies.results import RUN, Results, Run, Study
+from xltkit.studies.store import Store
+from xltkit.tasks import Task, get
+from xltkit.tasks.base import TYPES
+from xltkit.tasks.tagging import tags_of
+
+NEEDED = ("item", "language", "seed", "arm", "gold", "prediction")
+TEXTS = {"dtype": str, "keep_default_na": False}  # an item may be called 007, a label NA
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": partial(pd.read_csv, **TEXTS),
+    ".tsv": partial(pd.read_csv, sep="\t", **TEXTS),
+    ".jsonl": partial(pd.read_json, lines=True, dtype=False),
+    ".parquet": pd.read_parquet,
+}
+READABLE = ("label", "tags", "answers")  # gold columns of the task types whose predictions are
+
+
+class GivenResults(Results):
+    """Results of predictions that are given, in the columns of ``Results.predictions``.
+
+    ``source`` is the language of the labels that the models were trained on.
+    """
+
+    def __init__(self, predictions: pd.DataFrame, source: str = "en"):
+        keys = predictions[RUN].drop_duplicates().itertuples(index=False)
+        runs = tuple(Run(*key, "-", None, source) for key in keys)
+        super().__init__(Study(dict.fromkeys(predictions["arm"]), runs, "given"), Store())
+        self.predictions = predictions
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per arm, seed, task, language and metric, as in ``Results.scores``."""
+        tables = []
+        for key, group in self.predictions.groupby([*RUN, "language"], sort=False):
+            about = dict(zip([*RUN, "language"], key, strict=True))
+            task = get(about["task"])
+            language = about["language"]
+            values = task.type.metrics(task, group, language)
+            table = pd.DataFrame({"metric": list(values), "value": list(values.values())})
+            table = table.assign(
+                **about,
+                suite=self.study.suite,
+                kind=task.kind,
+                is_source=language == self.study.source,
+                base_language=language,
+                source_language=self.study.source,
+                main=table["metric"] == task.metric,
+                chance=task.chance,
+                n=task.type.item_count(group),
+                examples=0,
+                unseen=False,
+                # Of what predictions do not tell.
+                **dict.fromkeys(("split", "selection_rule", "max_length", "trained_on"), ""),
+            )
+            tables.append(table)
+        scores = pd.concat(tables, ignore_index=True)
+        return scores.join(columns(sorted(scores["language"].unique())), on="language")
+
+
+def read_predictions(path: str | Path, task: str, source: str = "en") -> GivenResults:
+    """Predictions of any tool as results: ``compare``, ``consistency`` and figures take them.
+
+    Args:
+        path: a .csv, .tsv, .jsonl or .parquet file with one row for each ``item``, ``language``,
+            ``seed`` and ``arm``, and what is ``gold`` and the ``prediction``: labels of the task by
+            name, tags joined by blanks, or an answer, where gold may be a JSON list of several.
+            An item is a translation of those with the same name in other languages.
+        task: the task of the kit whose labels and metric these are (``xltkit tasks`` lists them).
+        source: the language of the labels that the models were trained on.
+
+    A prediction that is no label of the task counts as wrong, and a warning says how many are.
+    ValueError if a column is missing, a gold label is unknown, an item is there twice, or arms and
+    seeds were not all scored on the same items.
+    """
+    path, row = Path(path), get(task)
+    if row.type.gold not in READABLE:
+        kinds = ", ".join(kind for kind, each in TYPES.items() if each.gold in READABLE)
+        raise ValueError(f"{task} is {row.kind}; predictions can be read of {kinds}.")
+    table = READERS[choose("ending of a file of predictions", path.suffix, READERS)](path)
+    if missing := [name for name in NEEDED if name not in table]:
+        raise ValueError(f"{path} has the columns {list(table)}; it lacks {missing}.")
+    table = table.rename(columns={"item": "example_id", "prediction": "pred"}).assign(task=task)
+    table = table.astype({"example_id": str, "seed": int, "gold": str, "pred": str})
+    if row.type.gold == "answers":
+        table["gold"] = table["gold"].map(_answers)
+    elif row.labels:  # alternatives of a choice are numbered
+        _check_labels(path, row, table)
+    table["score"] = row.type.item_scores(row, table["gold"], table["pred"])
+    items = [*RUN, "language", "example_id"]
+    if table.duplicated(items).any():
+        first = table.loc[table.duplicated(items), items].iloc[0].to_dict()
+        raise ValueError(f"{path} has two predictions of {first}.")
+    runs = table[RUN].drop_duplicates()
+    counts = table.groupby(["language", "example_id"]).size()
+    if (counts < len(runs)).any():
+        language, item = counts.idxmin()
+        raise ValueError(
+            f"{path} has predictions of item {item!r} in {language!r} from {counts.min()} of "
+            f"{len(runs)} runs; leave out what was not predicted by all arms and seeds."
+        )
+    return GivenResults(table[[*items, "gold", "pred", "score"]], source)
+
+
+def _answers(gold: str) -> str:
+    """A JSON list of gold answers, from one or from a single answer."""
+    with suppress(ValueError):
+        if isinstance(json.loads(gold), list):
+            return gold
+    return json.dumps([gold], ensure_ascii=False)
+
+
+def _check_labels(path: Path, task: Task, table: pd.DataFrame) -> None:
+    """Raise ValueError for gold that is no label of the task, and warn of such predictions."""
+    split = partial(tags_of, task) if task.type.gold == "tags" else lambda text: [text]
+    unknown = {}
+    for side in ("gold", "pred"):
+        labels = table[side].map(split).explode()
+        unknown[side] = labels[~labels.isin(task.labels)].tolist()
+    if gold := unknown["gold"]:
+        raise ValueError(
+            f"{path} has the gold label {gold[0]!r} in {len(gold)} places; those of {task.name} "
+            f"are {', '.join(task.labels)}."
+        )
+    if pred := unknown["pred"]:
+        warn_once(
+            f"{len(pred)} predictions in {path}, such as {pred[0]!r}, are no label of {task.name}: "
+            "they count as wrong."
+        )

@@ -93,7 +93,8 @@ def read_runs() -> dict[str, Entry]:
             notebook, question = entries[name].notebook, entries[name].question
             for (short, encoder), suite in product(real["encoders"].items(), suites):
                 usual = real["parameters"] | real.get("suites", {}).get(suite, {})
-                given = {"suite": suite, "encoder": encoder} | usual | suites[suite]
+                given = {"suite": suite, "encoder": encoder, **entries[name].parameters}
+                given |= usual | suites[suite]
                 run = Entry(notebook, question, parameters=given, real=True)
                 entries[f"{name}-{short}-{suite}"] = run
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

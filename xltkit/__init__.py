@@ -11,6 +11,7 @@ from typing import Any
 # to refuse a misspelt parameter before seconds are spent on loading torch.
 _NAMES = {
     "analysis.compare": "compare protocol summary",
+    "analysis.doctor": "doctor",
     "batch.parameters": "start",
     "data": "languages microworld",
     "evaluation": "attacks",

@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 
+from xltkit.analysis.doctor import warn_of_chance
 from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
 from xltkit.analysis.items import items
 from xltkit.keys import choose
@@ -39,8 +40,9 @@ def summary(results: Results) -> pd.DataFrame:
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
     the t interval of ``transfer`` over seeds. ``degenerate`` counts the runs at chance or worse
-    (``Results.degenerate``), which are in all means.
+    (``Results.degenerate``), which are in all means; a warning says what ``doctor`` finds.
     """
+    warn_of_chance(results)
     rows = []
     for (arm, task), group in results.main.groupby(["arm", "task"], observed=True, sort=False):
         by_seed = per_seed(group, []).pivot(index="seed", columns="languages", values="value")

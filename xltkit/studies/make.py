@@ -28,6 +28,7 @@ from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
 from xltkit.training.loop import train
 from xltkit.training.phases import Evaluate, signature
+from xltkit.training.supervised import Supervised
 
 
 @device.without_launchers()
@@ -81,20 +82,26 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
     return path
 
 
-def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any) -> None:
-    """Train a phase from the encoder in ``start``, and write what it trained into a folder."""
+def untrained(stage: Stage, start: str, store: Path) -> tuple[Supervised, models.Model]:
+    """What a stage optimizes, and its model before the first step; ``start`` has the encoder."""
     phase = stage.phase
     # The seed of a phase depends neither on what came before nor on robust training: arms that
     # share a phase share its heads, its order and its dropout, and so differ in nothing else.
     seed = derive(stage.seed, digest(signature(phase.base, with_names=False)))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
-    objective = phase.objective(stage.encoder, seed, store=folder.parent)
+    objective = phase.objective(stage.encoder, seed, store=store)
     torch.manual_seed(derive(seed, "heads"))
     model = models.Model(start, objective.heads(), phase.max_length, phase.scratch)
     if phase.keep_head:
         model.heads.load_state_dict(load_file(Path(start) / checkpoints.HEADS))
     model.freeze(phase.freeze)
     objective.prepare(model)
+    return objective, model
+
+
+def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any) -> None:
+    """Train a phase from the encoder in ``start``, and write what it trained into a folder."""
+    objective, model = untrained(stage, start, folder.parent)
     trained = train(model, objective, folder, title=stage.title, **options)
     if is_main:
         trained.save(objective.tokenizer, folder)

@@ -191,37 +191,47 @@ class Results:
             tables.append(table.assign(arm=run.arm, seed=run.seed, task=run.task))
         return pd.concat(tables, ignore_index=True)
 
+    @property
+    def bounds(self) -> pd.DataFrame:
+        """The main scores, with what ``by_chance`` scores and the ``bound`` of what it may reach.
+
+        Chance is the task's, or, for the accuracy of tags, that of the most frequent one. A model
+        at chance exceeds the bound in fewer than one of a hundred test sets of this size.
+        """
+        keys = [*RUN, "language"]
+        majority = self.scores[self.scores["metric"] == "majority"].set_index(keys)["value"]
+        main = self.main.join(majority.rename("by_chance"), on=keys)
+        is_tagged = main["by_chance"].notna() & (main["metric"] == "accuracy")
+        main["by_chance"] = main["by_chance"].where(is_tagged, main["chance"])
+        standard_error = np.sqrt(main["by_chance"] * (100 - main["by_chance"]) / main["n"])
+        main["bound"] = main["by_chance"] + stats.norm.ppf(0.99) * standard_error
+        return main
+
     @cached_property
     def degenerate(self) -> pd.DataFrame:
         """One row per arm, seed and task that is trained: is it ``degenerate``, and ``why``.
 
         Such a run learned nothing, and is counted beside every mean: in the source language (or
-        its best one, if the task lacks the source) it scores at chance, or predicts the same for
-        every item. Chance is the task's, or, for tags, that of the most frequent one; a score is
-        above it if a model at chance would reach it in fewer than one of a hundred test sets of
-        this size.
+        its best one, if the task lacks the source) it scores at chance (``bounds``), or predicts
+        the same for every item. ``xlt.doctor`` looks for the cause.
         """
         keys = [*RUN, "language"]
-        main = self.main[~self.main["task"].map(lambda name: get(name).type.is_untrained)]
+        main = self.bounds
+        main = main[~main["task"].map(lambda name: get(name).type.is_untrained)]
         ranked = main.sort_values(["is_source", "value"], ascending=False, kind="stable")
         judged = ranked.drop_duplicates(RUN).sort_index()
-        majority = self.scores[self.scores["metric"] == "majority"].set_index(keys)["value"]
         # Runs that predict the same for all items, though the gold labels differ.
         counts = self.predictions.merge(judged[keys]).groupby(keys)[["gold", "pred"]].nunique()
         constant = set(counts.index[(counts["pred"] == 1) & (counts["gold"] > 1)])
         rows = []
         for run in judged.itertuples(index=False):
-            key = (run.arm, run.seed, run.task, run.language)
-            is_tagged = key in majority.index and get(run.task).metric == "accuracy"
-            chance = majority[key] if is_tagged else run.chance
-            standard_error = np.sqrt(chance * (100 - chance) / run.n)
             why = ""
-            if key in constant:
+            if (run.arm, run.seed, run.task, run.language) in constant:
                 why = "one prediction for everything"
-            elif run.value <= chance + stats.norm.ppf(0.99) * standard_error:
-                why = f"{run.value:.1f} in the source language, where chance is {chance:.1f}"
-            rows.append((run.arm, run.seed, run.task, bool(why), why))
-        return pd.DataFrame(rows, columns=[*RUN, "degenerate", "why"])
+            elif run.value <= run.bound:
+                why = f"{run.value:.1f} in {run.language}, where chance is {run.by_chance:.1f}"
+            rows.append((run.arm, run.seed, run.task, run.language, bool(why), why))
+        return pd.DataFrame(rows, columns=[*keys, "degenerate", "why"])
 
     def rescore(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Results]:
         """Score the trained models in other ways: attacked, mixed, smoothed. Nothing is trained.

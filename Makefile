@@ -1,7 +1,8 @@
-# Two things to do here:
+# Things to do here; each installs the kit into .venv first, once:
 #   make run     the notebooks of notebooks/runs.toml, into outputs/   (make run ARGS="00_start_here --smoke")
 #   make test    style, clean notebooks, quick tests      (make test ARGS="-m slow": the long ones)
-# Both install the kit into .venv first, once.
+#   make lesson  the lesson as a folder for laptops without a network  (docs/exploring.md)
+#   make api     all docstrings as pages, into outputs/api
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -12,7 +13,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 STRIP := $(BIN)/nbstripout --drop-tagged-cells injected-parameters --extra-keys \
 	"metadata.papermill cell.metadata.papermill metadata.widgets metadata.language_info.version"
 
-.PHONY: run test strip
+.PHONY: run test lesson api strip
 
 run: $(STAMP)
 	$(BIN)/python -m xltkit run --jobs 4 --workers $(WORKERS) $(ARGS)
@@ -23,6 +24,16 @@ test: $(STAMP)
 	@$(if $(NOTEBOOKS),$(STRIP) --verify $(NOTEBOOKS) || \
 		{ echo "These notebooks carry outputs. Type: make strip"; exit 1; })
 	$(BIN)/python -m pytest --timeout 900 -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+# Wheels for machines like this one, notebooks, and the finished stages of the first of them.
+lesson: $(STAMP)
+	mkdir -p lesson/wheels
+	$(BIN)/python -m pip wheel --quiet -r requirements.txt . -w lesson/wheels
+	cp -r notebooks requirements.txt docs/lesson.sh lesson
+	cd lesson && ../$(BIN)/python -m xltkit run 00_start_here --workers $(WORKERS)
+
+api: $(STAMP)
+	$(BIN)/pdoc --docformat google xltkit '!xltkit.__main__' --output-directory outputs/api
 
 # Notebooks are committed without outputs.
 strip: $(STAMP)

@@ -80,7 +80,9 @@ def run(parameters: Sequence[tuple[str, str]], **options: Any) -> int:
     """Run notebooks in batch, as notebooks/runs.toml says."""
     from xltkit.batch.execute import run_batch
     from xltkit.batch.parameters import parse
+    from xltkit.files import bring_notebooks
 
+    bring_notebooks()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way ends in order
     return run_batch(overrides=parse(parameters), **options)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,20 @@ def root() -> Path:
             return folder
     package = Path(__file__).resolve().parents[1]
     return package if (package / "notebooks").is_dir() else here
+
+
+def bring_notebooks() -> None:
+    """Copy the notebooks that came with an installed package, if there are none up from here."""
+    target = root() / "notebooks"
+    if target.exists():
+        return
+    files = metadata.files("xltkit") or ()
+    shipped = [file.locate() for file in files if file.parts[-3:-1] == ("xltkit", "notebooks")]
+    for path in shipped:
+        target.mkdir(exist_ok=True)
+        shutil.copy(path, target)
+    if shipped:
+        print(f"The notebooks are in {target}", flush=True)
 
 
 def versions() -> dict[str, str]:

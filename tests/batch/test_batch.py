@@ -23,6 +23,7 @@ from xltkit.batch import execute, report, runs
 from xltkit.batch.execute import run_batch
 from xltkit.batch.parameters import PARAMETERS, PATHS, full_paths, look_up
 from xltkit.batch.runs import plan
+from xltkit.files import bring_notebooks
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -347,3 +348,21 @@ def test_a_run_that_another_batch_runs_is_waited_for(make_root):
             (root / "go").touch()
             assert "was done" in second.communicate()[0] and "\ndone" in first.communicate()[0]
     assert (root / "count").read_text() == "x" and plan()[0].todo == ""
+
+
+def test_an_installed_package_brings_its_notebooks(tmp_path, monkeypatch):
+    shipped = tmp_path / "share" / "xltkit" / "notebooks" / "runs.toml"
+    shipped.parent.mkdir(parents=True)
+    shipped.write_text("")
+    entry = Mock(parts=shipped.parts, locate=lambda: shipped)
+    other = Mock(parts=("xltkit", "cli.py"))
+    monkeypatch.setattr("xltkit.files.metadata.files", lambda _: [other, entry])
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("xltkit.files.__file__", str(tmp_path / "site" / "xltkit" / "files.py"))
+    bring_notebooks()
+    assert (folder / "notebooks" / "runs.toml").is_file()
+    (folder / "notebooks" / "runs.toml").write_text("# mine")
+    bring_notebooks()  # what is there stays
+    assert (folder / "notebooks" / "runs.toml").read_text() == "# mine"

@@ -29,6 +29,7 @@ test: $(STAMP)
 lesson: $(STAMP)
 	mkdir -p lesson/wheels
 	$(BIN)/python -m pip wheel --quiet -r requirements.txt . -w lesson/wheels
+	$(BIN)/python --version > lesson/python-version
 	cp -r notebooks requirements.txt docs/lesson.sh lesson
 	cd lesson && ../$(BIN)/python -m xltkit run 00_start_here --workers $(WORKERS)
 

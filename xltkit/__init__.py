@@ -1,14 +1,14 @@
 """xltkit: zero-shot cross-lingual transfer, measured honestly.
 
 A multilingual encoder is fine-tuned on labels in one language and tested in dozens of others.
-Recipes say what is trained, a study compares them, tidy tables say what came out.
+Recipes say what is trained, a study compares them, and tidy tables hold the results.
 """
 
 from importlib import import_module
 from typing import Any
 
-# Where each public name lives. They are imported when first used: a notebook's guard must be able
-# to refuse a misspelt parameter before seconds are spent on loading torch.
+# The module of each public name. Names are imported on first use: ``xlt.start`` has to reject a
+# misspelled parameter before torch takes seconds to load.
 _NAMES = {
     "analysis.compare": "compare protocol summary",
     "analysis.doctor": "doctor",
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"xltkit.{name}")
     if name not in _HOMES:
         raise AttributeError(f"xltkit has no {name!r}; it has {', '.join(__all__)}.")
-    # As `from xltkit.explore import plots` does: a name in a module, or a module in a room.
+    # Like `from xltkit.explore import plots`: a name in a module, or a module in a subpackage.
     value = getattr(__import__(f"xltkit.{_HOMES[name]}", fromlist=[name]), name)
     globals()[name] = value
     return value

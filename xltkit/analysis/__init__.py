@@ -1,4 +1,4 @@
-"""Tidy tables in, honest statements out: comparisons, intervals, consistency, claims."""
+"""From tidy tables to comparisons, confidence intervals, consistency and claims."""
 
 from xltkit.analysis.claims import CLAIMS, claims_table, permute_arms, verdict, verdict_shares
 from xltkit.analysis.compare import (

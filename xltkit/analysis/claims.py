@@ -1,4 +1,4 @@
-"""Claims of the literature (``claims.toml``), each held against what finished runs measured."""
+"""Claims from the literature (``claims.toml``), each compared with what finished runs measured."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,22 +16,22 @@ from xltkit.tasks import get
 
 VERDICTS = ("agrees", "disagrees", "cannot tell at this size", "not measured")
 UNCONFIRMED = "not confirmed"
-NEGLIGIBLE = 1.0  # points; what is surely smaller counts as none
+NEGLIGIBLE = 1.0  # points; a gain that is surely smaller counts as none
 
 CLAIMS = tomllib.loads(read(Path(__file__).with_name("claims.toml")))["claims"]
 # The row of a claim that no run measures.
 NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
 NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}
 DIFFERENCE = ["difference", "low", "high", "p", "smallest_effect", "n_seeds"]
-# Of a run, columns of claims_table: arms, difference, low and high in points, n_seeds, and what
-# else is known; nothing if the run lacks what a claim is about.
+# Columns of claims_table from one run: arms, difference, low and high in points, n_seeds and others;
+# empty if the run lacks what a claim is about.
 Measured = dict[str, Any]
 
 
 def gain(
     saved: Saved, arm: Sequence[str], over: Sequence[str], tasks: Sequence[str] = (), kind: str = ""
 ) -> Measured:
-    """An arm minus another: mean over the transfer languages, then over the tasks (all or some).
+    """One arm minus another: mean over the transfer languages, then over tasks (default: all).
 
     With a ``kind``, the gain in the tasks of this kind minus the gain in all others.
     """
@@ -47,7 +47,7 @@ def gain(
 
 
 def table_row(saved: Saved, table: str, where: dict[str, list[str]], arms: str) -> Measured:
-    """A difference that the notebook itself worked out, and its interval: a row of a table."""
+    """A difference and its interval that the notebook itself computed: a row of a table."""
     rows = saved.tables.get(table, pd.DataFrame(columns=list(where)))
     rows = rows[rows.isin(where)[list(where)].all(axis=1)]
     return {} if rows.empty else {"arms": arms} | rows.iloc[0][DIFFERENCE].to_dict()
@@ -57,12 +57,12 @@ MEASURES = {function.__name__: function for function in (gain, table_row)}
 
 
 def _first(names: Sequence[str], present: Iterable[str]) -> str:
-    """The first of the names that is present: the real arm, or its stand-in; else empty."""
+    """The first name that is present (the real arm or its stand-in), or an empty string."""
     return next((name for name in names if name in present), "")
 
 
 def _gains(saved: Saved, one: str, other: str, tasks: Iterable[str]) -> pd.Series:
-    """By seed, one arm minus another: means over the transfer languages, then over tasks."""
+    """One arm minus another by seed: means over the transfer languages, then over tasks."""
     table = saved.main[saved.main["task"].isin(tasks) & ~saved.main["is_source"]]
     by_seed = per_seed(table, ["arm"]).pivot(index="seed", columns="arm", values="value")
     by_seed = by_seed.reindex(columns=[one, other])
@@ -70,11 +70,11 @@ def _gains(saved: Saved, one: str, other: str, tasks: Iterable[str]) -> pd.Serie
 
 
 def verdict(low: float, high: float, is_null: bool = False) -> str:
-    """What an interval says of a claim: agrees, disagrees, or cannot tell at this size.
+    """What an interval says about a claim: agrees, disagrees, or cannot tell at this size.
 
-    A gain is agreed with if the whole interval lies above 0, and disagreed with if it lies below 1
-    point (``NEGLIGIBLE``): what may be left of a gain is too small to care for. That there is none
-    (``is_null``) the other way round. An interval that is missing decides nothing.
+    It agrees with a claimed gain if it lies above 0, and disagrees if it lies below 1 point
+    (``NEGLIGIBLE``): any remaining gain is too small to matter. For a claim of no gain
+    (``is_null``) it is the other way round. A missing interval decides nothing.
     """
     agrees, disagrees, undecided, _ = VERDICTS
     if low > 0:
@@ -85,11 +85,11 @@ def verdict(low: float, high: float, is_null: bool = False) -> str:
 
 
 def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
-    """Every claim beside every run that measures it; a claim that none measures has one row, too.
+    """One row per claim and run that measures it; a claim that no run measures has a row, too.
 
     Columns are those of ``claims.toml``, the ``run``, ``suite`` and ``arms`` that measured it,
-    those of ``difference``, this with its interval as a text (``measured``), the ``verdict``, and
-    ``p_holm`` over the rows that have a p value.
+    those of ``difference``, the difference and its interval as text (``measured``), the
+    ``verdict``, and ``p_holm`` over the rows that have a p value.
     """
     rows = []
     for claim in CLAIMS:
@@ -108,16 +108,16 @@ def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
 
 
 def verdict_shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per cent of each verdict among what was measured: one row per table."""
+    """The percentage of each verdict among the measured claims, one row per table."""
     counts = {name: table["verdict"].value_counts() for name, table in tables.items()}
     measured = pd.DataFrame(counts).reindex(VERDICTS[:3])
     return 100 * (measured / measured.sum()).fillna(0).T
 
 
 def permute_arms(saved: Saved, seed: int) -> Saved:
-    """The same run with the names of the arms permuted at random, for each seed and task.
+    """The same run with arm names permuted at random within each seed and task.
 
-    No arm can then truly be better than another: a check of whatever compares them.
+    No arm is then truly better than another, so this checks any method that compares them.
     """
     random = np.random.default_rng(seed)
     parts = []

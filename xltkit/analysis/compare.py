@@ -1,4 +1,4 @@
-"""Comparing arms, paired by seed and, if asked for, by test item; and scores under attack."""
+"""Compare arms, paired by seed and optionally by test item; report scores under attack."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -20,13 +20,13 @@ METHODS = {
 }
 ITEM = [*RUN, "language"]
 SETTINGS = ["attack", "access", "strength", "beam", "settings"]
-COSTS = {"success": 0.0, "changed": 0.0, "valid": 100.0, "queries": 0.0}  # of no attack
+COSTS = {"success": 0.0, "changed": 0.0, "valid": 100.0, "queries": 0.0}  # without attack
 
 
 def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
     """Means over languages within each task, then over tasks, for each seed and group.
 
-    The source language stays apart: ``languages`` is ``source`` or ``transfer``.
+    The source language is kept separate: ``languages`` is ``source`` or ``transfer``.
     """
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     groups = [*by, "languages", "seed"]
@@ -36,11 +36,11 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """Scores by arm and task: the source language, the mean of the others, the gap, the worst five.
+    """Scores by arm and task: source language, mean of the others, their gap and the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
     the t interval of ``transfer`` over seeds. ``degenerate`` counts the runs at chance or worse
-    (``Results.degenerate``), which are in all means; a warning says what ``doctor`` finds.
+    (``Results.degenerate``); all means include them, and a warning says what ``doctor`` finds.
     """
     warn_of_chance(results)
     rows = []
@@ -60,11 +60,11 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def protocol(results: Results) -> str:
-    """What it takes to compare the scores with those of others: a line for each task.
+    """What is needed to compare the scores with published ones, one line per task.
 
-    The training rows of the target phase, its steps and batch size, the checkpoint that is scored,
-    the seeds, the test items of a language and how many tokens of them are read; then languages
-    that an encoder is known not to have seen. Where arms or languages differ, all values are named.
+    Lists the training rows, steps and batch size of the target phase, the checkpoint scored, the
+    seeds, the test items per language, the maximum length in tokens, and the languages that an
+    encoder is known not to have seen. If arms or languages differ, all values are listed.
     """
     lines = []
     for task, table in results.main.groupby("task", sort=False):
@@ -96,22 +96,21 @@ def compare(
 ) -> pd.DataFrame:
     """Each arm minus the baseline, paired by seed (and by item), with intervals.
 
-    ``method`` says what the interval and ``p`` are about:
+    ``method`` sets what the interval and ``p`` generalize to:
 
-    - ``seeds``: would it hold with other seeds, on these test items? t over seeds.
-    - ``both``: with other seeds and other items of the same sort? t as well: to the variance over
-      seeds comes that over items (paired, joint over parallel languages), less what each seed does
-      with each item, which would count twice. Drawing the few seeds with replacement
-      would be too narrow (``benchmarks/calibration.py``). If there is one seed, or all give the
-      same, the interval is over the items alone, and the column ``method`` says so.
-    - ``examples``: would these very models differ on other items? It says
-      nothing of retraining.
+    - ``seeds``: other seeds, on the same test items. Student's t over seeds.
+    - ``both``: other seeds and other items of the same kind. Student's t, with the variance over
+      items (paired, joint over parallel languages) added to that over seeds, minus the
+      seed-by-item interaction, which would count twice. Bootstrapping the few seeds would give
+      intervals that are too narrow (``benchmarks/calibration.py``). With one seed, or if all
+      seeds agree, the interval is over items alone, and the column ``method`` says so.
+    - ``examples``: other items, for these very models. It says nothing about retraining.
 
-    One row per arm and group (``by``: columns of ``results.scores``), the source language apart.
+    One row per arm and group (``by``: columns of ``results.scores``), the source language separate.
     ``difference``, ``low`` and ``high`` are in points; ``p_holm`` is corrected over the whole
-    table; ``smallest_effect`` is the difference that this design would have found four times out of
-    five; ``degenerate`` counts the runs of both arms at chance or worse, which are in all means.
-    Raises ValueError for unknown names, or predictions that do not give the scores.
+    table; ``smallest_effect`` is the difference that this design detects with 80 % power;
+    ``degenerate`` counts the runs of both arms at chance or worse; all means include them.
+    Raises ValueError for unknown names, or if the predictions do not reproduce the scores.
     """
     choose("method", method, METHODS)
     groups = ["arm", *([by] if isinstance(by, str) else by), "languages"]
@@ -129,7 +128,7 @@ def compare(
             alone, beside_seeds = items(results).variance(row["arm"], baseline, weights)
             if method == "both" and variance_of_mean(gains) > 0:
                 test = difference(gains, beside_seeds)
-            else:  # items alone vary: there is one seed, or all are alike, or none is asked about
+            else:  # only items vary: one seed, equal seeds, or method="examples"
                 test |= t_test(gains.mean(), alone, np.inf)
                 method_name = METHODS["examples"]
         degenerate = _degenerate(results, [row["arm"], baseline], group["task"])
@@ -143,21 +142,21 @@ def interaction(
 ) -> pd.DataFrame:
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
-    A difference of differences, paired by seed: the gain in the groups ``here`` minus that in the
-    groups ``there`` (values of the column ``by`` of ``results.scores``, such as ``family``), task
-    by task, then averaged, without the source language. One row per arm: ``gain_here``,
-    ``gain_there``, and of their difference the columns of ``compare``. Raises ValueError for
+    A difference in differences, paired by seed: the gain in the groups ``here`` minus the gain in
+    the groups ``there`` (values of the column ``by`` of ``results.scores``, such as ``family``),
+    averaged over tasks, without the source language. One row per arm: ``gain_here``,
+    ``gain_there`` and, for their difference, the columns of ``compare``. Raises ValueError for
     unknown names, or if no task has languages in both.
     """
     transfer = _paired(results, baseline, [by]).query("not is_source")
     names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
     table = transfer.assign(side=transfer[by].map(names)).dropna(subset="side")
-    # A task that only one of the two groups has would be taken for a difference of the groups.
+    # A task with languages on one side only would look like a difference between the groups.
     table = table[table.groupby("task")["side"].transform("nunique") == 2]
     if table.empty:
         groups = sorted(transfer[by].unique())
         raise ValueError(
-            f"No task has languages of both {here} and {there}; of {by} there are {groups}."
+            f"No task has languages of both {here} and {there}; the values of {by} are {groups}."
         )
     rows = []
     for arm, group in table.groupby("arm", sort=False):
@@ -171,13 +170,13 @@ def interaction(
 
 
 def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFrame:
-    """Scores under attack beside those without, and what the attacks took.
+    """Scores with and without attack, and the cost of the attacks.
 
-    ``clean`` are the results of a study, ``attacked`` the same rescored under attacks. One row per
-    arm, seed, task, language and attack: ``attack``, ``access``, ``strength`` (share of the words,
-    or radius), ``beam`` and ``settings`` (what else departs from the defaults); ``value`` is the
-    task's metric under attack, ``clean`` that of the same items without, ``drop`` their difference
-    in points; ``success``, ``changed``, ``valid`` and ``queries`` are those of
+    ``clean`` are the results of a study, ``attacked`` the same study rescored under attacks. One
+    row per arm, seed, task, language and attack: ``attack``, ``access``, ``strength`` (share of the
+    words, or radius), ``beam`` and ``settings`` (other non-default options); ``value`` is the
+    task's metric under attack, ``clean`` its value on the same items without attack, and ``drop``
+    the difference in points; ``success``, ``changed``, ``valid`` and ``queries`` are as in
     ``evaluation.attacked``. Rows of strength 0 have the clean scores.
     """
     tables = []
@@ -188,7 +187,7 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
         tables.append(table.merge(settings, on=RUN, validate="many_to_one"))
     about = ["is_source", "family", "resource", *SETTINGS]
     under_attack = pd.concat(tables)[[*ITEM, *about, "value", "clean", *COSTS, "n"]]
-    # On fewer items than the study's, the clean score is that of the attacked items.
+    # If only some of the study's items were attacked, the clean score is over those items.
     whole = clean.main[[*ITEM, "n", "value"]].rename(columns={"value": "start"})
     start = under_attack.merge(whole, on=[*ITEM, "n"], how="left")["start"].to_numpy()
     start = under_attack["clean"].where(pd.isna(start), start)
@@ -196,7 +195,7 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
     without = without.drop_duplicates([*ITEM, "attack", "beam", "settings"])
     table = pd.concat([without, under_attack], ignore_index=True)
     table.insert(table.columns.get_loc("clean") + 1, "drop", table["clean"] - table["value"])
-    named = ("attack", "settings", "task", "arm")  # as in the study, not by the alphabet
+    named = ("attack", "settings", "task", "arm")  # in the study's order, not alphabetically
     return table.sort_values(
         ["attack", "settings", "beam", "strength", "task", "arm", "seed"],
         key=lambda column: pd.factorize(column)[0] if column.name in named else column,
@@ -205,11 +204,11 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
 
 
 def _settings(run: Run) -> tuple[str | float, ...]:
-    """The columns ``RUN`` of a run under attack, and ``SETTINGS`` of the attack."""
+    """The columns ``RUN`` of an attacked run and ``SETTINGS`` of its attack."""
     attack = run.stage.phase.attack
     if attack is None:
-        raise ValueError("Some of these results are of no attack: they were scored as they are.")
-    columns = ("strength", "radius", "beam", "seed")  # settings in columns, or drawn with it
+        raise ValueError("Some of these results are of no attack: they are clean scores.")
+    columns = ("strength", "radius", "beam", "seed")  # in their own columns; a seed is no setting
     changed = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in columns}
     changed = {name: v for name, v in changed.items() if v != getattr(type(attack), name)}
     settings = ", ".join(f"{name}={value}" for name, value in changed.items())
@@ -218,7 +217,7 @@ def _settings(run: Run) -> tuple[str | float, ...]:
 
 
 def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFrame:
-    """The scores of the other arms with these columns; ``difference`` is from the baseline's."""
+    """The scores of the other arms, which must have these columns, minus the baseline's."""
     table = results.main
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     for name in needed:
@@ -228,7 +227,7 @@ def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFr
     columns = {"value": "reference", "is_source": "is_its_source"}
     reference = table[is_baseline].set_index(keys)[list(columns)].rename(columns=columns)
     paired = table[~is_baseline].join(reference, on=keys, how="inner", validate="m:1")
-    # Of arms that have their own sources: neither may have seen labels in a transfer language.
+    # If arms have their own sources, neither may have seen labels in a transfer language.
     paired = paired[paired["is_source"] == paired["is_its_source"]]
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
@@ -242,7 +241,7 @@ def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> 
 
 
 def _corrected(rows: Sequence[Mapping], baseline: str) -> pd.DataFrame:
-    """A table with p values corrected over all rows, and the method and the baseline last."""
+    """A table with p values corrected over all rows; the last columns are method and baseline."""
     table = pd.DataFrame(rows)
     table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
     return table.assign(method=table.pop("method"), baseline=baseline)

@@ -1,7 +1,7 @@
-"""Does a model give the same answer to the same question in any two languages?
+"""Does a model give the same answer to the same question in different languages?
 
-Items are paired by their id, so the test sets have to be translations of one another. Accuracy
-alone already makes answers agree: each measure stands beside what it would be by chance.
+Items are paired by id, so the test sets must be translations of one another. Accurate answers
+agree anyway, so each measure is reported relative to chance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,18 +23,18 @@ MEANS = [*MEASURES, "all_right"]
 
 
 def rank_consistency(first: np.ndarray, second: np.ndarray) -> float:
-    """The mean RankC of some items, (RankC - floor) / (1 - floor) (Qi et al. 2023, 2310.10378).
+    """The mean RankC over items, as (RankC - floor) / (1 - floor) (Qi et al. 2023, 2310.10378).
 
-    RankC is the sum over j = 1..N of w_j P@j, where P@j is the share of the first j candidates that
-    two rankings have in common, and w_j is in proportion to exp(N - j). For unrelated rankings P@j
-    is j / N on average, hence the floor: they get 0, and equal ones 1. ``first`` and ``second`` are
-    ranks (items, candidates), from 1 for the best.
+    RankC is the sum over j = 1..N of w_j P@j, where P@j is the share of the top j candidates that
+    two rankings have in common, and w_j is proportional to exp(N - j). For unrelated rankings, P@j
+    is j / N on average, which gives the floor: they get 0, and equal rankings 1. ``first`` and
+    ``second`` are ranks (items, candidates), 1 being the best.
     """
     places = np.arange(1, first.shape[1] + 1)
     weights = np.exp(-places.astype(float))
     weights /= weights.sum()
-    # A candidate is among the first j of both as soon as j reaches the worse of its two ranks, and
-    # then adds 1 / j to P@j.
+    # A candidate is in the top j of both as soon as j reaches the worse of its two ranks, and then
+    # adds 1 / j to P@j.
     from_rank = (weights / places)[::-1].cumsum()[::-1]
     rankc = from_rank[np.maximum(first, second) - 1].sum(axis=1).mean()
     floor = weights @ places / len(places)
@@ -42,16 +42,16 @@ def rank_consistency(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def pairwise(results: Results, tasks: Names = (), languages: Names = ()) -> pd.DataFrame:
-    """How well any two languages agree, on the items that they have in common.
+    """How well any two languages agree on the items that both have.
 
-    Without ``tasks`` these are all that are parallel, and a warning names the others; without
-    ``languages`` all, the source language included.
+    By default, ``tasks`` are all parallel ones, and a warning names the others; ``languages`` are
+    all, including the source.
 
     One row per arm, seed, task and unordered pair ``language``, ``other`` (never the source).
-    ``agreement`` (%) is the share of equal predictions, and ``kappa`` how far it is above chance
-    (Cohen 1960; NaN if only one label was ever given); both NaN for texts. ``rankc_corrected`` is
-    ``rank_consistency`` (%), NaN where items differ in their number of candidates or
-    only the best one was kept. ``n`` counts items.
+    ``agreement`` (%) is the share of equal predictions, and ``kappa`` the agreement beyond chance
+    (Cohen 1960; NaN if only one label was predicted); both are NaN for text answers.
+    ``rankc_corrected`` is ``rank_consistency`` (%), NaN if items differ in their number of
+    candidates or only the best candidate was kept. ``n`` counts items.
     Raises ValueError for unknown names, named tasks that are not parallel, or if there is no pair.
     """
     rows = []
@@ -86,14 +86,14 @@ def pairwise(results: Results, tasks: Names = (), languages: Names = ()) -> pd.D
 
 
 def consistency(results: Results, tasks: Names = (), languages: Names = ()) -> pd.DataFrame:
-    """How consistent each arm is over languages: means over pairs, and shares of the items.
+    """How consistent each arm is across languages.
 
-    Arguments and errors are those of ``pairwise``. One row per arm and task: ``agreement``,
-    ``kappa`` and ``rankc_corrected`` are means over the pairs of languages, each counting once.
-    ``all_right`` is the share of items with a perfect score in every language,
+    Takes the arguments of ``pairwise`` and raises the same errors. One row per arm and task:
+    ``agreement``, ``kappa`` and ``rankc_corrected`` are unweighted means over pairs of languages.
+    ``all_right`` is the percentage of items with a perfect score in every language,
     ``all_right_expected`` what it would be if errors were independent (the product of the
-    accuracies). Means over ``seeds``, with their t intervals ``<column>_low`` and
-    ``<column>_high``. ``n`` counts the items of all ``languages``.
+    accuracies). All are means over ``seeds``, with t intervals ``<column>_low`` and
+    ``<column>_high``. ``n`` counts the items that all ``languages`` have.
     """
     pair_means = pairwise(results, tasks, languages).groupby(RUN)[MEASURES].mean()
     rows = []
@@ -116,7 +116,7 @@ def consistency(results: Results, tasks: Names = (), languages: Names = ()) -> p
 def _parallel_runs(
     results: Results, tasks: Sequence[str], languages: Sequence[str]
 ) -> Iterator[tuple[dict[str, object], list[str], pd.DataFrame]]:
-    """Each run, its languages with the source first, and its predictions, of parallel tasks."""
+    """For parallel tasks, each run, its languages (source first) and its predictions."""
     source = results.study.source
     for what, names in (("task", tasks), ("language", languages)):
         for name in names:
@@ -127,7 +127,7 @@ def _parallel_runs(
         ids = predictions.groupby("language")["example_id"].agg(set)
         apart = [code for code, names in ids.items() if not names <= ids.get(source, set())]
         if apart:
-            sentence = f"{task} is not parallel: {source!r} lacks items that there are in {apart}."
+            sentence = f"{task} is not parallel: {source!r} lacks items that are in {apart}."
             if tasks:
                 raise ValueError(sentence)
             warn_once(f"Left out: {sentence}")

@@ -1,4 +1,4 @@
-"""Why is a run at chance? What its stages left behind, checked cause by cause."""
+"""Why is a run at chance? Its stages are checked for one cause after another."""
 
 import json
 from collections import Counter
@@ -24,25 +24,25 @@ from xltkit.tasks.tagging import tags_of
 
 COLUMNS = [*RUN, "language", "cause", "evidence", "remedy"]
 Cause = tuple[str, str, str]  # the last three columns
-FLAT = 0.9  # of the first loss: if the last one lies above, little was learned
+FLAT = 0.9  # if the last loss is above this share of the first, little was learned
 # How far weights move, relative to where they started. In runs that learn, layers move by 2 to 7 %
-# (micro and e5-small) and heads by 3 to 40; at a hundredth of the rate by less than 0.1 %, at six
-# times the rate by 20 and more.
+# (micro and e5-small) and heads by 3 to 40 %; at a hundredth of the rate by less than 0.1 %, at six
+# times the rate by 20 % or more.
 STILL, FAR, LOST = 0.005, 0.2, 1.0
-# Shares of the pieces of a language, of its words, and of its rows that are too large.
+# Largest acceptable shares: the first three of the pieces in a language, the last of its rows.
 UNKNOWN, BYTES, APART, CUT = 0.1, 0.5, 0.5, 0.5
 WHOLE = 2**20  # tokens: longer than any text
 RATES = "compare rates on the source language: xlt.sweep(base, task, [...])"
 
 
 def doctor(results: Results) -> pd.DataFrame:
-    """Why runs, and languages, are at chance: one row for each cause that was found.
+    """Why runs and languages are at chance, one row per cause that was found.
 
-    Of a run that is at chance in the source language, its labels, its loss and its weights are
-    looked at, its predictions and its inputs; of one that learned, the languages that are at chance
-    all the same: how they are cut into pieces, and whether the encoder has seen them. Nothing is
-    said of the others. Columns: ``arm``, ``seed``, ``task``, the ``language`` at chance, ``cause``,
-    ``evidence`` and ``remedy``; what is found may not be the only cause.
+    For a run at chance in the source language, checks labels, loss, weights, predictions and
+    inputs. For a run that learned, checks only the inputs in languages that are still at chance:
+    how they are tokenized, and whether the encoder has seen them. Columns: ``arm``, ``seed``,
+    ``task``, the ``language`` at chance, ``cause``, ``evidence`` and ``remedy``. A cause that is
+    found may not be the only one.
     """
     degenerate = results.degenerate.set_index(RUN)
     bounds = results.bounds.groupby(RUN)
@@ -65,7 +65,7 @@ def doctor(results: Results) -> pd.DataFrame:
 
 
 def warn_of_chance(results: Results) -> None:
-    """Warn of runs at chance, in a sentence that names a cause; not of a study that wants them."""
+    """Warn about runs at chance and name a cause, unless the study shuffles labels on purpose."""
     at_chance = results.degenerate.query("degenerate")
     runs = {(run.arm, run.seed, run.task): run for run in results.study.runs if run.stage}
     runs = [runs[key] for key in at_chance[RUN].itertuples(index=False, name=None) if key in runs]
@@ -76,12 +76,12 @@ def warn_of_chance(results: Results) -> None:
     names = ", ".join(causes.unique()) or "no cause was found"
     warn_once(
         f"{len(runs)} of {len(results.study.runs)} runs are at chance, such as {first.arm!r} with "
-        f"seed {first.seed} on {first.task}: {names}. Type xlt.doctor(results) to see more."
+        f"seed {first.seed} on {first.task}: {names}. Call xlt.doctor(results) for details."
     )
 
 
 def _of_training(stage: Stage, store: Store) -> Iterator[Cause]:
-    """What labels, losses and weights say of the phase that trained for the task."""
+    """Causes in the labels, losses and weights of the phase that trained for the task."""
     phase = stage.phase
     if any(part.shuffled for part in phase.training_sets):
         evidence = "shuffled=True: labels were permuted before training"
@@ -113,23 +113,23 @@ def _of_training(stage: Stage, store: Store) -> Iterator[Cause]:
 
 
 def _moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
-    """How far weights moved, relative to their size, on average; 0 without any."""
+    """The mean distance that weights moved, relative to their norm; 0 if there are none."""
     moves = [float((after[name] - w.data).norm() / w.data.norm()) for name, w in before.items()]
     return float(np.mean(moves)) if moves else 0.0
 
 
 def _of_predictions(task: Task, predictions: pd.DataFrame) -> Iterator[Cause]:
-    """Whether one label is given everywhere."""
+    """Whether the same label is predicted everywhere."""
     labels = predictions["pred"]
     if task.type.gold == "tags":
         labels = labels.map(lambda text: tags_of(task, text)).explode()
     if labels.nunique() == 1:
         evidence = f"{labels.iloc[0]!r} in all {len(labels)} places"
-        yield "one prediction for everything", evidence, "see what else is said of this run"
+        yield "one prediction for everything", evidence, "see the other causes of this run"
 
 
 def _of_inputs(stage: Stage, language: str) -> Iterator[Cause]:
-    """What the encoder reads of the test rows in a language."""
+    """Causes in how the encoder reads the test rows in a language."""
     phase = stage.phase
     task = get(phase.task)
     tokenizer = checkpoints.load_tokenizer(stage.encoder)
@@ -138,7 +138,7 @@ def _of_inputs(stage: Stage, language: str) -> Iterator[Cause]:
     words = " ".join(texts).split()
     pieces = [piece for ids in word_pieces(tokenizer, words) for piece in ids]
     names = tokenizer.convert_ids_to_tokens(pieces)
-    remedy = "take an encoder whose vocabulary has this script (xltkit encoders)"
+    remedy = "use an encoder whose vocabulary has this script (xltkit encoders)"
     unknown = np.mean([piece == tokenizer.unk_token_id for piece in pieces])
     if unknown > UNKNOWN:
         evidence = f"{100 * unknown:.0f} % of the pieces in {language} are {tokenizer.unk_token}"
@@ -150,16 +150,16 @@ def _of_inputs(stage: Stage, language: str) -> Iterator[Cause]:
     running = Counter(tokenizer(" ".join(words), add_special_tokens=False)["input_ids"])
     apart = (Counter(pieces) - running).total() / len(pieces)
     if task.type.gold == "tags" and apart > APART:
-        evidence = f"{100 * apart:.0f} % of the pieces in {language} are others in running text"
+        evidence = f"{100 * apart:.0f} % of the pieces in {language} differ in running text"
         yield "words cut without the space before them", evidence, "set add_prefix_space"
     if checkpoints.unseen(stage.encoder, [language]):
         evidence = f"{stage.encoder} is not known to have been pretrained on {language}"
-        yield "a language never seen", evidence, "take another encoder (xltkit encoders)"
+        yield "a language never seen", evidence, "use another encoder (xltkit encoders)"
     sizes = []
     for limit in (phase.max_length, WHOLE):
         examples = task.type.encode(rows, tokenizer, limit, training=False)
         sizes.append([sum(map(len, example.sequences)) for example in examples])
-    # What is read in windows is read whole.
+    # Texts read in windows are never cut.
     if len(sizes[0]) == len(rows) == len(sizes[1]):
         cut = np.mean(np.array(sizes[0]) < np.array(sizes[1]))
         if cut > CUT:

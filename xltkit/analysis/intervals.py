@@ -1,4 +1,4 @@
-"""Intervals and p values of a few numbers: Student's t over seeds, and Holm's correction."""
+"""Confidence intervals and p values: Student's t over seeds, and Holm's correction."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ POWER = 0.8
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % t interval of the mean. (A bootstrap over five seeds covers 84 % only.)
+    """The 95 % t interval of the mean. (A bootstrap over five seeds covers only 84 %.)
 
-    NaN with fewer than two values, or if they are all the same: repeating a number that does not
-    depend on the seed says nothing about how much it could vary.
+    NaN with fewer than two values, or if all are equal: repeating a number that does not depend on
+    the seed says nothing about how much it could vary.
     """
     test = difference(values)
     return test["low"], test["high"]
@@ -28,9 +28,9 @@ def variance_of_mean(values: Sequence[float]) -> float:
 
 
 def t_test(mean: float, variance: float, degrees_of_freedom: float) -> dict[str, float]:
-    """Student's t test of a mean against 0, from the variance of that mean; NaN if that is 0.
+    """Student's t test of a mean against 0, given the variance of the mean; NaN if that is 0.
 
-    ``smallest_effect`` is the mean that it would have found with probability ``POWER``.
+    ``smallest_effect`` is the mean that the test would detect with probability ``POWER``.
     """
     standard_error = np.sqrt(variance) if variance > 0 else np.nan
     quantiles = stats.t.ppf([(1 + LEVEL) / 2, POWER], degrees_of_freedom)
@@ -44,12 +44,12 @@ def t_test(mean: float, variance: float, degrees_of_freedom: float) -> dict[str,
 
 
 def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str, float]:
-    """The mean ``difference`` of pairs, one per seed; its ``t_test``; and ``n_seeds``.
+    """The mean of paired differences, one per seed (``difference``), its ``t_test``, ``n_seeds``.
 
-    ``item_variance`` is what drawing other test items would add to the variance of the mean. It is
-    known well, for there are many items, so the degrees of freedom grow with it: (seeds - 1) times
-    the whole variance over that of seeds. (Satterthwaite 1946 squares this ratio: intervals of
-    three seeds covered 93 to 94.5 % then, and as it is 94.5 to 96.7 %.)
+    ``item_variance`` is what drawing other test items would add to the variance of the mean. With
+    many items it is well estimated, so the degrees of freedom grow with it: (seeds - 1) times the
+    total variance over that of seeds. (Satterthwaite 1946 squares this ratio; with three seeds,
+    intervals then covered 93 to 94.5 %, and without squaring 94.5 to 96.7 %.)
     """
     mean = float(np.mean(values))
     seed_variance = variance_of_mean(values)
@@ -59,11 +59,11 @@ def difference(values: Sequence[float], item_variance: float = 0.0) -> dict[str,
 
 
 def item_variances(influence: np.ndarray) -> np.ndarray:
-    """What other items would add to the variance of a mean over seeds.
+    """What drawing other items would add to the variance of a mean over seeds.
 
-    ``influence`` (seeds, items) is what each item adds to each seed's number. Two variances: for
-    these very models; and beside other seeds, which is less what each seed does with each item
-    alone, for the spread over seeds holds that already (it may be below 0, by chance).
+    ``influence`` (seeds, items) is what each item adds to each seed's value. Returns two variances:
+    for these very models, and in addition to the variance over seeds. The second leaves out the
+    seed-by-item interaction, which the spread over seeds already has; by chance it may be negative.
     """
     seeds = len(influence)
     common = influence.mean(axis=0)
@@ -73,9 +73,9 @@ def item_variances(influence: np.ndarray) -> np.ndarray:
 
 
 def over_seeds_and_items(values: np.ndarray) -> dict[str, float]:
-    """The ``difference`` of values (seeds, items): would it hold with other seeds and other items?
+    """The ``difference`` of values (seeds, items), with an interval for other seeds and items.
 
-    If there is one seed, or all give the same, its interval is over the items alone.
+    With one seed, or if all seeds agree, the interval is over items alone.
     """
     by_seed = values.mean(axis=1)
     items = values.shape[1]
@@ -87,11 +87,12 @@ def over_seeds_and_items(values: np.ndarray) -> dict[str, float]:
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p values corrected for their number (Holm 1979); missing ones stay missing."""
+    """Holm-corrected p values (Holm 1979); missing ones stay missing."""
     p = np.asarray(p_values, dtype=float)
     corrected = np.full(len(p), np.nan)
     order = np.argsort(p)[: np.isfinite(p).sum()]  # missing ones come last
-    # The smallest of m p values is multiplied by m, the next by m - 1, ..., and never falls.
+    # The smallest of m p values is multiplied by m, the next by m - 1, ...; none may be smaller
+    # than the one before.
     scaled = p[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return corrected

@@ -1,9 +1,9 @@
 """The test items of a study, and how far a score would move on other items.
 
 Every metric of the kit is a ratio of sums over items (F1: twice the true positives over predicted
-plus gold), or a mean of such ratios: what an item adds to it is known from the sums. Items with one
-id in several languages are translations of one another and vary together; a data set that is not
-parallel has the language in its ids.
+plus gold), or a mean of such ratios, so what an item adds to it follows from the sums. Items with
+the same id in several languages are translations of one another and vary together; a data set that
+is not parallel has the language in its ids.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ Column = tuple[str, str]  # a task, and the language that arms are compared on
 
 
 def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) -> np.ndarray:
-    """A table's rows as an array with an axis per column: 0 without a row, the sum of several."""
+    """A table as an array with one axis per column: 0 if there is no row, the sum if several."""
     places = [pd.Index(levels).get_indexer(table[name]) for name, levels in axes.items()]
     array = np.zeros([len(levels) for levels in axes.values()], dtype=values.dtype)
     np.add.at(array, tuple(places), values)
@@ -31,7 +31,7 @@ def grid(table: pd.DataFrame, axes: Mapping[str, Sequence], values: np.ndarray) 
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Numerator over denominator; 0 over 0 is 0, as F1 without predictions and gold labels is."""
+    """Numerator over denominator; 0 / 0 is 0, like F1 with neither predictions nor gold labels."""
     out = np.zeros(np.broadcast(numerator, denominator).shape)
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
@@ -41,7 +41,7 @@ class Block:
     """Items that vary together, and what they add to the metric in each column.
 
     ``numerator`` and ``denominator`` (arms, seeds, columns, items) are 0 for an item that a column
-    does not have. A column whose metric is a mean of ratios stands here for each of them.
+    does not have. A column whose metric is a mean of ratios appears once for each of them.
     """
 
     columns: tuple[Column, ...]
@@ -76,7 +76,7 @@ class Items:
     def variance(
         self, arm: str, baseline: str, weights: Mapping[Column, float]
     ) -> tuple[float, float]:
-        """``item_variances`` of the mean difference of two weighted sums over all blocks."""
+        """``item_variances`` of the weighted mean difference of two arms, over all blocks."""
         one, other = self.arms.index(arm), self.arms.index(baseline)
         columns = [column for block in self.blocks for column in block.columns]
         variances = np.zeros(2)
@@ -90,12 +90,12 @@ class Items:
 
 @lru_cache(maxsize=2)
 def items(results: Results) -> Items:
-    """The items of a study, from its predictions; kept for the next call."""
+    """The items of a study, from its predictions (cached)."""
     arms = tuple(results.study.arms)
     seeds = results.main["seed"].unique()
     blocks = []
     for task, table in metric_terms(results).groupby("task", sort=False):
-        # Languages that have items in common, directly or through others, are one block.
+        # Languages that share items, directly or through others, form one block.
         languages = pd.factorize(table["base_language"])[0]
         names = pd.factorize(table["item"])[0]
         has_item = coo_array((np.ones(len(table)), (languages, names))).tocsr()
@@ -114,7 +114,7 @@ def items(results: Results) -> Items:
 def metric_terms(results: Results) -> pd.DataFrame:
     """``TaskType.terms`` of all runs in one table: what every item adds to the metric of its task.
 
-    Raises ValueError if a score of the study is not what its predictions give.
+    Raises ValueError if the predictions do not reproduce a score of the study.
     """
     keys = ["arm", "seed", "task", "language"]
     scores = results.main.set_index(keys)[["base_language", "value"]]
@@ -128,7 +128,7 @@ def metric_terms(results: Results) -> pd.DataFrame:
         if abs(ratio(sums["numerator"], sums["denominator"]).mean() - value) > 1e-3:
             raise ValueError(
                 f"{about} scored {value:.3f}, which is not the {task.metric} of its predictions: "
-                "their items cannot be drawn again. Type compare(..., method='seeds')."
+                "items cannot be resampled. Use compare(..., method='seeds')."
             )
         tables.append(table.assign(**about, base_language=base_language))
     return pd.concat(tables, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Scaling laws: how a score grows with data, fitted, tested on a held-out size, or refused."""
+"""Scaling laws: how a score grows with data, fitted and tested on a held-out size, or refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 from xltkit.analysis.intervals import LEVEL, difference, holm, t_interval
 from xltkit.keys import choose
 
-FEWEST = 5  # sizes of data that a law of three parameters is fitted to; one of them is held out
+FEWEST = 5  # data sizes needed to fit a law with three parameters; one of them is held out
 
 
 def _power(x: np.ndarray, start: float, slope: float, exponent: float) -> np.ndarray:
@@ -24,8 +24,8 @@ def _log_power(x: np.ndarray, start: float, slope: float, exponent: float) -> np
     return np.maximum(0.0, start + slope * x) ** exponent
 
 
-# Each form by name: the function of x = log(size / smallest size), a first guess, the limits of
-# its parameters; their last one is the exponent.
+# By name: the function of x = log(size / smallest size), an initial guess, and the bounds of the
+# parameters, of which the last is the exponent.
 FORMS = {
     "power": (_power, lambda y: (y[0], max(0.1, y[-1] - y[0]), -0.3), ((0, 0, -3), (100, 1000, 1))),
     "log power": (
@@ -39,23 +39,23 @@ FORMS = {
 def law(table: pd.DataFrame, form: str = "power") -> dict[str, Any]:
     """A scaling law of ``value`` (points) in ``size`` (rows or tokens), and how it extrapolates.
 
-    The table has one row per ``size`` and ``seed``; several are averaged. Forms:
+    The table has one row per ``size`` and ``seed``; duplicates are averaged. Forms:
 
-    - ``power``: ``a + b M^alpha`` with ``b alpha > 0``. With 0 < alpha <= 1 it is that of Ahuja et
-      al. 2022 for few-shot rows; below 0 it saturates at ``a``; at 0 it is a line in log M.
+    - ``power``: ``a + b M^alpha`` with ``b alpha > 0``. With 0 < alpha <= 1 it is the law of Ahuja
+      et al. 2022 for few-shot rows; below 0 it saturates at ``a``; at 0 it is linear in log M.
     - ``log power``: ``(log(A D^alpha))^beta``, the law of Isik et al. 2024 for translation quality
       by pretraining tokens; the exponent is beta.
 
-    Fitted by least squares to means over seeds. The ``exponent`` has a t interval (``low``,
-    ``high``) by the jackknife over seeds. Then the largest size is held out: ``off`` is the
+    The law is fitted by least squares to means over seeds; the ``exponent`` has a jackknife t
+    interval over seeds (``low``, ``high``). Then the largest size is held out: ``off`` is the
     prediction of the law fitted to the other sizes minus the measured score, in points.
-    ``off_constant`` is the same error for the score of the second largest size, ``off_line`` for a
-    straight line in log M.
+    ``off_constant`` is the same error for repeating the score of the second largest size,
+    ``off_line`` for a straight line in log M.
 
-    ``refused`` says why no law is given; the other columns are then missing. Refused are fewer than
+    ``refused`` says why no law is given; the other columns are then NaN. Reasons are fewer than
     five sizes; a score that does not rise from the smallest to the largest size (95 % interval over
     seeds); one that falls significantly in between, as with misaligned pretraining; and an exponent
-    at the limit of the search, as of a score that rises once and then stays.
+    at the bounds of the search, as for a score that rises once and then stays flat.
     """
     function, guess, limits = FORMS[choose("form", form, FORMS)]
     scores = table.pivot_table("value", "seed", "size")
@@ -107,7 +107,7 @@ def _refusal(scores: pd.DataFrame) -> str:
 def _jackknife(
     estimate: Callable[[pd.Index], float], seeds: pd.Index
 ) -> tuple[float, float, float]:
-    """An estimate from all seeds, and its t interval, by leaving each of them out in turn."""
+    """An estimate from all seeds, with a t interval from leaving out each seed in turn."""
     whole = estimate(seeds)
     without = np.array([estimate(seeds.drop(seed)) for seed in seeds])
     return whole, *t_interval(len(seeds) * whole - (len(seeds) - 1) * without)
@@ -116,12 +116,12 @@ def _jackknife(
 def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
     """How many target-language labels transfer saves (effective data, Hernandez et al. 2021).
 
-    Both tables have ``size`` (labels in the target language), ``seed`` and ``value``: trained on
-    these labels ``alone``, and with transfer; size 0 is zero-shot. ``equivalent`` is the number of
-    labels with which training alone reaches the score with transfer, means over seeds interpolated
-    in log size; ``saved`` is ``equivalent`` minus ``size``, with a t interval by the jackknife over
-    seeds. All are missing where the curve cannot tell: for a score above or below those of all
-    sizes, and at the largest size. Only of zero-shot, a score below all is worth 0 labels.
+    Both tables have ``size`` (labels in the target language), ``seed`` and ``value``, for training
+    on these labels ``alone`` and with transfer; size 0 is zero-shot. ``equivalent`` is the number
+    of labels with which training alone reaches the score with transfer (means over seeds,
+    interpolated in log size); ``saved`` is ``equivalent`` minus ``size``, with a jackknife t
+    interval over seeds. All are NaN outside the curve: for a score above or below those of all
+    sizes, and at the largest size. Only zero-shot scores below the curve are worth 0 labels.
     """
     curves = alone.pivot_table("value", "seed", "size")
     with_transfer = transferred.pivot_table("value", "seed", "size")

@@ -1,6 +1,6 @@
-"""Inputs whose two texts are in two languages: generalized cross-lingual transfer (G-XLT).
+"""Inputs whose two texts are in different languages: generalized cross-lingual transfer (G-XLT).
 
-A parallel test set is paired anew, the first text in one ``language`` and the second in the
+A parallel test set is re-paired, with the first text in one ``language`` and the second in the
 ``other`` (Huang et al. 2021, arXiv 2104.08645; G-XLT of MLQA).
 """
 
@@ -17,7 +17,7 @@ STATISTICS = ("diagonal", "off_diagonal", "penalty")
 
 
 def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
-    """By arm, task and pair of languages the ``value``, a mean over ``n`` items and ``seeds``."""
+    """The mean ``value`` over ``n`` items and ``seeds``, by arm, task and pair of languages."""
     cells = predictions.groupby(["arm", "task", "language", "other"], sort=False)
     table = cells.agg({"score": "mean", "example_id": "nunique", "seed": "nunique"})
     table.columns = ["value", "n", "seeds"]
@@ -25,15 +25,15 @@ def score_matrix(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
-    """What it costs that the two texts are in two languages.
+    """What it costs if the two texts are in different languages.
 
     One row per arm, task and ``statistic``, in points: the mean of the cells on the ``diagonal``
-    (one language), that ``off_diagonal`` (two), and the ``penalty``, the second minus the first
-    (negative if mixing hurts). The ``value`` has its interval in ``value_low`` and ``value_high``;
-    with a ``baseline``, an arm, there are the columns of ``difference`` from it, NaN in its own
-    rows. Intervals are those of ``compare(..., method="both")``: for other seeds and other items,
-    where all cells have the same items. Raises ValueError for an unknown baseline, or items that
-    some cell lacks or has twice.
+    (one language) and ``off_diagonal`` (two), and the ``penalty``, the second minus the first
+    (negative if mixing hurts). ``value`` has the interval ``value_low`` to ``value_high``; a
+    ``baseline`` arm adds the columns of ``difference`` from it, NaN in its own rows. Intervals are
+    those of ``compare(..., method="both")``, for other seeds and other items; all cells have the
+    same items. Raises ValueError for an unknown baseline, or if a cell lacks an item or has it
+    twice.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False):
@@ -50,12 +50,12 @@ def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
 
 
 def _by_item(table: pd.DataFrame, task: str) -> np.ndarray:
-    """What each statistic is on a single item, in points: (arms, seeds, items, statistics).
+    """Each statistic on each item, in points: (arms, seeds, items, statistics).
 
-    Every statistic is a mean over items of these, so that cells need not be drawn one by one.
+    Every statistic is the mean of these over items, so cells need not be resampled one by one.
     """
     axes = {name: table[name].unique() for name in ("arm", "seed", "example_id")}
-    # Both in one order, or there would be no diagonal.
+    # In the same order on both axes, or there would be no diagonal.
     axes["language"] = axes["other"] = pd.unique(table[["language", "other"]].to_numpy().ravel())
     counts = grid(table, axes, np.ones(len(table), dtype=int))
     if (counts != 1).any():

@@ -1,8 +1,8 @@
-"""What selecting the best arm for each task is worth, and how much of that is luck.
+"""What selecting the best arm for each task gains, and how much of that is luck.
 
-Phang et al. 2020 report the best intermediate task for each target. The best of ten noisy numbers
-is high even if all ten arms are the same. Here arms are also selected on one half of the test items
-and on other seeds than they are scored on.
+Phang et al. 2020 report the best intermediate task for each target. The best of ten noisy scores
+is high even if all ten arms are equal. Here, arms are also selected on other test items and other
+seeds than those they are scored on.
 """
 
 import hashlib
@@ -22,26 +22,26 @@ CROSS_VALIDATED = "cross-validated"
 
 
 def select_arms(results: Results, baseline: str) -> pd.DataFrame:
-    """What the best arm of each task gains over the baseline, by how it was selected.
+    """What the best arm of each task gains over the baseline, by selection rule.
 
-    ``fixed``: one arm for all tasks, the best on average. ``best``: the best of each task. Both on
-    the very items and seeds they are scored on (``in-sample``), and on the other half of the items
-    and the other seeds, if any (``cross-validated``, for each seed and half in turn). The
-    difference is at most the luck of the selection: half of the data also misses more of what is
-    truly better. Both rules look at labels of the transfer languages and are an ``oracle``;
+    ``fixed`` selects one arm for all tasks, the best on average; ``best`` the best for each task.
+    Both select on the very items and seeds that are scored (``in-sample``), and on the other half
+    of the items and the other seeds, if any (``cross-validated``, for each seed and half in turn).
+    The luck of the selection is at least as large as their difference is not due to less data, so
+    the difference is an upper bound. Both rules see labels in the transfer languages and are an ``oracle``;
     ``source`` selects for each task by the source language alone, cross-validated. A task that
-    cannot tell arms apart there (as retrieval, which learns nothing) takes the arm that is best
-    there on average over the others.
+    cannot tell arms apart there (such as retrieval, which is untrained) takes the arm that is best
+    there on average over the other tasks.
 
     One row per ``rule``, ``scored`` (in-sample, cross-validated) and task, and their mean over
     tasks (``task`` is ``all``): the ``difference`` from the baseline in points in the transfer
     languages, with its t interval over seeds, and the ``arms`` selected. Raises ValueError if the
-    baseline is no arm, there are not two others, or nothing transfers.
+    baseline is not an arm, there are fewer than two others, or nothing transfers.
     """
     arms = list(results.study.arms)
     choose("baseline", baseline, arms)
     if len(arms) < 3:
-        raise ValueError(f"The arms are {arms}: to select takes two or more beside the baseline.")
+        raise ValueError(f"The arms are {arms}: selection takes two or more beside the baseline.")
     gains = _gains(results, baseline)
     rules = [*product(("fixed", "best"), (IN_SAMPLE, CROSS_VALIDATED))]
     if "source" in gains.index.unique("languages"):
@@ -59,7 +59,7 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
 
 
 def _gains(results: Results, baseline: str) -> pd.DataFrame:
-    """Gains over the baseline on each half of the items: means over languages, the source apart.
+    """Gains over the baseline on each half of the items: means over languages, source separate.
 
     Rows are ``seed``, ``task``, ``half`` and ``languages`` (source or transfer), columns the arms.
     """
@@ -73,7 +73,7 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
     is_source = table["language"] == results.study.source
     if is_source.all():
         raise ValueError(f"The study scored {results.study.source!r} alone: nothing transfers.")
-    # Searching English by English, an encoder that is not trained for it finds itself in every arm.
+    # Untrained retrieval from English to English finds the query itself, in every arm.
     untrained = table["task"].map(lambda name: get(name).type.is_untrained)
     table["languages"] = np.where(is_source, "source", "transfer")
     index = ["seed", "task", "half", "languages"]
@@ -82,7 +82,7 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
 
 
 def _select(gains: pd.DataFrame, rule: str, scored: str) -> pd.DataFrame:
-    """The ``arm`` that a rule selects for each seed, half and task; its ``gain`` in transfer."""
+    """The ``arm`` that a rule selects for each seed, half and task, with its ``gain`` in transfer."""
     transfer = gains.xs("transfer", level="languages")
     visible = gains.xs("source", level="languages") if rule == "source" else transfer
     tasks = transfer.index.unique("task")

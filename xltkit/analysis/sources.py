@@ -1,4 +1,4 @@
-"""Choosing a source language: what a rule loses that chooses it without labels in the target.
+"""Choosing a source language: how much rules lose that see no labels in the target.
 
 For studies whose arms differ in their source: ``xlt.study(arms, ..., source={"de": "de", ...})``.
 """
@@ -19,11 +19,11 @@ PAIR = ["task", "source_language", "language"]
 
 
 def similarity(results: Results) -> pd.DataFrame:
-    """How similar each source language is to each target language; no label is read.
+    """How similar each source language is to each target language, without using labels.
 
-    Indexed by task, source and target. ``words`` and ``pieces`` are the types that the test texts
-    of both languages share, divided by the sum of the types of each (0 to 0.5; the overlap of
-    LangRank, Lin et al. 2019). ``family``, ``branch`` and ``script`` are 1 if they are the same.
+    Indexed by task, source and target. ``words`` and ``pieces`` are the number of types that the
+    test texts of both languages share, divided by the sum of their numbers of types (0 to 0.5; the
+    overlap of LangRank, Lin et al. 2019). ``family``, ``branch`` and ``script`` are 1 if equal.
     ``resource`` is the resource class of the source: 0 low, 1 mid, 2 high.
     """
     sources = list(dict.fromkeys(run.source for run in results.study.runs))
@@ -57,27 +57,27 @@ def similarity(results: Results) -> pd.DataFrame:
 def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
     """What rules for choosing a source language lose against the best source of each target.
 
-    No rule sees labels of the target, or scores of a model that was trained on them:
+    No rule sees labels in the target, or scores of a model trained on them:
 
     - ``always`` the ``usual`` source;
-    - ``nearest``: a source of the target's family, branch and script where there is one, and among
-      those the one that shares most pieces with it;
+    - ``nearest``: a source of the target's family, branch and script if there is one, and among
+      those the one that shares the most pieces with it;
     - ``best on average``: the best source for the other targets;
     - ``ranker``: gradient boosting on the columns of ``near`` (see ``similarity``), trained on the
-      scores of the other sources in the other targets (leave one language out, as LangRank);
+      scores of the other sources in the other targets (leave one language out, as in LangRank);
     - ``any at random``: the mean of all sources, for comparison.
 
-    The best source of a target is chosen with all seeds but one and scored with that one, in turn
-    (with a single seed, on the same scores): the maximum of noisy scores is too high.
+    Since the maximum of noisy scores is too high, the best source of a target is chosen on all
+    seeds but one and scored on that one, in turn (with a single seed, on the same scores).
 
-    One row per task, seed, target (the usual source is none) and rule: the source ``selected``, its
+    One row per task, seed, target (except the usual source) and rule: the source ``selected``, its
     ``score``, the score of the ``best`` source, and ``regret``, their difference, in points.
-    ValueError if the study lacks the usual source or has fewer than three sources.
+    Raises ValueError if the study lacks the usual source or has fewer than three sources.
     """
     sources = list(results.main["source_language"].unique())
     choose("usual source", usual, sources)
     if len(sources) < 3:
-        raise ValueError(f"The sources are {sources}: to rank them takes three or more.")
+        raise ValueError(f"The sources are {sources}: ranking them takes three or more.")
     transfer = results.main[~results.main["is_source"]]
     families = transfer.groupby("language")["family"].first()
     rows = []
@@ -119,19 +119,19 @@ def _ranked_first(known: pd.DataFrame, near: pd.DataFrame, pairs: pd.DataFrame) 
 
 
 def _best(own: pd.DataFrame, seed: int) -> float:
-    """The score with one seed of the source that is best with the other seeds."""
+    """The score, with one seed, of the source that is best on the other seeds."""
     others = own.drop(columns=seed) if own.shape[1] > 1 else own
     return own.loc[others.mean(axis=1).idxmax(), seed]
 
 
 def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
-    """The mean regret of each rule, and its gain over always taking the usual source.
+    """The mean regret of each rule, and its gain over always using the usual source.
 
-    From the table of ``regrets``: means over tasks and targets. The intervals ``regret_low`` and
-    ``regret_high``, and those of the gain (``difference``), are Student's t over seeds: would it
-    hold for these languages with other seeds? ``families_low`` and ``families_high`` are t over the
-    families of the targets: would it hold for languages of other families? (Relatives are nearly
-    the same draw: over targets the interval would be too narrow.)
+    Takes the table of ``regrets``; means are over tasks and targets. The intervals ``regret_low``
+    to ``regret_high``, and that of the gain (``difference``), are Student's t over seeds: they
+    generalize to other seeds for these languages. ``families_low`` to ``families_high`` is t over
+    the families of the targets: it generalizes to other families. (Related languages are not
+    independent, so an interval over targets would be too narrow.)
     """
     means = table.groupby(["rule", "family", "language", "seed"], sort=False)[["regret", "score"]]
     means = means.mean()

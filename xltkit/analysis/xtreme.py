@@ -1,7 +1,7 @@
-"""XTREME and XTREME-R: their averages, and predictions as files that the official scorer reads.
+"""XTREME and XTREME-R: their averages, and prediction files for the official scorer.
 
-Averages and formats are those of evaluate.py of google-research/xtreme at commit 838c13b (:286-319
-and :31-71, names of files :237-243, :271-275); the 2020 version reads the same files.
+Averages and formats are those of evaluate.py in google-research/xtreme at commit 838c13b (:286-319
+and :31-71, file names :237-243, :271-275); the 2020 version reads the same files.
 """
 
 import json
@@ -21,18 +21,18 @@ NUMBERS = ["average", "without_english", "english", "gap"]
 
 
 def averages(scores: pd.DataFrame, name: str = "xtreme") -> pd.DataFrame:
-    """The averages of the benchmark ``xtreme`` or ``xtreme-r``, from a table as ``Results.scores``.
+    """The averages of the benchmark ``xtreme`` or ``xtreme-r``, from a table of ``Results.scores``.
 
-    A task's score is the unweighted mean over its languages, English included; for questions the
-    mean of exact match and F1. Groups and benchmark are unweighted means over their tasks. A number
-    that would need a missing score is NaN, and ``missing`` names the tasks and languages.
+    A task's score is the unweighted mean over its languages, English included; question answering
+    averages exact match and F1. Groups and benchmark are unweighted means over their tasks. A
+    number that would need a missing score is NaN, and ``missing`` names the tasks and languages.
 
-    For each arm and seed there is a row per metric of a task with several (``level`` metric), per
+    For each arm and seed there is a row per metric if a task has several (``level`` metric), per
     task, per group of tasks, and for the benchmark. ``average`` is the official number;
     ``without_english`` leaves English out of every task; ``gap`` is English minus that (XTREME's
-    cross-lingual transfer gap), NaN where a task has no English; ``definition`` says whose the
-    number is, or in what it departs from the benchmark's: items, or training sets.
-    Raises ValueError for an unknown benchmark, no score of its tasks, or two of the same thing.
+    cross-lingual transfer gap), NaN if a task has no English; ``definition`` says whether the
+    number is official, ours, or how it departs from the benchmark's (items or training sets).
+    Raises ValueError for an unknown benchmark, no score on its tasks, or duplicate scores.
     """
     whole = benchmark(name)
     used = scores[scores["task"].isin(whole.tasks)]
@@ -50,7 +50,7 @@ def averages(scores: pd.DataFrame, name: str = "xtreme") -> pd.DataFrame:
 
 
 def _departures(scores: pd.DataFrame) -> list[str]:
-    """In what the scores are not those of the benchmark, as far as the table says."""
+    """How the scores depart from those of the benchmark, as far as the table says."""
     departures = []
     if "split" in scores and (scores["split"] != "test").any():
         departures.append("not of the test split")
@@ -104,7 +104,7 @@ def _missing(scores: pd.DataFrame) -> str:
     return ", ".join(languages)
 
 
-# Every writer takes the predictions of one language, and returns the text of the file.
+# Each writer takes the predictions in one language and returns the text of the file.
 def _lines(line: Callable[[str], Any], rows: pd.DataFrame) -> str:
     return "".join(f"{line(prediction)}\n" for prediction in rows["pred"])
 
@@ -115,7 +115,7 @@ def _tags(rows: pd.DataFrame) -> str:
 
 
 def _by_id(decode: Callable[[str], Any], rows: pd.DataFrame) -> str:
-    """Predictions by the id of their example: answers, or ids of entities, best first."""
+    """Predictions by example id: answers, or entity ids, best first."""
     return json.dumps(dict(zip(rows["example_id"], rows["pred"].map(decode), strict=True)))
 
 
@@ -126,7 +126,7 @@ def _mined_pairs(rows: pd.DataFrame) -> str:
 
 
 def _retrieved(rows: pd.DataFrame) -> str:
-    """For each English sentence, by alphabet, the index of a sentence of the other language.
+    """For each English sentence, in alphabetical order, the index of its match.
 
     The published English files are sorted and the others are not (XTREME utils_preprocess.py:
     376-404), so the order comes from the test set. Indices count from 0, without the brackets of
@@ -140,7 +140,7 @@ def _retrieved(rows: pd.DataFrame) -> str:
     return "".join(f"{index[retrieved[key]]}\n" for key in order)
 
 
-# The folder and the suffix of a task's files, and who writes them. LAReQA is not here: the official
+# The folder and the suffix of a task's files, and their writer. LAReQA is missing: the official
 # scorer has no reader for it.
 FORMATS = {
     "xnli": ("xnli", "tsv", partial(_lines, str)),
@@ -159,11 +159,11 @@ def write_submission(results: Results, folder: str | Path, *, arm: str, seed: in
 
     Files are ``predictions/<official task>/test-<language>.<tsv, json or jsonl>`` in ``folder``,
     for the official scorer's ``--prediction_folder``. Languages that the study did not score get no
-    file; the scorer stops at a task that lacks one, and leaves out a task that has no folder.
+    file; the scorer stops at a task that lacks one, and skips a task that has no folder.
 
-    Returns, and prints, per task of the suite its official folder, the number of files, and what
-    is missing. Raises ValueError if there is nothing to write, or the predictions are not of whole
-    test splits; FileExistsError if the folder holds anything, which would be scored, too.
+    Returns and prints, for each task of the suite, its official folder, the number of files and
+    what is missing. Raises ValueError if there is nothing to write or predictions do not cover
+    whole test splits, and FileExistsError if the folder is not empty: its files would be scored.
     """
     whole = benchmark(results.study.suite)
     folder = Path(folder)

@@ -1,4 +1,4 @@
-"""Files written whole, and what a result depends on: the repository, its commit, versions."""
+"""Atomic file writes, and what a result depends on: the repository, its commit, versions."""
 
 import os
 import platform
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-# Names of what systems leave beside files: Finder, Explorer, Jupyter, network folders.
+# Names of files that systems leave behind: Finder, Explorer, Jupyter, network folders.
 LITTER = (".*", "@eaDir", "[Tt]humbs.db", "[Dd]esktop.ini")
 
 
 def root() -> Path:
-    """The nearest folder upwards with ``notebooks/runs.toml``, else the package's or this one."""
+    """The nearest parent with ``notebooks/runs.toml``, else the package's or current folder."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "notebooks" / "runs.toml").is_file():
@@ -27,7 +27,7 @@ def root() -> Path:
 
 
 def bring_notebooks() -> None:
-    """Copy the notebooks that came with an installed package, if there are none up from here."""
+    """Copy the notebooks of an installed package, unless this folder or a parent has some."""
     target = root() / "notebooks"
     if target.exists():
         return
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The short commit of the repository, with ``-dirty`` if files differ; ``none`` without one."""
-    # Without its folder named, git would look upwards and describe a repository around this one.
+    # Without a named folder, git would search upward and describe an enclosing repository.
     git = ["git", f"--git-dir={root()}/.git", f"--work-tree={root()}"]
     git += ["describe", "--always", "--dirty", "--exclude", "*"]
     try:
@@ -58,13 +58,13 @@ def commit() -> str:
 
 
 def is_litter(path: Path | str) -> bool:
-    """Whether a system left a file, or the folder that it is in."""
+    """Whether a file, or a folder that it is in, was left behind by a system."""
     return any(fnmatchcase(part, name) for part in Path(path).parts for name in LITTER)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write a file under: the file is complete, or as it was before."""
+    """A temporary name to write a file under, so that it is complete or unchanged."""
     partial = path.with_name(path.name + ".partial")
     yield partial
     os.replace(partial, path)
@@ -76,7 +76,7 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file that is complete, or as it was before."""
+    """Write a text file atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
@@ -86,7 +86,7 @@ def hold(
 ) -> AbstractContextManager:
     """Lock a file; if another process holds it, print a message and wait (Timeout if stopped).
 
-    The system frees the lock of a dead process. The file stays: to delete it while another process
+    The system frees the lock of a dead process. The file stays: deleting it while another process
     waits for it would let two in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def hold(
 
 
 def to_disk(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk."""
+    """Wait until a folder and everything in it are on the disk."""
     for path in (*folder.rglob("*"), folder):
         flush(path)
 

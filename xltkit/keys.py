@@ -1,4 +1,4 @@
-"""Names looked up, values hashed, seeds derived: randomness is a pure function of a key."""
+"""Look up names, hash values, derive seeds: randomness is a pure function of a key."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
-    """The sentence that refuses a name: the name, the nearest one that is allowed, and all of them.
+    """The error message for an unknown name, with the nearest allowed name and all of them.
 
     >>> unknown("task", "xnlii", ["xnli", "xquad"])
     "There is no task 'xnlii'. Did you mean 'xnli'? Allowed: xnli, xquad."
@@ -24,7 +24,7 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
 
 
 def choose(what: str, given: str, allowed: Iterable[str]) -> str:
-    """The name ``given``, if it is allowed; ValueError with the sentence of ``unknown`` if not."""
+    """Return ``given`` if it is allowed. Raises ValueError with the message of ``unknown``."""
     allowed = list(allowed)
     if given not in allowed:
         raise ValueError(unknown(what, given, allowed))
@@ -44,7 +44,7 @@ def file_digest(path: Path) -> str:
 
 
 def known_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered while its size and time of change stay the same."""
+    """SHA-256 of a file's bytes, cached while its size and modification time stay the same."""
     state = path.stat()
     return _digest(path, state.st_size, state.st_mtime_ns)
 
@@ -63,7 +63,7 @@ def hashed_uniform(seed: int, epoch: int, index: np.ndarray, width: int) -> np.n
     """Uniform numbers in [0, 1) as a pure function of seed, epoch, index and position.
 
     A generator would carry state from batch to batch, and a resumed run would draw other numbers
-    than an uninterrupted one. (The mixing function of splitmix64.) ``index`` has the numbers of
+    than an uninterrupted one. Uses the mixing function of splitmix64. ``index`` has the indices of
     the rows, shape (rows,); the result has ``width`` numbers for each, shape (rows, width).
     """
     with np.errstate(over="ignore"):

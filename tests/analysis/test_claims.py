@@ -1,5 +1,7 @@
 """Claims beside results: saved runs read back, differences by hand, verdicts that can be wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,3 +123,12 @@ def test_the_claims_are_rebuilt_from_what_is_published():
     measured = table[table["verdict"] != "not measured"]
     assert len(measured) >= 12 and measured["difference"].between(-100, 100).all()
     assert {claim["notebook"] for claim in claims.CLAIMS} <= set(notebooks)
+
+
+def test_what_was_published_of_the_claims_is_what_the_published_runs_give():
+    """An arm that was given another name would silently be no longer measured."""
+    folder = Path(__file__).parents[2] / "outputs" / "published"
+    kept = published.read(folder / "90_claims").tables["claims"]
+    table = claims_table(published.read_all(folder))
+    columns = ["claim", "run", "arms", "verdict"]
+    assert table[columns].fillna("").values.tolist() == kept[columns].fillna("").values.tolist()

@@ -57,6 +57,23 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     assert accuracy == pytest.approx(main.query(query)["value"].item())
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"arms": [Recipe("micro")]}, "arms as in"),
+        ({"targets": "pos"}, "targets as in.*'pos'"),
+        ({"seeds": 3}, "seeds as in.*3"),
+        ({"seeds": [0, 0, 1]}, "some of them twice"),
+        ({"steps": -1}, "steps is -1"),
+        ({"learning_rate": -1.0}, "learning_rate -1.0"),
+    ],
+)
+def test_a_design_of_another_shape_is_refused(changes, says):
+    design = {"arms": {"none": Recipe("micro")}, "targets": ["pos"], "seeds": [0]}
+    with pytest.raises(ValueError, match=says):
+        xlt.study(**design | changes)
+
+
 def test_the_protocol_says_what_scores_rest_on(results):
     lines = dict(line.split(": ", 1) for line in xlt.protocol(results).splitlines())
     assert list(lines) == ["nli", "qa", "choice", "pos", "retrieval"]

@@ -23,7 +23,7 @@ CLAIMS = tomllib.loads(read(Path(__file__).with_name("claims.toml")))["claims"]
 NOT_MEASURED = {"claim": "", "by": "", "figure": np.nan, "confirmed": "", "is_null": False}
 NOT_MEASURED |= {"verdict": VERDICTS[-1], "p": np.nan}
 DIFFERENCE = ["difference", "low", "high", "p", "smallest_effect", "n_seeds"]
-# Columns of claims_table from one run: arms, difference, low and high in points, n_seeds and others;
+# Columns of claims_table from one run: arms, difference, low and high in points, n_seeds and more;
 # empty if the run lacks what a claim is about.
 Measured = dict[str, Any]
 

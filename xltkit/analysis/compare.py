@@ -217,7 +217,7 @@ def _settings(run: Run) -> tuple[str | float, ...]:
 
 
 def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFrame:
-    """The scores of the other arms, which must have these columns, minus the baseline's."""
+    """The scores of the other arms with these columns and the ``difference`` from the baseline."""
     table = results.main
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     for name in needed:

@@ -121,7 +121,7 @@ def rows_saved(alone: pd.DataFrame, transferred: pd.DataFrame) -> pd.DataFrame:
     of labels with which training alone reaches the score with transfer (means over seeds,
     interpolated in log size); ``saved`` is ``equivalent`` minus ``size``, with a jackknife t
     interval over seeds. All are NaN outside the curve: for a score above or below those of all
-    sizes, and at the largest size. Only zero-shot scores below the curve are worth 0 labels.
+    sizes, and at the largest size. Only a zero-shot score below the curve counts as 0 labels.
     """
     curves = alone.pivot_table("value", "seed", "size")
     with_transfer = transferred.pivot_table("value", "seed", "size")

@@ -32,8 +32,7 @@ def penalty(predictions: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
     (negative if mixing hurts). ``value`` has the interval ``value_low`` to ``value_high``; a
     ``baseline`` arm adds the columns of ``difference`` from it, NaN in its own rows. Intervals are
     those of ``compare(..., method="both")``, for other seeds and other items; all cells have the
-    same items. Raises ValueError for an unknown baseline, or if a cell lacks an item or has it
-    twice.
+    same items. Raises ValueError for an unknown baseline, or if a cell lacks or repeats an item.
     """
     rows = []
     for task, table in predictions.groupby("task", sort=False):

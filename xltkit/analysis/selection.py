@@ -27,11 +27,11 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
     ``fixed`` selects one arm for all tasks, the best on average; ``best`` the best for each task.
     Both select on the very items and seeds that are scored (``in-sample``), and on the other half
     of the items and the other seeds, if any (``cross-validated``, for each seed and half in turn).
-    The luck of the selection is at least as large as their difference is not due to less data, so
-    the difference is an upper bound. Both rules see labels in the transfer languages and are an ``oracle``;
-    ``source`` selects for each task by the source language alone, cross-validated. A task that
-    cannot tell arms apart there (such as retrieval, which is untrained) takes the arm that is best
-    there on average over the other tasks.
+    The luck of the selection is at most the difference: with half of the data, truly better arms
+    are also missed more often. Both rules see labels in the transfer languages, so they are an
+    ``oracle``; ``source`` selects for each task by the source language alone, cross-validated. A
+    task that cannot tell arms apart there (such as retrieval, which is untrained) takes the arm
+    that is best there on average over the other tasks.
 
     One row per ``rule``, ``scored`` (in-sample, cross-validated) and task, and their mean over
     tasks (``task`` is ``all``): the ``difference`` from the baseline in points in the transfer
@@ -64,7 +64,7 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
     Rows are ``seed``, ``task``, ``half`` and ``languages`` (source or transfer), columns the arms.
     """
     terms = metric_terms(results)
-    # An item lies in the same half for every arm, seed and language.
+    # An item is in the same half for every arm, seed and language.
     terms["half"] = [hashlib.sha256(item.encode()).digest()[0] % 2 for item in terms["item"]]
     keys = ["arm", "seed", "task", "language", "half"]
     sums = terms.groupby([*keys, "part"])[["numerator", "denominator"]].sum()
@@ -82,7 +82,7 @@ def _gains(results: Results, baseline: str) -> pd.DataFrame:
 
 
 def _select(gains: pd.DataFrame, rule: str, scored: str) -> pd.DataFrame:
-    """The ``arm`` that a rule selects for each seed, half and task, with its ``gain`` in transfer."""
+    """The ``arm`` selected by a rule for each seed, half and task; its ``gain`` in transfer."""
     transfer = gains.xs("transfer", level="languages")
     visible = gains.xs("source", level="languages") if rule == "source" else transfer
     tasks = transfer.index.unique("task")

@@ -1,4 +1,4 @@
-"""Choosing a source language: how much rules lose that see no labels in the target.
+"""Choosing a source language without labels in the target: how much each rule loses.
 
 For studies whose arms differ in their source: ``xlt.study(arms, ..., source={"de": "de", ...})``.
 """

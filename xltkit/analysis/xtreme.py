@@ -21,7 +21,7 @@ NUMBERS = ["average", "without_english", "english", "gap"]
 
 
 def averages(scores: pd.DataFrame, name: str = "xtreme") -> pd.DataFrame:
-    """The averages of the benchmark ``xtreme`` or ``xtreme-r``, from a table of ``Results.scores``.
+    """The averages of ``xtreme`` or ``xtreme-r``, from a table like ``Results.scores``.
 
     A task's score is the unweighted mean over its languages, English included; question answering
     averages exact match and F1. Groups and benchmark are unweighted means over their tasks. A
@@ -126,7 +126,7 @@ def _mined_pairs(rows: pd.DataFrame) -> str:
 
 
 def _retrieved(rows: pd.DataFrame) -> str:
-    """For each English sentence, in alphabetical order, the index of its match.
+    """For each English sentence, in alphabetical order, the index of the retrieved sentence.
 
     The published English files are sorted and the others are not (XTREME utils_preprocess.py:
     376-404), so the order comes from the test set. Indices count from 0, without the brackets of

@@ -1,1 +1,1 @@
-"""Notebooks checked, run, rendered and listed."""
+"""Check, run, render and list notebooks."""

@@ -1,4 +1,4 @@
-"""Notebooks run without a person, each in a process of its own, then rendered and listed."""
+"""Run notebooks unattended, each in its own process, then render and list them."""
 
 import json
 import math
@@ -39,24 +39,24 @@ def run_batch(
     timeout: float = 0,
     outputs: Path | None = None,
 ) -> int:
-    """Run the named runs (all of them by default); the exit code.
+    """Run the named runs (default: see ``runs.select``); return the exit code.
 
-    The options are those of the command line. ValueError, before anything starts, has every problem
-    in a line. What is done is not done again.
+    The options are those of the command line. Runs that are done are skipped. Raises ValueError,
+    before anything starts, with one line per problem.
     """
     if min(jobs, workers) < 1 or min(retries, timeout) < 0:
-        raise ValueError("--jobs and --workers are at least 1, --retries and --timeout at least 0.")
+        raise ValueError("--jobs and --workers must be at least 1, --retries and --timeout 0.")
     outputs = (outputs or root() / "outputs").resolve()
     planned = plan(names, smoke=smoke, overrides=overrides, outputs=outputs)
     environment = _environment(outputs, jobs, workers)
-    # What is done needs no workers: they take seconds to start.
+    # Runs that are done need no workers, which take seconds to start.
     workers = workers if any([run.todo for run in planned]) else 1
     with cluster.serving(workers, scheduler, environment) as environment:
         batch = Batch(environment, retries, timeout)
         statuses = batch.run_all(planned, jobs)
     for base in {run.base for run in planned}:
         if "done" in statuses.values():
-            report.write_pages(base)  # those after a page in the course were not there yet
+            report.write_pages(base)  # pages link to later ones, which were not there yet
         report.write_index(base)
     print("\nstatus    page")
     for run in planned:
@@ -67,11 +67,11 @@ def run_batch(
 
 
 def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
-    """What every notebook's process is given."""
+    """The environment of every notebook's process."""
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
     return {
-        # They depend on the jobs asked for, not on those left to do: a run that is resumed must
-        # compute with as many threads as before to end with the same bits.
+        # This depends on the jobs requested, not on those left to do: a resumed run must compute
+        # with as many threads as before to end with the same bits.
         "OMP_NUM_THREADS": str(cluster.threads(jobs if workers == 1 else workers)),
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not spin
         "XLTKIT_STORE": str(outputs / "store"),
@@ -79,14 +79,14 @@ def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
         "PYTHONPATH": package + os.pathsep + os.environ.get("PYTHONPATH", ""),
         "XLTKIT_BATCH": "1",
         "XLTKIT_WORKERS": str(workers),
-        "PYTHONIOENCODING": "utf-8",  # whatever the console takes: notebooks print all scripts
-        "TQDM_DISABLE": "1",  # bars of libraries would fill the executed notebook
+        "PYTHONIOENCODING": "utf-8",  # whatever the console uses: notebooks print all scripts
+        "TQDM_DISABLE": "1",  # libraries' progress bars would fill the executed notebook
     }
 
 
 @dataclass
 class Batch:
-    """Brings runs to their ends, each in a process of its own; all can be stopped together."""
+    """Completes runs, each in its own process; all can be stopped together."""
 
     environment: Mapping[str, str]
     retries: int
@@ -97,7 +97,7 @@ class Batch:
     def run_all(self, planned: Sequence[PlannedRun], jobs: int) -> dict[str, str]:
         """How each run ended, by name: ``done``, ``was done``, ``failed`` or ``stopped``."""
         with ThreadPoolExecutor(jobs) as pool:
-            # The longest start first: a batch then ends together.
+            # The longest start first, so that all end at about the same time.
             longest_first = sorted(planned, key=lambda run: -run.minutes)
             futures = {run.name: pool.submit(self.run_one, run) for run in longest_first}
             try:
@@ -106,11 +106,11 @@ class Batch:
                 print("\nstopping: what is finished is kept", flush=True)
                 self.stopping.set()
                 for process in self.processes:
-                    process.kill()  # its kernel follows by itself
+                    process.kill()  # its kernel ends with it
         return {name: future.result() for name, future in futures.items()}
 
     def run_one(self, run: PlannedRun) -> str:
-        """Bring one run to its end, whatever happens: the other runs go on."""
+        """Complete one run; whatever happens, the other runs go on."""
         if self.stopping.is_set():
             return "stopped"
         if not run.todo:
@@ -130,14 +130,14 @@ class Batch:
                 _keep(run, problem)
         except Timeout:
             return "stopped"
-        except Exception as error:  # such as a full disk: this run failed, and says why
+        except Exception as error:  # such as a full disk: this run fails and says why
             problem = f"{type(error).__name__}: {error}"
         if problem:
             _say(run, f"FAILED: {problem}")
         return "failed" if problem else "done"
 
     def _execute(self, run: PlannedRun) -> str:
-        """Execute the notebook of a run in another process; what went wrong, if anything."""
+        """Execute the notebook of a run in another process; return what went wrong, if anything."""
         task = {
             "input_path": str(run.notebook),
             "output_path": str(run.file(".partial.ipynb")),
@@ -147,16 +147,16 @@ class Batch:
         names = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
         process = subprocess.Popen(
             [sys.executable, "-m", "xltkit.batch.notebook", json.dumps([task, self.retries])],
-            stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+            stdin=subprocess.PIPE,  # its end tells the process that this one has died
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
             env={**self.environment, **names},
-            start_new_session=True,  # Ctrl-C reaches this process alone
+            start_new_session=True,  # Ctrl-C reaches only this process
         )
         self.processes.append(process)
-        if self.stopping.is_set():  # since it was asked before: nobody else would end it
+        if self.stopping.is_set():  # in the meantime: nothing else would end it
             process.kill()
         last = ""
         for line in process.stdout:
@@ -168,21 +168,21 @@ class Batch:
 
 
 def _say(run: PlannedRun, text: str) -> None:
-    # One string: in a print of two, lines of runs beside each other would mix.
+    # One string: if printed in two, the lines of parallel runs would mix.
     print(f"{run.name} | {text.rstrip()}\n", end="", flush=True)
 
 
 def _keep(run: PlannedRun, problem: str) -> None:
-    """Give the executed notebook its name, the run's own or that of a failure, and its page."""
+    """Rename the executed notebook to that of a done or failed run, and write its page."""
     partial = run.file(".partial.ipynb")
     failed = run.file(".failed.ipynb")
     done = run.file(".ipynb")
-    # A kernel that died leaves no word in the notebook; one that never started, no notebook.
+    # A kernel that died leaves no message in the notebook; one that never started, no notebook.
     never_started = problem and not partial.exists()
     node = nbformat.read(run.notebook if never_started else partial, as_version=4)
     for cell in node.cells:
         for output in cell.get("outputs", ()):
-            if output.output_type == "stream":  # the log has had its progress
+            if output.output_type == "stream":  # progress is in the log
                 output.text = progress.LINES.sub("", output.text)
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
@@ -193,6 +193,6 @@ def _keep(run: PlannedRun, problem: str) -> None:
         failed.with_suffix(".html").unlink(missing_ok=True)
         answer = escape(record(run.folder)["answer"]).replace("|", "\\|")
         node.cells[0].source = ANSWER.sub(lambda row: f"{row[1]} {answer} |", node.cells[0].source)
-        write(done, nbformat.writes(node))  # from now on the run is done, with a page or without
+        write(done, nbformat.writes(node))  # from now on the run is done, even without a page
     partial.unlink(missing_ok=True)
     report.write_page(failed if problem else done)

@@ -1,4 +1,4 @@
-"""One notebook, executed in this process: ``python -m xltkit.batch.notebook JSON``."""
+"""Execute one notebook in this process: ``python -m xltkit.batch.notebook JSON``."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from papermill import PapermillExecutionError, execute_notebook
 
 
 class Kernel(AsyncKernelManager):
-    """The kernel of this interpreter, whatever folders of Jupyter hold under the same name."""
+    """The kernel of this interpreter, whatever Jupyter's folders hold under the same name."""
 
     kernel_spec = KernelSpec(**get_kernel_dict())
 
 
 def execute(arguments: dict[str, Any], retries: int) -> str:
-    """Execute one notebook, with the arguments of papermill; what went wrong, if anything."""
+    """Execute one notebook with papermill's arguments; return what went wrong, if anything."""
     for name in ("input_path", "output_path"):  # papermill formats paths: braces are doubled
         arguments[name] = arguments[name].replace("{", "{{").replace("}", "}}")
     while True:
@@ -31,7 +31,7 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
                 stderr_file=sys.stderr,
                 kernel_name="python3",
                 kernel_manager_class=Kernel,
-                # The kernel is silent because it would report its own orderly end as an error.
+                # The kernel is silent because it would report its own orderly shutdown as an error.
                 extra_arguments=["--IPKernelApp.log_level=50"],
             )
             break
@@ -55,8 +55,8 @@ def execute(arguments: dict[str, Any], retries: int) -> str:
 
 
 def end_with_parent() -> None:
-    """End this process when the batch is gone, however it died; the kernel follows by itself."""
-    os.read(0, 1)  # the other end of standard input is the batch's
+    """End this process when the batch is gone, however it died; the kernel ends with it."""
+    os.read(0, 1)  # the batch has the other end of standard input
     os._exit(3)
 
 
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True).start()
     problem = execute(*json.loads(sys.argv[1]))
     print(problem, flush=True)
-    os._exit(bool(problem))  # nothing may be printed after the line on what went wrong
+    os._exit(bool(problem))  # nothing may be printed after the line that says what went wrong

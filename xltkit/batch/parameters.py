@@ -1,6 +1,6 @@
-"""The parameters of a notebook: one table, and the guard that checks them before any work.
+"""The parameters of a notebook: one table, and a check of them before any work.
 
-The first code cell declares them, the second is ``run = xlt.start(globals())``.
+The first code cell declares them; the second is ``run = xlt.start(globals())``.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ STUDY = ("suite", "targets", "source", "languages", "split", "substitutes")
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
-smoke = False  # whether the notebook of this process is a smoke run: figures then say so
+smoke = False  # whether this process executes a smoke run: figures then say so
 
 
 def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> dict[str, Any]:
-    """Parameters in one form (1.0 for 1 if a float), or ValueError with a line for each problem."""
+    """Normalized parameters (1.0 for 1 if a float). Raises ValueError with one line per problem."""
     allowed = [name for name in PARAMETERS if name in declared]
     problems = []
     checked = {}
@@ -50,7 +50,7 @@ def check(values: Mapping[str, Any], declared: Iterable[str] = PARAMETERS) -> di
 
 
 def _problem(row: Mapping[str, Any], value: Any) -> str:
-    """What is wrong with a value by its row of the table; empty when nothing is."""
+    """What is wrong with a value, by its row of the table; empty if nothing is."""
     is_list = row["type"].startswith("list[")
     elements = value if is_list else [value]
     types = TYPES[row["type"].removeprefix("list[").removesuffix("]")]
@@ -68,8 +68,8 @@ def _problem(row: Mapping[str, Any], value: Any) -> str:
 
 
 def look_up(values: Mapping[str, Any]) -> None:
-    """Raise ValueError, with the nearest name, if a parameter names what does not exist."""
-    # These import torch, which takes seconds: a wrong type is refused before.
+    """Raise ValueError, with the nearest name, if a parameter names something unknown."""
+    # These import torch, which takes seconds: wrong types are rejected before.
     from xltkit.data import lexicons
     from xltkit.models import vision
     from xltkit.studies import saved, study
@@ -86,7 +86,7 @@ def look_up(values: Mapping[str, Any]) -> None:
 
 @cache
 def _missing(find: Callable, value: str) -> str:
-    """Why a value cannot be found, if so; asked once, for without a network that takes seconds."""
+    """Why a value cannot be found, if so; cached, since without a network it takes seconds."""
     try:
         find(value)
     except ValueError as error:
@@ -95,7 +95,7 @@ def _missing(find: Callable, value: str) -> str:
 
 
 def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The values, with full paths to files and folders that were typed relative to ``folder``."""
+    """The values, with full paths to files and folders that were given relative to ``folder``."""
     paths = {n: Path(folder, Path(str(values[n])).expanduser()) for n in PATHS if values.get(n)}
     full = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
     if full:
@@ -106,11 +106,11 @@ def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def parse(typed: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Names and values typed on a command line, read as the types that they have, and checked."""
+    """Parse names and values from the command line by their types, and check them."""
     values: dict[str, Any] = dict(typed)
     for name, text in typed:
         if name in PARAMETERS and PARAMETERS[name]["type"] != "str":
-            # What is no TOML stays text, and the check says what to type instead.
+            # What is not TOML stays text, and the check says what to type instead.
             with contextlib.suppress(tomllib.TOMLDecodeError):
                 values[name] = tomllib.loads(f"value = {text}")["value"]
     return check(values)
@@ -133,7 +133,7 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The declared parameters that say how to study: ``xlt.study(..., **run.options)``."""
+        """The declared parameters that a study takes: ``xlt.study(..., **run.options)``."""
         names = (
             "suite source split languages substitutes steps examples learning_rate freeze".split()
         )
@@ -141,11 +141,11 @@ class Run:
         return declared | {"rows": SMOKE_ROWS if self.parameters.get("smoke") else 0}
 
     def finish(self, tables: Mapping[str, Any], answer: str) -> None:
-        """Write data frames and, last of all, ``result.json``: from then on the run is done."""
+        """Write data frames and, last of all, ``result.json``, which marks the run as done."""
         from xltkit.models.device import describe  # imports torch
 
         if not answer.strip():
-            raise ValueError("The answer is empty; type the answer to the question, a sentence.")
+            raise ValueError("The answer is empty; type the answer to the question in a sentence.")
         self.folder.mkdir(parents=True, exist_ok=True)
         files = {}
         for name, table in tables.items():
@@ -171,7 +171,7 @@ class Run:
 
 
 def start(namespace: dict[str, Any]) -> Run:
-    """Check the parameters that a notebook declares, and say in six lines what runs where."""
+    """Check the parameters that a notebook declares, and print what runs where in six lines."""
     global smoke
     annotated = namespace.get("__annotations__", {})
     declared = {name: namespace[name] for name in annotated if name in namespace}
@@ -181,12 +181,12 @@ def start(namespace: dict[str, Any]) -> Run:
         stray = ", ".join(name for name in declared if name not in PARAMETERS)
         hint = f"\nCorrect the name, run `del {stray}` once, then both cells again."
         raise ValueError(f"{error}{hint if stray else ''}") from None
-    import pandas as pd  # after the check, as torch, which the next line imports
+    import pandas as pd  # after the check, like torch, which the next line imports
 
     from xltkit.models.device import describe
 
     pd.set_option("display.html.use_mathjax", False)  # two dollar signs in a table are no formula
-    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # no line of code for readers
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # without the line of code
     smoke = parameters.get("smoke", False)
     if smoke:
         parameters = _cut_down(parameters)
@@ -195,7 +195,7 @@ def start(namespace: dict[str, Any]) -> Run:
     print("device   ", describe())
     print("seeds    ", ", ".join(map(str, parameters.get("seeds", []))) or "none declared")
     print("commit   ", commit())
-    print("mode     ", "smoke: cut down, it measures nothing" if smoke else "full")
+    print("mode     ", "smoke: cut down, measures nothing" if smoke else "full")
     print("results  ", os.path.relpath(folder, root()))
     return Run(parameters, folder, os.environ.get("XLTKIT_RUN_ID", ""))
 

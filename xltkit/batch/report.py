@@ -1,4 +1,4 @@
-"""What a batch leaves to read: a page for each notebook, and the index of a folder of runs."""
+"""The report of a batch: a page for each notebook, and the index of a folder of runs."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ COMPARISONS += ["smallest_effect", "n_seeds", "n_examples", "suite"]
 
 
 def _formula(tex: str, display: str, as_written: str) -> str:
-    """A formula as MathML, which browsers draw without a script from a network."""
+    """A formula as MathML, which browsers render without scripts."""
     # Between two prices ("$5 million and $10") the second dollar follows a space.
     if display == "block" or tex == tex.strip():
         with suppress(Exception):  # latex2mathml's errors have no other base
@@ -45,18 +45,18 @@ IPythonRenderer.block_math = lambda _, tex: _formula(tex, "block", f"$${tex}$$")
 
 @contextmanager
 def _optional(page: Path) -> Iterator[None]:
-    """What was computed is kept, and said, when a page that shows it cannot be written."""
+    """Keep what was computed, and print the reason, if a page that shows it cannot be written."""
     try:
         yield
     except Exception as error:  # of nbconvert, its templates, the disk
-        page.unlink(missing_ok=True)  # it would show what was before
+        page.unlink(missing_ok=True)  # it would be out of date
         reason = f"{type(error).__name__}: {error}"
-        remedy = "when that is mended, type: python -m xltkit report"
+        remedy = "when that is fixed, type: python -m xltkit report"
         print(f"{page} could not be written ({reason}); {remedy}\n", end="", flush=True)
 
 
 def build() -> list[Path]:
-    """Write all pages and indexes of ``outputs`` and ``outputs/smoke`` anew; the indexes."""
+    """Rewrite all pages and indexes of ``outputs`` and ``outputs/smoke``; return the indexes."""
     outputs = root() / "outputs"
     bases = [base for base in (outputs, outputs / "smoke") if base.is_dir()]
     for base in bases:
@@ -65,21 +65,21 @@ def build() -> list[Path]:
 
 
 def write_pages(base: Path) -> None:
-    """Write the pages of a folder of runs anew; each refers to its neighbors in the course."""
+    """Rewrite the pages of a folder of runs; each links to its neighbors in the course."""
     for notebook in base.glob("[!.]*.ipynb"):
         if ".partial" not in notebook.suffixes:
             write_page(notebook)
 
 
 def write_page(notebook: Path) -> None:
-    """Write an executed notebook as one HTML file that needs no other and no network."""
+    """Write an executed notebook as one self-contained HTML file."""
     template = {"template_name": "lab", "template_file": "page.html.j2"}
     page = notebook.with_suffix(".html")
     resources = {"metadata": {"name": page.stem, "path": str(notebook.parent)}}
     resources["neighbors"] = _neighbors(notebook)
     with _optional(page):
         exporter = HTMLExporter(extra_loaders=[TEMPLATES], embed_images=True, **template)
-        # Colors of code that need no style sheet of JupyterLab
+        # Code colors that do not need JupyterLab's style sheet
         exporter.config.CSSHTMLHeaderPreprocessor.style = "default"
         html, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), resources)
         headings = re.findall(r'<(h[23]) id="(.*?)">(.*?)<a class="anchor-link"', html)
@@ -88,17 +88,17 @@ def write_page(notebook: Path) -> None:
         ]
         html = html.replace("<!-- contents -->", "\n".join(contents), 1)
         html = html.replace("<td>NaN</td>", "<td>–</td>")
-        # Notebooks refer to each other; on a page, to the pages that lie beside it.
+        # Notebooks link to each other; on a page, to the pages beside it.
         write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
 
 
 def _neighbors(notebook: Path) -> list[tuple[str, str, str]]:
-    """The runs before and after one in the course: a direction, the name, the question."""
+    """The runs before and after this one in the course: direction, name and question."""
     entries = read_runs()
     run = notebook.stem
     if run not in entries:
         return []
-    # A real run stands between those with the same encoder on the same suite.
+    # A real run is between those with the same encoder on the same suite.
     ending = run.removeprefix(entries[run].notebook)
     names = [name for name, entry in entries.items() if name == entry.notebook + ending]
     done = [name for name in names if name == run or notebook.with_stem(name).exists()]
@@ -108,12 +108,12 @@ def _neighbors(notebook: Path) -> list[tuple[str, str, str]]:
 
 
 def write_index(base: Path) -> Path:
-    """Write ``index.html`` for the runs that lie in a folder: ``outputs`` or ``outputs/smoke``."""
+    """Write ``index.html`` for the runs in a folder: ``outputs`` or ``outputs/smoke``."""
     rows = []
-    for name, entry in sorted(read_runs().items()):
-        # Of the many real runs, which a laptop cannot do, those that were done.
+    for name, entry in read_runs().items():
+        # Of the many real runs, which a laptop cannot do, only those that were done.
         names = [name] if not entry.real or (base / name).is_dir() else []
-        # With parameters set by hand a run has a hash after its name.
+        # A run with parameters set by hand has a hash after its name.
         names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
         rows += [_row(base, each, entry.question) for each in names]
     runs = [row["saved"] for row in rows if row["saved"]]
@@ -132,14 +132,15 @@ def write_index(base: Path) -> Path:
 
 
 def _row(base: Path, name: str, question: str) -> dict[str, Any]:
-    """What the index says of a run; ``saved`` are its results if it is done."""
+    """The entry of a run in the index; ``saved`` are its results if it is done."""
     row = {"name": name, "question": question, "status": "failed", "link": "", "saved": None}
     failed = base / f"{name}.failed.ipynb"
     if failed.exists():
         reason = nbformat.read(failed, as_version=4).metadata["xltkit"]["failed"]
         return row | {"link": f"{name}.failed.html", "note": reason}
     try:
-        return row | {"status": "done", "link": f"{name}.html", "saved": read(base / name)}
+        row |= {"status": "done", "saved": read(base / name)}
+        return row | {"link": f"{name}.html" if (base / f"{name}.html").exists() else ""}
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
         return row | {"status": status, "note": str(error)}
@@ -179,7 +180,7 @@ def scores(runs: Iterable[Saved]) -> pd.DataFrame:
 
 
 def comparisons(runs: Iterable[Saved]) -> pd.DataFrame:
-    """Every difference with an interval in a table of a run; ``where`` is what that is split by."""
+    """All differences with intervals in tables of runs; ``where`` is what they are split by."""
     tables = []
     for run in runs:
         for name, table in run.tables.items():

@@ -1,6 +1,6 @@
-"""What a batch will do: the runs of ``notebooks/runs.toml``, checked before anything starts.
+"""Plan a batch: the runs in ``notebooks/runs.toml``, checked before anything starts.
 
-A run is done when its ``result.json`` is whole, of this notebook, parameters and versions.
+A run is done if its ``result.json`` is intact and of this notebook, parameters and versions.
 """
 
 import ast
@@ -29,12 +29,12 @@ class Entry:
     minutes: float = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     long: bool = False  # left out of a full run of everything unless it is named
-    real: bool = False  # made of the block [real]; never started unless it is named
+    real: bool = False  # from the block [real]; never started unless it is named
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run with everything settled."""
+    """One run with all settings resolved."""
 
     name: str
     notebook: Path
@@ -54,22 +54,22 @@ class PlannedRun:
 
     @cached_property
     def run_id(self) -> str:
-        """A hash of what decides about the result of a run: cells, parameters and versions."""
+        """A hash of what determines the result of a run: cells, parameters and versions."""
         cells = json.loads(read(self.notebook))["cells"]
         sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
         return digest([sources, self.parameters, kit_identity()], 64)
 
     @property
     def todo(self) -> str:
-        """Why it has to run, in words; empty when it is done."""
-        # A result is written before the last cells run; only after them is the notebook given its
-        # name. A partial notebook that is still there was left by a batch that was killed.
+        """Why it has to run, in words; empty if it is done."""
+        # A result is written before the last cells run; the notebook is renamed only after them. A
+        # partial notebook that is still there was left by a batch that was killed.
         if self.file(".partial.ipynb").exists():
             return "interrupted before its end"
         return self.result_problem() if self.file(".ipynb").exists() else "not done yet"
 
     def result_problem(self) -> str:
-        """Why ``result.json`` is not the whole result of this very run; empty when it is."""
+        """Why ``result.json`` is not the intact result of this very run; empty if it is."""
         try:
             result = record(self.folder)
         except ResultError as error:
@@ -79,7 +79,7 @@ class PlannedRun:
 
 
 def read_runs() -> dict[str, Entry]:
-    """The blocks of ``notebooks/runs.toml`` by name, and after them the runs of ``[real]``."""
+    """The blocks of ``notebooks/runs.toml`` by name, followed by the runs of ``[real]``."""
     path = root() / "notebooks" / "runs.toml"
     entries: dict[str, Entry] = {}
     name = "the file"
@@ -105,7 +105,7 @@ def read_runs() -> dict[str, Entry]:
 def select(names: Sequence[str], entries: Mapping[str, Entry], smoke: bool = False) -> list[str]:
     """The runs with these names or patterns, each once; ``real`` stands for all real runs.
 
-    Without a name all that are not real, and not long either unless it is a smoke run.
+    Without names, all that are not real and, unless it is a smoke run, not long.
     """
     real = [name for name, entry in entries.items() if entry.real]
     if not names:
@@ -126,9 +126,9 @@ def plan(
     overrides: Mapping[str, Any] | None = None,
     outputs: Path | None = None,
 ) -> list[PlannedRun]:
-    """The chosen runs, if all is right with them; else ValueError with every problem in a line."""
+    """The chosen runs. Raises ValueError with one line per problem if anything is wrong."""
     outputs = (outputs or root() / "outputs").resolve()
-    # A relative path is one from the folder in which it was typed.
+    # A relative path starts at the folder in which it was typed.
     overrides = full_paths(overrides or {}, Path.cwd()) | ({"smoke": True} if smoke else {})
     entries = read_runs()
     planned = []
@@ -141,13 +141,13 @@ def plan(
         try:
             declared = _declared(notebook)
             parameters = check(declared | injected, declared)
-            # The notebook's own names are right, and looking takes seconds.
+            # The notebook's own names are valid, and looking them up takes seconds.
             if any(name in injected for name in (*STUDY, *PATHS)):
                 look_up({n: v for n, v in parameters.items() if n in STUDY or n in injected})
         except ValueError as error:
             problems += [f"[{name}] {line}" for line in str(error).splitlines()]
             continue
-        # Parameters set by hand replace no other result; a default that is typed out is no change.
+        # Parameters set by hand never replace another result; typing a default is not a change.
         usual = declared | given
         changed = {key: parameters[key] for key in overrides if parameters[key] != usual[key]}
         changed.pop("smoke", None)
@@ -160,7 +160,7 @@ def plan(
 
 
 def _declared(notebook: Path) -> dict[str, Any]:
-    """The parameters that a notebook declares in its cell with that tag, with their defaults."""
+    """The parameters, with defaults, that a notebook declares in its cell with that tag."""
     try:
         cells = json.loads(read(notebook))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
@@ -168,14 +168,14 @@ def _declared(notebook: Path) -> dict[str, Any]:
         return {each.target.id: ast.literal_eval(each.value) for each in statements}
     except (OSError, ValueError, LookupError, AttributeError, SyntaxError) as error:
         raise ValueError(
-            f"{notebook.name} has no cell with the tag 'parameters' that holds plain values alone, "
+            f"{notebook.name} has no cell with the tag 'parameters' that holds plain values only, "
             f"such as `seeds: list[int] = [0]` ({type(error).__name__}: {error})."
         ) from error
 
 
 @cache
 def kit_identity() -> str:
-    """A digest of what enters stage keys: an edit of none of it runs no notebook again."""
+    """A digest of what enters stage keys: other edits do not run any notebook again."""
     from xltkit.evaluation.attacks import Attack
     from xltkit.models.checkpoints import fingerprint as weights
     from xltkit.tasks import get, suite

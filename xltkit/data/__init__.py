@@ -1,4 +1,4 @@
-"""Where rows come from, how they are read, which languages there are, and their words."""
+"""Data sources and their readers, languages, and lexicons."""
 
 from xltkit.data import languages, lexicons, microworld, readers
 from xltkit.data.loading import MissingData, Source

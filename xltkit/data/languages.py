@@ -1,12 +1,12 @@
-"""The languages of XTREME-R, of captions and of newer tasks, and any other that is registered.
+"""The languages of XTREME-R, of captions and of newer tasks, and any others that are registered.
 
-Top-level families have the names of Ethnologue, and the scripts of the benchmark's texts those of
-ISO 15924 (general knowledge, not checked row by row); an isolate is a family of its own. The branch
-is the part of the family that the survey literature names (Germanic, Slavic), or the family again.
+Top-level families are named as in Ethnologue, and the scripts of the benchmark's texts as in ISO
+15924 (general knowledge, not checked row by row); an isolate is its own family. The branch is the
+part of the family that the survey literature names (Germanic, Slavic), or else the family.
 
-``size`` is that in CC-100, which XLM-R was pretrained on (Conneau et al. 2020, table 6, GiB,
-uncompressed, read in mayhewsw/multilingual-data-stats; of two scripts, the larger one); what is
-not in that table counts as 0. ``resource`` is a class by it, and says nothing about encoders
+``size`` is that in CC-100, on which XLM-R was pretrained (Conneau et al. 2020, table 6, GiB,
+uncompressed, from mayhewsw/multilingual-data-stats; for two scripts, the larger one); languages
+that are not in that table have 0. ``resource`` is a class of sizes, and says nothing about encoders
 pretrained on other text; ``xltkit encoders`` tells which languages an encoder has seen.
 """
 
@@ -21,12 +21,12 @@ import pandas as pd
 
 RIGHT_TO_LEFT = ("Arabic", "Hebrew")
 COLUMNS = "language_name family branch script rtl resource pretraining_gib".split()
-CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # the least size in GiB
+CLASSES = {"high": 20.0, "mid": 2.0, "low": 0.0}  # the minimum size in GiB
 
 
 @dataclass(frozen=True)
 class Language:
-    """A language; where ``resource`` and ``size`` (GiB) are not known, they are empty and NaN."""
+    """A language; if they are unknown, ``resource`` is empty and ``size`` (GiB) NaN."""
 
     code: str
     name: str
@@ -64,7 +64,7 @@ def language(code: str) -> Language:
 
 
 def register(languages: Iterable[Language]) -> None:
-    """Add languages for this session. Raises ValueError if a code is that of another language."""
+    """Add languages for this session. Raises ValueError if a code belongs to another language."""
     for new in languages:
         taken = LANGUAGES.setdefault(new.code, new)
         if taken != new:
@@ -72,7 +72,7 @@ def register(languages: Iterable[Language]) -> None:
 
 
 def columns(codes: Sequence[str]) -> pd.DataFrame:
-    """What ``COLUMNS`` name, by code in the order given: the description of languages in tables."""
+    """The ``COLUMNS`` that describe languages in tables, by code in the order given."""
     rows = [
         (x.name, x.family, x.branch, x.script, x.direction == "rtl", x.resource, x.size)
         for x in map(language, codes)

@@ -1,4 +1,4 @@
-"""Tables of words and what may stand for them: synonyms, and translations into other languages."""
+"""Lexicons: synonyms of words, and translations into other languages."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ FOREIGN_SHARE = 0.28
 
 
 def look_up(word: str, table: Lexicon) -> tuple[str, ...]:
-    """What may stand for a word: as it is, else in lower case with its capital put back."""
+    """The entries of a word, or else those of its lower-case form with its case restored."""
     if word in table:
         return table[word]
     return tuple(_cased(other, word) for other in table.get(word.lower(), ()))
@@ -34,8 +34,8 @@ def synonyms(source: str) -> Lexicon:
     """Synonyms of English words, from a file or the ``microworld``.
 
     A file is JSON, ``{word: [words]}``, or a ``.tsv``: on each line a word, a tab and its synonyms
-    with a space between. ``microworld-released`` has words of its other languages among them, as
-    the released table has.
+    separated by spaces. ``microworld-released`` also has words of other languages of the
+    microworld, as the released table has foreign words.
     """
     if source == "microworld":
         return glosses.synonyms("en")
@@ -45,31 +45,31 @@ def synonyms(source: str) -> Lexicon:
 
 
 def translations(source: str, language: str, others: Sequence[str]) -> Lexicon:
-    """What the words of a language are in others, without the language itself.
+    """Translations of the words of a language into others, except the language itself.
 
     ``source`` is ``microworld``, or a folder of ``<language>-<other>.txt`` or ``.tsv``, each line a
-    word, a tab or space, and a translation (the format of MUSE). One of ``<other>-<language>`` is
-    read backwards. Languages without a dictionary are left out; ValueError if all are.
+    word, a tab or space, and a translation (the format of MUSE). ``<other>-<language>`` is read
+    backward. Languages without a dictionary are left out; raises ValueError if all are.
     """
     others = tuple(code for code in others if code != language)
     if source == "microworld":
         return glosses.translations(language, others)
     folder = Path(source).expanduser()
-    found: dict[str, bool] = {}  # paths, and whether they are read backwards
+    found: dict[str, bool] = {}  # paths, and whether they are read backward
     for other in others:
         for is_backwards, (one, two) in enumerate([(language, other), (other, language)]):
             paths = [folder / f"{one}-{two}{ending}" for ending in (".txt", ".tsv")]
             found |= {str(path): bool(is_backwards) for path in paths if path.is_file()}
     if others and not found:
         raise ValueError(
-            f"{folder} has no dictionary of {language!r} and one of {', '.join(others)}; it is to "
-            f"hold {language}-{others[0]}.txt or {others[0]}-{language}.tsv, or the like."
+            f"{folder} has no dictionary of {language!r} and one of {', '.join(others)}; it needs "
+            f"{language}-{others[0]}.txt or {others[0]}-{language}.tsv, for example."
         )
     return _read_pairs(*zip(_files(*found), found.values(), strict=True))
 
 
 def fingerprint(source: str) -> str:
-    """What identifies a table, as a part of the key of a stage."""
+    """An identifier of a lexicon, as a part of the key of a stage."""
     if source in ("microworld", "microworld-released"):
         tables = (_released(), glosses.synonyms("qbe"))
         return f"{source}/{digest([sorted(table.items()) for table in tables])}"
@@ -80,7 +80,7 @@ def fingerprint(source: str) -> str:
 
 
 def _files(*paths: str | Path) -> list[tuple[Path, str]]:
-    """Files with their digests, under which their content is remembered."""
+    """Files with their digests, under which their content is cached."""
     files = [Path(path).expanduser() for path in paths]
     for file in files:
         if not file.is_file():
@@ -113,7 +113,7 @@ def _read_pairs(*files: tuple[tuple[Path, str], bool]) -> Lexicon:
 
 
 def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
-    """The table without words that occur in none of some English texts; it does not mark them."""
+    """The table with only those words that occur in English texts; it does not mark languages."""
     vocabulary = {text[start:end].lower() for text in texts for start, end in word_spans(text)}
     filtered = {
         word: tuple(other for other in others if other.lower() in vocabulary)
@@ -124,7 +124,7 @@ def in_english(table: Lexicon, texts: Iterable[str]) -> Lexicon:
 
 @cache
 def _released() -> Lexicon:
-    """English synonyms, and in some entries the word of a language of the microworld."""
+    """English synonyms, and in some entries a word of another language of the microworld."""
     codes = [code for code in LANGUAGES if code != "en"]
     table = dict(glosses.synonyms("en"))
     for word, others in table.items():

@@ -1,4 +1,4 @@
-"""Sources of data, and their rows: from a local mirror of the Hub, or the Hub itself.
+"""Data sources and their rows, from a local mirror of the Hub or the Hub itself.
 
 The mirror is the folder named by ``XLTKIT_HUB`` and keeps ``<org>/<name>/<config>/<split>.parquet``
 under the Hub's own names. Nothing here runs code that comes with a data set.
@@ -28,7 +28,7 @@ from pyarrow import parquet
 
 from xltkit.keys import digest, known_digest
 
-# The branch on which the Hub keeps a script-only repository as parquet, one folder a config.
+# The branch on which the Hub keeps a script-only repository as parquet, one folder per config.
 CONVERTED = "refs/convert/parquet"
 FILES = (".json", ".jsonl", ".conll", ".*")  # configs off the Hub that are files
 REFUSALS = (ValueError, FileNotFoundError, RepositoryNotFoundError, RevisionNotFoundError)
@@ -40,13 +40,13 @@ datasets.disable_progress_bars()  # reading local files is quick; downloads have
 
 
 class MissingData(LookupError):
-    """Rows that are neither in the mirror nor on the Hub; ``reason`` says why, in few words."""
+    """Rows that are neither in the mirror nor on the Hub; ``reason`` briefly says why."""
 
     reason = ""
 
 
 class Location(NamedTuple):
-    """Where the rows of one source in one language lie: on the Hub, and in a mirror of it."""
+    """Where the rows of one source in one language are: on the Hub, and in a mirror of it."""
 
     source: Source
     config: str
@@ -55,7 +55,7 @@ class Location(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file as upstream publishes it, and not a data set of the Hub's form."""
+        """Whether it is a file as published upstream, and not a data set in the Hub's format."""
         return not self.source.on_hub and self.config.endswith(FILES)
 
     @property
@@ -90,7 +90,7 @@ class Location(NamedTuple):
         return f"sha256:{digests[0][:16] if len(digests) == 1 else digest(digests)}"
 
     def missing(self, reason: str) -> MissingData:
-        """The error that says what was looked for, why it is not here and how to get it."""
+        """The error that says what was looked for, why it is missing and how to get it."""
         source, config, split, mirror = self
         hub, origin = source.hub, source.unpinned
         root = Path(mirror or "$XLTKIT_HUB", hub)
@@ -120,25 +120,25 @@ class Location(NamedTuple):
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a source can key a cache
 class Source:
-    """One split of a data set: where it lies and how its rows are read.
+    """One split of a data set: where it is and how its rows are read.
 
     Attributes:
         hub: a Hub id, or a folder of the mirror that is not on the Hub (``local/``, ``raw/``).
         split: the Hub's name, or several joined by ``+``; ``{language}`` stands for the code.
-        configs: by language; off the Hub it may be a file, whose path the reader is given.
+        configs: by language; off the Hub, a config may be a file, whose path the reader is given.
         read: the reader.
         revision: a commit of the Hub repository, or ``refs/convert/parquet``, whose configs are
             folders. Without a commit, the one found at load time becomes part of every key.
         columns: the Hub's columns that ``read`` uses.
         unpinned: why there is no revision; off the Hub, where the rows come from.
-        url: the folder upstream that the files of ``configs`` are fetched from, off the Hub.
+        url: off the Hub, the upstream folder from which the files of ``configs`` are fetched.
         others: the same split in more languages, under other Hub ids.
-        holds: splits whose items this one contains: a model trained on it is not tested on them.
+        holds: splits whose items this one contains; a model trained on it is not tested on them.
         appended: English sources of the same task type whose rows follow these (ANLI+).
         repaired_by: an English source whose raw rows (None if they are missing) are the third
-            argument of ``read``, which mends its own with them (XCOPA).
-        labels: reads the label names out of the file, where only the user's own file knows them.
-        version: raised when ``read`` returns other rows: no model of the old ones is reused then.
+            argument of ``read``, which repairs its own with them (XCOPA).
+        labels: reads the label names from the file, if only the user's own file has them.
+        version: incremented when ``read`` returns other rows, so that old models are not reused.
     """
 
     hub: str
@@ -160,7 +160,7 @@ class Source:
 
     @property
     def on_hub(self) -> bool:
-        """Whether the Hub has it, which has no folders ``local/`` and ``raw/``."""
+        """Whether it is on the Hub, which has no folders ``local/`` and ``raw/``."""
         return not self.hub.startswith(("local/", "raw/"))
 
     @property
@@ -170,7 +170,7 @@ class Source:
 
     @property
     def joined(self) -> tuple[Source, ...]:
-        """The sources that are read beside this one: more rows, or repairs."""
+        """The sources that are read in addition to this one: more rows, or repairs."""
         return self.appended + ((self.repaired_by,) if self.repaired_by else ())
 
     @property
@@ -189,29 +189,29 @@ class Source:
         raise MissingData(f"{self.hub} is read in {', '.join(self.languages)} only.")
 
     def location(self, language: str) -> Location:
-        """Where the rows of a language lie. Raises MissingData if the source has none in it."""
+        """Where the rows of a language are. Raises MissingData if the source has none in it."""
         part = self.of(language)
         split = part.split.format(language=language)
         return Location(part, part.configs[language], split, os.environ.get("XLTKIT_HUB", ""))
 
     def is_shared(self, language: str) -> bool:
-        """Whether other languages lie in the same file: it must be read to know which it holds."""
+        """Whether other languages are in the same file: it must be read to know which it holds."""
         locations = [self.location(code) for code in self.of(language).configs]
         return locations.count(self.location(language)) > 1
 
     def must_be_read(self, language: str) -> bool:
-        """Whether only reading tells if a language is available, and not a file in the mirror."""
+        """Whether only reading rows, not finding a file, tells if a language is available."""
         return self.is_shared(language) or not self.location(language).files
 
     def rows(self, language: str, count: int = 0) -> Dataset:
-        """The rows of a language, as read; a generator makes ``count``. Raises MissingData."""
+        """The rows of a language, as read; generators make ``count`` rows. Raises MissingData."""
         part = self.of(language)
         return _rows(part, language, part.fingerprint(language))
 
     def raw(self, language: str, first: int = 0) -> Dataset | Path | list[Path]:
         """What the reader is given: rows in the Hub's own columns, or the path of a file.
 
-        Of the Hub ``first`` rows are enough; 0 means all. Raises MissingData.
+        From the Hub, only the ``first`` rows are needed; 0 means all. Raises MissingData.
         """
         location = self.location(language)
         if not location.files:
@@ -221,7 +221,7 @@ class Source:
         return datasets.concatenate_datasets([_from_parquet(file) for file in location.files])
 
     def converted(self, given: Any, language: str) -> Dataset:
-        """What ``raw`` gave, in the columns that the reader makes; ValueError if one is absent."""
+        """What ``raw`` gave, converted by the reader. Raises ValueError if a column is absent."""
         names = getattr(given, "column_names", self.columns)  # files have none
         if absent := [column for column in self.columns if column not in names]:
             raise ValueError(f"There is no column {', '.join(absent)}; it has {', '.join(names)}.")
@@ -253,7 +253,7 @@ class Source:
 
 @lru_cache(maxsize=128)
 def _rows(source: Source, language: str, fingerprint: str) -> Dataset:
-    """The rows of a language, kept; a file that is edited in a session is read again."""
+    """The rows of a language, cached; a file that is edited in a session is read again."""
     rows = source.converted(source.raw(language), language)
     if not len(rows):
         raise source.location(language).missing(f"it holds no rows in {language!r}")
@@ -266,7 +266,7 @@ def _rows(source: Source, language: str, fingerprint: str) -> Dataset:
 
 
 def _own_reader(read: Reader) -> str:
-    """What identifies a reader that is not the kit's: whoever edits it wants other rows."""
+    """An identifier of a reader that is not the kit's: editing it changes its rows."""
     function = read.func if isinstance(read, partial) else read
     if function.__module__.startswith("xltkit."):
         return ""
@@ -289,12 +289,12 @@ def _from_parquet(file: Path) -> Dataset:
 
 
 def _from_hub(location: Location, first: int) -> Dataset:
-    """Rows of the Hub or of its cache: all, or the first ones of a stream."""
+    """Rows from the Hub or its cache: all, or the first ones of a stream."""
     hub, revision = location.source.hub, location.source.revision
     commit = location.commit()
     newest, reason = _ask_hub(hub, revision)
-    # Without an answer only the cache is left, and only the offline mode reads it: both libraries
-    # would try again for half a minute a file.
+    # Without an answer only the cache is left, and only offline mode reads it at once: both
+    # libraries would retry for half a minute per file.
     if not newest and not huggingface_hub.is_offline_mode():
         raise location.missing(reason)
     name = "data_dir" if revision == CONVERTED else "name"
@@ -314,7 +314,7 @@ def _from_hub(location: Location, first: int) -> Dataset:
 
 @lru_cache(maxsize=256)  # a process sees one commit, even if a new one appears
 def _ask_hub(hub: str, revision: str) -> tuple[str, str]:
-    """The commit of a revision, offline the one in the cache, and the reason if it is unknown."""
+    """The commit of a revision (offline, the one in the cache), and the reason if it is unknown."""
     revision = revision or None
     if huggingface_hub.is_offline_mode():
         card = huggingface_hub.try_to_load_from_cache(
@@ -332,10 +332,10 @@ def _hub_reason(error: Exception) -> str:
     if isinstance(error, REFUSALS):
         return f"the Hub says: {error}".rstrip(".")
     answer = f"the Hub did not answer ({type(error).__name__}: {error})"
-    return f"{answer}; HF_HUB_OFFLINE=1 makes do with what was downloaded before"
+    return f"{answer}; HF_HUB_OFFLINE=1 uses what was downloaded before"
 
 
 @cache
 def warn_once(message: str) -> None:
-    """Warn, unless this process has given exactly this warning before."""
+    """Warn, unless this process has already given the same warning."""
     warnings.warn(message, stacklevel=3)

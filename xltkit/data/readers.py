@@ -1,8 +1,8 @@
 """Readers: from the columns of a Hub data set to the canonical columns of a task type.
 
 A reader takes a data set as ``datasets`` loads it (or the path of a file off the Hub) and a
-language, and returns one that lies in memory: no cache outlives a change of the reader. Ids pair
-rows across languages: where rows are not translations, the language is part of the id.
+language, and returns one in memory, so that no cache outlives a change of the reader. Ids pair rows
+across languages: if rows are not translations, the language is part of the id.
 """
 
 from collections import Counter
@@ -46,14 +46,14 @@ PANX_TAGS = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())
 WIKINEURAL_TAGS = (*PANX_TAGS, "B-MISC", "I-MISC")
 # The original XNLI files write one class differently from everybody else.
 ALIASES = {"contradictory": "contradiction"}
-# The languages in which the ``question`` of XCOPA is wrong upstream: a cause for an effect.
+# The languages in which the ``question`` of XCOPA is wrong upstream: cause instead of effect.
 XCOPA_WRONG = ("id", "it", "sw", "th", "tr")
-# The Hub copies of XQuAD and TyDiQA strip at most so many characters before an answer (6 seen).
+# The Hub copies of XQuAD and TyDiQA strip at most this many characters before an answer (6 seen).
 STRIPPED = 10
 
 _TEXT, _TEXTS, _NUMBER = Value("string"), List(Value("string")), Value("int64")
 _QUERY = {"query": _TEXT, "key": _TEXT}
-# The columns after the id: of the task types, and of the other splits of those that search.
+# The columns after the id: of task types, and of the other splits of retrieval tasks.
 FEATURES = {
     "classification": {"text_a": _TEXT, "text_b": _TEXT, "label": _NUMBER},
     "sentence": {"text": _TEXT, "label": _NUMBER},
@@ -70,11 +70,12 @@ FEATURES = {
 
 
 def canonical(kind: str, ids: Iterable[object], **columns: Sequence) -> Dataset:
-    """A data set in the columns of a task type, or ValueError; repeated ids become distinct."""
+    """A data set in a task type's columns, with distinct ids. Raises ValueError for other ones."""
     if columns.keys() != FEATURES[kind].keys():
         raise ValueError(f"{kind} has the columns {list(FEATURES[kind])}; given {list(columns)}.")
-    if odd := [x for x in columns.get("label", ()) if isinstance(x, float) and x % 1]:
-        raise ValueError(f"The column label holds {odd[0]}; allowed: whole numbers.")
+    for label in columns.get("label", ()):
+        if isinstance(label, str) or (isinstance(label, float) and label % 1):
+            raise ValueError(f"The column label holds {label!r}; allowed: the numbers of labels.")
     table = {"id": distinct(ids)} | {name: columns[name] for name in FEATURES[kind]}
     return Dataset.from_dict(table, features=Features({"id": _TEXT} | FEATURES[kind]))
 
@@ -87,7 +88,7 @@ def distinct(ids: Iterable[object]) -> list[str]:
     for place, key in enumerate(unique):
         counts[key] += 1
         if counts[key] > 1:
-            while f"{key}#{counts[key]}" in taken:  # by a row whose own id reads so
+            while f"{key}#{counts[key]}" in taken:  # by a row with this id
                 counts[key] += 1
             unique[place] = f"{key}#{counts[key]}"
             taken.add(unique[place])
@@ -100,13 +101,13 @@ def numbered(language: str, rows: Sequence) -> list[str]:
 
 
 def lines(texts: Iterable[str]) -> list[str]:
-    """Texts without the line end that some files keep; what is missing stays so."""
+    """Texts without the line endings that some files keep; missing texts stay missing."""
     # U+001C and the like occur inside real rows.
     return [text and text.strip("\r\n") for text in texts]
 
 
 def class_numbers(column: str, names: Sequence[object], labels: Sequence[str]) -> list[int]:
-    """The number of each name among the labels, in any case. Raises ValueError if it is none."""
+    """The number of each name among the labels, ignoring case. Raises ValueError if it is none."""
     numbers = {label.lower(): i for i, label in enumerate(labels)}
     keys = [str(name).strip().lower() for name in names]
     keys = [ALIASES.get(key, key) for key in keys]
@@ -118,7 +119,7 @@ def class_numbers(column: str, names: Sequence[object], labels: Sequence[str]) -
 
 
 def renumbering(column: str, names: Sequence[str], labels: Sequence[str]) -> dict:
-    """The numbers of a file's classes as those of ``labels``; any other number stays, as wrong."""
+    """The numbers of a file's classes as those of ``labels``; other numbers are kept as invalid."""
     nameless = {n: f"{n}, which has no name" for n in range(len(names), len(labels))}
     return nameless | dict(enumerate(class_numbers(column, names, labels)))
 
@@ -126,7 +127,7 @@ def renumbering(column: str, names: Sequence[str], labels: Sequence[str]) -> dic
 def _pairs(
     rows: Dataset, language: str, *, texts: tuple[str, str], labels: Sequence[str], key: str = ""
 ) -> Dataset:
-    """Sentence pairs, their class by its name or number of a name; -1, no gold label, stays."""
+    """Sentence pairs with their class, by its name or number; -1 (no gold label) is kept."""
     first, second = (lines(rows[column][:]) for column in texts)
     values = rows["label"][:]
     if names := getattr(rows.features["label"], "names", None):
@@ -139,7 +140,7 @@ def _pairs(
 
 
 nli: Reader = partial(_pairs, texts=("premise", "hypothesis"), labels=NLI_LABELS)
-# Labels differ from the English ones in up to 32 rows a language; that is so in the original.
+# Labels differ from the English ones in up to 32 rows per language, as in the original.
 paws_x: Reader = partial(_pairs, texts=("sentence1", "sentence2"), labels=("0", "1"), key="id")
 
 
@@ -152,7 +153,7 @@ def qqp(rows: Dataset, language: str) -> Dataset:
 
 
 def snli(rows: Dataset, language: str) -> Dataset:
-    """SNLI without the pairs, in every split, that have no label: annotators did not agree."""
+    """SNLI without the pairs, in every split, that have no label because annotators disagreed."""
     pairs = nli(rows, language)
     return pairs.select([i for i, label in enumerate(pairs["label"][:]) if label >= 0])
 
@@ -166,7 +167,7 @@ def _sentences(
     label: str = "label",
     key: str = "",
 ) -> Dataset:
-    """Texts and their class, by its name or its number; without one a row is left out.
+    """Texts with their class, by its name or number; rows without a class are left out.
 
     Rows are parallel: row ``i`` is the same text in every language.
     """
@@ -185,7 +186,7 @@ massive: Reader = partial(_sentences, labels=INTENTS, key="id")
 
 
 def indic_sentiment(rows: Dataset, language: str) -> Dataset:
-    """Product reviews, of which each language has the English original beside the translation."""
+    """Product reviews; each language has the English originals beside the translations."""
     text = "ENGLISH REVIEW" if language == "en" else "INDIC REVIEW"
     return _sentences(rows, language, labels=POLARITY_LABELS, text=text, label="LABEL")
 
@@ -225,8 +226,8 @@ def span(rows: Dataset, language: str) -> Dataset:
     if far := sum(start != offset and abs(start - offset) > STRIPPED for start, offset in moves):
         warn_once(
             f"{far} answers in {len(rows)} rows ({language}), as of {table['id'][0]!r}, begin more "
-            f"than {STRIPPED} characters from their answer_start, and were taken from the nearest "
-            "place; it must count characters, not bytes."
+            f"than {STRIPPED} characters from their answer_start, so the nearest occurrence was "
+            "used; answer_start must count characters, not bytes."
         )
     columns = {"question": table["question"], "context": table["context"]}
     return canonical("span", table["id"], **columns, answers=answers, starts=starts)
@@ -255,7 +256,7 @@ tydiqa_held_out: Reader = partial(tydiqa, held_out=True)
 
 
 def paragraphs(rows: Dataset, language: str) -> Dataset:
-    """Articles of an encyclopaedia as paragraphs of 100 characters or more."""
+    """Encyclopedia articles as paragraphs of 100 characters or more."""
     table = rows[:]
     entries = [
         (f"{language}-{key}-{i}", text)
@@ -275,9 +276,9 @@ def _choices(
     key: str = "",
     first: int = 0,
 ) -> Dataset:
-    """Some columns as the premise, and choices, counted from ``first``; -1 is no gold label.
+    """Some columns as the premise, and choices, counted from ``first``; -1 means no gold label.
 
-    Each choice has a column, or all of a row stand in one as a list.
+    Each choice has its own column, or one column has all of a row as a list.
     """
     table = rows[:]
     columns = [table[name] for name in choices]
@@ -304,7 +305,7 @@ cosmosqa: Reader = partial(
     key="id",
 )
 # ``ctx`` is ``ctx_a`` and then ``ctx_b``, the words that begin the ending. jiant puts ``ctx_b``
-# before each ending (``jiant/tasks/lib/hellaswag.py``): the same words, parted elsewhere.
+# before each ending (``jiant/tasks/lib/hellaswag.py``): the same words, split elsewhere.
 hellaswag: Reader = partial(_choices, premise=("ctx",), choices=("endings",))
 
 
@@ -326,8 +327,8 @@ def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
     if language in XCOPA_WRONG:
         warn_once(
             f"XCOPA asks some wrong questions in {', '.join(XCOPA_WRONG)} (cause for effect), and "
-            "they could not be repaired without English COPA (aps/super_glue, copa); how to get "
-            "it is told by: xltkit data check copa"
+            "they could not be repaired without English COPA (aps/super_glue, copa); to see how "
+            "to get it, type: xltkit data check copa"
         )
     return copa(rows, language)
 
@@ -335,7 +336,7 @@ def xcopa(rows: Dataset, language: str, english: Dataset | None) -> Dataset:
 def belebele(rows: Dataset, language: str) -> Dataset:
     """Belebele: a passage with a question, and four answers of which ``correct_answer_num`` is one.
 
-    A passage has one or two questions, so that both make the id, which all languages share.
+    A passage has one or two questions, so the id has both; all languages share it.
     """
     pairs = zip(rows["link"][:], rows["question_number"][:], strict=True)
     rows = rows.add_column("id", [f"{link}#{number}" for link, number in pairs])
@@ -346,7 +347,7 @@ def belebele(rows: Dataset, language: str) -> Dataset:
 
 
 def csqa(rows: Dataset, language: str) -> Dataset:
-    """CommonsenseQA: five answers with letters, of which ``answerKey`` names one."""
+    """CommonsenseQA: five answers with letters, one of which is ``answerKey``."""
     table = rows[:]
     keys = zip(table["choices"], table["answerKey"], strict=True)
     return canonical(
@@ -409,7 +410,7 @@ def _read_conll(path: Path, state: str) -> tuple[list[list[list[str]]], tuple[st
         else:
             raise ValueError(
                 f"{path}, line {number}: {line!r} is not a token, one tab and a tag. Write one "
-                "token on a line and an empty line after each sentence."
+                "token per line and an empty line after each sentence."
             )
     tags = {tag for sentence in sentences for _, tag in sentence}
     return list(filter(None, sentences)), tuple(sorted(tags))
@@ -421,7 +422,7 @@ def conll_labels(path: Path) -> tuple[str, ...]:
 
 
 def conll(path: Path, language: str) -> Dataset:
-    """A file of your own with a token, a tab and its tag on each line, or else ValueError."""
+    """Your own file with a token, a tab and its tag per line. Raises ValueError for any other."""
     sentences, labels = _read_conll(path, known_digest(path))
     number = {tag: i for i, tag in enumerate(labels)}
     tokens = [[token for token, _ in sentence] for sentence in sentences]

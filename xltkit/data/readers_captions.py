@@ -1,4 +1,4 @@
-"""Readers of pictures with captions: from the columns of a Hub data set to those of the kit."""
+"""Readers of captioned pictures: from the columns of a Hub data set to those of the kit."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from xltkit.data.readers import distinct, lines
 
 
 def captioned(rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence]) -> Dataset:
-    """Pictures with captions: ``id``, ``image``, ``texts``; one without any is left out.
+    """Pictures with captions: ``id``, ``image``, ``texts``; those without captions are left out.
 
     Pictures are gigabytes: they stay encoded on the disk, and are decoded when their row is read.
     """
@@ -18,13 +18,13 @@ def captioned(rows: Dataset, ids: Iterable[object], texts: Iterable[Sequence]) -
     images = rows.select_columns("image").cast_column("image", Image())
     table = concatenate_datasets([captions, images], axis=1)
     table = table.select_columns(["id", "image", "texts"])
-    # Selected last: setting columns beside a selection would write its pictures out once more.
+    # Selected last: adding columns to a selection would write its pictures to the disk again.
     present = [i for i, row in enumerate(kept) if row]
     return table if len(present) == len(table) else table.select(present)
 
 
 def emoji(rows: Dataset, language: str) -> Dataset:
-    """Emojis by code point, with their name only: the key words after it repeat among emojis."""
+    """Emojis by code point, with their name only: the keywords after it repeat among emojis."""
     names = [(captions.get(language) or [])[:1] for captions in rows["captions"][:]]
     return captioned(rows, rows["codepoint"][:], names)
 

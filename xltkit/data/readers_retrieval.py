@@ -1,4 +1,4 @@
-"""Readers of the tasks that search, LAReQA, Mewsli-X and BUCC: most take a path of their files."""
+"""Readers of the retrieval tasks LAReQA, Mewsli-X and BUCC; most take the path of a file."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def _table(kind: str, rows: Sequence[tuple[Any, ...]]) -> Dataset:
 def sentence_breaks(text: str) -> list[tuple[int, int]]:
     """Start and end of the sentences of an English text, to train on.
 
-    XTREME breaks SQuAD by another rule (third_party/processors/sb_sed.py): a few differ.
+    XTREME splits SQuAD by another rule (third_party/processors/sb_sed.py): a few differ.
     """
     ends = [m.end() for m in _END.finditer(text) if not _NO_END.search(text[: m.end()])]
     return [
@@ -81,7 +81,7 @@ def lareqa_questions(path: Path, language: str) -> Dataset:
 def lareqa_candidates(path: Path, language: str) -> Dataset:
     """Every sentence of LAReQA, with its paragraph and the questions it answers.
 
-    Those whose answer begins in an equal sentence (XTREME third_party/utils_lareqa.py).
+    It answers those whose answer begins in an equal sentence (XTREME third_party/utils_lareqa.py).
     """
     candidates = []
     for p, (paragraph, answered) in enumerate(_paragraphs(path), start=1):
@@ -173,7 +173,7 @@ def bucc(rows: Dataset, language: str) -> Dataset:
 
 
 def bucc_files(paths: Sequence[Path], language: str) -> Dataset:
-    """BUCC in XTREME's files ``xx-en.dev.{xx,en,gold}``: id and sentence, or two ids, by tab."""
+    """BUCC in XTREME's files ``xx-en.dev.{xx,en,gold}``: id, tab and sentence, or two ids."""
     pairs = {}
     for path in paths:
         lines = read(path).split("\n")

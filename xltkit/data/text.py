@@ -1,4 +1,4 @@
-"""The words of a row: where they are, the row with some of them changed, and typing errors."""
+"""The words of a row: finding them, replacing them, and typos."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ import regex
 from numpy.random import Generator
 
 Row = Mapping[str, Any]
-# Words by Unicode's rules (UAX 29, flag ``w``), and what these leave open: a Chinese or Japanese
-# character is a word, and a hyphen or an apostrophe joins the letters on both sides of it.
+# Words by Unicode's rules (UAX 29, flag ``w``), with two additions: a Chinese or Japanese character
+# is a word, and a hyphen or an apostrophe joins the letters on both sides of it.
 _CHARACTER = r"[\p{Han}\p{Hiragana}\p{WB=Katakana}]"
 _LETTERS = rf"(?!{_CHARACTER})[\p{{L}}\p{{N}}].*?\b"
 WORD = regex.compile(rf"(?V1w){_CHARACTER}\p{{WB=Extend}}*|{_LETTERS}(?:[-‐‑'’]?{_LETTERS})*")
-KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors stand side by side
+KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # Latin letters; neighbors are adjacent
 _BESIDE = {
     key: keys[max(0, i - 1) : i] + keys[i + 1 : i + 2]
     for keys in KEYBOARD
@@ -56,7 +56,7 @@ def texts(columns: Sequence[str], row: Row) -> list[tuple[str, int, str]]:
 
 
 def _answers(row: Row) -> list[tuple[int, str]]:
-    """The gold answers of a question after their starts; none for other rows."""
+    """The gold answers of a question, each after its start; none for other rows."""
     return list(zip(row.get("starts", ()), row.get("answers", ()), strict=True))
 
 
@@ -75,7 +75,7 @@ def words(columns: Sequence[str], row: Row) -> list[Word]:
 
 
 def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) -> dict[str, Any]:
-    """A copy of a row with new words, by their index in ``words``; starts of answers move along."""
+    """A copy of a row with new words, by their index in ``words``; answer starts are adjusted."""
     row_words = words(columns, row)
     new = {name: list(value) if isinstance(value, list) else value for name, value in row.items()}
     for i in sorted(edits, reverse=True):  # from the end, so that earlier offsets stay right
@@ -92,7 +92,7 @@ def replace_words(columns: Sequence[str], row: Row, edits: Mapping[int, str]) ->
 
 
 def is_valid(columns: Sequence[str], row: Row) -> bool:
-    """Whether a row can still be answered: answers stand at their starts, no text is empty."""
+    """Whether a row can still be answered: answers are at their starts and no text is empty."""
     stands = [row["context"][s : s + len(answer)] == answer for s, answer in _answers(row)]
     return all(stands) and all(text.strip() for _, _, text in texts(columns, row))
 
@@ -103,10 +103,10 @@ def graphemes(word: str) -> list[str]:
 
 
 def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]:
-    """All slips of the finger in a word: a letter swapped, left out, doubled or mistaken.
+    """All typos of a word: a letter swapped, dropped, doubled or replaced.
 
-    The first letter stays, and so do words of two; marks stay with their letters. Words of the
-    vocabulary (in lower case) are no typos; its letters are those that are mistaken, by chance.
+    The first letter stays, and so do words of two letters; marks stay with their letters. Words of
+    the vocabulary (in lower case) are not typos; it also has the letters that may replace others.
     """
     letters = graphemes(word)
     slips = []
@@ -120,7 +120,7 @@ def typos(word: str, random: Generator, vocabulary: frozenset[str]) -> list[str]
         slips.append([*before, *after])
         slips.append([*before, letters[i], *letters[i:]])
         # Off the Latin keyboard, all letters of the script that the vocabulary has with the same
-        # marks: a vowel sign on an independent vowel, say, is not what anyone types.
+        # marks: nobody types a vowel sign on an independent vowel, for example.
         lower = letter.lower()[0]
         alike = _letters(vocabulary).get((script(lower), marks), "").replace(lower, "")
         if neighbors := _BESIDE.get(lower, alike):

@@ -1,1 +1,1 @@
-"""Test sets predicted in all languages, in mixed pairs of languages, or under attack."""
+"""Predict test sets in all languages, in mixed pairs of languages, or under attack."""

@@ -1,4 +1,4 @@
-"""A model under attack: what attacks ask of it, and the scores of test sets that were attacked.
+"""A model under attack: the interface for attacks, and scores of attacked test sets.
 
 A random attack (``beam=0``, ``tries=1``) is the control: what it achieves is not due to an
 adversary.
@@ -21,13 +21,13 @@ from xltkit.tasks.base import Columns, EncodedExample, Task, TaskType, score_tab
 
 ROWS = 4096  # encoded at a time
 Pair = tuple[Any, float]  # the output of the model for an example, and its loss
-# What settings of attacks can be: one of some words, or a number above some limit.
+# Valid settings of attacks: one of some words, or a number above some limit.
 CHOICES = {"at": ("end", "start"), "norm": ("l2",)}
 LIMITS = {"strength": 0, "radius": 0, "beam": -1, "candidates": 0, "tries": 0, "steps": 0}
 
 
 class Prediction(NamedTuple):
-    """What the model says of a row."""
+    """The model's prediction for a row."""
 
     row: Row  # in canonical columns
     score: float  # 0 to 1
@@ -36,12 +36,12 @@ class Prediction(NamedTuple):
 
 
 class AttackResult(NamedTuple):
-    """What an attack made of one row; without changes, of one that was left as it is."""
+    """The result of an attack on one row; the defaults are for a row that was left as it is."""
 
     prediction: Prediction  # for the attacked row
-    changed: float = 0.0  # share of the words that are other words now
+    changed: float = 0.0  # share of the words that were changed
     queries: int = 0  # rows that the model read during the attack, without the clean one
-    read: Sequence[str] = ()  # the decoded inputs, where not the text but these were attacked
+    read: Sequence[str] = ()  # the decoded inputs, if these were attacked and not the text
 
 
 Rows = Sequence[Row]
@@ -51,7 +51,7 @@ Results = list[AttackResult]
 
 @dataclass(frozen=True)
 class AttackedModel:
-    """A model with the trained head of a task in place, which is asked about rows of that task."""
+    """A model with the trained head of a task, to predict rows of that task."""
 
     model: Model
     task: Task
@@ -63,7 +63,7 @@ class AttackedModel:
         return self.task.type
 
     def encode(self, rows: Sequence[Row], words: bool = False) -> list[EncodedExample]:
-        """The rows as encoded examples with targets and, if asked for, marks of whole words."""
+        """The rows as encoded examples with targets and, if requested, marks of whole words."""
         limit = min(self.task.training.max_length, self.tokenizer.model_max_length)
         return self.type.encode(Columns.of(rows), self.tokenizer, limit, training=True, words=words)
 
@@ -98,11 +98,11 @@ class AttackedModel:
         ]
 
     def is_fooled(self, prediction: Prediction) -> bool:
-        """Whether an attack may stop; of a sentence with many tags there is always more to get."""
+        """Whether an attack may stop; in a sentence with many tags there is always more to gain."""
         return self.type.has_one_answer and not self.type.is_solved(prediction.score)
 
     def rank(self, prediction: Prediction) -> tuple[bool, float]:
-        """What attacks maximize: to fool the model comes first, then the loss."""
+        """What attacks maximize: fooling the model comes first, then the loss."""
         return self.is_fooled(prediction), prediction.loss
 
 
@@ -112,7 +112,7 @@ class Attack:
     ``strength`` is a share of the words, or a radius, ``beam`` the width of the search, if any.
     """
 
-    version = 1  # enters the key of a stage; raised when the attack changes what it does
+    version = 1  # part of the key of a stage; incremented when the attack changes what it does
     access = "black box"  # sees scores, or nothing; a white box sees gradients
     name = ""  # in tables and figures
     strength: float
@@ -132,9 +132,9 @@ class Attack:
         return {}
 
     def run(self, model: AttackedModel, clean: Clean, rows: Rows, language: str) -> Results:
-        """The results for some rows of a language, of which ``clean`` are the predictions.
+        """The results for some rows of a language, given their ``clean`` predictions.
 
-        The words and sentences of ``rows``, all test rows of the language, may be proposed.
+        Words and sentences of ``rows``, all test rows of the language, may be proposed.
         """
         raise NotImplementedError
 
@@ -142,14 +142,14 @@ class Attack:
 def attacked(
     model: Model, task: Task, head: str, rows: Mapping[str, Dataset], tokenizer: Any, attack: Attack
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions and scores of a task in some languages, its rows under attack.
+    """Predictions and scores of a task in some languages, with its rows under attack.
 
-    Rows that the model gets wrong as they are (a score of 0) are left as they are. Arguments are
-    those of ``predict``. To its predictions come ``clean_score`` (0 to 1), ``loss``,
-    ``clean_loss``, ``changed`` (share of the words; NaN where no words change), ``valid``,
-    ``queries`` and ``input`` (the attacked texts, JSON); to the metrics ``clean``, the main one
-    without attack, ``success``, the share (%) of the items solved before that no longer are, and
-    over the items that were attacked means of ``changed`` (%), ``valid`` (%) and ``queries``.
+    Takes the arguments of ``predict``. Rows that the model already gets wrong (a score of 0) are
+    not attacked. Added to the predictions are ``clean_score`` (0 to 1), ``loss``, ``clean_loss``,
+    ``changed`` (share of the words; NaN if no words change), ``valid``, ``queries`` and ``input``
+    (the attacked texts, JSON); to the metrics, ``clean`` (the main metric without attack),
+    ``success`` (% of the items solved before that no longer are) and, over attacked items, the
+    means of ``changed`` (%), ``valid`` (%) and ``queries``.
     """
     victim = AttackedModel(model, task, head, tokenizer)
     tables = []

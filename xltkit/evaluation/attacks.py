@@ -1,9 +1,9 @@
-"""The attacks: what may be done to the words of a test set, in any of its languages.
+"""Attacks on the words of a test set, in any of its languages.
 
-Black-box attacks replace words at random or by trying and looking at the loss. Their places are
-drawn before the model is asked, the same ones for every model and every width of the beam, and
-those of a weaker attack are among those of a stronger one. White-box attacks change the encoded
-rows, not their text: they flip words one after another, or shift the word embeddings.
+Black-box attacks replace words at random, or search for replacements with a high loss. Their places
+are drawn before the model is queried: they are the same for every model and beam width, and those
+of a weaker attack are among those of a stronger one. White-box attacks change the encoded rows, not
+their text: they flip words one after another, or shift the word embeddings.
 """
 
 import math
@@ -38,22 +38,22 @@ def word_limit(strength: float, count: int) -> int:
 
 
 def _lower_words(text: str) -> list[str]:
-    """The different words of a text in lower case, in the order of the text."""
+    """The distinct words of a text in lower case, in the order of the text."""
     return list(dict.fromkeys(text[start:end].lower() for start, end in word_spans(text)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordAttack(Attack):
-    """An attack that changes some of the words, at random or by a search.
+    """An attack that changes some of the words, at random or by a beam search.
 
-    With a ``beam`` of 0 each chosen word changes at random. From 1 on, place after place every
-    proposal, and the word itself, is tried in each of the ``beam`` worst variants so far, until the
+    With ``beam=0``, each chosen word changes at random. Otherwise, word after word, every proposal
+    and the word itself are tried in each of the ``beam`` worst variants so far, until the
     prediction is wrong.
     """
 
     strength: float = 0.2  # share of the words that are changed, at least one word
     beam: int = 0
-    candidates: int = 3  # changes proposed for a word
+    candidates: int = 3  # changes proposed per word
     tries: int = 1  # random variants, of which the worst counts, even if better than the input
     seed: int = 0  # of the places and the changes
 
@@ -67,7 +67,7 @@ class WordAttack(Attack):
         columns = model.type.texts
         seen = frozenset(word.text.lower() for row in rows for word in words(columns, row))
         places = [self.places(columns, start.row, language, seen) for start in clean]
-        # The worst variants of each row: the words replaced, and the prediction for it with them.
+        # The worst variants of each row: the replaced words and the prediction with them.
         beams = [[({}, start)] for start in clean]
         queries = [0] * len(clean)
         # All rows move from place to place together, so that the model reads full batches.
@@ -124,12 +124,12 @@ class WordAttack(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class Typos(WordAttack):
-    """One typing error in a word: letters swapped, dropped, doubled or replaced.
+    """One typo in a word: letters swapped, dropped, doubled or replaced.
 
-    A mistaken letter is a neighbor on the keyboard in Latin script; in others it is a letter of
+    In Latin script, a letter is replaced by a neighbor on the keyboard; in others, by a letter of
     the same script that the test set uses, with the same marks. The first letter stays, and so do
-    words of fewer than three letters, as most of Chinese and Japanese are here. What is another
-    word of the test set is no typo.
+    words of fewer than three letters, like most Chinese and Japanese words here. Another word of
+    the test set is not a typo.
     """
 
     name = "typos"
@@ -143,7 +143,7 @@ class CodeMixing(WordAttack):
     """Words replaced by their translations into other languages (PolyGloss, Tan and Joty 2021).
 
     With a beam it is their attack, except that the places are drawn before the search; without, it
-    is the random substitution that it has to be compared with. Translations are into ``languages``.
+    is the random baseline to compare it with. Translations are into ``languages``.
     """
 
     source: str = "microworld"  # of ``xltkit.data.lexicons.translations``
@@ -159,18 +159,18 @@ class CodeMixing(WordAttack):
 
     def proposals(self, word: str, language: str, random: Generator, seen: Words) -> list[str]:
         table = lexicons.translations(self.source, language, self.languages)
-        # Dictionaries hold names too, which are no change.
+        # Dictionaries also hold names, which do not change.
         return [other for other in lexicons.look_up(word, table) if other != word]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distractor(WordAttack):
-    """A sentence that resembles the question and does not answer it, put into the context.
+    """A sentence added to the context that resembles the question but does not answer it.
 
-    The idea of AddSent (Jia and Liang 2017), for any language: the sentence is one of another
-    context of the test set, of all without a gold answer the one that shares most words with the
-    question, each word weighted by how few sentences have it; of ``tries`` sentences the worst
-    counts. ``changed`` is the share of words added. Other settings of words play no part.
+    The idea of AddSent (Jia and Liang 2017), for any language: the sentence is from another context
+    of the test set and, among those without a gold answer, shares the most words with the question,
+    each word weighted by how few sentences have it; of ``tries`` sentences, the worst counts.
+    ``changed`` is the share of words added. Other settings of ``WordAttack`` are ignored.
     """
 
     at: str = "end"  # of the context, or its start
@@ -190,7 +190,7 @@ class Distractor(WordAttack):
         return results
 
     def variants(self, rows: Sequence[Row], corpus: Sequence[Row]) -> list[list[dict[str, Any]]]:
-        """Each row with each of ``tries`` sentences of the contexts of a corpus."""
+        """Each row with each of ``tries`` sentences from the contexts of a corpus."""
         parts = [part.strip() for row in corpus for part in SENTENCE_END.split(row["context"])]
         sentences = [sentence for sentence in dict.fromkeys(parts) if len(sentence) > 1]
         containing: dict[str, list[int]] = {}  # the numbers of the sentences that have a word
@@ -224,15 +224,15 @@ class Distractor(WordAttack):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingPGD(Attack):
-    """The worst shift of the word embeddings in a ball, by steps of ascent (Madry et al. 2018).
+    """The worst shift of the word embeddings in a ball, by gradient ascent (Madry et al. 2018).
 
-    It changes no text: a reference for what attacks on words could reach at most.
+    It changes no text: it is a reference for the most that attacks on words could achieve.
     """
 
-    radius: float = 0.1  # of the ball round a sequence (``xltkit.training.robust.Ball``)
+    radius: float = 0.1  # of the ball around a sequence (``xltkit.training.robust.Ball``)
     steps: int = 5  # of ascent, of which the worst counts
     step: float = 0.5  # the size of one, in radii
-    norm: str = "l2"  # of a whole sequence: the one there is; part of the keys of stages
+    norm: str = "l2"  # of a whole sequence; the only one, part of the keys of stages
 
     access = "white box"
     name = "embeddings"
@@ -266,10 +266,10 @@ class TokenFlip(WordAttack):
     """Words flipped by the gradient of the loss (HotFlip, Ebrahimi et al. 2018, on word pieces).
 
     Only words that are one token are flipped, into other words of the encoder's vocabulary in the
-    same script; nothing keeps the meaning. Each flip is the best one of a fresh gradient; none is
-    undone, no word is flipped twice, words inside a gold answer stay, and the worst prediction on
-    the way counts. The texts of a result are ``read``: what the model read, decoded. Of the
-    settings only ``strength`` plays a part.
+    same script; the meaning is not preserved. Each flip is the best one by a fresh gradient; none
+    is undone, no word is flipped twice, words inside a gold answer stay, and the worst prediction
+    along the way counts. ``read`` in a result is what the model read, decoded. Of the settings,
+    only ``strength`` is used.
     """
 
     access = "white box"
@@ -289,7 +289,7 @@ class TokenFlip(WordAttack):
         return results
 
     def _flip(self, model: AttackedModel, clean: Clean, vocabulary: Sequence[int]) -> Results:
-        """The results for rows that are flipped together, one word a row at a time."""
+        """The results for rows that are flipped together, one word per row at a time."""
         rows = [start.row for start in clean]
         results = list(map(AttackResult, clean))
         predictions = list(clean)

@@ -1,4 +1,4 @@
-"""Gradients of a model under attack: by the word embeddings of rows that are encoded."""
+"""Gradients of a model under attack, with respect to the word embeddings of encoded rows."""
 
 import re
 import unicodedata
@@ -20,8 +20,8 @@ from xltkit.training.robust import perturbed
 TOKENS = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # in a batch, fewer than without gradients
 
 Place = tuple[int, int, int]  # the numbers of an example, of a sequence in it, of a token in that
-# The words of a row that are one token: where each stands, by a key that begins with its number in
-# the vocabulary. A word has several places if sequences share it: the premise of alternatives, a
+# The words of a row that are one token: where each is, by a key that begins with its number in the
+# vocabulary. A word has several places if sequences share it: the premise of alternatives, or a
 # context in windows that overlap.
 Sites = dict[tuple[int, ...], list[Place]]
 Reading = tuple[list[tuple[Any, float]], Tensor]  # outputs with losses, and their weighted sum
@@ -34,7 +34,7 @@ def flip_best(
     sites: Sequence[Sites],
     vocabulary: Sequence[int],
 ) -> None:
-    """Flip the word of each active row that gains most; it is no site any more."""
+    """Flip the word of each active row that gains most, and remove it from the sites."""
     places = [i for i, example in enumerate(examples) if example.example in active]
     gradients: dict[int, Tensor] = {}  # of each example (sequences, tokens, width)
     for numbers, _, zeros, read in batches(model, [examples[i] for i in places]):
@@ -56,8 +56,9 @@ def flip_best(
 def best_flip(slopes: Tensor, current: Sequence[int], embeddings: Tensor) -> tuple[int, int]:
     """The flip that gains most to first order, ``(e_new - e_old) . slope``: which token, to what.
 
-    ``slopes`` is the gradient of the loss by the embedding of each token (tokens, width),
-    ``current`` what the tokens are in the vocabulary, whose ``embeddings`` are (vocabulary, width).
+    ``slopes`` is the gradient of the loss with respect to the embedding of each token (tokens,
+    width), ``current`` the tokens' numbers in the vocabulary, whose ``embeddings`` are (vocabulary,
+    width).
     """
     old = torch.tensor(current, device=slopes.device)[:, None]
     gains = slopes @ embeddings.T
@@ -66,7 +67,7 @@ def best_flip(slopes: Tensor, current: Sequence[int], embeddings: Tensor) -> tup
 
 
 def script_of(text: str) -> str:
-    """The script that all of a text is written in, as Unicode names it; empty if it is no word."""
+    """The script of a whole text, as Unicode names it; empty if it is mixed or not a word."""
     is_word = all(unicodedata.category(character)[0] in "LM" for character in text)
     scripts = {script(character) for character in text if character.isalpha()}
     return scripts.pop() if is_word and len(scripts) == 1 else ""
@@ -76,7 +77,7 @@ def script_of(text: str) -> str:
 def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
     """Ids of the tokens that are a whole word in a script: their text gives just this token.
 
-    Whatever marks the start of a word (``▁``, ``Ġ``, no ``##``), a token without it does not.
+    This excludes tokens that do not start a word, however that is marked (``▁``, ``Ġ``, no ``##``).
     """
     ids = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     texts = [text.strip() for text in tokenizer.batch_decode([[i] for i in ids])]
@@ -86,7 +87,7 @@ def whole_words(tokenizer: Any, script: str) -> tuple[int, ...]:
 
 
 def find_sites(rows: Rows, examples: Examples, vocabulary: Sequence[int]) -> list[Sites]:
-    """The words of each row that may be flipped: those that ``vocabulary`` has the ids of."""
+    """The words of each row that may be flipped: those with ids in ``vocabulary``."""
     numbers = {token: number for number, token in enumerate(vocabulary)}
     sites: list[Sites] = [defaultdict(list) for _ in rows]
     for i, example in enumerate(examples):
@@ -101,7 +102,7 @@ def find_sites(rows: Rows, examples: Examples, vocabulary: Sequence[int]) -> lis
                 token = int(ids[position])
                 key = (1, i, s, position)
                 if texts[position] == 0:
-                    key = (0, position)  # the first text stands in front in all sequences
+                    key = (0, position)  # the first text comes first in all sequences
                 elif "answers" in row:
                     start, end = example.meta.offsets[position].tolist()
                     key = (1, start, end)
@@ -118,7 +119,7 @@ def batches(
     """The examples in batches small enough for gradients; the model in evaluation mode.
 
     Each has the numbers of its examples, their inputs, zeros (sequences, tokens, width) to perturb
-    embeddings with, and what reads it under a perturbation.
+    embeddings with, and a function that reads it under a perturbation.
     """
     hardware = device.device()
     model.model.to(hardware).eval()  # dropout would be an attack of its own

@@ -1,4 +1,4 @@
-"""Predicting test sets: all languages in one stream of batches, or in mixed pairs of languages."""
+"""Predict test sets: all languages in one stream of batches, or mixed pairs of languages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -47,7 +47,7 @@ def predict(
         model: with the trained ``head`` in place, unless the task is scored on hidden states.
         layer: the hidden layer to score; 0 means ``protocol_layer``.
         sweep: score every hidden layer and pooling too, in the same pass.
-        smoothing: the noise under which the majority of ``VOTES`` predictions counts.
+        smoothing: noise for randomized smoothing: the majority of ``VOTES`` predictions counts.
         rows, extra: test rows and those of ``TaskType.extra_split``, by language.
         images: vectors and numbers of the pictures of some rows, see ``Forward``.
     """
@@ -117,8 +117,8 @@ def predict_pairs(
     """Predictions and scores for all ordered pairs of languages (G-XLT, Lewis et al. 2020).
 
     Premise, first sentence or question is in ``language``; hypothesis, second sentence, context or
-    alternatives are in ``other``. ``predict_rows`` is ``predict`` for rows by language; ValueError
-    if there is no item that all languages have.
+    alternatives are in ``other``. ``predict_rows`` is ``predict`` for rows by language. Raises
+    ValueError if no item is in all languages.
     """
     places = {code: {key: i for i, key in enumerate(part["id"][:])} for code, part in rows.items()}
     first, *others = places.values()

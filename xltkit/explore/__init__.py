@@ -1,1 +1,1 @@
-"""Figures and tables that a person looks at, and ``widgets``, the same with controls."""
+"""Figures and tables to look at, and ``widgets``, the same with controls."""

@@ -1,4 +1,4 @@
-"""Sentence vectors of an encoder, and how well translations find each other by them."""
+"""Sentence vectors of an encoder, and how well they retrieve translations."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ from xltkit.studies.results import Results
 
 
 def checkpoints(results: Results, arm: str, task: str) -> dict[str, str]:
-    """Folders of the encoder of an arm (first seed) before any phase, and after each of them.
+    """Folders of the encoder of an arm (first seed) before any phase and after each of them.
 
-    By the encoder's name, and by what was trained last, such as ``after target qa``.
+    Keys are the encoder's name, and what was trained last, such as ``after target qa``.
     """
     runs = {f"{run.arm}, {run.task}": run for run in results.study.runs[::-1]}
     stage = runs[choose("run", f"{arm}, {task}", runs)].stage
-    folders = {Path(stage.encoder).name: stage.encoder}  # its folder is nobody else's business
+    folders = {Path(stage.encoder).name: stage.encoder}  # without its private path
     for trained in reversed(stage.chain[1:]):  # without the evaluation, first to last
         phase, _, _ = trained.title.rpartition(" (")
         folders[f"after {phase}"] = str(results.store.path(trained.key))
@@ -44,7 +44,7 @@ def embed(
         encoder: ``micro``, a Hub id, or a folder, such as that of a stage.
         sentences: by language, the same sentences in the same order; the first is the source.
         layer: 1 is the first; 0 the one that retrieval reads (``predict.protocol_layer``).
-        untrained: take the architecture with random weights (seed 0) instead.
+        untrained: use the architecture with random weights (seed 0) instead.
 
     One row per language and sentence: ``language``, ``sentence`` (its number), ``text``, and the
     columns 0, 1, ... of its vector.
@@ -72,7 +72,7 @@ def unit(table: pd.DataFrame) -> np.ndarray:
 
 
 def retrieval_accuracy(table: pd.DataFrame) -> pd.Series:
-    """By language, the % of sentences whose nearest (cosine) in the source is their translation."""
+    """By language, the % of sentences whose nearest source sentence is the translation (cosine)."""
     is_source = table["language"] == table["language"].iloc[0]
     queries = table[~is_source]
     nearest = (unit(queries) @ unit(table[is_source]).T).argmax(axis=1)
@@ -83,7 +83,7 @@ def retrieval_accuracy(table: pd.DataFrame) -> pd.Series:
 def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3) -> pd.DataFrame:
     """The ``first`` sentences in the source language that are nearest to one in another.
 
-    By text, the nearest first: ``near`` (the cosine) and whether it is the ``translation``.
+    Indexed by text, the nearest first: ``near`` (cosine) and whether it is the ``translation``.
     """
     candidates = table[table["language"] == table["language"].iloc[0]]
     query = table[(table["language"] == language) & (table["sentence"] == sentence)]
@@ -94,13 +94,13 @@ def nearest(table: pd.DataFrame, language: str, sentence: int, *, first: int = 3
 
 @style()
 def draw(panels: Mapping[str, pd.DataFrame], *, first: int = 6) -> Figure:
-    """The same sentences in several languages, one panel an encoder.
+    """Plot the same sentences in several languages, one panel per encoder.
 
-    A point is one of the ``first`` sentences of a table of ``embed``: its number stands beside it
-    and is its color, its marker is the language, a line joins it with its source sentence.
-    Directions are the two in which the drawn points of a panel differ most (principal components of
-    vectors of length 1); how much of all differences that is stands below. Above stands what no
-    flat picture can distort: the ``retrieval_accuracy`` of *all* sentences.
+    A point is one of the ``first`` sentences of a table of ``embed``: number and color show the
+    sentence, the marker its language, and a line connects it to its source sentence. The axes are
+    the two directions in which the points of a panel differ most (principal components of unit
+    vectors); their share of the variance is given below. The ``retrieval_accuracy`` of *all*
+    sentences is given above: it does not depend on the projection.
     """
     codes = list(next(iter(panels.values()))["language"].unique())
     if len(codes) > len(MARKERS):

@@ -1,4 +1,4 @@
-"""Test examples with the answers of trained models: browsed, or edited and asked anew."""
+"""Test examples with the answers of trained models, to browse or to edit and predict again."""
 
 import math
 import re
@@ -37,7 +37,7 @@ ALL = "all"
 
 
 def shown_tasks(results: Results) -> list[str]:
-    """The tasks of a study that have texts, predicted row by row."""
+    """The tasks of a study that have texts and are predicted row by row."""
     tasks = dict.fromkeys(run.task for run in results.study.runs)
     return [task for task in tasks if get(task).type.is_attackable]
 
@@ -45,7 +45,7 @@ def shown_tasks(results: Results) -> list[str]:
 def choices(results: Results, task: str) -> dict[str, list[Any]]:
     """What a task was tested with: each ``arm``, ``language`` (the source last) and ``seed``.
 
-    ValueError for a task that cannot be shown, or was scored on other texts than its rows.
+    Raises ValueError for a task that cannot be shown or was not scored on its own rows.
     """
     choose("task with texts", task, shown_tasks(results))
     runs = [run for run in results.study.runs if run.task == task]
@@ -61,7 +61,7 @@ def choices(results: Results, task: str) -> dict[str, list[Any]]:
 
 
 def _stage(results: Results, task: str, arm: str, language: str, seed: int) -> Stage:
-    """The evaluation of an arm and a seed in a language; ValueError if there is none."""
+    """The evaluation of an arm and a seed in a language. Raises ValueError if there is none."""
     allowed = choices(results, task)
     for name, value in {"arm": arm, "language": language, "seed": seed}.items():
         choose(name, value, allowed[name])
@@ -82,9 +82,9 @@ def errors(
 ) -> HTML:
     """Test examples with the right answer and those of two arms.
 
-    An example is right if its score is 1: of spans the answer word for word, of tags every one.
-    Shown are those of an ``outcome``, such as ``both wrong``: the ``first`` in the order of the
-    test set, after as many as are to ``skip``. ValueError for a name that does not exist.
+    An example is right if its score is 1: the span word for word, or every tag. Shows the ``first``
+    examples with an ``outcome``, such as ``both wrong``, in the order of the test set, after those
+    to ``skip``. Raises ValueError for unknown names.
     """
     stages = [_stage(results, task, arm, language, seed) for arm in arms]
     choose("outcome", outcome, (ALL, *OUTCOMES.values()))
@@ -118,7 +118,7 @@ def errors(
 def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) -> list[str]:
     """The texts of an example, the gold answer and that of each arm, as HTML."""
     gold = _answer(row, next(iter(answers.values()))["gold"])
-    marks = []  # where a gold answer stands, and wherever a prediction does, which keeps no place
+    marks = []  # where a gold answer is, and wherever a prediction is, since its place is not kept
     if "context" in row:
         gold = " / ".join(dict.fromkeys(row["answers"]))
         spans = zip(row["answers"], row["starts"], strict=True)
@@ -141,7 +141,7 @@ def _cells(task: Task, row: Row, answers: Mapping[str, pd.Series], code: str) ->
 
 
 def _answer_html(task: Task, row: Row, answer: str, code: str, gold: str = "") -> str:
-    """An answer as HTML; tags stand below their words, if they differ from the gold ones."""
+    """An answer as HTML; tags are below their words, if they differ from the gold ones."""
     if "tokens" in row:
         right = tags_of(task, gold) if gold else [""] * len(row["tokens"])
         triples = zip(row["tokens"], tags_of(task, answer), right, strict=False)
@@ -150,7 +150,7 @@ def _answer_html(task: Task, row: Row, answer: str, code: str, gold: str = "") -
 
 
 def _answer(row: Row, answer: str) -> str:
-    """An answer of the table of predictions; alternatives are counted from 1, as people do."""
+    """An answer from the table of predictions; alternatives are counted from 1."""
     return f"choice_{int(answer) + 1}" if "choices" in row else answer
 
 
@@ -165,7 +165,7 @@ def _texts(task: Task, row: Row) -> dict[str, str]:
 
 
 def occurrences(answer: str, context: str) -> list[tuple[int, int]]:
-    """Where an answer stands in a context: as whole words, if it does so anywhere."""
+    """Where an answer is in a context: as whole words, if it is so anywhere."""
     if not answer:
         return []
     places = [match.span() for match in re.finditer(re.escape(answer), context)]
@@ -183,8 +183,8 @@ def _load(stage: Stage, folder: Path) -> AttackedModel:
 class Playground:
     """A trained model of a study and the test rows of a language, to be edited and predicted again.
 
-    ``rows`` are in canonical columns; methods take the place of a row among them. ValueError for a
-    name that does not exist, FileNotFoundError if the store no longer has the model.
+    ``rows`` are in canonical columns; methods take the index of a row. Raises ValueError for
+    unknown names, and FileNotFoundError if the store no longer has the model.
     """
 
     def __init__(self, results: Results, task: str, arm: str, language: str, seed: int):
@@ -201,7 +201,7 @@ class Playground:
         self._model = _load(stage, results.store.path(stage.parent.key))
 
     def texts(self, example: int, attack: Attack | None = None) -> dict[str, str]:
-        """The texts of a row that can be edited, by name; after an attack on its words, if any."""
+        """The texts of a row that can be edited, by name, after an attack on its words, if any."""
         row = self.rows[example]
         if attack:
             clean = self._model.predict([row])
@@ -212,11 +212,11 @@ class Playground:
     def compare(self, example: int, **edits: str) -> pd.DataFrame:
         """A row and the model's answer to it, before and after an edit.
 
-        Before is what the study measured, up to the rounding of bf16, where that is used: the row
-        was read beside others then. ``edits`` are new texts, by the names of ``texts``; ValueError
-        for an unknown or empty one. Columns are ``as it is`` and, if anything was edited,
-        ``edited``; rows are the texts, the ``answer``, its ``score`` (0 to 1) and the
-        ``probability of gold``, both NaN where the edit left nothing to compare with.
+        The answer before is what the study measured, up to rounding in bf16, where the batch
+        matters. ``edits`` are new texts, by the names of ``texts``; raises ValueError for an
+        unknown or empty one. Columns are ``as it is`` and, if anything was edited, ``edited``; rows
+        are the texts, the ``answer``, its ``score`` (0 to 1) and the ``probability of gold``, both
+        NaN if the edit left nothing to compare with.
         """
         rows = {"as it is": self.rows[example]}
         new, has_gold = edited(self.task, self.rows[example], edits)
@@ -235,7 +235,7 @@ class Playground:
         return pd.DataFrame(table)
 
     def ask(self, example: int, **edits: str) -> HTML:
-        """The table of ``compare`` with what the words of the microworld mean."""
+        """The table of ``compare`` as HTML, with glosses for the words of the microworld."""
         table = self.compare(example, **edits)
         lines = []
         for name, values in table.iterrows():
@@ -247,16 +247,16 @@ class Playground:
         caption = (
             f"{escape(self.task.name)} {escape(self.rows[example]['id'])} in "
             f"{escape(find_language(self.language).name)} ({escape(self.language)}), predicted by "
-            f"{escape(self.of)}. Gold is what was right before the edit; – where nothing is left "
-            "to compare with."
+            f"{escape(self.of)}. Gold is what was right before the edit; – means that nothing is "
+            "left to compare with."
         )
         return html.table(caption, ["", *table.columns], lines)
 
 
 def edited(task: Task, row: Row, edits: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
-    """A row with other texts by name, and whether its gold label can still be compared with.
+    """A row with edited texts, and whether it can still be compared with its gold label.
 
-    Gold answers move with the text around them; tags stay with their words if these are as many.
+    Gold answers move with the text around them; tags are kept if the number of words is unchanged.
     """
     old = _texts(task, row)
     for name, text in edits.items():
@@ -281,7 +281,7 @@ def edited(task: Task, row: Row, edits: Mapping[str, str]) -> tuple[dict[str, An
             starts = [place for place, _ in occurrences(answer, row["context"])]
             if starts:
                 places[answer] = min(starts, key=lambda place: abs(place - start))
-        # A target has to stand somewhere, even if it is not compared with.
+        # A target must be somewhere, even if it is not compared with.
         has_gold = bool(places)
         row |= {"answers": list(places) or [""], "starts": list(places.values()) or [0]}
     return row, has_gold

@@ -1,4 +1,4 @@
-"""Texts as HTML, escaped and readable in any theme: with marks, glosses, tags, or in pieces."""
+"""Texts as HTML, escaped and readable in any theme: with marks, glosses or tags, or in pieces."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,13 +19,13 @@ STYLE = f"<style>{read(Path(__file__).with_suffix('.css'))}</style>"
 
 NO_MATH = "mathjax_ignore"  # a class: in JupyterLab, two dollar signs would become a formula
 MARKER = "▁"  # the space before a word, in the vocabularies of SentencePiece
-PART = "·"  # one more piece of the character before it, in byte-level vocabularies
+PART = "·"  # another piece of the character before it, in byte-level vocabularies
 
 Mark = tuple[int, int, str]  # start and end in characters, and whose words these are
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> HTML:
-    """A table of cells, HTML already; the first of each row is its heading."""
+    """A table of HTML cells; the first of each row is its heading."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
     body = ""
     for first, *rest in rows:
@@ -38,15 +38,15 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def in_language(html: str, code: str) -> str:
-    """HTML in an element that says which language it is in, and in which direction it runs."""
+    """HTML in an element that gives its language and text direction."""
     direction = LANGUAGES[code].direction if code in LANGUAGES else "auto"
     return f'<span lang="{escape(code)}" dir="{direction}">{html}</span>'
 
 
 def text(words: str, code: str, marks: Sequence[Mark] = ()) -> str:
-    """A text with some of its characters marked; invented words stand above what they mean.
+    """A text with some of its characters marked; invented words are above what they mean.
 
-    The names of those who mark the same place stand together.
+    Names of marks in the same place are listed together.
     """
     glosses = meanings(code)
     edges = {0, len(words), *(edge for mark in marks for edge in mark[:2])}
@@ -65,7 +65,7 @@ def text(words: str, code: str, marks: Sequence[Mark] = ()) -> str:
 
 
 def annotated(pairs: Iterable[tuple[str, str]]) -> str:
-    """Words with a note below each, such as its tag; a word with an empty note stands alone."""
+    """Words with a note below each, such as its tag; a word with an empty note has none."""
     words = []
     for word, note in pairs:
         below = f'<rp> (</rp><rt lang="en" dir="ltr">{escape(note)}</rt><rp>)</rp>'
@@ -74,11 +74,11 @@ def annotated(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
-    """The pieces of a text, special tokens aside, each with the number of its word.
+    """The pieces of a text without special tokens, each with the number of its word.
 
-    Punctuation belongs to no word: -1. A piece that holds two words (of Chinese, say) counts for
-    the first. One that the vocabulary does not have ends in ``?``; of a character in several pieces
-    the later ones are ``PART``.
+    Punctuation belongs to no word: -1. A piece with two words (of Chinese, say) counts for the
+    first. An unknown piece ends in ``?``; if a character has several pieces, the later ones are
+    ``PART``.
     """
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids = encoding["input_ids"]
@@ -100,9 +100,9 @@ def cut(text: str, tokenizer: Any) -> list[tuple[str, int]]:
 
 
 def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
-    """Sentences by language, cut in the pieces that an encoder reads, with the pieces per word.
+    """Sentences by language, cut into the pieces that an encoder reads, with the pieces per word.
 
-    The latter are called fertility (Rust et al. 2021, arXiv 2012.15613).
+    Pieces per word are called fertility (Rust et al. 2021, arXiv 2012.15613).
     """
     tokenizer = load_tokenizer(encoder)
     rows = []
@@ -121,7 +121,7 @@ def tokens(texts: Mapping[str, str], encoder: str = "micro") -> HTML:
     heads = ["language", "words", "pieces", "pieces per word", "the sentence in pieces"]
     caption = (
         f"What the encoder {escape(encoder)} reads. A box is a piece, | divides the pieces of a "
-        f"word, ? follows one that the vocabulary does not have, {PART} is one more piece of the "
+        f"word, ? follows one that is not in the vocabulary, {PART} is another piece of the "
         "character before it. Punctuation is not counted."
     )
     return table(caption, heads, rows)

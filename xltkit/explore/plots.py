@@ -1,4 +1,4 @@
-"""Figures of a study, of attacks and of claims: tidy tables in, axes or a figure out."""
+"""Figures of studies, attacks and claims, from tidy tables."""
 
 import base64
 import io
@@ -35,14 +35,14 @@ from xltkit.tasks.captions import WAYS
 BASELINE_COLOR = "#333333"  # the first arm is the same dark gray in every figure
 MARKERS = "osD^vPX*"
 MIN_SEEDS = 3  # for an interval; with fewer seeds every run is drawn
-GROUPS = ("family", "resource", "script")  # columns of languages that colors can tell apart
-MOST_WRITTEN = 16  # rows of a heat map beyond which numbers in the cells could not be read
-VERDICT_STYLES = {  # told apart by shape, too
+GROUPS = ("family", "resource", "script")  # language columns that colors can show
+MOST_WRITTEN = 16  # rows of a heat map beyond which numbers in the cells are unreadable
+VERDICT_STYLES = {  # different in shape, too
     "agrees": {"marker": "o", "color": "#0173b2"},
     "disagrees": {"marker": "X", "color": "#b8500c"},
     "cannot tell at this size": {"marker": "o", "color": "#595959", "fill": "white"},
 }
-# What strength is, and the factor to its unit, where it is no share of words.
+# What strength is, and the factor to its unit, if it is not a share of words.
 UNITS = {"embeddings": ("radius (mean embedding norms)", 1), "distractor": ("sentences added", 1)}
 WORDS = ("words attacked (%)", 100)
 Styles = Mapping[str, Mapping[str, Any]]  # color and marker by what is drawn
@@ -50,18 +50,18 @@ SHOWN = 3  # captions that retrieved their own picture, and as many that did not
 
 
 def style() -> AbstractContextManager:
-    """The look of the kit's figures: ``with xlt.plots.style():`` around a figure of your own."""
+    """The style of the kit's figures: use ``with xlt.plots.style():`` for your own figures."""
     look = sns.axes_style("whitegrid") | sns.plotting_context("notebook", font_scale=0.9)
     look |= {"figure.dpi": 110, "savefig.dpi": 144, "text.parse_math": False}
     look["axes.prop_cycle"] = plt.cycler(color=sns.color_palette("colorblind"))
-    return plt.style.context(["default", look])  # whatever a person's matplotlibrc says
+    return plt.style.context(["default", look])  # whatever the user's matplotlibrc says
 
 
 def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     """Display a figure and close it; in a smoke run it is marked as one.
 
-    ``caption`` has the unit, n, and what the bar is; ``alt`` is what the figure shows, in words,
-    for those who cannot see it.
+    ``caption`` should give the unit, n, and what bars mean; ``alt`` says in words what the figure
+    shows, for those who cannot see it.
     """
     figure = axes.figure
     full, small = io.BytesIO(), io.BytesIO()
@@ -73,7 +73,7 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
     # 256 colors look the same and keep a rendered notebook small enough to be read online
     Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     image = base64.b64encode(small.getvalue()).decode()
-    if interactive():  # JupyterLab shows neither caption nor text of an image
+    if interactive():  # JupyterLab shows neither caption nor alt text of an image
         source = f"data:image/png;base64,{image}"
         picture = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%">'
         text = f"{picture}<figcaption>{escape(caption)}</figcaption>"
@@ -84,7 +84,7 @@ def show(axes: Axes | Figure, *, caption: str, alt: str) -> None:
 
 
 def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Color and marker of each arm, the baseline first: never told apart by color alone."""
+    """Color and marker of each arm, the baseline first: arms never differ by color alone."""
     colors = [BASELINE_COLOR, *sns.color_palette("colorblind").as_hex()]
     looks = zip(arms, cycle(colors), cycle(MARKERS), strict=False)
     return {arm: {"color": color, "marker": marker} for arm, color, marker in looks}
@@ -96,12 +96,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def interval_caption(results: Results, method: str = "") -> str:
-    """What a dot of ``dots`` and its bar are, or of ``differences`` with ``method="seeds"``."""
+    """What dots and bars mean in ``dots``, or in ``differences`` with ``method="seeds"``."""
     seeds = results.main["seed"].nunique()
     if method:
         return f"dot: mean of {seeds} seeds; bar: 95 % interval of the paired difference over seeds"
     if seeds < MIN_SEEDS:
-        return f"each dot is one of {seeds} runs; no interval, for there are fewer than 3 seeds"
+        return f"each dot is one of {seeds} runs; no interval, with fewer than 3 seeds"
     return f"dot: mean of {seeds} seeds; bar: 95 % t interval over seeds"
 
 
@@ -120,7 +120,7 @@ def _labels(codes: Sequence[str]) -> list[str]:
 
 
 def _groups(names: pd.Series) -> list[str]:
-    """The groups of languages in their order; resource classes from much text to little."""
+    """The groups of languages in order; resource classes from high to low."""
     ranks = {level: rank for rank, level in enumerate(CLASSES)}
     return sorted(names.unique(), key=lambda name: ranks.get(name, 0))
 
@@ -130,8 +130,8 @@ def _dots_and_bars(
 ) -> Axes:
     """A dot (``value``) and a bar (``low`` to ``high``) for each ``series`` in each named ``row``.
 
-    The table has the number of the row, from above, and may have a ``color``, instead of that of
-    the series. Series are spread over a share of the row; the figure's size is in inches.
+    The table has the number of the row, from the top, and may have a ``color`` that overrides that
+    of the series. Series are spread over a share of the row; the figure's size is in inches.
     """
     _, ax = plt.subplots(figsize=size, layout="constrained")
     for i, (series, look) in enumerate(styles.items()):
@@ -164,12 +164,12 @@ def dots(
     languages: Sequence[str] = (),
     color: str = "arm",
 ) -> Axes:
-    """The score in every language, one row a language, one dot an arm.
+    """The score in every language, with one row per language and one dot per arm.
 
-    The dot is the mean over seeds, the bar its 95 % t interval, the dotted line is chance. With
-    fewer than three seeds every run is a dot and there is no bar. Drawn are the task's main metric,
-    all arms and all languages, unless named. Colors tell the ``arm`` apart, or a column of the
-    language, such as ``resource``; arms then have their markers alone.
+    Dots are means over seeds, bars their 95 % t intervals, and the dotted line is chance. With
+    fewer than three seeds, every run is a dot and there are no bars. The defaults are the task's
+    main metric, all arms and all languages. Colors show the ``arm`` or a column of languages, such
+    as ``resource``; arms then differ only by their markers.
     """
     choose("color", color, ("arm", *GROUPS))
     table = results.scores
@@ -202,7 +202,7 @@ def dots(
         legend = _legend(ax, 1.28)
         for handle in legend.legend_handles[: len(styles) if colors else 0]:
             handle.set_color(BASELINE_COLOR)
-    start = 0  # of the rows of a family: a thin line above them, and its name at their right
+    start = 0  # of the rows of a family, with a thin line above and its name on the right
     for family, rows in groupby(columns(codes)["family"]):
         end = start + len(list(rows))
         at_right = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": "small"}
@@ -217,13 +217,15 @@ def dots(
 
 
 @style()
-def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
+def differences(
+    results: Results, baseline: str, *, by: str = "task", method: str = "seeds"
+) -> Axes:
     """Each arm minus the baseline in the transfer languages, by a column such as ``family``.
 
-    The bar is the 95 % interval of the paired difference over seeds; one that crosses the line at
-    0 says that the design cannot tell.
+    Bars are 95 % intervals of the paired difference, by a ``method`` of ``compare``; one that
+    crosses the line at 0 means that the design cannot tell.
     """
-    table = compare(results, baseline, by).query("languages == 'transfer'")
+    table = compare(results, baseline, by, method).query("languages == 'transfer'")
     table = table.rename(columns={"difference": "value", "arm": "series"})
     groups = _groups(table[by])
     table["row"] = table[by].map(groups.index)
@@ -240,9 +242,9 @@ def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
 
 @style()
 def claims(table: pd.DataFrame) -> Axes:
-    """The measured difference of every claim with its interval, and the figure that was claimed.
+    """The measured difference of every claim with its interval, and the number that was claimed.
 
-    From the table of ``analysis.claims_table``; claims that no run measures are left out.
+    Takes the table of ``analysis.claims_table``; claims that no run measures are left out.
     """
     table = table[table["verdict"] != VERDICTS[-1]]
     table = table.rename(columns={"difference": "value", "verdict": "series"})
@@ -264,11 +266,11 @@ def claims(table: pd.DataFrame) -> Axes:
 
 @style()
 def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
-    """The metric of the first task against the strength of the attack, one panel an attack.
+    """The metric of the first task against the strength of the attack, one panel per attack.
 
-    From the table of ``analysis.attack_report``. Means over the transfer languages and seeds, one
-    line an arm; the bar is the 95 % t interval over seeds, if there are three or more. ``arms``
-    are all, unless named.
+    Takes the table of ``analysis.attack_report``. Lines are means over the transfer languages and
+    seeds, one per arm (default: all); bars are 95 % t intervals over seeds, if there are three or
+    more.
     """
     table = report[~report["is_source"]]
     styles = arm_styles(table["arm"].unique())
@@ -276,7 +278,7 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     table = table[table["arm"].isin(arms)]
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
-    # Attacks as people tell them apart: name, search, and settings where they differ in them.
+    # What distinguishes attacks: name, search, and settings if they differ in them.
     random = (table["access"] == "black box") & (table["attack"] != "distractor")
     search = np.where(random, ", random", "")
     search = np.where(table["beam"] > 0, ", beam " + table["beam"].astype(str), search)
@@ -287,7 +289,7 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     units = {panel: UNITS.get(kind, WORDS) for panel, kind in kinds.items()}
     table = per_seed(table, ["panel", "strength", "arm"])
     table["strength"] *= table["panel"].map(lambda panel: units[panel][1])
-    # Bars of several arms at one strength are set side by side, or they hide each other.
+    # Bars of several arms at one strength are set side by side, or they would hide each other.
     step = 0.01 * table.groupby("panel")["strength"].transform("max")
     table["strength"] += step * (table["arm"].map(arms.index) - (len(arms) - 1) / 2)
     looks = pd.DataFrame(styles)[arms].loc
@@ -305,7 +307,7 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
 
 
 def heatmap(results: Results) -> Figure:
-    """The score of the first arm by task and language, a mean over seeds; empty where none is."""
+    """The score of the first arm by task and language, a mean over seeds; empty if missing."""
     arm = next(iter(results.study.arms))
     table = results.main[results.main["arm"] == arm]
     grid = table.pivot_table(index="task", columns="language", values="value", sort=False)
@@ -316,7 +318,7 @@ def heatmap(results: Results) -> Figure:
 def sources(results: Results, task: str) -> Figure:
     """The score of every source language (rows) in every target of a task, a mean over seeds.
 
-    Languages stand beside those of their family, in the order of ``language_order``.
+    Languages are grouped by family, in the order of ``language_order``.
     """
     table = results.main[results.main["task"] == choose("task", task, results.main["task"])]
     grid = table.pivot_table(index="source_language", columns="language", values="value")
@@ -329,10 +331,10 @@ def sources(results: Results, task: str) -> Figure:
 
 
 def pairs(table: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
-    """Scores or agreement of any two languages in the first task of a table, one panel an arm.
+    """Scores or agreement of any two languages in the first task of a table, one panel per arm.
 
     Means over seeds, from the table of ``analysis.score_matrix`` or of ``analysis.pairwise``;
-    languages stand beside those of their family. ``arms`` are all, unless named.
+    languages are grouped by family. By default, ``arms`` are all.
     """
     names = ("language of the first text", "language of the second text")
     value, unit = "value", "score (points)"
@@ -382,8 +384,8 @@ def _heat_maps(
 def retrieved(results: Results, task: str, language: str, *, arm: str = "") -> Figure:
     """Captions in a language, the picture each belongs to and the one that was ranked first.
 
-    Below the captions stand the English ones, if there are any. Shown is the first seed of the
-    arm, of the first one unless named.
+    English captions are below, if there are any. Shows the first seed of the arm (default: the
+    first arm).
     """
     runs = {run.arm: run for run in results.study.runs[::-1] if run.task == task}
     arm = choose(f"arm that was tested on {task}", arm or next(iter(results.study.arms)), runs)

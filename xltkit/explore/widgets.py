@@ -1,4 +1,4 @@
-"""Controls around functions that work without them; a batch run draws the first choices, once."""
+"""Controls for functions that also work without them; a batch run draws the defaults once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
@@ -22,8 +22,8 @@ ATTACKS = {
     "typing errors": Typos(strength=0.2, beam=3),
     "words of other languages": CodeMixing(strength=0.2, beam=3),
 }
-# JupyterLab takes the keys of a list for its own, such as the arrows (ipywidgets issue 3912),
-# unless what has the focus carries this mark.
+# JupyterLab intercepts the keys of a list, such as the arrows (ipywidgets issue 3912), unless the
+# focused element has this attribute.
 KEYS = """
 document.addEventListener("focusin", ({target}) => target.closest(".jupyter-widgets")
     && target.setAttribute("data-lm-suppress-shortcuts", "true"));
@@ -32,15 +32,15 @@ Chosen = Mapping[str, Any]
 
 
 class Control(NamedTuple):
-    """One choice of a person; options and value can be functions of what is chosen above.
+    """One choice of the user; options and value can be functions of what is chosen above.
 
-    A range of options is a number, none a text that is typed; of a value that is a tuple several
-    can be chosen. When a control that it ``follows`` changes, this one starts anew.
+    A range of options gives a number box, no options a text box, and a tuple as the value allows
+    several choices. When a control that it ``follows`` changes, this one is reset.
     """
 
     label: str
     options: Sequence[Any] | Callable[[Chosen], Sequence[Any]] = ()
-    value: Any = None  # at first; the first option, unless given
+    value: Any = None  # at first (default: the first option)
     follows: Sequence[str] = ()
 
     def start(self, chosen: Chosen) -> tuple[Sequence[Any], Any]:
@@ -61,10 +61,10 @@ class Control(NamedTuple):
 
 
 def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
-    """Show what a function displays, again whenever a control changes; once, where nobody sits.
+    """Show what a function displays, again whenever a control changes; in a batch, only once.
 
-    Controls are by the name of its argument, those that follow others below them. A ValueError is
-    shown in place of what it is about.
+    Controls are by the name of its argument, and after those that they follow. A ValueError is
+    shown in place of the output.
     """
     chosen: dict[str, Any] = {}
     boxes: dict[str, ipywidgets.ValueWidget] = {}
@@ -79,7 +79,7 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
     stale: set[str] = set()  # not empty while something is being drawn
 
     def redraw(changed: str = "") -> None:
-        """Start the controls anew that follow the one that changed, then draw once."""
+        """Reset the controls that follow the one that changed, then draw once."""
         stale.add(changed)
         with output:
             clear_output(wait=True)
@@ -107,11 +107,11 @@ def explore(draw: Callable[..., None], controls: Mapping[str, Control]) -> None:
     row = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
     display(ipywidgets.VBox([ipywidgets.Box(list(boxes.values()), layout=row), output]))
     display(Javascript(KEYS))
-    redraw()  # after the output is there: a bar that is gone by then could not be displayed
+    redraw()  # after the output exists: a bar that is already gone could not be displayed
 
 
 def scores(results: Results) -> None:
-    """The results of a study by language: task, metric, arms, languages and colors to choose."""
+    """The results of a study by language; controls choose task, metric, arms, languages, colors."""
     table = results.scores.sort_values("main", ascending=False, kind="stable")
 
     def values(column: str, chosen: Chosen) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def scores(results: Results) -> None:
         plots.show(
             axes,
             caption=f"{task}: {metric} in points; {plots.interval_caption(results)}; n = "
-            f"{rows['n'].max()} items a language at most. {results.study.suite}.",
+            f"{rows['n'].max()} items per language at most. {results.study.suite}.",
             alt=f"Dot plot of {task} in {names}. Means without the source: {means}.",
         )
 
@@ -144,7 +144,7 @@ def scores(results: Results) -> None:
 
 
 def errors(results: Results, task: str = "") -> None:
-    """The error browser (``examples.errors``): ``task`` at first, arms, language, outcome, page."""
+    """The error browser (``examples.errors``) for arms, language, outcome and page of a task."""
 
     def languages(chosen: Chosen) -> list[str]:
         return examples.choices(results, chosen["task"])["language"]
@@ -170,7 +170,7 @@ def errors(results: Results, task: str = "") -> None:
 
 
 def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
-    """The token view (``xlt.tokens``) of one of the sentences, by language, or of a typed one."""
+    """The token view (``xlt.tokens``) of one of several sentences by language, or a typed one."""
     codes = tuple(texts)
 
     def draw(number: int, languages: Sequence[str], typed: str) -> None:
@@ -186,7 +186,7 @@ def tokens(texts: Mapping[str, Sequence[str]], encoder: str = "micro") -> None:
 
 
 def ask(results: Results, task: str) -> None:
-    """The attack playground: a test example that a person or an attack edits, and the answers."""
+    """The attack playground: edit a test example by hand or by an attack, and see the answers."""
     allowed = examples.choices(results, task)
 
     @lru_cache(maxsize=1)
@@ -219,7 +219,7 @@ def ask(results: Results, task: str) -> None:
 
 
 def sentences(encoders: Mapping[str, str], texts: Mapping[str, Sequence[str]]) -> None:
-    """Sentences as points, before and after phases: encoders, languages, layer to choose.
+    """Sentences as points, before and after phases; controls choose encoders, languages, layer.
 
     Encoders are as ``embeddings.checkpoints`` gives them, texts as ``embeddings.embed`` takes them.
     """

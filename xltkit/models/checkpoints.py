@@ -1,4 +1,4 @@
-"""Checkpoints by name: where they lie, how they load, which languages they have seen."""
+"""Checkpoints by name: where they are, how they load, which languages they have seen."""
 
 import json
 import os
@@ -22,9 +22,9 @@ MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
 MICRO_CLIP = MICRO.with_name("micro-clip")
 HEADS = "heads.safetensors"  # beside the encoder in the folder of a stage
 INDEX = "model.safetensors.index.json"  # of a checkpoint in parts: which weight is in which file
-TOWER = "tower"  # the same of a trained image tower
+TOWER = "tower"  # the folder of a trained image tower beside it
 SHIPPED = {"micro": MICRO, "micro-clip": MICRO_CLIP, "micro-vision": MICRO_CLIP / TOWER}
-# Files of weights: the first of these patterns that a folder has is what transformers loads.
+# Files of weights: transformers loads the first of these patterns that a folder has.
 WEIGHTS = ("model.safetensors", "model*.safetensors*", "pytorch_model.bin", "pytorch_model*.bin*")
 # Encoders the kit knows by a short name, and lists of the languages that they have seen.
 ENCODERS = tomllib.loads(read(Path(__file__).with_name("encoders.toml")))
@@ -32,12 +32,12 @@ LANGUAGES = {name: tuple(text.split()) for name, text in ENCODERS.pop("languages
 
 
 def locate(name: str) -> tuple[str, str]:
-    """A folder or a Hub id, and the revision, of an encoder or an image tower by its name.
+    """The folder or Hub id, and the revision, of an encoder or image tower by its name.
 
-    A mirror (``XLTKIT_HUB``) is looked at first, as for data: ``<organisation>/<name>`` in it.
+    As for data, a mirror (``XLTKIT_HUB``) is searched first, for ``<organization>/<name>``.
 
-    Raises ValueError if the name is neither of one that ships with the kit, nor a folder with a
-    ``config.json``, nor a Hub id (``organisation/name``), where ``@revision`` is optional.
+    Raises ValueError if the name is not that of a model that ships with the kit, a folder with a
+    ``config.json``, or a Hub id (``organization/name``, optionally with ``@revision``).
     """
     folder = SHIPPED.get(name) or Path(name).expanduser()
     if (folder / "config.json").is_file():
@@ -59,9 +59,9 @@ def locate(name: str) -> tuple[str, str]:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """What the table of encoders knows of one: what all rows agree on that it may be.
+    """Facts about an encoder from the table of encoders: those on which all matching rows agree.
 
-    A folder is recognised by its architecture and the size of its vocabulary.
+    A folder is recognized by its architecture and the size of its vocabulary.
     """
     rows = [row for short, row in ENCODERS.items() if name.partition("@")[0] in (short, row["hub"])]
     if not rows and name not in SHIPPED and Path(name).is_dir():
@@ -76,13 +76,13 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def unseen(name: str, languages: Iterable[str]) -> list[str]:
-    """Those of the languages (codes) that an encoder was pretrained without, as far as is known."""
+    """The languages (codes) that an encoder was pretrained without, as far as is known."""
     seen = LANGUAGES.get(facts(name).get("languages", ""))
     return [code for code in languages if seen and code.partition("-x-")[0] not in seen]
 
 
 def describe_encoders() -> str:
-    """The table of encoders as text, with what the columns mean in ``encoders.toml``."""
+    """The table of encoders as text; ``encoders.toml`` explains its columns."""
     table = pd.DataFrame.from_dict(ENCODERS, "index").astype(object)
     counts = {"": "-"} | {name: str(len(codes)) for name, codes in LANGUAGES.items()}
     table["languages"] = table["languages"].map(counts)
@@ -91,15 +91,15 @@ def describe_encoders() -> str:
 
 
 def load(loader: Any, name: str, **options: Any) -> Any:
-    """What a class of transformers reads of an encoder, as in ``load(AutoConfig, "micro")``.
+    """Load an encoder with a class of transformers, as in ``load(AutoConfig, "micro")``.
 
-    Raises one ValueError, that names the remedy, for the many ways in which loading fails.
+    Raises ValueError, naming the remedy, for the many ways in which loading fails.
     """
     where, revision = locate(name)
     if any(row["hub"] == where and row.get("remote_code") for row in ENCODERS.values()):
         raise ValueError(
             f"The encoder {name!r} needs code that comes with its weights, which the kit never "
-            "runs. Take another; `python -m xltkit encoders` lists some."
+            "runs. Use another; `python -m xltkit encoders` lists some."
         )
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -122,12 +122,12 @@ def configuration(name: str) -> Any:
 
 
 def fingerprint(name: str) -> str:
-    """What identifies weights and tokenizer of an encoder, whatever its folder is called."""
+    """An identifier of an encoder's weights and tokenizer, whatever its folder is called."""
     where, revision = locate(name)
     folder = Path(where)
     if not folder.is_dir():
         return f"{where}@{_commit(f'{where}@{revision}') or revision}"
-    # Just what transformers loads: a file that lies beside changes nothing.
+    # Only what transformers loads: other files in the folder change nothing.
     files = next(filter(None, ([*folder.glob(pattern)] for pattern in WEIGHTS)), [])
     settings = folder / "tokenizer_config.json"
     patterns = ["config.json", "tokenizer*.json"]
@@ -141,12 +141,12 @@ def fingerprint(name: str) -> str:
 
 @cache
 def _commit(name: str) -> str | None:
-    """The commit that a revision of a Hub model stands for, read from its downloaded config."""
+    """The commit that a revision of a Hub model points to, read from its downloaded config."""
     return getattr(configuration(name), "_commit_hash", None)
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of an encoder; a process reads it once, unless its folder changes."""
+    """The tokenizer of an encoder, cached unless its folder changes."""
     return _tokenizer(name, fingerprint(name))
 
 
@@ -156,10 +156,10 @@ def _tokenizer(name: str, fingerprint: str) -> Any:
 
 
 def share_frozen(network: nn.Module, folder: Path) -> None:
-    """Move weights that were not trained out of a checkpoint, to one file for a whole store.
+    """Move the frozen weights of a checkpoint to a file that all stages of a store share.
 
-    The checkpoint stays one that ``AutoModel`` loads, in two parts; the shared one lies beside its
-    folder, and is named for what is in it.
+    ``AutoModel`` can still load the checkpoint, which now has two parts; the shared one is beside
+    its folder and named by its hash.
     """
     frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
     if not frozen:
@@ -186,7 +186,7 @@ def share_frozen(network: nn.Module, folder: Path) -> None:
 
 
 def whole_checkpoint(folder: Path, to: Path) -> None:
-    """Write the weights of a checkpoint in parts, if ``folder`` is one, as one file into ``to``."""
+    """If ``folder`` is a checkpoint in parts, write its weights as one file, ``to``."""
     if (folder / INDEX).is_file():
         names = json.loads(read(folder / INDEX))["weight_map"].values()
         parts = [load_file(folder / name) for name in sorted(set(names))]

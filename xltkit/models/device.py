@@ -20,10 +20,10 @@ def device() -> torch.device:
 
 @cache
 def precision() -> str:
-    """``bf16`` where the hardware computes in it, else ``no`` (fp32): accelerate's words.
+    """``bf16`` if the hardware supports it, else ``no`` (fp32), in accelerate's terms.
 
-    The probe asks for the capability: a timing could differ between two runs on one machine, and
-    their results with it. ``XLTKIT_PRECISION`` overrides it; the choice is recorded with results.
+    This checks the capability: a timing could differ between two runs on one machine, and so would
+    their results. ``XLTKIT_PRECISION`` overrides it; the choice is recorded with results.
     """
     if requested := os.environ.get("XLTKIT_PRECISION"):
         return choose("XLTKIT_PRECISION", requested, ["bf16", "no"])
@@ -42,16 +42,16 @@ def autocast() -> torch.autocast:
 
 
 def seed(number: int) -> None:
-    """Seed torch's generator of the device.
+    """Seed torch's generator for the device.
 
-    ``torch.manual_seed`` seeds all kinds of devices, in more time than a small layer takes.
+    ``torch.manual_seed`` seeds all kinds of devices, which takes longer than a small layer.
     """
     (torch.default_generator if device().type == "cpu" else torch).manual_seed(number)
 
 
 @contextmanager
 def without_launchers() -> Iterator[None]:
-    """A context without the variables of accelerate and MPI, which no key of a stage holds.
+    """A context without environment variables of accelerate and MPI, which are not in stage keys.
 
     What torchrun sets (``WORLD_SIZE``, ``RANK``, ...) stays.
     """

@@ -1,4 +1,4 @@
-"""Encoders from transformers with the heads that tasks put on them: running and saving them."""
+"""Encoders from transformers with the heads of tasks: running and saving them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from xltkit.models.checkpoints import HEADS, TOWER, configuration, load, share_f
 from xltkit.tasks.base import EncodedExample, Head
 
 TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
-SHORT = 128  # tokens, up to which eager attention is the faster one on a CPU
+SHORT = 128  # tokens up to which eager attention is faster on a CPU
 POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
 
 
@@ -27,7 +27,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 class Pooled(nn.Module):
-    """Scores (batch, size), by a tanh layer on the mean."""
+    """Scores (batch, size) from a tanh layer on the mean."""
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -39,12 +39,12 @@ class Pooled(nn.Module):
         return self.scores(self.dropout(self.pooled(hidden, mask)))
 
     def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """What the scores are a linear function of (batch, width)."""
+        """The vector (batch, width) of which the scores are a linear function."""
         return torch.tanh(self.dense(self.dropout(mean_pool(hidden, mask))))
 
 
 class PerToken(nn.Module):
-    """Scores (batch, tokens, size). Those of padding are masked: a softmax would depend on it."""
+    """Scores (batch, tokens, size). Padding is masked: a softmax over tokens would depend on it."""
 
     def __init__(self, width: int, size: int, dropout: float):
         super().__init__()
@@ -57,10 +57,10 @@ class PerToken(nn.Module):
 
 
 class Vector(nn.Module):
-    """Directions (batch, width), for dual encoders: a tanh layer on the mean, of length 1.
+    """Scaled unit vectors (batch, width) for dual encoders, from a tanh layer on the mean.
 
-    The product of two outputs is their cosine times a learned ``scale`` that starts at 100
-    (XTREME third_party/bert.py): each output carries its root, so that both towers are one module.
+    The product of two outputs is their cosine times a learned ``scale`` that starts at 100 (XTREME
+    third_party/bert.py): each output carries its square root, so that both towers are one module.
     """
 
     def __init__(self, width: int):
@@ -75,12 +75,12 @@ class Vector(nn.Module):
 
 
 class Joint(nn.Module):
-    """Vectors (batch, size) of any length, in the space that texts share with pictures.
+    """Unnormalized vectors (batch, size) in the joint space of texts and pictures.
 
-    Features of a locked image tower pass a linear layer (``image_layer``); a tower that is
-    trained, and the tower of a teacher, are in that space already. The logarithm of the scale of
-    cosines starts at ln(1/0.07), is kept in [0, ln 100] (Radford et al. 2021, section 2.5), and
-    learns at the rate of all weights: in short training it stays near its start.
+    Features of a locked image tower pass through a linear layer (``image_layer``); a trained tower,
+    and the tower of a teacher, are in that space already. The logarithm of the scale of cosines
+    starts at ln(1/0.07), is clamped to [0, ln 100] (Radford et al. 2021, section 2.5), and has the
+    learning rate of all weights: in short training it stays near its start.
     """
 
     def __init__(self, width: int, size: int, image_layer: bool):
@@ -100,7 +100,7 @@ class Joint(nn.Module):
 
 
 def head_layer(head: Head, config: Any) -> nn.Module | None:
-    """The layer of a head on an encoder; None for the language model's own."""
+    """The module of a head on an encoder; None for the language model's own head."""
     width = config.hidden_size
     dropout = getattr(config, "hidden_dropout_prob", 0.1)
     match head.pooling:
@@ -119,7 +119,7 @@ class Model(nn.Module):
     """One encoder shared by the heads of a phase, in fp32 whatever dtype it was saved in.
 
     New ``heads`` are drawn from torch's generator, and with ``scratch`` the encoder's weights, too.
-    ``max_length`` is that of the sequences, if it is known: short ones are attended to faster.
+    ``max_length`` is the maximum sequence length, if known: short ones use a faster attention.
     """
 
     def __init__(
@@ -144,10 +144,10 @@ class Model(nn.Module):
         self.tower: nn.Module | None = None  # of images, if one is trained
         self.memory: nn.Module | None = None  # of earlier steps, if an objective has any
         self.encoder = network.base_model
-        # The encoder with its language-model head; what both hold is the same.
+        # The encoder with its language-model head; their weights are shared.
         self.language_model = network if has_language_model else None
         if getattr(self.encoder, "pooler", None) is not None:
-            # Not in every checkpoint, then drawn at random; the kit's heads do their pooling.
+            # Missing from some checkpoints and then random; the kit's heads do their own pooling.
             self.encoder.pooler = nn.Identity()
         layers = {key: head_layer(head, self.encoder.config) for key, head in heads.items()}
         self.heads = nn.ModuleDict({key: each for key, each in layers.items() if each is not None})
@@ -159,14 +159,14 @@ class Model(nn.Module):
 
     @property
     def _layers(self) -> nn.ModuleList | None:
-        """The layers of the encoder, lowest first; None if it runs one again and again (ALBERT)."""
+        """The layers of the encoder, lowest first; None if it repeats a single one (ALBERT)."""
         lists = (module for module in self.encoder.modules() if isinstance(module, nn.ModuleList))
         return next((layers for layers in lists if len(layers) == self.depth), None)
 
     def freeze(self, what: str | int) -> None:
-        """Train no ``embeddings``, and if ``what`` is a number, none of so many lowest layers.
+        """Freeze the embeddings and, if ``what`` is a number, that many of the lowest layers.
 
-        An empty text freezes nothing. ValueError if the encoder has no layers beyond these.
+        An empty string freezes nothing. Raises ValueError if no layer would be left to train.
         """
         if not what:
             return
@@ -183,7 +183,7 @@ class Model(nn.Module):
             part.requires_grad_(False)
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
-        """The encoder's last hidden states (batch, tokens, width), of what the tokenizer gives."""
+        """The encoder's last hidden states (batch, tokens, width) for the tokenizer's output."""
         return self.encoder(input_ids, attention_mask=attention_mask, **more).last_hidden_state
 
     def layers(self, numbers: Sequence[int], **inputs: Tensor) -> dict[int, Tensor]:
@@ -229,11 +229,11 @@ class Model(nn.Module):
             return self.language_model(**inputs).logits.squeeze(0)
 
     def save(self, tokenizer: Any, folder: Path) -> None:
-        """Write an ordinary checkpoint folder; heads and a trained tower are beside the encoder."""
+        """Write a standard checkpoint folder, with heads and a trained tower beside the encoder."""
         network = self.language_model or self.encoder
         network.save_pretrained(folder)
         share_frozen(network, folder)
-        # It would also keep how it was last called, which depends on what this process did before.
+        # It would also save how it was last called, which depends on what this process did before.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)
@@ -245,15 +245,15 @@ class Model(nn.Module):
 
 
 def unwrapped(model: nn.Module) -> Model:
-    """The model itself, where several processes that train it have wrapped it."""
+    """The model itself, if it was wrapped for training in several processes."""
     return getattr(model, "module", model)
 
 
 def _set_sinusoids(model: nn.Module) -> None:
-    """Set learned absolute positions to sinusoids, from which training starts.
+    """Initialize learned absolute positions with sinusoids.
 
-    A small encoder learns from them much sooner which tokens stand side by side (the formula:
-    Vaswani et al. 2017, section 3.5, with the length of the sequence for their 10,000).
+    With them, a small encoder learns much sooner which tokens are adjacent (the formula of Vaswani
+    et al. 2017, section 3.5, with the length of the sequence instead of 10,000).
     """
     embeddings = getattr(model.base_model, "embeddings", None)
     positions = getattr(embeddings, "position_embeddings", None)
@@ -268,7 +268,7 @@ def _set_sinusoids(model: nn.Module) -> None:
 def batches_by_length(examples: Sequence[EncodedExample], tokens: int) -> Iterator[list[int]]:
     """Indices of examples, longest first, in batches of at most ``tokens`` with padding.
 
-    The longest batch comes first, so that too small a memory fails at once and not at the end.
+    The longest batch comes first, so that memory runs out at once and not at the end, if it does.
     """
     batch: list[int] = []
     sequences = 0
@@ -290,10 +290,10 @@ def infer(
     collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
     read: Callable[[dict[str, Tensor], Sequence[EncodedExample]], Sequence[Any]],
 ) -> list[Any]:
-    """One value for each example, in their order, by batches of similar length without gradients.
+    """One value per example, in order, computed without gradients in batches of similar length.
 
-    ``collate`` turns examples into tensors; ``read`` gives one value an example, of the tensors on
-    the device and the examples. The model is left there, in evaluation mode.
+    ``collate`` turns examples into tensors; ``read`` returns one value per example, given the
+    tensors on the device and the examples. The model stays on the device, in evaluation mode.
     """
     target = device.device()
     model.to(target).eval()

@@ -1,6 +1,6 @@
-"""Image towers and teachers from transformers, and the vectors that they give of inputs.
+"""Image towers and teachers from transformers, and their vectors of inputs.
 
-Those of a network that is not trained are computed once, and kept in ``<store>/vectors``.
+Vectors of a network that is not trained are computed once and kept in ``<store>/vectors``.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from xltkit.models.checkpoints import HEADS, TOWER, load, load_tokenizer, locate
 from xltkit.models.encoder import mean_pool
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-PIXELS = "pixels"  # no network at all: what is seen without any training
+PIXELS = "pixels"  # no network at all: a baseline without any training
 PIXELS_SIDE = 16  # of a square in three colors, from -1 to 1
 BATCH = 64  # pictures or texts that are computed together
-VERSION = 1  # raised when the same picture or text gets other vectors: old ones are not read then
+VERSION = 1  # incremented if a picture or text gets other vectors, so that old ones are not read
 
 
 def fingerprint(name: str) -> str:
-    """What identifies the weights of a tower or of a teacher, its heads included."""
+    """An identifier of the weights of a tower or teacher, including its heads."""
     if name == PIXELS:
         return f"{PIXELS}/{PIXELS_SIDE}"
     files = [Path(locate(name)[0], file) for file in (HEADS, *PROCESSORS)]
@@ -43,8 +43,8 @@ def fingerprint(name: str) -> str:
 def tower_of(teacher: str) -> str:
     """The image tower whose space the text vectors of a teacher are in.
 
-    Raises ValueError for a stage without one: its texts lie where a linear layer took the features
-    of a locked tower, or where no pictures are.
+    Raises ValueError for a stage without one: its texts share a space with features of a locked
+    tower after a linear layer, or with no pictures at all.
     """
     folder = Path(locate(teacher)[0])
     if (folder / TOWER).is_dir():
@@ -60,8 +60,8 @@ def tower_of(teacher: str) -> str:
 class Tower(nn.Module):
     """A network that turns pictures into features (batch, width).
 
-    Of a dual encoder (CLIP, SigLIP) the image vector in the space it shares with text; of any
-    other vision model the mean of its last hidden states.
+    For a dual encoder (CLIP, SigLIP), the image vector in its joint space with text; for any other
+    vision model, the mean of its last hidden states.
     """
 
     def __init__(self, name: str):
@@ -71,7 +71,7 @@ class Tower(nn.Module):
         self.network = load(AutoModel, name, dtype=torch.float32)
 
     def pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
-        """Pictures as the network wants them: a tensor (batch, channels, height, width)."""
+        """Pictures as the network expects them: a tensor (batch, channels, height, width)."""
         rgb = [image.convert("RGB") for image in images]
         return self.processor(rgb, return_tensors="pt").pixel_values
 
@@ -83,7 +83,7 @@ class Tower(nn.Module):
         return hidden.mean((2, 3)) if hidden.ndim == 4 else hidden.mean(1)
 
     def save(self, folder: Path) -> None:
-        """Write the tower as an ordinary checkpoint folder."""
+        """Write the tower as a standard checkpoint folder."""
         self.network.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -98,14 +98,14 @@ def width(name: str) -> int:
 
 
 def contents(rows: Dataset) -> list[str]:
-    """A digest of the bytes of each picture: equal pictures have equal ones."""
+    """A digest of each picture's bytes, equal for equal pictures."""
     pictures = rows.cast_column("image", Image(decode=False))["image"]
     files = (picture["bytes"] or Path(picture["path"]).read_bytes() for picture in pictures)
     return [hashlib.sha256(file).hexdigest()[:32] for file in files]
 
 
 def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
-    """The features (rows, width) of the pictures of rows by a locked tower, kept in the store."""
+    """A locked tower's features (rows, width) of the pictures in rows, kept in the store."""
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         tower = None if name == PIXELS else Tower(name).to(device.device()).eval()
@@ -122,7 +122,7 @@ def features(name: str, rows: Dataset, store: Path) -> np.ndarray:
 
 
 def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarray:
-    """The vectors (texts, width) of texts by the text tower of a teacher, kept in the store."""
+    """The vectors (texts, width) of texts from a teacher's text tower, kept in the store."""
 
     def compute(batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         target = device.device()
@@ -140,7 +140,7 @@ def teacher_vectors(teacher: str, texts: Sequence[str], store: Path) -> np.ndarr
         tokenizer = load_tokenizer(teacher)
         options: dict[str, Any] = {"padding": True}
         if network.config.model_type.startswith("siglip"):
-            # Its vector is the state of the last position, padding or not, of texts of one length.
+            # Its vector is the last position's state, padding or not, so texts need one length.
             length = network.config.text_config.max_position_embeddings
             options = {"padding": "max_length", "max_length": length}
             options["return_attention_mask"] = False
@@ -165,8 +165,8 @@ def kept(
 ) -> np.ndarray:
     """The vectors (inputs, width) of some inputs, computed unless a store has them.
 
-    ``network`` identifies what computes them, ``contents`` each input: equal ones are computed
-    once. ``compute`` turns batches of indices of inputs into vectors.
+    ``network`` identifies what computes them, ``contents`` each input: equal inputs are computed
+    once. ``compute`` turns batches of input indices into vectors.
     """
     numbers, distinct = pd.factorize(np.asarray(contents, dtype=object))
     file = store / "vectors" / f"{digest([*network, list(distinct)])}.npy"
@@ -174,7 +174,7 @@ def kept(
     with FileLock(f"{file}.lock"):  # two arms that start together compute them once
         try:
             vectors = np.load(file)
-        except (FileNotFoundError, ValueError, EOFError):  # not there, or torn
+        except (FileNotFoundError, ValueError, EOFError):  # missing or truncated
             firsts = np.unique(numbers, return_index=True)[1].tolist()
             batches = [firsts[i : i + BATCH] for i in range(0, len(firsts), BATCH)]
             with torch.inference_mode():
@@ -182,7 +182,7 @@ def kept(
             vectors = torch.cat(parts)
             if not vectors.isfinite().all():
                 raise ValueError(
-                    "A vector has a value that is no finite number. Take another tower or teacher."
+                    "A vector has a value that is no finite number. Use another tower or teacher."
                 ) from None
             halves = vectors.half()
             vectors = (halves if halves.isfinite().all() else vectors).numpy()

@@ -1,8 +1,8 @@
-"""Arms x targets x seeds as a graph of stages: planned, made once, kept, and read as tables.
+"""Studies: arms x targets x seeds as a graph of stages, each made once and read as tables.
 
-``study.py`` plans a ``Study``, checked before anything is trained; ``stages.py`` has recipes, their
-stages, and what a stage's key is a hash of; ``make.py`` trains or scores one into the ``Store``;
-``cluster.py`` does so in several processes; ``results.py`` reads the tables; ``saved.py`` those of
+``study.py`` plans a ``Study`` and checks it before anything is trained; ``stages.py`` has recipes,
+their stages and the keys of stages; ``make.py`` trains or scores a stage into the ``Store``;
+``cluster.py`` does so in several processes; ``results.py`` reads the tables, ``saved.py`` those of
 finished runs; ``export.py`` copies a trained encoder out of the store.
 """
 

@@ -1,9 +1,9 @@
-"""Builds the models that ship with the kit: ``python -m xltkit micro`` and ``micro-clip``.
+"""Build the models that ship with the kit: ``python -m xltkit micro`` and ``micro-clip``.
 
-``micro`` is an XLM-R architecture of 0.8 million weights, pretrained on plain text in
-thirteen languages and on translation pairs, both unequal in amount. ``micro-clip`` is a small
+``micro`` has the XLM-R architecture and 0.8 million weights, pretrained on plain text in thirteen
+languages and on translation pairs, both in unequal amounts. ``micro-clip`` is a small
 convolutional image tower and a small English text encoder, trained on scenes and their captions.
-The same machine gives the same weights again.
+The same machine reproduces the same weights.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,13 +37,13 @@ VOCABULARY = 3000
 LAYERS = 3
 WIDTH = 128
 Sets = tuple[TrainingSet, ...]
-# Ids 0 to 4, as in XLM-R but for <mask>.
+# Ids 0 to 4, as in XLM-R except for <mask>.
 SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 SPECIAL |= {"mask_token": "<mask>"}
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-pair tokenizer. (Of the common types only BPE comes out the same every time.)"""
+    """A BPE tokenizer. (Of the common types, only BPE comes out the same every time.)"""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -62,9 +62,9 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def write_blank(
     folder: Path, languages: Iterable[MicroLanguage], documents: Mapping[str, int] = DOCUMENTS
 ) -> None:
-    """What ``Pretrain(..., scratch=True)`` starts from: an architecture, and a tokenizer.
+    """Write what ``Pretrain(..., scratch=True)`` starts from: an architecture and a tokenizer.
 
-    The tokenizer reads as much text of each language as pretraining does, so that a language with
+    The tokenizer is trained on as much text per language as the encoder, so that a language with
     little text is cut into more pieces.
     """
     texts = (
@@ -81,11 +81,11 @@ def write_blank(
         # Eight narrow heads learn to match words across sentences much later than four.
         num_attention_heads=WIDTH // 32,
         # Twice the width instead of the usual four times: a step costs a quarter less, and tasks
-        # are learned in fewer of them.
+        # are learned in fewer steps.
         intermediate_size=2 * WIDTH,
         max_position_embeddings=130,
         type_vocab_size=1,
-        # The usual 0.02 is meant for a width of 768; in an encoder this narrow it learns late.
+        # The usual 0.02 is meant for a width of 768; with it, an encoder this narrow learns late.
         initializer_range=0.05,
         # With dropout, words are matched across sentences only after twice as many steps.
         hidden_dropout_prob=0.0,
@@ -113,7 +113,7 @@ def pretraining(text: Sets, pairs: Sets, steps: int) -> Pretrain:
         learning_rate=2e-3,
         max_length=128,
         # More than BERT's 15 %: every prediction costs a little, every step a lot (Wettig et al.
-        # 2023 find up to 40 % as good).
+        # 2023 find up to 40 % just as good).
         mask_rate=0.25,
         scratch=True,
     )
@@ -132,7 +132,7 @@ def micro(
 
 
 def micro_clip(folder: Path) -> ImageText:
-    """The same of ``micro-clip``: a text encoder and an image tower with random weights."""
+    """The same for ``micro-clip``: a text encoder and an image tower with random weights."""
     torch.manual_seed(0)
     config = XLMRobertaConfig.from_pretrained(MICRO, num_hidden_layers=2)
     config.architectures = None
@@ -156,7 +156,7 @@ def main(name: str, out: str | None = None) -> None:
     """Build a model, copy it to where the package looks for it, and print a hash of its weights."""
     build, home = {"micro": (micro, MICRO), "micro-clip": (micro_clip, MICRO_CLIP)}[name]
     out = Path(out or home)
-    torch.set_num_threads(1)  # another number, other last bits
+    torch.set_num_threads(1)  # another number changes the last bits
     blank = Store().folder / f"{name}-blank"
     (stage,) = training_stages(Recipe(str(blank), (build(blank),)), seed=0)
     copy_encoder(make(stage, Store()), out)

@@ -1,8 +1,8 @@
 """Where stages are made: in this process, in several on this machine, or on any Dask cluster.
 
-A stage is one Dask task, named by its key: notebooks that run side by side share stages without
-knowing of each other. Dask and torch are imported inside functions: a batch imports this module
-before it knows whether it has anything to train.
+A stage is one Dask task, named by its key: notebooks that run in parallel share stages without
+knowing of each other. Dask and torch are imported inside functions, since a batch imports this
+module before it knows whether it has anything to train.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 30  # for a scheduler to answer
 NO_ANSWER = (
-    "No scheduler answers at {!r}: {}. Start one by typing: dask scheduler. It prints its address, "
-    "such as tcp://10.0.0.5:8786; workers are started by: dask worker ADDRESS --nworkers 4 "
-    "--nthreads 1. Finished stages are kept."
+    "No scheduler answers at {!r}: {}. Start one with: dask scheduler. It prints its address, such "
+    "as tcp://10.0.0.5:8786. Start workers with: dask worker ADDRESS --nworkers 4 --nthreads 1. "
+    "Finished stages are kept."
 )
 GONE = "The scheduler is gone. Start it and run again: finished stages and checkpoints are kept."
 TOO_LARGE = (
-    "Several workers ended while they made {}: most often the memory was too small. Type fewer "
-    "--workers, or give a smaller batch_size with more accumulation. Finished stages are kept."
+    "Several workers died while making {}: most likely the memory was too small. Use fewer "
+    "--workers, or a smaller batch_size with more accumulation. Finished stages are kept."
 )
-SETTINGS = {  # of a scheduler of ours
+SETTINGS = {  # of our own scheduler
     "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
-    "distributed.scheduler.worker-ttl": None,  # a stage may be deaf for minutes
+    "distributed.scheduler.worker-ttl": None,  # a worker may not respond for minutes
     "distributed.admin.tick.limit": "1 day",
-    "distributed.nanny.pre-spawn-environ": {},  # it would change this process's, too
+    "distributed.nanny.pre-spawn-environ": {},  # would change this process, too
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
 
 
 class Stopped(Exception):
-    """Nobody waits for a stage any more: its worker leaves it at its last checkpoint."""
+    """No one is waiting for a stage anymore: its worker leaves it at the last checkpoint."""
 
 
 def threads(processes: int) -> int:
-    """The threads for each of some processes that share the cores of this machine."""
+    """The number of threads for each of several processes that share this machine's cores."""
     from dask.system import CPU_COUNT
 
     return max(1, CPU_COUNT // processes)
@@ -62,10 +62,10 @@ def make_all(
 ) -> Iterator[Stage]:
     """Make every stage once, parents before children, and yield it when it is finished.
 
-    In this process, or in several ``workers`` on this machine, or on those of a Dask ``scheduler``,
-    which must see the folder of the store under the same name. Raises what making a stage raises
-    (with workers, after a second attempt), ConnectionError if the scheduler does not answer or
-    ends, and RuntimeError if several workers died of one stage.
+    Stages are made in this process, in several ``workers`` on this machine, or on those of a Dask
+    ``scheduler``, which must see the store's folder under the same path. Raises what making a stage
+    raises (with workers, after a second attempt), ConnectionError if the scheduler does not answer
+    or stops, and RuntimeError if several workers died of one stage.
     """
     from xltkit.studies.make import make
 
@@ -77,7 +77,7 @@ def make_all(
             yield stage
         else:
             left.append(stage)
-    workers = min(workers, len(left))  # for one stage another process would take longer to start
+    workers = min(workers, len(left))  # more processes would only take time to start
     if not left or (workers == 1 and not scheduler):
         for stage in left:
             make(stage, store)
@@ -98,9 +98,9 @@ def make_all(
 
 @contextmanager
 def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Iterator[dict]:
-    """The environment of processes that are to train on the same workers.
+    """The environment for processes that train on the same workers.
 
-    These are a scheduler's, if it has an address, or started here for the time of the ``with``.
+    These are the scheduler's, if an address is given, or are started here for the ``with`` block.
     """
     scheduler = scheduler or environment.get("XLTKIT_SCHEDULER", "")
     if scheduler or workers == 1:
@@ -108,8 +108,8 @@ def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Ite
         return
     with _local(workers, environment) as cluster, TemporaryDirectory() as folder:
         environment = {**environment, "XLTKIT_SCHEDULER": cluster.scheduler_address}
-        # Files that only this user can read: an environment is inherited by every process below,
-        # and ends up in logs.
+        # Keys are in files that only this user can read: environments are inherited by every child
+        # process and end up in logs.
         settings = cluster.security.get_tls_config_for_role("client")
         names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
         for field, name in names.items():
@@ -123,8 +123,8 @@ def serving(workers: int, scheduler: str, environment: Mapping[str, str]) -> Ite
 def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluster]:
     """A scheduler and workers on this machine, for as long as this process lives.
 
-    Who can connect to a scheduler can run code as its user, and other users of a login node can
-    connect to it: this one demands a certificate that is made for it.
+    Anyone who can connect to a scheduler can run code as its user, and other users of a login node
+    can connect, so this one requires a certificate made for it.
     """
     import dask
     from distributed import LocalCluster, Security
@@ -135,7 +135,7 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=None,
-            dashboard_address="127.0.0.1:0",  # it cannot be left out; it serves nothing
+            dashboard_address="127.0.0.1:0",  # required, but serves nothing
             protocol="tls://",
             security=Security.temporary(),
             silence_logs="CRITICAL",
@@ -147,10 +147,10 @@ def _local(workers: int, environment: Mapping[str, str]) -> Iterator[LocalCluste
 
 
 def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[Stage]:
-    """Make stages on the workers of a scheduler, each after its parent; try a failed one again.
+    """Make stages on the workers of a scheduler, each after its parent; retry a failed one.
 
-    Dask's own ``retries`` would not do: a scheduler answers with the error that it remembers of an
-    earlier run, such as a disk that was full. A second attempt continues from the last checkpoint.
+    Dask's own ``retries`` would not work: a scheduler returns the error that it remembers from an
+    earlier run, such as a full disk. A second attempt continues from the last checkpoint.
     """
     import cloudpickle
     from distributed import KilledWorker, as_completed
@@ -163,8 +163,8 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
     for stage in stages:
         futures[stage] = client.submit(
             make_in_worker,
-            # Bytes, which a scheduler reads without torch. A fresh process knows only a part of
-            # the tasks and languages of this session.
+            # Bytes, which a scheduler reads without torch. A fresh process lacks the tasks and
+            # languages that were registered in this session.
             cloudpickle.dumps((stage, TASKS, LANGUAGES)),
             folder,
             futures.get(stage.parent),
@@ -182,7 +182,7 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
             continue
         if status == "cancelled":
             raise ConnectionError(GONE)
-        if status == "error":  # else its parent, or another notebook, tries again
+        if status == "error":  # otherwise its parent, or another notebook, tries again
             error = future.exception()
             if not isinstance(error, Stopped):  # another notebook gave it up, we do not
                 if stage in retried and isinstance(error, KilledWorker):
@@ -192,13 +192,13 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
                 retried.add(stage)
             try:
                 future.retry()
-            except (KeyError, OSError) as unknown:  # to a scheduler that was restarted in between
+            except (KeyError, OSError) as unknown:  # the scheduler was restarted in between
                 raise ConnectionError(GONE) from unknown
         ended.add(future)
 
 
 def _task_name(stage: Stage, folder: Path) -> str:
-    """Dask's name of a stage: its key and its store, for a scheduler may serve several stores."""
+    """Dask's name of a stage: its key and its store, since a scheduler may serve several stores."""
     return f"{type(stage.phase).__name__.lower()}-{stage.key}-{digest(str(folder), 8)}"
 
 
@@ -208,12 +208,12 @@ _one_at_a_time = threading.Lock()  # torch's random state belongs to the whole p
 
 
 def dask_setup(worker: Worker) -> None:
-    """Called by Dask in a worker of ours: Ctrl-C is for who started it, and will end it."""
+    """Called by Dask in our workers: Ctrl-C is for the process that started and ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_in_worker(pickled: bytes, folder: Path, parent: str | None) -> str:
-    """Make a pickled stage, once Dask has the key of its parent, with the session's own tasks."""
+    """Make a pickled stage with the session's own tasks, once Dask has the key of its parent."""
     import cloudpickle
     import torch
 
@@ -232,11 +232,11 @@ def make_in_worker(pickled: bytes, folder: Path, parent: str | None) -> str:
 
 
 def _stop_if_unwanted() -> None:
-    """Leave a stage that nobody waits for any more; Dask itself would let it run to its end."""
+    """Stop a stage that no one is waiting for; Dask itself would let it finish."""
     from distributed import get_worker
     from distributed.worker import WORKER_ANY_RUNNING, thread_state
 
     worker = get_worker()
     state = worker.state.tasks.get(thread_state.key)
     if worker.status not in WORKER_ANY_RUNNING or state is None or state.state == "cancelled":
-        raise Stopped("Nobody waits for this stage any more.")
+        raise Stopped("No one is waiting for this stage anymore.")

@@ -1,4 +1,4 @@
-"""A trained encoder copied out of the store, with a model card written from the store's records."""
+"""Copy a trained encoder out of the store, with a model card written from the store's records."""
 
 import shlex
 import shutil
@@ -22,15 +22,15 @@ def export(
 ) -> Path:
     """Copy an encoder that a study trained out of the store, with a model card.
 
-    The card says what was trained on what, with which settings and seed, and how it scored in
-    each language; all of it comes from the records of the store. Nothing is uploaded.
+    The card lists training data, settings and seed, and the scores in each language, all from the
+    records of the store. Nothing is uploaded.
 
     Args:
-        results: of the study, or of a finished run.
+        results: the results of a study or a finished run.
         arm: the arm that trained it; ValueError if it trained nothing, or the store lacks it.
-        to: the folder to write, which must not exist; ``AutoModel`` loads it.
-        task: the encoder as it was trained for this target; empty means as it was before any.
-        seed: of the training; -1 means the first.
+        to: the folder to write, which must not exist; ``AutoModel`` can load it.
+        task: the target that the encoder was trained for; empty means before any target.
+        seed: the training seed; -1 means the first.
     """
     to = Path(to)
     store = results.store
@@ -40,10 +40,10 @@ def export(
             choose(name, value, scores[name].unique())
             scores = scores[scores[name] == value]
     scores = scores[scores["seed"] == scores["seed"].iloc[0]]
-    # The records of the stages that were trained, the first one first.
+    # The records of the trained stages, in order.
     key = scores["stage"].iloc[0]
     if not store.has(key):
-        raise ValueError(f"{store.folder} has no stage {key}; XLTKIT_STORE names another store.")
+        raise ValueError(f"{store.folder} has no stage {key}; set XLTKIT_STORE to its store.")
     chain: list[dict[str, Any]] = []
     key = store.record(key)["signature"]["parent"]
     while store.has(key):
@@ -59,10 +59,10 @@ def export(
         )
     key = chain[-1]["key"]
     if not store.is_usable(key):
-        raise ValueError(f"The stage {key} is damaged. Run its notebook again, which remakes it.")
+        raise ValueError(f"The stage {key} is damaged. Run its notebook again to remake it.")
     if to.exists():
         raise FileExistsError(f"{to} exists already; name a folder that does not.")
-    partial = to.with_name(f"{to.name}.partial")  # what has its final name is complete
+    partial = to.with_name(f"{to.name}.partial")  # a folder with its final name is complete
     shutil.rmtree(partial, ignore_errors=True)
     copy_encoder(store.path(key), partial)
     _card(chain, scores, results.scores).save(partial / "README.md")
@@ -70,8 +70,8 @@ def export(
 
 
 def copy_encoder(stage: Path, to: Path) -> None:
-    """Copy what was trained, without the results and the record that are the store's."""
-    # What was frozen lies elsewhere in the store: the copy has all weights in one file.
+    """Copy what was trained, without the store's results and record."""
+    # Frozen weights are elsewhere in the store: the copy has all weights in one file.
     parts = ("model-trained.safetensors", INDEX)
     ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl", *parts, *LITTER)
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
@@ -79,10 +79,10 @@ def copy_encoder(stage: Path, to: Path) -> None:
 
 
 def main(run: str, to: str, arm: str, task: str, seed: int) -> None:
-    """Export an encoder of a finished run, as ``xltkit card`` does; arguments as of ``export``."""
+    """Export an encoder of a finished run for ``xltkit card``; arguments as in ``export``."""
     saved = read(root() / "outputs" / run)
     if "stage" not in saved.tables.get("scores", ()):
-        raise ValueError(f"{run} scored no stage of a store.")
+        raise ValueError(f"{run} has no scores of stages in a store.")
     folder = export(saved, arm, to, task=task, seed=seed)
     print(
         f"{folder}: encoder, tokenizer and model card. Nothing was uploaded; to do so, type: "
@@ -95,11 +95,11 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
     data = {}
     for record in chain:
         signature = record["signature"]
-        parts = {}  # in their order
+        parts = {}  # in order
         for name, fingerprint in signature["data"].items():
             task, slash, language = name.partition("/")
             if not slash or task not in TASKS:
-                continue  # what was trained on is ``task/language``; other data has no language
+                continue  # training data is ``task/language``; other data has no language
             parts[task] = None
             source = get(task).train
             hub = source.of(language).hub if language in source.languages else source.hub
@@ -112,7 +112,7 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
     main = scores[scores["main"]].join(means, on=keys)
     main = main.sort_values(["task", "is_source"], ascending=[True, False], kind="stable")
     first = chain[0]["signature"]
-    base, _, revision = first["parent"].partition("@")  # of a folder it is a digest alone
+    base, _, revision = first["parent"].partition("@")  # for a folder only a digest
     encoder = first["encoder"] if revision else PurePath(first["encoder"]).name
     codes = {*(row["language"] for row in data.values()), *scores["language"]}
     head = ModelCardData(

@@ -1,4 +1,4 @@
-"""Predictions that other tools made, as results that the kit compares, draws and checks."""
+"""Predictions of other tools, as results that the kit can compare, plot and check."""
 
 import json
 from collections.abc import Callable
@@ -25,11 +25,11 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": partial(pd.read_json, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
-READABLE = ("label", "tags", "answers")  # gold columns of the task types whose predictions are
+READABLE = ("label", "tags", "answers")  # gold columns of the task types that can be read
 
 
 class GivenResults(Results):
-    """Results of predictions that are given, in the columns of ``Results.predictions``.
+    """Results from given predictions, in the columns of ``Results.predictions``.
 
     ``source`` is the language of the labels that the models were trained on.
     """
@@ -62,7 +62,7 @@ class GivenResults(Results):
                 n=task.type.item_count(group),
                 examples=0,
                 unseen=False,
-                # Of what predictions do not tell.
+                # Predictions do not tell these.
                 **dict.fromkeys(("split", "selection_rule", "max_length", "trained_on"), ""),
             )
             tables.append(table)
@@ -71,25 +71,25 @@ class GivenResults(Results):
 
 
 def read_predictions(path: str | Path, task: str, source: str = "en") -> GivenResults:
-    """Predictions of any tool as results: ``compare``, ``consistency`` and figures take them.
+    """Read predictions of any tool as results for ``compare``, ``consistency`` and figures.
 
     Args:
         path: a .csv, .tsv, .jsonl or .parquet file with one row for each ``item``, ``language``,
-            ``seed`` and ``arm``, and what is ``gold`` and the ``prediction``: labels of the task by
-            name, tags joined by blanks, or an answer, where gold may be a JSON list of several.
-            An item is a translation of those with the same name in other languages.
-        task: the task of the kit whose labels and metric these are (``xltkit tasks`` lists them).
+            ``seed`` and ``arm``, and the columns ``gold`` and ``prediction``: label names of the
+            task, tags joined by spaces, or an answer (gold may be a JSON list of several). Items
+            with the same name in several languages are translations of one another.
+        task: the task that defines the labels and the metric (``xltkit tasks`` lists them).
         source: the language of the labels that the models were trained on.
 
-    A prediction that is no label of the task counts as wrong, and a warning says how many are.
-    ValueError if a column is missing, a gold label is unknown, an item is there twice, or arms and
-    seeds were not all scored on the same items.
+    A prediction that is not a label of the task counts as wrong, and a warning says how many.
+    Raises ValueError if a column is missing, a gold label is unknown, an item appears twice, or
+    arms and seeds were not all scored on the same items.
     """
     path, row = Path(path), get(task)
     if row.type.gold not in READABLE:
         kinds = ", ".join(kind for kind, each in TYPES.items() if each.gold in READABLE)
-        raise ValueError(f"{task} is {row.kind}; predictions can be read of {kinds}.")
-    table = READERS[choose("ending of a file of predictions", path.suffix, READERS)](path)
+        raise ValueError(f"{task} is {row.kind}; predictions can be read for {kinds}.")
+    table = READERS[choose("type of prediction files", path.suffix, READERS)](path)
     if missing := [name for name in NEEDED if name not in table]:
         raise ValueError(f"{path} has the columns {list(table)}; it lacks {missing}.")
     table = table.rename(columns={"item": "example_id", "prediction": "pred"}).assign(task=task)
@@ -109,13 +109,13 @@ def read_predictions(path: str | Path, task: str, source: str = "en") -> GivenRe
         language, item = counts.idxmin()
         raise ValueError(
             f"{path} has predictions of item {item!r} in {language!r} from {counts.min()} of "
-            f"{len(runs)} runs; leave out what was not predicted by all arms and seeds."
+            f"{len(runs)} runs; leave out items that not all arms and seeds predicted."
         )
     return GivenResults(table[[*items, "gold", "pred", "score"]], source)
 
 
 def _answers(gold: str) -> str:
-    """A JSON list of gold answers, from one or from a single answer."""
+    """A JSON list of gold answers, from such a list or a single answer."""
     with suppress(ValueError):
         if isinstance(json.loads(gold), list):
             return gold
@@ -123,7 +123,7 @@ def _answers(gold: str) -> str:
 
 
 def _check_labels(path: Path, task: Task, table: pd.DataFrame) -> None:
-    """Raise ValueError for gold that is no label of the task, and warn of such predictions."""
+    """Raise ValueError for unknown gold labels, and warn about unknown predictions."""
     split = partial(tags_of, task) if task.type.gold == "tags" else lambda text: [text]
     unknown = {}
     for side in ("gold", "pred"):
@@ -136,6 +136,6 @@ def _check_labels(path: Path, task: Task, table: pd.DataFrame) -> None:
         )
     if pred := unknown["pred"]:
         warn_once(
-            f"{len(pred)} predictions in {path}, such as {pred[0]!r}, are no label of {task.name}: "
-            "they count as wrong."
+            f"{len(pred)} predictions in {path}, such as {pred[0]!r}, are not labels of "
+            f"{task.name}: they count as wrong."
         )

@@ -1,4 +1,4 @@
-"""Making a stage: training a phase or predicting a test set, into a folder of the store."""
+"""Make a stage: train a phase or predict a test set, into a folder of the store."""
 
 import os
 import time
@@ -35,9 +35,9 @@ from xltkit.training.supervised import Supervised
 def make(stage: Stage, store: Store, **options: Any) -> Path:
     """The folder of a stage; it and the stages before it are made first if the store lacks them.
 
-    The processes of a group, which ``accelerate launch`` or torchrun started, train a stage
-    together. The first alone uses the store: it waits for locks, writes and scores. It tells the
-    others which folder to train into, and with an empty name that the stage is finished.
+    Processes started by ``accelerate launch`` or torchrun train a stage together. Only the first
+    one uses the store: it waits for locks, writes and scores. It tells the others which folder to
+    train into; an empty name means that the stage is finished.
 
     ``options`` are the loop's (``checkpoint_seconds``, ``on_step``).
     """
@@ -51,7 +51,7 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
     is_main = not group or group.is_main_process
 
     def fill(folder: Path) -> dict[str, Any]:
-        """Train or score into a folder; what it cost."""
+        """Train or score into a folder; return the cost."""
         if group and is_main and is_training:
             broadcast_object_list([str(folder)])
         wall = time.monotonic()
@@ -83,10 +83,10 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
 
 
 def untrained(stage: Stage, start: str, store: Path) -> tuple[Supervised, models.Model]:
-    """What a stage optimizes, and its model before the first step; ``start`` has the encoder."""
+    """The objective of a stage, and its model before the first step; ``start`` has the encoder."""
     phase = stage.phase
     # The seed of a phase depends neither on what came before nor on robust training: arms that
-    # share a phase share its heads, its order and its dropout, and so differ in nothing else.
+    # share a phase share its new heads, its order and its dropout, and differ in nothing else.
     seed = derive(stage.seed, digest(signature(phase.base, with_names=False)))
     # The tokenizer never changes along a recipe, so it is read where the recipe starts.
     objective = phase.objective(stage.encoder, seed, store=store)
@@ -100,7 +100,7 @@ def untrained(stage: Stage, start: str, store: Path) -> tuple[Supervised, models
 
 
 def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any) -> None:
-    """Train a phase from the encoder in ``start``, and write what it trained into a folder."""
+    """Train a phase from the encoder in ``start``, and save the result to a folder."""
     objective, model = untrained(stage, start, folder.parent)
     trained = train(model, objective, folder, title=stage.title, **options)
     if is_main:
@@ -108,11 +108,11 @@ def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:
-    """Write the predictions and scores of a stage into its folder; ``start`` has what is scored."""
+    """Write the predictions and scores of a stage into its folder; ``start`` has the model."""
     phase = stage.phase
     task, head, model, tokenizer = reader(stage, start)
     rows = {code: test_rows(task, phase, code) for code in phase.languages}
-    # The rows of the split that the task type reads beside the tested one.
+    # The rows of the split that the task type reads in addition to the tested one.
     prefix = f"{task.type.extra_split}/"
     codes = [name.removeprefix(prefix) for name, _ in stage.data if name.startswith(prefix)]
     extra = {code: load(task, task.type.extra_split, code, phase.examples) for code in codes}
@@ -141,9 +141,9 @@ def _evaluate(stage: Stage, start: str, folder: Path) -> None:
 
 
 def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
-    """What reads the test rows of an evaluation: task, name of the head, model and tokenizer.
+    """What an evaluation predicts with: task, name of the head, model and tokenizer.
 
-    The model is the one in the folder ``start``, with the head as it was trained.
+    The model is the one in the folder ``start``, with its trained head.
     """
     task = get(stage.phase.task)
     task = replace(task, training=replace(task.training, max_length=stage.phase.max_length))
@@ -153,14 +153,14 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
     trained = get(stage.parent.phase.training_sets[0].task)
     has_image_space = task.type.needs_image_space
     if not has_image_space and (trained.kind, trained.labels) != (task.kind, task.labels):
-        # An untrained head would score chance and look like a result.
+        # An untrained head would score at chance and look like a result.
         raise ValueError(
             f"{task.name} ({task.kind}, labels {task.labels}) cannot be predicted by a head "
             f"trained on {trained.name} ({trained.kind}, labels {trained.labels})."
         )
     weights = load_file(Path(start) / checkpoints.HEADS)
     if has_image_space:
-        # As wide as it was trained, which only its weights say.
+        # Only the weights tell how wide it was trained.
         (width,) = (len(bias) for name, bias in weights.items() if name.endswith(".text.bias"))
         head = Head("joint", width, image_layer=stage.parent.phase.locked)
     else:
@@ -179,7 +179,7 @@ def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
 def _picture_vectors(
     stage: Stage, head: str, model: models.Model, start: Path
 ) -> Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None:
-    """What ``Forward.images`` needs: the pictures of some rows in the space of the trained head."""
+    """``Forward.images``: the pictures of some rows in the space of the trained head."""
     if not get(stage.phase.task).type.needs_image_space:
         return None
     tower = stage.parent.phase.image_tower(start)

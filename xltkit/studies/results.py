@@ -34,30 +34,30 @@ class Run:
     seed: int
     task: str
     train_set: str
-    stage: Stage | None  # none, if its predictions are given
+    stage: Stage | None  # None if its predictions are given
     source: str  # the language of the labels
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms, targets and seeds, and the stages it takes to compare them. Made by ``xlt.study``."""
+    """Arms, targets and seeds, with the stages to compare them. Created by ``xlt.study``."""
 
     arms: Mapping[str, Recipe]
     runs: tuple[Run, ...]  # every arm, seed and task
-    suite: str  # that the targets belong to
+    suite: str  # of the targets
     by_arm: bool = False  # whether each arm is tested in its own variants of the languages
 
     @property
     def source(self) -> str:
-        """The language of the labels. ValueError if each arm has its own."""
+        """The language of the labels. Raises ValueError if arms differ in it."""
         sources = {run.source for run in self.runs}
         if len(sources) > 1:
-            raise ValueError(f"The arms have labels in {sorted(sources)}; this takes one source.")
+            raise ValueError(f"The arms have labels in {sorted(sources)}; this needs one source.")
         return sources.pop()
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """Every stage once, parents before children: what ``run`` makes."""
+        """Every stage once, parents before children, as ``run`` makes them."""
         chains = [reversed(run.stage.chain) for run in self.runs]
         return list({stage.key: stage for chain in chains for stage in chain}.values())
 
@@ -69,8 +69,8 @@ class Study:
     def plan(self, store: Store | None = None) -> pd.DataFrame:
         """What ``run`` would do, one row per stage: ``key``, ``stage``, ``steps`` and ``cached``.
 
-        ``seconds`` is an estimate from stages of the store with the same kind of phase and encoder:
-        0 for a cached one, missing where none of that kind was ever made on this device.
+        ``seconds`` is estimated from stages in the store with the same kind of phase and encoder:
+        0 for a cached stage, NaN if none of that kind was ever made on this device.
         """
         store = store or Store()
         rates = defaultdict(list)  # seconds per unit of work
@@ -89,11 +89,11 @@ class Study:
         return pd.DataFrame(rows, columns=["key", "stage", "steps", "cached", "seconds"])
 
     def run(self, store: Store | None = None, workers: int = 0, scheduler: str = "") -> Results:
-        """Make every stage that the store does not have, and read the results.
+        """Make every stage that the store lacks, and return the results.
 
-        Killed at any point and started again, it continues where it was, and ends with the same
-        numbers. Stages are made by so many ``workers`` (``XLTKIT_WORKERS``, or one, unless given),
-        or by those of the Dask ``scheduler`` at an address (``XLTKIT_SCHEDULER``).
+        If killed at any point and started again, it resumes and ends with the same numbers. Stages
+        are made by this many ``workers`` (default: ``XLTKIT_WORKERS``, or one), or by those of the
+        Dask ``scheduler`` at this address (default: ``XLTKIT_SCHEDULER``).
         """
         store = store or Store()
         plan = self.plan(store)
@@ -112,13 +112,13 @@ class Study:
 
 
 def _work(signature: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
-    """Phase and encoder of a stage, and its units of work: steps, or languages that are scored."""
+    """Phase and encoder of a stage, and its units of work: steps, or languages scored."""
     units = signature.get("steps") or len(signature.get("languages", ())) or 1
     return (signature["phase"], signature["encoder"]), units
 
 
 class Results:
-    """What a study measured, as tidy tables; ``store`` has its stages."""
+    """What a study measured, as tidy tables; ``store`` holds its stages."""
 
     def __init__(self, study: Study, store: Store):
         self.study = study
@@ -128,11 +128,11 @@ class Results:
     def scores(self) -> pd.DataFrame:
         """One row per arm, seed, task, language and metric.
 
-        ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's own metric;
-        ``is_source`` the language of the labels; ``base_language`` what arms are compared on: the
-        language, or the one it is a variant of if each arm has its own; ``trained_on`` the training
-        sets of all phases, in their order; ``unseen`` a language that the encoder is known to have
-        been pretrained without; costs are those of the target stage and its evaluation.
+        ``value`` and ``chance`` are in points (0 to 100); ``main`` marks the task's main metric and
+        ``is_source`` the language of the labels; ``base_language`` is the language on which arms
+        are compared (the base of a variant, if each arm has its own); ``trained_on`` lists the
+        training sets of all phases in order; ``unseen`` marks a language that the encoder is known
+        to be pretrained without; costs are those of the target stage and its evaluation.
         """
         tables = []
         for run in self.study.runs:
@@ -173,30 +173,30 @@ class Results:
 
     @property
     def main(self) -> pd.DataFrame:
-        """The scores in the tasks' own metrics alone."""
+        """The scores in the tasks' main metrics only."""
         return self.scores[self.scores["main"]]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per arm, seed, task, language and example: gold, prediction, score (0 to 1).
 
-        ``log_probs`` are the log-probabilities of the labels of a classification, or of the
-        alternatives of a choice, in their order (a float32 array); missing for other types.
+        ``log_probs`` are the log-probabilities of the labels in classification, or of the
+        alternatives of a choice, in order (a float32 array); missing for other types.
         """
         tables = []
         for run in self.study.runs:
             path = self.store.path(run.stage.key) / "result" / "predictions.parquet"
-            # Stages from before the column had this name are still good.
+            # Stages from before the column had this name are still valid.
             table = pd.read_parquet(path).rename(columns={"scores": "log_probs"})
             tables.append(table.assign(arm=run.arm, seed=run.seed, task=run.task))
         return pd.concat(tables, ignore_index=True)
 
     @property
     def bounds(self) -> pd.DataFrame:
-        """The main scores, with what ``by_chance`` scores and the ``bound`` of what it may reach.
+        """The main scores with the score ``by_chance`` and its upper ``bound``.
 
-        Chance is the task's, or, for the accuracy of tags, that of the most frequent one. A model
-        at chance exceeds the bound in fewer than one of a hundred test sets of this size.
+        Chance is the task's or, for the accuracy of tags, that of the most frequent tag. A model at
+        chance exceeds the bound in fewer than one in a hundred test sets of this size.
         """
         keys = [*RUN, "language"]
         majority = self.scores[self.scores["metric"] == "majority"].set_index(keys)["value"]
@@ -209,11 +209,11 @@ class Results:
 
     @cached_property
     def degenerate(self) -> pd.DataFrame:
-        """One row per arm, seed and task that is trained: is it ``degenerate``, and ``why``.
+        """Whether each trained run (arm, seed and task) is ``degenerate``, and ``why``.
 
-        Such a run learned nothing, and is counted beside every mean: in the source language (or
-        its best one, if the task lacks the source) it scores at chance (``bounds``), or predicts
-        the same for every item. ``xlt.doctor`` looks for the cause.
+        Such a run learned nothing: in the source language (or its best language, if the task lacks
+        the source) it scores at chance (``bounds``) or predicts the same for every item. Tables of
+        means count these runs. ``xlt.doctor`` looks for the cause.
         """
         keys = [*RUN, "language"]
         main = self.bounds
@@ -236,9 +236,9 @@ class Results:
     def rescore(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Results]:
         """Score the trained models in other ways: attacked, mixed, smoothed. Nothing is trained.
 
-        ``changes`` are, by name, those of fields of ``Evaluate``: ``{"mixed": {"mixed": True}}``
-        or ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``. The results
-        are by name, too, of the same arms and seeds.
+        ``changes`` maps names to changed fields of ``Evaluate``: ``{"mixed": {"mixed": True}}`` or
+        ``{"typos": {"attack": Typos(strength=0.2), "languages": ("en", "qbe")}}``. Returns results
+        of the same arms and seeds under these names.
         """
         studies = {}
         for name, change in changes.items():

@@ -1,4 +1,4 @@
-"""The saved results of finished runs: ``result.json`` and the tables that it names."""
+"""The saved results of finished runs: ``result.json`` and the tables that it lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the batch reads records before it knows whether it needs pa
     import pandas as pd
 
 FIELDS = {"parameters": dict, "tables": dict, "smoke": bool}  # of every result.json
-# Columns of published scores; the others are the same for a whole run and stand in result.json.
+# Columns of published scores; the others are the same for a whole run and are in result.json.
 KEPT = ["arm", "seed", "task", "language", "base_language", "is_source", "family", "resource"]
 KEPT += ["metric", "value", "n", "chance", "trained_on", "steps", "unseen"]
 DECIMALS = 4
@@ -28,7 +28,7 @@ LARGEST = 1000  # rows of a published table; a larger one stays on the machine t
 
 
 class ResultError(ValueError):
-    """A result that does not exist, is damaged, or is of the other kind (smoke or full)."""
+    """A result that is missing, damaged, or of the wrong kind (smoke or full)."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Saved:
 
     @property
     def suite(self) -> str:
-        """The suite it ran on; the microworld, if the notebook has no such parameter."""
+        """The suite of the run; the microworld if the notebook has no such parameter."""
         return self.record["parameters"].get("suite", "microworld")
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The scores, as in ``Results.scores``; of a published run in fewer columns."""
+        """The scores, as in ``Results.scores``; a published run has fewer columns."""
         return self.tables["scores"]
 
     @cached_property
@@ -62,7 +62,7 @@ class Saved:
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """The ``result.json`` of a finished run; ResultError if it or a table is damaged."""
+    """The ``result.json`` of a finished run. Raises ResultError if it or a table is damaged."""
     path = folder / "result.json"
     remedy = f"run it again: python -m xltkit run {shlex.quote(folder.name)}"
     if not path.exists():
@@ -83,16 +83,16 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Saved:
-    """The results in a run's folder; ResultError if there are none or they are damaged.
+    """The results in a run's folder. Raises ResultError if they are missing or damaged.
 
-    Smoke runs measure nothing: they lie in the folder ``smoke``, and no other run does.
+    Smoke runs measure nothing: they must be in the folder ``smoke``, and no other run may be.
     """
     import pandas as pd
 
     result = record(folder)
     if result["smoke"] != (folder.parent.name == "smoke"):
         kind = "smoke run among full runs" if result["smoke"] else "full run among smoke runs"
-        raise ResultError(f"it is a {kind} and left out: delete {folder.name}/ and run it again")
+        raise ResultError(f"it is a {kind} and is left out: delete {folder.name}/ and run it again")
     files = {name: folder / Path(table["file"]).name for name, table in result["tables"].items()}
     readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     tables = {name: readers[file.suffix](file) for name, file in files.items()}
@@ -100,9 +100,10 @@ def read(folder: Path) -> Saved:
 
 
 def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved]:
-    """Every full run with the table ``needed`` in a folder of the repository, by name.
+    """All full runs with the table ``needed`` in a folder of the repository, by name.
 
-    The folder is ``outputs/published`` unless given. ValueError for none, or a damaged one.
+    The default folder is ``outputs/published``. Raises ValueError if no run is there or one is
+    damaged.
     """
     base = root() / (folder or Path("outputs", "published"))
     folders = [path.parent for path in sorted(base.glob("*/result.json"))]
@@ -110,16 +111,16 @@ def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved
     runs = {saved.name: saved for saved in runs if not needed or needed in saved.tables}
     if not runs:
         raise ValueError(
-            f"{base} holds no finished run. Type: python -m xltkit run, and then outputs as the "
+            f"{base} holds no finished run. Type: python -m xltkit run, and use outputs as the "
             "folder; or python -m xltkit publish, which fills outputs/published."
         )
     return runs
 
 
 def publish(names: Sequence[str] = ()) -> list[Path]:
-    """Keep the small tables and the records of finished runs (all, unless named) in git.
+    """Copy small tables and records of finished runs (default: all) to ``outputs/published``.
 
-    Returns the folders; ValueError, before any is written, if a run does not exist or is damaged.
+    Returns the folders. Raises ValueError, before writing any, if a run is missing or damaged.
     """
     outputs = root() / "outputs"
     names = names or [name for name in read_all(outputs, needed="") if name != "interactive"]

@@ -1,4 +1,4 @@
-"""From recipes to stages: what is trained after what, and what a stage is hashed and checked by."""
+"""Recipes and their stages: the order of training, and how stages are hashed and checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xltkit.training.phases import Evaluate, Phase, Target
 class Recipe:
     """A pretrained encoder and the phases that follow it.
 
-    ``encoder`` is ``micro`` (it ships with the kit), a Hub id such as ``xlm-roberta-base``,
+    ``encoder`` is ``micro`` (which ships with the kit), a Hub id such as ``xlm-roberta-base``,
     optionally with ``@revision``, or a folder.
     """
 
@@ -33,27 +33,27 @@ class Recipe:
     def then(self, *phases: Phase) -> Recipe:
         """This recipe followed by more phases; the recipe itself does not change.
 
-        ValueError if a phase follows a ``Target()`` without a task, or would lose the weights of
-        the phases before it.
+        Raises ValueError if a phase follows a ``Target()`` without a task, or would discard the
+        weights of the phases before it.
         """
         for phase in phases:
             if not isinstance(phase, Phase):
-                raise TypeError(f"{phase!r} is no phase; use Pretrain, Intermediate or Target.")
+                raise TypeError(f"{phase!r} is not a phase; use Pretrain, Intermediate or Target.")
         longer = self.phases + phases
         if any(isinstance(phase, Target) and not phase.task for phase in longer[:-1]):
             raise ValueError("Nothing can follow Target() without a task: the study ends with it.")
         if any(phase.scratch for phase in longer[1:]):
             raise ValueError(
-                "Pretrain(scratch=True) draws new weights, and what came before would be lost; "
-                "let it be the first phase, or leave scratch out."
+                "Pretrain(scratch=True) draws new weights and would discard the phases before it; "
+                "make it the first phase, or leave scratch out."
             )
         return replace(self, phases=longer)
 
     def with_target(self, task: str, **options: Any) -> Recipe:
-        """This recipe with its last phase trained on a task; a new ``Target`` if it has none.
+        """This recipe with its final ``Target()`` set to a task, or with a new ``Target``.
 
-        An empty ``task`` drops the phase, for what trains nothing. ``options`` are ``language`` and
-        ``shuffled``, and those of training, unless the recipe's own ``Target()`` has them.
+        An empty ``task`` drops the phase, for tasks that train nothing. ``options`` are
+        ``language``, ``shuffled`` and training arguments that the recipe's ``Target()`` lacks.
         """
         last = self.phases[-1] if self.phases else None
         if not isinstance(last, Target) or last.task:
@@ -67,9 +67,9 @@ class Recipe:
     def adapted(
         self, substitutes: Mapping[str, str], rows: int = 0, freeze: str | int = ""
     ) -> Recipe:
-        """The recipe on other tasks (``{"mnli": "sick"}``) and at most ``rows`` a training set.
+        """The recipe on other tasks (``{"mnli": "sick"}``) and at most ``rows`` per training set.
 
-        What phases do not ``freeze`` themselves is frozen in all that start from weights.
+        ``freeze`` applies to phases that neither set it themselves nor start from scratch.
         """
 
         def adapt(value: Any) -> Any:
@@ -91,19 +91,19 @@ class Recipe:
 
 
 def encoder(name: str) -> Recipe:
-    """A recipe that starts with a pretrained encoder and has no phase yet."""
+    """A recipe that starts from a pretrained encoder and has no phases yet."""
     tokenizer = checkpoints.load_tokenizer(name)  # raises the error that says what to type
     if not tokenizer.is_fast:
         raise ValueError(
             f"The encoder {name!r} has no fast tokenizer but {type(tokenizer).__name__}, which "
-            "knows no places in a text; take one with a tokenizer.json, such as xlm-roberta-base."
+            "has no character offsets; use one with a tokenizer.json, such as xlm-roberta-base."
         )
     return Recipe(name)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase with one seed, trained or scored: a node of the graph of a study."""
+    """One phase with one seed, trained or scored: a node in the graph of a study."""
 
     phase: Phase | Evaluate  # with every default resolved
     seed: int  # of training; 0 where nothing was trained
@@ -113,11 +113,11 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The name of the stage in the store: a hash of all that its result depends on."""
+        """The name of the stage in the store: a hash of everything its result depends on."""
         return digest(self.signature(with_names=False))
 
     def signature(self, with_names: bool = True) -> dict[str, Any]:
-        """What the key is a hash of; names of encoders and of folders of weights are left out."""
+        """What the key is a hash of, if names of encoders and weight folders are left out."""
         names = {"encoder": self.encoder} if with_names else {}
         return names | {
             "parent": self.parent.key if self.parent else checkpoints.fingerprint(self.encoder),
@@ -147,7 +147,7 @@ class Stage:
 def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
     """The stages that train a recipe, first to last, with every default resolved.
 
-    MissingData if training rows cannot be found, ValueError if a phase cannot be trained on them.
+    Raises MissingData if training rows are missing, ValueError if a phase cannot train on them.
     """
     stages: list[Stage] = []
     for phase in recipe.phases:
@@ -155,8 +155,8 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
         before = stages[-1].phase.training_sets if stages else ()
         if phase.keep_head and {part.task for part in before} != {phase.task}:
             raise ValueError(
-                f"keep_head goes on with a head for {phase.task}: let the phase before train it "
-                f"alone, as Intermediate([{phase.task!r}]) does."
+                f"keep_head needs a trained head for {phase.task}: the phase before must train "
+                f"this task alone, as Intermediate([{phase.task!r}]) does."
             )
         data = phase.sources() | (phase.robust.sources() if phase.robust else {})
         for training_set in phase.training_sets:
@@ -177,8 +177,8 @@ def training_stages(recipe: Recipe, seed: int) -> list[Stage]:
 def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evaluate) -> Stage:
     """The stage that scores an encoder, or what ``parent`` trained from it, on a task.
 
-    Without any training before it the seed plays no part: all seeds share one stage. MissingData
-    if rows cannot be found, ValueError if the task cannot be scored so or its test rows were
+    If nothing was trained, the seed is ignored and all seeds share one stage. Raises MissingData
+    if rows are missing, and ValueError if the task cannot be scored this way or its test rows were
     trained on.
     """
     task = get(phase.task)
@@ -196,7 +196,7 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
     if phase.attack:
         data |= phase.attack.sources()
     data |= _rows_version(task.type, source)
-    # Part of two collections has other true pairs than the whole.
+    # A part of two collections has other gold pairs than the whole.
     examples = 0 if task.type.needs_all_rows else phase.examples
     max_length = phase.max_length or task.training.max_length
     phase = replace(phase, max_length=max_length, examples=examples)
@@ -204,7 +204,7 @@ def evaluation_stage(encoder: str, seed: int, parent: Stage | None, phase: Evalu
 
 
 def _rows_version(task_type: TaskType, source: Source) -> dict[str, str]:
-    """The part of a key that says how rows that are not generated are encoded and scored."""
+    """The part of a key for how rows that are not generated are encoded and scored."""
     is_first = source.is_generated or task_type.rows_version == 1
     return {} if is_first else {"version of rows": str(task_type.rows_version)}
 
@@ -218,7 +218,7 @@ def _check_scoring(phase: Evaluate, parent: Stage | None) -> None:
         )
     if task.type.needs_image_space and not (parent and parent.phase.has_image_space):
         raise ValueError(
-            f"{task.name} is scored on what finds pictures: let each arm end with ImageText or "
+            f"{task.name} is scored by finding pictures: each arm has to end with ImageText or "
             f"Distil. This one ends with {type(parent.phase).__name__ if parent else 'no phase'}."
         )
     needs = {"attack": "is_attackable", "smoothing": "is_attackable", "mixed": "crossed_text"}
@@ -232,7 +232,7 @@ def _check_scoring(phase: Evaluate, parent: Stage | None) -> None:
 
 
 def _check_unseen(phase: Evaluate, tested: Source, chain: Iterable[Stage]) -> None:
-    """Raise ValueError if the split that is tested was trained on in one of the stages."""
+    """Raise ValueError if one of the stages trained on the tested split."""
     own = get(phase.task).train
     names = {part.task: None for stage in chain for part in stage.phase.training_sets}
     for name in () if tested.is_generated else names:
@@ -249,6 +249,6 @@ def _check_unseen(phase: Evaluate, tested: Source, chain: Iterable[Stage]) -> No
 
 
 def _splits(source: Source) -> set[tuple[str, str]]:
-    """Every data set and split whose rows a source holds: read, joined to them, or contained."""
+    """Every data set and split with rows in a source: read, joined to them, or contained."""
     origins = [origin for part in source.parts for origin in (part, *part.holds, *part.joined)]
     return {(origin.hub, split) for origin in origins for split in origin.split.split("+")}

@@ -41,30 +41,28 @@ def study(
         arms: the conditions to compare, by name.
         targets: short names of the suite (``qa``) or names of tasks (``xquad``).
         seeds: one training run per seed and arm.
-        suite: what the short names mean.
-        source: the language whose labels the target phase sees. A mapping by arm if that is what
-            arms differ in; two arms are then compared on the languages that neither has labels in.
+        suite: the suite that defines the short names.
+        source: the language of the labels in the target phase, or a mapping by arm if arms differ
+            in it: two arms are then compared on the languages in which neither has labels.
         languages: test languages; empty means those of the benchmark, or all that the task has.
-            The source is always added, if the task has it. A mapping by arm if each arm has its
-            own variant of a language, such as one with another word order: arms are then compared
-            on the base language, before ``-x-`` in the code.
+            The source is always added, if the task has it. Give a mapping by arm if each arm has
+            its own variant of a language, such as another word order: arms are then compared on
+            the base language, before ``-x-`` in the code.
         split: ``test`` or ``validation``.
-        steps: of the target phase; 0 means the task's own number.
+        steps: steps of the target phase; 0 means the task's default.
         examples: test rows per language; 0 means all.
-        rows: the most training rows of each training set, in every phase; 0 means all.
+        rows: the maximum size of each training set, in every phase; 0 means all rows.
         substitutes: ``"mnli<-sick"`` trains on SICK instead of MNLI, in every phase.
         sweep: score every layer and pooling in retrieval tasks.
         shuffled: permute the labels of the target phase: every score must then fall to chance.
-        learning_rate: of the target phase, unless an arm has its own; 0 means the task's, in
-            proportion to what the encoder needs (``xltkit encoders``).
-        freeze: what no phase changes: ``"embeddings"``, or with them a number of lowest layers.
+        learning_rate: of the target phase, unless an arm has its own; 0 means the task's, scaled
+            to the encoder (``xltkit encoders``).
+        freeze: what no phase trains: ``"embeddings"``, or a number of lowest layers in addition.
 
-    ValueError for a name or labels that do not fit; MissingData if a training set, or a test set
-    in every language, cannot be found.
+    Raises ValueError for unknown names or labels that do not match, and MissingData if a training
+    set is missing, or a test set in all languages.
     """
-    if not arms or not targets or not seeds:
-        given = f"given {list(arms)}, {list(targets)} and {list(seeds)}"
-        raise ValueError(f"A study needs arms, targets and seeds, as seeds=[0, 1, 2]; {given}.")
+    _check_design(arms, targets, seeds, steps, learning_rate)
     names = parse_substitutes(substitutes)
     suite_row = find_suite(suite)
     tasks = target_tasks(targets, suite)
@@ -88,7 +86,7 @@ def study(
         # A benchmark may test a task in fewer languages than it has.
         default = suite_row.tasks.get(task.name, ())
         tested_in = {arm: (sources[arm], by_arm[arm] or default) for arm in arms}
-        distinct = set(tested_in.values())  # and not once for each arm: to look for data takes time
+        distinct = set(tested_in.values())  # not once for each arm: looking for data takes time
         present = {codes: _present(task, split, *codes) for codes in distinct}
         for arm, recipe in arms.items():
             length = training.get("max_length", 0)
@@ -96,7 +94,7 @@ def study(
                 task.name, present[tested_in[arm]], split, examples, sweep=sweep, max_length=length
             )
             rate = _learning_rate(recipe.encoder, suite_row.rates_for, train_set, training)
-            # The training set of the target is a substitute already, and not replaced once more.
+            # The training set of the target is a substitute already and must not be replaced again.
             own = {"language": sources[arm], **training, **rate, **options}
             recipe = recipe.adapted(names).with_target(train_set, **own)
             recipe = recipe.adapted({}, rows, freeze)
@@ -112,6 +110,29 @@ def study(
     return Study(dict(arms), tuple(runs), suite, is_by_arm)
 
 
+def _check_design(arms: Any, targets: Any, seeds: Any, steps: int, learning_rate: float) -> None:
+    """Raise ValueError for arguments of another shape than a study takes."""
+    shapes = {
+        "arms={'none': xlt.encoder('micro')}": (arms, isinstance(arms, Mapping)),
+        "targets=['nli', 'pos']": (
+            targets,
+            isinstance(targets, Sequence) and not isinstance(targets, str),
+        ),
+        "seeds=[0, 1, 2]": (seeds, isinstance(seeds, Sequence)),
+    }
+    for example, (given, is_right) in shapes.items():
+        if not is_right or not given:
+            name = example.partition("=")[0]
+            raise ValueError(f"A study needs {name} as in {example}; given {given!r}.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"Each seed is one run; given {list(seeds)}, some of them twice.")
+    if steps < 0 or learning_rate < 0:
+        raise ValueError(
+            f"steps is {steps} and learning_rate {learning_rate}; give positive numbers, or 0 for "
+            "those of the task."
+        )
+
+
 def sweep(
     base: Recipe,
     task: str,
@@ -122,22 +143,22 @@ def sweep(
     store: Store | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """Compare learning rates by the validation split of the source language; no target is scored.
+    """Compare learning rates on the source language's validation split; nothing else is scored.
 
     Args:
         base: the recipe that the target phase follows.
         task: the target, as in ``study``.
-        learning_rates: one arm each.
-        seeds: of the training; the mean over them decides.
+        learning_rates: the rates to compare.
+        seeds: training seeds; the mean over them decides.
         source: the language that is trained on and scored.
-        store: of the stages.
-        options: of ``study``, such as ``suite``, ``steps`` and ``freeze``.
+        store: the store of the stages.
+        options: more arguments of ``study``, such as ``suite``, ``steps`` and ``freeze``.
 
     Returns:
-        A row for each rate: mean, lowest and highest ``score`` over seeds (0 to 100), ``chance``,
-        and whether it is the one ``taken``, which scored highest (of equal ones, the lower rate).
+        One row per rate: mean, lowest and highest ``score`` over seeds (0 to 100), ``chance``, and
+        whether the rate is ``taken``: the one with the highest score (of equals, the lower rate).
 
-    MissingData if the task has no validation split.
+    Raises MissingData if the task has no validation split.
     """
     arms = {f"{rate:g}": base.then(Target(learning_rate=rate)) for rate in sorted(learning_rates)}
     options |= {"source": source, "languages": [source], "split": "validation"}
@@ -150,7 +171,7 @@ def sweep(
 
 
 def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
-    """The tasks that the targets of a suite mean; never invented ones beside real ones."""
+    """The tasks that a suite's targets stand for; microworld tasks never mix with real ones."""
     rows = find_suite(suite)
     tasks = [get(name) for target in targets for name in rows.targets.get(target, (target,))]
     for task in tasks:
@@ -160,14 +181,14 @@ def target_tasks(targets: Sequence[str], suite: str) -> list[Task]:
             )
         if (task.test or task.validation).is_generated and not rows.is_microworld:
             raise ValueError(
-                f"{task.name!r} is of the microworld, and the suite is {suite!r}, whose targets "
+                f"{task.name!r} is of the microworld, but the suite is {suite!r}, whose targets "
                 f"are {', '.join(rows.targets)}."
             )
     return tasks
 
 
 def _training(task: Task, suite: Suite, names: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """What a task is trained on (empty if on nothing), and the suite's own way to train it."""
+    """The training set of a task (empty if untrained) and the suite's training arguments."""
     training = dict(suite.training.get(task.name, {}))
     train_on = training.pop("train_on", task.train_on or task.name)
     train_set = "" if task.type.is_untrained else names.get(train_on, train_on)
@@ -175,7 +196,7 @@ def _training(task: Task, suite: Suite, names: Mapping[str, str]) -> tuple[str, 
     if (trained.kind, trained.labels) != (task.kind, task.labels):
         raise ValueError(
             f"{task.name} cannot be trained on {train_set}: it is {trained.kind} with the labels "
-            f"{trained.labels}, and not {task.kind} with the labels {task.labels}."
+            f"{trained.labels}, not {task.kind} with the labels {task.labels}."
         )
     return train_set, training
 
@@ -183,7 +204,7 @@ def _training(task: Task, suite: Suite, names: Mapping[str, str]) -> tuple[str, 
 def _learning_rate(
     encoder: str, reference: str, train_set: str, training: Mapping[str, Any]
 ) -> dict[str, float]:
-    """The rate of a task in proportion to what the encoder needs, if that is known."""
+    """The learning rate of a task, scaled to what the encoder needs, if that is known."""
     if not train_set or get(train_set).train.is_generated:
         return {}
     own = checkpoints.facts(encoder).get("learning_rate")
@@ -217,7 +238,7 @@ def check_languages(codes: Iterable[str], tasks: Sequence[Task], split: str) -> 
 
 
 def _present(task: Task, split: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages that can be scored, the source with them, if the task has it."""
+    """The languages that can be scored, including the source, if the task has it."""
     codes = dict.fromkeys([source, *languages])
     if source not in (getattr(task, split) or ()):
         codes.pop(source)

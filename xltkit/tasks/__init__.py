@@ -1,4 +1,4 @@
-"""Tasks: what each type of them is, every data set of it as a row of a table, and its rows."""
+"""Task types, the tasks of each type as rows of a table, and the rows of their data sets."""
 
 from xltkit.data.loading import Source
 

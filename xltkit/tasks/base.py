@@ -1,4 +1,4 @@
-"""What a task is and what a task type does: the words that all tasks are written in."""
+"""What a task is and what a task type does: the interface of all tasks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ IGNORED = -100  # torch's label for "no target here"
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """How long and how fast a task is trained unless a phase says otherwise."""
+    """The default training arguments of a task, unless a phase says otherwise."""
 
     steps: int = 0
-    epochs: float = 0.0  # counts only without steps, and becomes steps before anything is keyed
+    epochs: float = 0.0  # used only without steps, and converted to steps before anything is keyed
     batch_size: int = 32
     learning_rate: float = 2e-5
     warmup: float = 0.1
@@ -46,13 +46,13 @@ class Task:
     validation: Source | None = None
     test: Source | None = None
     candidates: Source | None = None  # a ranking searches all of its languages at once
-    train_on: str = ""  # the task whose training split is used: XQuAD and MLQA have SQuAD's
-    labels: tuple[str, ...] = ()  # by index; empty where only the user's own file knows them (ccg)
+    train_on: str = ""  # the task whose training split is used: XQuAD and MLQA use SQuAD's
+    labels: tuple[str, ...] = ()  # by index; empty if only the user's own file has them (ccg)
     training: TrainingArguments = field(default_factory=TrainingArguments)
     license: str = ""
     citation: str = ""
     note: str = ""  # the protocol
-    is_built_in: bool = False  # in the kit's tables: chunks of its tags are found as XTREME does it
+    is_built_in: bool = False  # in the kit's tables: chunks of its tags are found as in XTREME
     has_language_rules: bool = False  # answers are normalized by the rule of their language (MLQA)
 
     @property
@@ -68,8 +68,8 @@ class TrainingSet:
     task: str
     language: str = "en"
     examples: int = 0  # 0 means all
-    shuffled: bool = False  # labels are permuted: the control that must end at chance
-    draw: int = 0  # which random choice of so many examples
+    shuffled: bool = False  # labels are permuted: a control that must end at chance
+    draw: int = 0  # which random choice of examples
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,11 +77,11 @@ class EncodedExample:
     """One unit of a batch: a row, or a part of a long one."""
 
     example: int  # the number of the row
-    sequences: tuple[np.ndarray, ...]  # token ids; a choice has one sequence an alternative
+    sequences: tuple[np.ndarray, ...]  # token ids; a choice has one sequence per alternative
     types: tuple[np.ndarray, ...] = ()  # token types of each sequence, if the tokenizer has any
     target: Any = None  # what the loss compares with
-    meta: Any = None  # what only its task type reads
-    # For each sequence, if asked for: the text (0 or 1) that each token is a whole word of, or -1.
+    meta: Any = None  # read only by its task type
+    # For each sequence, if requested: the text (0 or 1) of tokens that are whole words, else -1.
     words: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
@@ -89,11 +89,11 @@ class EncodedExample:
 
 
 class Head(NamedTuple):
-    """The layer between the encoder and a label space, and the number of scores it gives.
+    """The layer between the encoder and a label space, and its number of outputs.
 
-    ``pooling`` is what it reads: ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1,
+    ``pooling`` is its input: ``sequence`` (pooled), ``token``, ``vector`` (pooled, of length 1,
     times a scale), ``masked`` (the encoder's own language-model head) or ``joint`` (pooled, in a
-    space shared with pictures, whose features may pass an ``image_layer``).
+    joint space with pictures, whose features may pass through an ``image_layer``).
     """
 
     pooling: str
@@ -106,7 +106,7 @@ class Columns(dict[str, list]):
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Columns:
-        """Of rows with the same keys, of which there is at least one."""
+        """From one or more rows with the same keys."""
         return cls({name: [row[name] for row in rows] for name in rows[0]})
 
     def __getitem__(self, key: str | slice) -> Any:
@@ -115,35 +115,35 @@ class Columns(dict[str, list]):
 
 Rows = Dataset | Columns
 Examples = list[EncodedExample]
-# For each language: its code, a suffix for the names of the metrics (empty but for a second reading
-# of the same rows), and the table of ``TaskType.predictions``.
+# For each language: its code, a suffix for the names of the metrics (empty unless the same rows are
+# read a second time), and the table of ``TaskType.predictions``.
 Tables = Iterator[tuple[str, str, pd.DataFrame]]
-# A column, whether its values are wrong (by the number of the row), and what is allowed.
+# A column, whether its values are wrong (by row number), and what is allowed.
 Faults = Iterator[tuple[str, pd.Series, str]]
 
 
 @dataclass(frozen=True)
 class Forward:
-    """The forward pass that a task type predicts with: rows in, outputs of the model out."""
+    """The forward pass that a task type predicts with: rows in, model outputs out."""
 
     encode: Callable[[Rows], Examples]
-    # What ``TaskType.outputs`` keeps; of hidden layers pooled states (layers, poolings, width).
+    # What ``TaskType.outputs`` keeps; for hidden layers, pooled states (layers, poolings, width).
     run: Callable[[Examples], list[Any]]
     layer: int = 0  # the hidden layer to score
     layers: tuple[int, ...] = ()  # the hidden layers that ``run`` returns
     extra: Mapping[str, Dataset] = field(default_factory=dict)  # rows of ``TaskType.extra_split``
-    # Vectors of length 1 of the pictures of some rows, and numbers that are equal for equal ones.
+    # Unit vectors of the pictures of some rows, and numbers that are equal for equal pictures.
     images: Callable[[Dataset], tuple[np.ndarray, np.ndarray]] | None = None
 
     def __call__(self, rows: Mapping[str, Rows]) -> Iterator[tuple[str, Rows, Examples, list[Any]]]:
-        """Language, rows, examples and outputs; all languages pass the model in one stream."""
+        """Language, rows, examples and outputs; all languages are read in one stream of batches."""
         encoded = {language: self.encode(part) for language, part in rows.items()}
         outputs = iter(self.run(list(chain.from_iterable(encoded.values()))))
         for language, examples in encoded.items():
             yield language, rows[language], examples, list(islice(outputs, len(examples)))
 
     def vectors(self, rows: Dataset) -> np.ndarray:
-        """The outputs for some rows as one matrix (examples, width); of hidden states, means."""
+        """The outputs for some rows as one matrix (examples, width); for hidden states, means."""
         outputs = self.run(self.encode(rows))
         if self.layers:
             place = self.layers.index(self.layer)
@@ -152,39 +152,39 @@ class Forward:
 
 
 class TaskType:
-    """What a task has to say of its rows, its training, its predictions and its scores.
+    """How the tasks of a type are read, trained, predicted and scored.
 
-    Methods without a body are what each type has for itself. A subclass registers itself in
-    ``TYPES`` by its name in lower case, which is what ``Task.kind`` says.
+    Methods without a body are implemented by each type. A subclass registers itself in ``TYPES`` by
+    its name in lower case, which is ``Task.kind``.
     """
 
-    version = 2  # of what is predicted, raised when that changes: it enters keys of evaluations
-    rows_version = 1  # of how rows that are not generated are encoded and scored: enters all keys
+    version = 2  # of the predictions, incremented when they change: part of keys of evaluations
+    rows_version = 1  # of how rows that are not generated are encoded and scored: part of all keys
     # The columns of a row. ``id`` is unique within task, split and language; parallel rows have
     # the same id in every language.
     columns: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()  # columns whose texts or lists may be empty
-    aligned: tuple[str, ...] = ()  # two columns of lists that are of one length
+    aligned: tuple[str, ...] = ()  # two columns with lists of equal length
     texts: tuple[str, ...] = ()  # columns with words, which are shown and may be edited
-    gold = ""  # column with what is to be predicted
-    shuffled = "label"  # column that is permuted where labels are shuffled; "" if none has to be
+    gold = ""  # column to predict
+    shuffled = "label"  # column that is permuted if labels are shuffled; "" if none has to be
     crossed_text = ""  # the first of two texts, which may be in another language than the second
-    extra_split = ""  # read beside the tested split
+    extra_split = ""  # read in addition to the tested split
     pooling = "sequence"  # what the head reads, see ``Head``
-    head_size = 0  # scores that it gives; 0 means one for each label
+    head_size = 0  # outputs of the head; 0 means one per label
     has_plain_text = False  # ``as_text`` reads the rows as text without labels
     needs_all_rows = False  # a part of the rows would be another task
     masks_tokens = False  # trained by predicting masked tokens
-    in_batch_negatives = False  # the loss compares the rows of a batch, which cannot be cut
+    in_batch_negatives = False  # the loss compares the rows of a batch, which cannot be split
     unit_weight = 1.0  # of one distribution in the loss
     is_untrained = False  # nothing is trained for it
     reads_layers = False  # scored on hidden layers, without a head
     needs_image_space = False  # scored in the space of texts and pictures that a phase trained
     is_attackable = False  # rows are predicted one by one: they can be edited, or read under noise
-    has_one_answer = True  # no part of a prediction is right while another is wrong
+    has_one_answer = True  # a prediction is right or wrong as a whole
     is_comparable = False  # a prediction means the same in every language
-    is_mixable = False  # one label a sequence or a token: labels of two rows can be mixed
-    is_search = False  # any item can be found: chance is one in their number
+    is_mixable = False  # one label per sequence or token: labels of two rows can be mixed
+    is_search = False  # any item can be found: chance is one in the number of items
 
     def __init_subclass__(cls) -> None:
         TYPES[cls.__name__.lower()] = cls()
@@ -195,9 +195,9 @@ class TaskType:
         return self.columns
 
     def check_rows(self, task: Task, rows: Dataset, split: str) -> str:
-        """Raise ValueError for a value that its column may not hold; a note if gold never varies.
+        """Raise ValueError for invalid values; return a note if gold never varies.
 
-        The error names the first row that is wrong, and counts them.
+        The error names the first invalid row and counts all.
         """
         extra = [name for name in ("translation", "negative") if name in rows.column_names]
         names = [name for name in self.split_columns(split) if name != "image"] + extra
@@ -211,7 +211,7 @@ class TaskType:
             remedy = "score split='validation' or " if split == "test" and task.validation else ""
             raise ValueError(
                 f"The {split} split cannot be scored: {self.gold} holds {gold} in all "
-                f"{len(rows)} rows. This is a copy with hidden labels; {remedy}take the file of "
+                f"{len(rows)} rows. This is a copy with hidden labels; {remedy}take the file from "
                 f"the owners of the data set ({task.citation or 'see its card'})."
             )
         for name, is_wrong, allowed in self.faults(task, table):
@@ -225,7 +225,7 @@ class TaskType:
         return f"{self.gold} is always {gold[0]}: a score says little" if len(gold) == 1 else ""
 
     def faults(self, task: Task, table: pd.DataFrame) -> Faults:
-        """What the columns may not hold, first of all missing values and empty ones."""
+        """Checks for invalid values, first of all missing and empty ones."""
         for name in table:
             # An empty list becomes a missing value.
             values = table[name] if name in self.optional else table[name].explode()
@@ -243,7 +243,7 @@ class TaskType:
             yield self.gold, ~is_known, f"0 to {len(task.labels) - 1}"
 
     def permute(self, task: Task, rows: Dataset, random: np.random.Generator) -> Dataset:
-        """The rows with labels, queries or translations permuted; ValueError if they have none."""
+        """The rows with labels, queries or translations permuted. Raises ValueError without any."""
         column = self.shuffled
         if not column:
             return rows
@@ -262,7 +262,7 @@ class TaskType:
     # Training
 
     def head(self, task: Task) -> Head:
-        """The head that a task needs; ValueError if only a phase can know it."""
+        """The head that a task needs. Raises ValueError if only a phase can know it."""
         return Head(self.pooling, self.head_size or len(task.labels))
 
     def encode(
@@ -288,7 +288,7 @@ class TaskType:
         return batch
 
     def targets(self, labels: Tensor) -> int:
-        """What the summed loss of a batch is a sum over: rows, or their words or other parts."""
+        """The number of terms in the summed loss of a batch: rows, words or other parts."""
         return int((labels != IGNORED).sum() * self.unit_weight)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -300,16 +300,16 @@ class TaskType:
         return self.unit_weight * losses.reshape(len(labels), -1).sum(1)
 
     def loss_weights(self, examples: Examples) -> list[float]:
-        """What the loss of each example counts for in that of its row."""
+        """The weight of each example's loss in the loss of its row."""
         return [1.0] * len(examples)
 
     # Predictions and scores
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
-        """What to keep of the logits for each example: the smallest thing to decode from."""
+        """What to keep of the logits for each example: the minimum to decode from."""
 
     def vote(self, outputs: Sequence[Any]) -> Any:
-        """One output from several of the same example: what most of them say."""
+        """The majority of several outputs for the same example."""
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
         """The predictions of the test rows of each language."""
@@ -317,9 +317,9 @@ class TaskType:
             yield language, "", self.predictions(task, part, examples, outputs)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """A row an example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
+        """One row per example: ``example_id``, ``gold``, ``pred`` (strings), ``score`` (0 to 1).
 
-        Where every label has a score, ``log_probs`` too (float32 arrays).
+        If every label has a score, ``log_probs``, too (float32 arrays).
         """
 
     def item_scores(self, task: Task, gold: Sequence[str], pred: Sequence[str]) -> list[float]:
@@ -331,10 +331,10 @@ class TaskType:
         return {"accuracy": scorers.accuracy(predictions["gold"], predictions["pred"])}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """What each item adds to the task's own metric, so that other items can be reckoned with.
+        """What each item adds to the task's main metric, for intervals over items.
 
         A table of ``item``, ``part``, ``numerator`` and ``denominator``: the metric is the sum of
-        the one over the sum of the other, and the mean of these ratios if there are several parts.
+        numerators over the sum of denominators, averaged over parts if there are several.
         """
         return terms_table(predictions["example_id"], 100.0 * predictions["score"])
 
@@ -343,7 +343,7 @@ class TaskType:
         return len(predictions)
 
     def is_solved(self, score: float) -> bool:
-        """Whether a prediction with this score (0 to 1) counts as right where it must be a yes."""
+        """Whether a prediction with this score (0 to 1) counts as right, as a yes or no."""
         return score >= 0.5
 
 
@@ -351,7 +351,7 @@ TYPES: dict[str, TaskType] = {}  # by name
 
 
 def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
-    """Sequences as the rows of a matrix, filled up with ``value``."""
+    """Sequences as the rows of a matrix, padded with ``value``."""
     width = -(-max(map(len, sequences)) // 8) * 8  # every new shape costs memory allocations
     matrix = np.full((len(sequences), width), value, dtype=np.int64)
     for row, sequence in zip(matrix, sequences, strict=True):
@@ -360,7 +360,7 @@ def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:
 
 
 def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
-    """One example without a target for each row of a tokenizer's output, with marks if asked."""
+    """One example without a target for each row of a tokenizer's output; ``words`` adds marks."""
     examples = []
     types = encoding.get("token_type_ids")
     for i, ids in enumerate(encoding["input_ids"]):
@@ -379,23 +379,23 @@ def encoded(encoding: Any, words: bool = False) -> list[EncodedExample]:
 
 
 def word_prefix(tokenizer: Any) -> str:
-    """What a word alone needs to be read as inside a running text: a space, or nothing.
+    """What a single word needs to be tokenized as in running text: a space, or nothing.
 
-    Byte-level BPE (RoBERTa, ModernBERT) reads a word otherwise after a space than at the start.
+    Byte-level BPE (RoBERTa, ModernBERT) tokenizes a word differently after a space.
     """
     alone, twice = tokenizer(["a", "a a"], add_special_tokens=False)["input_ids"]
     return "" if twice == alone + alone else " "
 
 
 def word_pieces(tokenizer: Any, words: Sequence[str]) -> list[list[int]]:
-    """The token ids of each word, as it is read inside a running text."""
+    """The token ids of each word, tokenized as in running text."""
     prefix = word_prefix(tokenizer)
     texts = [prefix + word for word in words]
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
 def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedExample:
-    """Several examples as one, the number ``index``, that has the sequences of all."""
+    """Several examples as one, with number ``index`` and the sequences of all."""
     columns = zip(*((part.sequences, part.types, part.words) for part in parts), strict=True)
     sequences, types, words = (tuple(chain.from_iterable(column)) for column in columns)
     return EncodedExample(index, sequences, types, target, words=words)
@@ -404,7 +404,7 @@ def joined(index: int, parts: Sequence[EncodedExample], target: Any) -> EncodedE
 def predictions_table(
     ids: Sequence, gold: Sequence, pred: Sequence, score: Any = None, **more: Any
 ) -> pd.DataFrame:
-    """The table that every task type returns; what equals ``gold`` scores 1 by default."""
+    """The table that every task type returns; by default, what equals ``gold`` scores 1."""
     table = pd.DataFrame({"example_id": ids, "gold": gold, "pred": pred} | more)
     table.insert(3, "score", table["gold"] == table["pred"] if score is None else score)
     return table
@@ -413,7 +413,7 @@ def predictions_table(
 def terms_table(
     item: Sequence, numerator: Sequence, denominator: Sequence | float = 1.0, part: Any = ""
 ) -> pd.DataFrame:
-    """The table of ``TaskType.terms``; several rows of one item and part count together."""
+    """The table of ``TaskType.terms``; rows with the same item and part are summed."""
     columns = {"item": item, "part": part, "numerator": numerator, "denominator": denominator}
     # As plain arrays: predictions of one language keep the index of the whole table.
     arrays = {name: np.broadcast_to(values, len(item)) for name, values in columns.items()}

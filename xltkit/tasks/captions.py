@@ -1,4 +1,4 @@
-"""Pictures with captions: how they are encoded for training, and scored by finding one another."""
+"""Captioned pictures: encoding them for training, and scoring how they find one another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,18 +14,18 @@ from torch import Tensor
 from xltkit.tasks import base
 from xltkit.tasks.base import Examples, Forward, Head, Rows, Tables, Task
 
-CUTS = (1, 5, 10)  # how far down the ranking a hit counts
+CUTS = (1, 5, 10)  # k of recall@k
 WAYS = ("text to image", "image to text")
 
 
 class Captions(base.TaskType):
     """A picture finds its captions, and a caption its picture, by cosine.
 
-    It is scored on what ``ImageText`` or ``Distil`` left. An example is a caption, and its target
-    the number of its picture.
+    It is scored with encoders trained by ``ImageText`` or ``Distil``. An example is a caption, and
+    its target the number of its picture.
     """
 
-    columns = ("id", "image", "texts")  # one row a picture, with one caption or several
+    columns = ("id", "image", "texts")  # one row per picture, with one or more captions
     shuffled = ""  # pictures are permuted where their features are looked up
     has_plain_text = True
     in_batch_negatives = True
@@ -34,7 +34,7 @@ class Captions(base.TaskType):
     is_search = True
 
     def head(self, task: Task) -> Head:
-        """Raises ValueError: the width of the head is the image tower's, which a phase knows."""
+        """Raises ValueError: the head is as wide as the image tower, which only a phase knows."""
         raise ValueError(
             f"{task.name} has pictures: train on it with ImageText([{task.name!r}]), or on its "
             f"captions alone with Pretrain(text=(TrainingSet({task.name!r}),))."
@@ -48,11 +48,11 @@ class Captions(base.TaskType):
         return [replace(e, example=i, target=i) for e, i in zip(examples, pictures, strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
-        """Vectors of length 1."""
+        """Unit vectors."""
         return list(torch.nn.functional.normalize(logits.float(), dim=-1).cpu().numpy())
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
-        """What every caption and every picture finds among those of its language."""
+        """What each caption and each picture finds within its language."""
         for language, part, examples, outputs in forward(rows):
             images, numbers = forward.images(part)
             pictures = np.array([example.example for example in examples])
@@ -70,7 +70,7 @@ class Captions(base.TaskType):
         return means | {f"{way} r@{k}": value for (way, k), value in recalls.items()}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of pictures, with all their captions: hits in either direction, one part each."""
+        """Per picture, with all its captions: hits in either direction, one part each."""
         way = predictions["direction"]
         names = predictions["example_id"]
         pictures = names.where(way != WAYS[0], names.str.rpartition("/")[0])
@@ -85,12 +85,11 @@ class Captions(base.TaskType):
 def ranks_table(
     ids: Sequence[str], pictures: np.ndarray, scores: np.ndarray, numbers: np.ndarray
 ) -> pd.DataFrame:
-    """What every caption and every picture finds, and the ``rank`` of the first right one, from 1.
+    """What each caption and each picture finds, and the ``rank`` of the first right one, from 1.
 
-    What scores as much as the right one stands before it: vectors that are all alike find nothing,
-    and neither do vectors that are no numbers. ``pictures`` has the place of the picture of each
-    caption among the ``ids``; ``scores`` are cosines (captions, pictures); pictures that nobody can
-    tell apart have one of the ``numbers``.
+    Ties rank before the right one, so vectors that are all equal find nothing, and neither do NaN
+    vectors. ``pictures`` has the place among the ``ids`` of each caption's picture; ``scores`` are
+    cosines (captions, pictures); identical pictures share one of the ``numbers``.
     """
     ids = np.array(ids)
     gold = ids[pictures]
@@ -114,7 +113,7 @@ def ranks_table(
 
 
 class Paraphrases(Captions):
-    """Two captions of one picture, to be told from those of others, without the picture."""
+    """Two captions of one picture, contrasted with those of others, without the picture."""
 
     needs_image_space = False
 

@@ -1,4 +1,4 @@
-"""The table of tasks as text, and whether what the mirror or the Hub holds agrees with it."""
+"""The table of tasks as text, and whether data in the mirror or on the Hub agrees with it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -9,11 +9,11 @@ from xltkit.data.loading import MissingData, Source
 from xltkit.tasks.base import SPLITS, Task
 from xltkit.tasks.suites import TASKS, get
 
-ROWS = 8  # of the Hub; of a mirror all are looked at
+ROWS = 8  # looked at on the Hub; in a mirror, all are
 
 
 def describe(names: Sequence[str] = ()) -> str:
-    """The table of tasks, or everything that is known of some of them, one fact a line."""
+    """The table of tasks, or everything that is known about some of them, one fact per line."""
     if not names:
         rows = {}
         for task in TASKS.values():
@@ -41,9 +41,9 @@ def _parts(task: Task) -> list[tuple[str, Source]]:
 
 
 def check(names: Sequence[str] = (), first: bool = False) -> Iterator[tuple[str, str, str, str]]:
-    """Look at the rows of tasks (none means all real ones) in all splits and languages.
+    """Check the rows of tasks (default: all real ones) in all splits and languages.
 
-    ``first`` looks at one language of each split and repository, in the mirror if any is. Yields
+    ``first`` checks one language per split and repository, one in the mirror if possible. Yields
     task, split, language and status: ``ok``, ``missing: ...`` or ``MISMATCH: ...``.
     """
     for task in map(get, names or TASKS):
@@ -62,7 +62,7 @@ def _status(task: Task, split: str, source: Source, language: str) -> str:
             return "missing: the file in the mirror holds no rows in this language"
         note = task.type.check_rows(task, rows, split)
     except MissingData as error:
-        # The Hub is there and has no such repository, config or split: the table is wrong.
+        # The Hub answers and has no such repository, config or split: the table is wrong.
         is_refused = error.reason.startswith("the Hub says")
         return f"{'MISMATCH' if is_refused else 'missing'}: {error.reason}"
     except Exception as error:  # whatever a reader raises on rows it was not made for
@@ -71,7 +71,7 @@ def _status(task: Task, split: str, source: Source, language: str) -> str:
 
 
 def main(names: Sequence[str] = (), first: bool = False) -> int:
-    """Print what ``check`` says, languages of the same status together; 1 if anything differs."""
+    """Print the results of ``check``, grouped by status; return 1 if anything differs."""
     table = pd.DataFrame(check(names, first), columns=["task", "split", "language", "status"])
     for (task, split, status), rows in table.groupby(["task", "split", "status"], sort=False):
         print(f"{task:<18}{split:<12}{' '.join(rows['language'])}: {status}")

@@ -1,4 +1,4 @@
-"""One label for a row: classification of pairs and sentences, the choice between alternatives."""
+"""One label per row: classification of pairs and sentences, and multiple choice."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ class Classification(base.TaskType):
         return [replace(e, target=t) for e, t in zip(examples, rows["label"][:], strict=True)]
 
     def outputs(self, logits: Tensor, examples: Examples) -> list[Any]:
-        """The log-probabilities of the labels, float32: how sure a prediction was, and of what."""
+        """The log-probabilities of the labels (float32)."""
         return list(torch.log_softmax(logits.float(), -1).cpu().numpy())
 
     def vote(self, outputs: Sequence[Any]) -> Any:
@@ -97,13 +97,13 @@ class Choice(Classification):
         ]
 
     def labels(self, examples: Examples) -> Tensor:
-        """The right alternative stands at the first sequence of a row, so that rows can be told."""
+        """The right alternative is at the first sequence of a row, which marks where rows begin."""
         rows = ((e.target, *[IGNORED] * (len(e.sequences) - 1)) for e in examples)
         return torch.tensor(list(chain.from_iterable(rows)))
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         is_first = labels != IGNORED
-        is_first[0] = True  # of a row without a target, too
+        is_first[0] = True  # even of a row without a target
         sizes = is_first.cumsum(0).unique(return_counts=True)[1]
         return super().losses(_by_row(logits, sizes.tolist()), labels[is_first])
 
@@ -114,6 +114,6 @@ class Choice(Classification):
 
 
 def _by_row(logits: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Scores (rows, alternatives); of rows that have fewer alternatives the last are impossible."""
+    """Scores (rows, alternatives); rows with fewer alternatives are padded with impossible ones."""
     parts = logits.flatten().split(sizes)
     return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=float("-inf"))

@@ -13,7 +13,7 @@ from xltkit.tasks.base import IGNORED, Examples, Rows, TaskType, encoded
 
 
 def as_text(rows: Dataset) -> Dataset:
-    """Captions as rows of plain text, one a caption; text and translation pairs as they are."""
+    """Captions as rows of plain text, one per caption; text and translation pairs unchanged."""
     if "texts" not in rows.column_names:
         return rows
     ids: list[str] = []
@@ -27,7 +27,7 @@ def as_text(rows: Dataset) -> Dataset:
 class Text(TaskType):
     """Plain text, or translation pairs read together: masked language modeling.
 
-    Of the tokens chosen (``rate``), 80 % become the mask, 10 % a random token, 10 % stay
+    Of the chosen tokens (``rate``), 80 % become the mask, 10 % a random token, and 10 % stay
     (Devlin et al. 2019, section 3.1).
     """
 
@@ -49,7 +49,7 @@ class Text(TaskType):
         ids = batch["input_ids"].numpy()
         draw = hashed_uniform(seed, epoch, examples, ids.shape[1])
         chosen = (draw < rate) & ~np.isin(ids, tokenizer.all_special_ids)
-        # Among the chosen tokens this is uniform in [0, 1): which of the three happens.
+        # Among the chosen tokens this is uniform in [0, 1): it decides which of the three happens.
         share = draw / rate
         masked = np.where(chosen & (share < 0.8), tokenizer.mask_token_id, ids)
         random_ids = hashed_uniform(seed + 1, epoch, examples, ids.shape[1]) * len(tokenizer)
@@ -59,7 +59,7 @@ class Text(TaskType):
 
 
 class Distillation(TaskType):
-    """Texts whose vectors a teacher gives; the target is the number of the text."""
+    """Texts with vectors from a teacher; the target is the number of the text."""
 
     def encode(self, rows: Rows, tokenizer: Any, max_length: int, training: bool) -> Examples:
         texts = as_text(rows)["text"][:]

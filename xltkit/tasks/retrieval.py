@@ -1,4 +1,4 @@
-"""Task types that find one text by another: parallel sentences, bitext mining, ranking."""
+"""Task types that retrieve texts: parallel sentences, bitext mining, ranking."""
 
 import json
 from collections import Counter, defaultdict
@@ -23,9 +23,9 @@ Pair = tuple[str, str]
 
 
 class Retrieval(base.TaskType):
-    """A sentence and its English translation: find the one by the other, without any training.
+    """A sentence and its English translation: find one by the other, without training.
 
-    Tatoeba's official direction: the query is English, the data base is the other language, the
+    Tatoeba's official direction: the query is English, the database is the other language, and the
     score is top-1 accuracy by cosine (XTREME evaluate_retrieval.py).
     """
 
@@ -41,7 +41,7 @@ class Retrieval(base.TaskType):
         return base.encoded(tokenizer(texts, truncation=True, max_length=max_length))
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
-        """By the mean of one hidden layer; if there are more, by every layer and pooling, too."""
+        """Use the mean of one hidden layer; if there are more, every layer and pooling, too."""
         readings = {"": (forward.layers.index(forward.layer), 0)}
         if len(forward.layers) > 1:
             for i, layer in enumerate(forward.layers):
@@ -52,7 +52,7 @@ class Retrieval(base.TaskType):
                 yield language, suffix, self.predictions(task, part, examples, vectors)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """``outputs`` are vectors: the data base first, then the distinct English sentences."""
+        """``outputs`` are vectors: the database first, then the distinct English sentences."""
         ids = rows["id"][:]
         queries = rows["english"][:]
         vectors = np.stack(outputs)
@@ -70,7 +70,7 @@ class Mining(base.TaskType):
     the validation split in the same language, never on the tested one.
     """
 
-    version = 3  # as of ``Retrieval``
+    version = 3  # as in ``Retrieval``
     columns = ("id", "side", "text", "pairs")
     optional = ("pairs",)
     gold = "pairs"
@@ -83,9 +83,9 @@ class Mining(base.TaskType):
         return base.encoded(tokenizer(rows["text"][:], truncation=True, max_length=max_length))
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
-        """The pairs above the threshold; one language after the other, for they are large.
+        """The pairs above the threshold, one language after the other, since they are large.
 
-        A row has a foreign sentence, one gold and one predicted partner, "" where there is none.
+        A row has a foreign sentence, one gold and one predicted partner, or "" if there is none.
         """
         for language, part in rows.items():
             validation = forward.extra[language]
@@ -108,7 +108,7 @@ class Mining(base.TaskType):
         return scorers.set_f1(_pairs_of(predictions, "gold"), _pairs_of(predictions, "pred"))
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of foreign sentences that have a partner, gold or predicted: their pairs."""
+        """Per foreign sentence with a gold or predicted partner, its pairs."""
         gold = _pairs_of(predictions, "gold")
         pred = _pairs_of(predictions, "pred")
         counts = [Counter(foreign for foreign, _ in p) for p in (gold, pred, gold & pred)]
@@ -124,7 +124,7 @@ def _pairs_of(predictions: pd.DataFrame, side: str) -> set[Pair]:
 def candidate_pairs(rows: Dataset, vectors: np.ndarray) -> dict[Pair, float]:
     """Pairs of ids (foreign, English) that may be translations, with their margins.
 
-    A sentence that is repeated, white space at the ends aside, is in no pair, gold or not (XTREME
+    A sentence that is repeated, surrounding whitespace aside, is in no pair, gold or not (XTREME
     third_party/utils_retrieve.py:266-280), but every distinct one is searched once (``:137-141``).
     """
     table = pd.DataFrame({name: rows[name][:] for name in ("side", "text")})
@@ -149,22 +149,22 @@ def gold_pairs(rows: Dataset) -> set[Pair]:
 class Ranking(base.TaskType):
     """A query and a pool of candidates in many languages, of which one or more are right.
 
-    A dual encoder: query and candidate pass the same encoder and head, and training is a softmax
-    over the candidates of the batch (XTREME third_party/bert.py) and, if rows have a ``negative``,
-    over one wrong candidate of each row too (Karpukhin et al. 2020, section 3.2). Candidates that
-    are equal, or have equal keys, are no negatives of one another, which the script does not mind.
-    A candidate may have a context. Right are those that hold the ``key`` of a query in ``keys``.
+    A dual encoder: query and candidate share one encoder and head, and training uses a softmax over
+    the candidates of the batch (XTREME third_party/bert.py) and, if rows have a ``negative``, also
+    over one wrong candidate of each row (Karpukhin et al. 2020, section 3.2). Candidates that are
+    equal, or have equal keys, are not negatives of each other, unlike in the script. A candidate
+    may have a context. It is right if its ``keys`` contain the ``key`` of the query.
     """
 
     columns = ("id", "query", "key")
     optional = ("context", "keys")
-    texts = ("query", "text")  # the text in training rows alone
+    texts = ("query", "text")  # the text only in training rows
     gold = "key"
     shuffled = "query"
     extra_split = "candidates"
     pooling = "vector"
     in_batch_negatives = True
-    rows_version = 2  # equal candidates are no negatives of each other
+    rows_version = 2  # equal candidates are not negatives of each other
 
     def split_columns(self, split: str) -> tuple[str, ...]:
         if split == "candidates":
@@ -194,7 +194,7 @@ class Ranking(base.TaskType):
         return len(labels)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Of vectors (sides x rows, width): query, candidate, perhaps a negative."""
+        """From vectors (sides x rows, width) of query, candidate and perhaps a negative."""
         rows = logits.float().unflatten(0, (len(labels), -1))
         keys, texts, *negatives = labels.unbind(1)
         hidden = texts[:, None] == torch.cat([texts, *negatives])
@@ -210,10 +210,10 @@ class Ranking(base.TaskType):
         return list(logits.float().cpu().numpy())
 
     def predict(self, task: Task, rows: Mapping[str, Dataset], forward: Forward) -> Tables:
-        """The ranking of the candidates of all languages for each query; ids as JSON lists.
+        """For each query, the ranking of the candidates of all languages; ids as JSON lists.
 
         Candidates are encoded and compared in blocks, of which only the best are kept: Mewsli-X has
-        a million. The score is average precision. ValueError if nothing in the pool is right.
+        a million. The score is average precision. Raises ValueError if no candidate is right.
         """
         queries = np.concatenate([forward.vectors(part) for part in rows.values()])
         top = scorers.TopK(scorers.DEPTH)
@@ -242,21 +242,21 @@ class Ranking(base.TaskType):
             yield language, "", base.predictions_table(part["id"][:], gold, pred, score)
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        """``map@20``, and ``mrr@20`` of the first right candidate: the same if only one is."""
+        """``map@20``, and ``mrr@20`` of the first right candidate: equal if only one is right."""
         return {
             "map@20": 100 * float(predictions["score"].mean()),
             "mrr@20": float(np.mean(_reciprocal_ranks(predictions))),
         }
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of queries: average precision, or the reciprocal rank of the first right candidate."""
+        """Per query, average precision, or the reciprocal rank of the first right candidate."""
         if task.metric == "map@20":
             return super().terms(task, predictions, language)
         return base.terms_table(predictions["example_id"], _reciprocal_ranks(predictions))
 
 
 def candidate_numbers(rows: Rows) -> list[tuple[int, ...]]:
-    """Of each training row the numbers of key, candidate and negative, if any: equal for equals."""
+    """Numbers for the key, candidate and negative (if any) of each row, the same for equal ones."""
     columns: list[Any] = [rows["key"][:], zip(rows["text"][:], rows["context"][:], strict=True)]
     if "negative" in rows.column_names:
         columns.append((text, "") for text in rows["negative"][:])

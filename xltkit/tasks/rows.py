@@ -1,4 +1,4 @@
-"""The rows of tasks and of training sets: found, loaded, chosen, and if a check asks, shuffled."""
+"""The rows of tasks and training sets: found, loaded, chosen and, for controls, shuffled."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ Codes = Sequence[str]  # of languages
 
 
 def source_of(task: Task, split: str) -> Source:
-    """The source of a split. Raises MissingData, naming what the task has, if it has none."""
+    """The source of a split. Raises MissingData, naming the splits of the task, if it has none."""
     source = getattr(task, choose("split", split, SPLITS))
     if source is None:
         splits = [name for name in SPLITS[:3] if getattr(task, name)]
@@ -31,9 +31,9 @@ def source_of(task: Task, split: str) -> Source:
 def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
     """The rows of a task in a language (``sw``), in the canonical columns of its type.
 
-    ``examples`` is how many rows the microworld generates; other data sets have what they have.
-    Raises MissingData, naming the command that would get them, if they are not available, and
-    ValueError if a row cannot be read, trained on or scored; a warning says if gold never varies.
+    ``examples`` is how many rows the microworld generates; other data sets ignore it. Raises
+    MissingData, naming the command that would get them, if they are not available, and ValueError
+    if a row cannot be read, trained on or scored; warns if gold never varies.
     """
     source = source_of(task, split)
     name = f"{task.name} ({split}, {language!r})"
@@ -52,10 +52,10 @@ def load(task: Task, split: str, language: str, examples: int = 0) -> Dataset:
 
 
 def available(task: Task, split: str, languages: Codes | None = None) -> tuple[Codes, Codes]:
-    """Those of the ``languages`` (None: all of a task) that are available, and those that are not.
+    """The ``languages`` (None: all of a task) that are available, and those that are not.
 
-    Files of a mirror are looked at and not read; what only the Hub has is loaded, since nothing
-    else would prove that it can be. What is missing is named in a warning.
+    Files in a mirror are only looked for; what only the Hub has is loaded, since nothing else would
+    prove that it can be. A warning names what is missing.
     """
     source = getattr(task, split, None)
     if languages is None:
@@ -74,12 +74,12 @@ def available(task: Task, split: str, languages: Codes | None = None) -> tuple[C
 
 
 def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
-    """The training task that takes the place of another: ``["mnli<-sick"]`` as a dictionary."""
+    """The tasks that replace others in training: ``["mnli<-sick"]`` as a dictionary."""
     pairs = {}
     for entry in substitutes:
         old, arrow, new = entry.partition("<-")
         if not arrow:
-            raise ValueError(f"{entry!r} is no substitute; write 'mnli<-sick' to train on SICK.")
+            raise ValueError(f"{entry!r} is not a substitute; write 'mnli<-sick' to train on SICK.")
         pairs[get(old.strip()).name] = get(new.strip()).name
     return pairs
 
@@ -87,7 +87,7 @@ def parse_substitutes(substitutes: Iterable[str]) -> dict[str, str]:
 def available_sets(
     training_sets: Iterable[TrainingSet], substitutes: Iterable[str] = ()
 ) -> list[TrainingSet]:
-    """The training sets, with substitutes, that are available; others are named in a warning."""
+    """The available training sets, with substitutes; a warning names the others."""
     names = parse_substitutes(substitutes)
     renamed = dict.fromkeys(replace(p, task=names.get(p.task, p.task)) for p in training_sets)
     languages: dict[str, list[str]] = {}
@@ -98,10 +98,10 @@ def available_sets(
 
 
 def training_rows(training_set: TrainingSet) -> Dataset:
-    """The rows of a training set, kept until its file is edited.
+    """The rows of a training set, cached until its file is edited.
 
-    A smaller number of examples is the same random choice for every seed, and the small set is a
-    part of every larger one of its ``draw``. The microworld generates as many as are asked for.
+    A smaller number of examples is the same random choice for every seed, and a subset of every
+    larger one with the same ``draw``. The microworld generates as many as requested.
     """
     return _training_rows(training_set, fingerprint(training_set))
 
@@ -121,17 +121,17 @@ def _training_rows(training_set: TrainingSet, fingerprint: str) -> Dataset:
 
 
 def count(training_set: TrainingSet) -> int:
-    """The number of rows of a training set; the microworld makes none to know it."""
+    """The number of rows of a training set; for the microworld, without generating any."""
     source = source_of(get(training_set.task), "train")
     if source.is_generated:
         given = source.count(training_set.language, training_set.examples)
-        # A draw is from the rows that there are without asking for a number.
+        # A draw is from the default number of rows.
         return min(given, source.count(training_set.language, 0)) if training_set.draw else given
     return len(training_rows(training_set))
 
 
 def fingerprint(training_set: TrainingSet) -> str:
-    """What identifies the rows of a training set now: a file may be edited in a session."""
+    """An identifier of a training set's current rows: a file may be edited in a session."""
     task = get(training_set.task)
     try:
         return source_of(task, "train").fingerprint(training_set.language)

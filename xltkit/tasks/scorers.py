@@ -2,7 +2,7 @@
 
 The rules are those of the scripts behind the published numbers, at commit 838c13b of
 google-research/xtreme; the docstrings name script and lines. Lists that differ in length raise
-``ValueError``: the official scripts pair them with ``zip``, which cuts the longer one.
+``ValueError``: the official scripts pair them with ``zip``, which truncates the longer one.
 """
 
 import re
@@ -15,7 +15,7 @@ from operator import itemgetter
 
 import numpy as np
 
-NEIGHBORS = 4  # of a sentence, which its margins are measured by
+NEIGHBORS = 4  # nearest neighbors of a sentence, from which margins are computed
 BLOCK = 1024  # sentences of either side that are compared at a time
 DEPTH = 20  # how far down a ranking is scored
 
@@ -26,11 +26,11 @@ def accuracy(gold: Sequence, pred: Sequence) -> float:
 
 
 def set_f1(gold: Set, pred: Set) -> dict[str, float]:
-    """``f1``, ``precision`` and ``recall`` of a set; without anything in common all are 0.
+    """``f1``, ``precision`` and ``recall`` of a set; if nothing is in common, all are 0.
 
-    Of BUCC over pairs (XTREME evaluate.py:87-98), and of PAN-X and UDPOS over ``chunks``
-    (evaluate.py:74-78): entities, not strict, or runs of equal parts of speech, of which the
-    accuracy of tags is the other reading (evaluate.py:204).
+    For BUCC over pairs (XTREME evaluate.py:87-98), and for PAN-X and UDPOS over ``chunks``
+    (evaluate.py:74-78): entities, not strict, or runs of equal parts of speech, for which the
+    accuracy of tags is the alternative metric (evaluate.py:204).
     """
     correct = len(gold & pred)
     return {
@@ -65,13 +65,13 @@ _IDEOGRAPH = re.compile("([\u4e00-\u9fa5])")
 
 
 def normalized(text: str, language: str = "") -> str:
-    """An answer in lower case without punctuation, articles and extra white space.
+    """An answer in lower case without punctuation, articles and extra whitespace.
 
     Without a language, by the English rule of SQuAD v1.1, which XTREME applies to every language of
     XQuAD and TyDiQA (third_party/evaluate_squad.py:26-90): only ASCII punctuation and English
-    articles go. With one, by its rule in MLQA (mlqa_evaluation_v1.py:21-83, in XTREME
+    articles are removed. With one, by its rule in MLQA (mlqa_evaluation_v1.py:21-83, in XTREME
     third_party/evaluate_mlqa.py): every Chinese ideograph becomes a token, and Arabic "ال" a space,
-    inside words too (the official branch for the start of a word can never match).
+    even inside words (the official branch for the start of a word can never match).
     """
     deleted = _DELETE_PUNCTUATION if language else _DELETE_ASCII_PUNCTUATION
     articles = MLQA_ARTICLES[language] if language else _ENGLISH_ARTICLES
@@ -82,11 +82,11 @@ def normalized(text: str, language: str = "") -> str:
 
 
 def answer_scores(golds: Sequence[str], pred: str, language: str = "") -> dict[str, float]:
-    """Token ``f1`` and exact match (``em``) of a question, each with the best of its gold answers.
+    """Token ``f1`` and exact match (``em``) of a question, each for the best of its gold answers.
 
-    Without a language those of XQuAD and TyDiQA (XTREME third_party/evaluate_squad.py:61-90), with
-    one those of MLQA (mlqa_evaluation_v1.py:86-135). Tokens are split on white space, so F1 is
-    close to exact match in Chinese and Thai. Two texts empty once normalized: EM 100, F1 0.
+    Without a language, as for XQuAD and TyDiQA (XTREME third_party/evaluate_squad.py:61-90); with
+    one, as for MLQA (mlqa_evaluation_v1.py:86-135). Tokens are split on whitespace, so F1 is close
+    to exact match in Chinese and Thai. If both texts are empty once normalized, EM is 100, F1 0.
     """
     f1 = em = 0.0
     pred = normalized(pred, language)
@@ -107,12 +107,12 @@ def chunks(
     """Chunks of all sentences as (type, first, last), by the rule of seqeval 0.0.12.
 
     XTREME was scored with its ``get_entities``; positions count an ``O`` after each sentence. The
-    first character of a tag is its prefix and the text after the last ``-`` its type, also without
+    first character of a tag is its prefix and the text after the last ``-`` its type, even without
     a prefix: a run of equal part-of-speech tags is one chunk, but tags that begin with ``B``, ``E``
     or ``S`` (SYM, SCONJ) are always single. The rule is not strict: ``I-LOC`` can open a chunk.
     seqeval 1.x cuts the first character off a tag without a prefix: CCONJ and SCONJ are one type.
-    If not ``official``, a prefix is B, I, E or S before a hyphen, and the type is all the rest; a
-    tag without one is its own type, and O alone is none.
+    If not ``official``, a prefix is B, I, E or S before a hyphen, and the type is the rest; a tag
+    without a prefix is its own type, except O.
     """
     spans = set()
     first = 0
@@ -128,8 +128,8 @@ def chunks(
         changed = type_now != type_before
         if before in "ES" or (before in "BI" and now in "BSO") or (before not in "O." and changed):
             spans.add((type_before, first, position - 1))
-        # After E-PER, a tag such as X-PER opens nothing and is closed all the same, as a chunk
-        # that begins where the last one began. That is odd, and it is the rule.
+        # After E-PER, a tag such as X-PER opens nothing but is closed anyway, as a chunk that
+        # begins where the last one began. That is odd, but it is the rule.
         if now in "BS" or (before in "ESO" and now in "EI") or (now not in "O." and changed):
             first = position
         before = now
@@ -153,8 +153,8 @@ def nearest(query: np.ndarray, database: np.ndarray) -> np.ndarray:
     """Index of the row of ``database`` with the highest cosine, for each row of ``query``.
 
     The search of Tatoeba: the queries are the English sentences and the database is the other
-    language; no margin, no correction for hubs (XTREME third_party/evaluate_retrieval.py:780-811,
-    utils_retrieve.py:331-339). Of equal rows the first wins.
+    language; no margin, no hubness correction (XTREME third_party/evaluate_retrieval.py:780-811,
+    utils_retrieve.py:331-339). Among equal rows, the first wins.
     """
     database = _unit_rows(database)
     # Matrix products can differ in the last bit between columns that hold equal rows, so that
@@ -167,7 +167,7 @@ class TopK:
     """The best ``k`` candidates of each query, from scores that come in blocks of candidates.
 
     However they are cut into blocks, the ranking is that of ``argsort(kind="stable")[::-1]`` over
-    all of them: of equal scores the later candidate comes first (XTREME
+    all of them: among equal scores, the later candidate comes first (XTREME
     third_party/utils_lareqa.py:381, which leaves ``kind`` open, as ``torch.topk`` does).
     """
 
@@ -179,7 +179,7 @@ class TopK:
         self._indices: np.ndarray | None = None
 
     def add(self, scores: np.ndarray) -> None:
-        """Take in the scores (queries, candidates) of the next candidates."""
+        """Add the scores (queries, candidates) of the next candidates."""
         if np.isnan(scores).any():
             raise ValueError("got scores that are not a number; expected numbers, to be ranked")
         indices = np.broadcast_to(np.arange(scores.shape[1]) + self.count, scores.shape)
@@ -188,11 +188,11 @@ class TopK:
             scores = np.concatenate([self._scores, scores], 1)
             indices = np.concatenate([self._indices, indices], 1)
         if scores.shape[1] > self.k:
-            backwards = scores[:, ::-1]  # of equals the last ones stay
+            backwards = scores[:, ::-1]  # among equals, the last ones stay
             least = np.partition(scores, -self.k, axis=1)[:, -self.k, None]
             above = backwards > least
             level = backwards == least
-            # Equals fill the places that better ones leave.
+            # Equal scores fill the places that better ones leave.
             keep = above | (level & (level.cumsum(1) <= self.k - above.sum(1, keepdims=True)))
             columns = np.nonzero(keep[:, ::-1])[1].reshape(-1, self.k)
             scores, indices = (np.take_along_axis(a, columns, 1) for a in (scores, indices))
@@ -208,12 +208,12 @@ class TopK:
 def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
     """Candidate translation pairs (row of ``x``, row of ``y``) of BUCC, with margins, best first.
 
-    The score of a pair is its cosine over the mean of two means: of the cosines of either side
+    The score of a pair is its cosine over the mean of two means: the mean cosine of either side
     with its nearest ``NEIGHBORS``. Each row of ``x`` proposes the best of its neighbors, then
     each row of ``y``; pairs are taken from the highest score down while both sides are unused
     (XTREME third_party/utils_retrieve.py:131-229, retrieval "max", margin "ratio") and the score
-    above 0. A margin of 0 / 0 is none. Equal scores go as in ``TopK``, then to the proposals of
-    ``x``; the script leaves that open.
+    is above 0. A margin of 0 / 0 gives no pair. Ties are broken as in ``TopK``, then in favor of
+    the proposals of ``x``; the script leaves that open.
     """
     x = _unit_rows(x)
     y = _unit_rows(y)
@@ -237,7 +237,7 @@ def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
         best = margins.argmax(1)
         pair = (rows, indices[rows, best])
         proposals += zip(margins[rows, best], pair[side], pair[1 - side], strict=True)
-    # The script uses up both sides before it looks at the score; on the way down that is the same.
+    # The script uses up both sides before it checks the score; in descending order it is the same.
     used_x: set[int] = set()
     used_y: set[int] = set()
     pairs = {}
@@ -250,11 +250,11 @@ def margin_pairs(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], float]:
 
 
 def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> float:
-    """The score from which on (``>=``) the pairs give the highest F1: found on dev, used on test.
+    """The threshold (``>=``) at which the pairs give the highest F1: found on dev, used on test.
 
-    Going down from the highest score, midway between the pair that gives the (first) best F1 and
-    the next one (XTREME third_party/utils_retrieve.py:232-263, ``bucc_optimize``); 0 if no pair
-    is gold. If the best pair is the last, where the script stops with an ``IndexError``, its own.
+    Going down from the highest score, it is midway between the pair that gives the (first) best F1
+    and the next one (XTREME third_party/utils_retrieve.py:232-263, ``bucc_optimize``); 0 if no pair
+    is gold. If the best pair is the last, where the script fails with an IndexError, its own score.
     """
     items = sorted(scores.items(), key=lambda item: -item[1])
     threshold = best = 0.0
@@ -263,7 +263,7 @@ def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> flo
         correct += pair in gold
         precision = correct / count
         recall = correct / len(gold)
-        # Rounded as in the script: where two places are level, rounding decides.
+        # Rounded as in the script: if two places are tied, rounding decides.
         f1 = 2 * precision * recall / (precision + recall) if correct else 0.0
         if f1 > best:
             following = items[count][1] if count < len(items) else score
@@ -275,9 +275,9 @@ def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> flo
 def average_precision(relevant: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
     """Average precision of one ranking at ``DEPTH``; LAReQA's mAP@20 is its mean.
 
-    Precision at each rank with a relevant candidate, summed and divided by their number or
-    ``DEPTH``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). A repeated one counts
-    once.
+    Precision at each rank with a relevant candidate, summed and divided by the number of relevant
+    ones or ``DEPTH``, whichever is less (XTREME third_party/utils_lareqa.py:348-360). Repeated
+    candidates count once.
     """
     relevant = set(relevant)
     total = 0.0
@@ -290,7 +290,7 @@ def average_precision(relevant: Collection[Hashable], ranking: Sequence[Hashable
 
 
 def reciprocal_rank(gold: Collection[Hashable], ranking: Sequence[Hashable]) -> float:
-    """100 over the rank of the first of ``gold`` down to ``DEPTH``, or 0 if none is among them.
+    """100 over the rank of the first ``gold`` candidate in the top ``DEPTH``; 0 if there is none.
 
     Its mean is MRR@20 of Mewsli-X (XTREME third_party/utils_mewslix.py:623-695; evaluate.py:112-115
     prints it as map@20).

@@ -1,4 +1,4 @@
-"""Questions whose answer is a span of the context."""
+"""Extractive question answering: the answer is a span of the context."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from xltkit.tasks import base, scorers
 from xltkit.tasks.base import Examples, Faults, Rows, Task
 
 QUESTION_TOKENS = 64  # a longer question is cut (XTREME run_squad.py: max_query_length)
-ANSWER_TOKENS = 30  # no longer answer is proposed (XTREME run_squad.py: max_answer_length)
+ANSWER_TOKENS = 30  # longer answers are not proposed (XTREME run_squad.py: max_answer_length)
 
 
 class Window(NamedTuple):
@@ -32,7 +32,7 @@ class Span(base.TaskType):
 
     A long context is read in windows that overlap by a third of the length (128 of 384, as in
     Hugging Face's run_qa). Answers are cut from the context by character offsets, in every
-    language: rebuilding them from word pieces fails where words are not set apart by spaces.
+    language: rebuilding them from word pieces fails where words are not separated by spaces.
     """
 
     columns = ("id", "question", "context", "answers", "starts")
@@ -83,7 +83,7 @@ class Span(base.TaskType):
         return examples
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Of start and end, over the tokens of a window; the class 0 means: not in this window."""
+        """The loss of start and end, over the tokens of a window; 0 means not in this window."""
         return super().losses(logits.transpose(1, 2), labels)
 
     def loss_weights(self, examples: Examples) -> list[float]:
@@ -137,7 +137,7 @@ class Span(base.TaskType):
         return {metric: fmean(score[metric] for score in scores) for metric in ("f1", "em")}
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of questions: the task's own metric, by its own rule."""
+        """Per question, the task's main metric, by its own rule."""
         scores = self.question_scores(task, predictions, language)
         return base.terms_table(predictions["example_id"], [s[task.metric] for s in scores])
 
@@ -148,12 +148,12 @@ class Span(base.TaskType):
         return [scorers.answer_scores(gold, pred, rule) for gold, pred in pairs]
 
     def is_solved(self, score: float) -> bool:
-        """Any overlap with the answer: attacks on it succeed without (Tan and Joty 2021)."""
+        """Any overlap with the answer: attacks succeed if there is none (Tan and Joty 2021)."""
         return score > 0
 
 
 def shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]:
-    """The questions, cut to ``limit`` tokens at most and between characters."""
+    """The questions, cut between characters to at most ``limit`` tokens."""
     encoding = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
     pairs = zip(questions, encoding["offset_mapping"], strict=True)
     return [
@@ -164,7 +164,7 @@ def shortened(questions: Sequence[str], tokenizer: Any, limit: int) -> list[str]
 
 
 def span_in(window: Window, start: int, end: int) -> tuple[int, int]:
-    """First and last token of the characters [start, end) in a window; (0, 0) if not all inside.
+    """First and last token of the characters [start, end) in a window; (0, 0) if some are outside.
 
     Several tokens may share a character, as in byte-level BPE; all of them belong to it.
     """

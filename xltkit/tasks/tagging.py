@@ -27,7 +27,7 @@ class Tagging(base.TaskType):
     is_attackable = True
     is_mixable = True
     has_one_answer = False
-    rows_version = 2  # words as in running text; labels with blanks, and hyphens in types of chunks
+    rows_version = 2  # words as in running text; labels with spaces, and hyphens in types of chunks
 
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
@@ -78,7 +78,7 @@ class Tagging(base.TaskType):
         return np.array([np.bincount(tags).argmax() for tags in zip(*outputs, strict=True)], int)
 
     def predictions(self, task: Task, rows: Rows, examples: Examples, outputs: Any) -> pd.DataFrame:
-        """Tags joined by blanks, or a JSON list if labels have any; score is the share right."""
+        """Tags joined by spaces, or a JSON list if labels have any; score is the share right."""
         names = np.array(task.labels, dtype=object)
         gold = [names[tags].tolist() for tags in rows["tags"][:]]
         pred: list[list[str]] = [[] for _ in gold]
@@ -89,7 +89,7 @@ class Tagging(base.TaskType):
         return base.predictions_table(rows["id"][:], *texts, self.item_scores(task, *texts))
 
     def item_scores(self, task: Task, gold: Sequence[str], pred: Sequence[str]) -> list[float]:
-        """The share of the tags that are right; ValueError if a word lacks its tag."""
+        """The share of the tags that are right. Raises ValueError if a word lacks its tag."""
         scores = []
         for texts in zip(gold, pred, strict=True):
             golds, preds = (tags_of(task, text) for text in texts)
@@ -99,7 +99,7 @@ class Tagging(base.TaskType):
         return scores
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
-        """F1 of chunks, accuracy of tags, and that of the most frequent tag everywhere."""
+        """F1 of chunks, accuracy of tags, and that of always predicting the most frequent tag."""
         sides = _both(task, predictions)
         gold, pred = (list(chain.from_iterable(side)) for side in sides)
         return {
@@ -109,7 +109,7 @@ class Tagging(base.TaskType):
         }
 
     def terms(self, task: Task, predictions: pd.DataFrame, language: str) -> pd.DataFrame:
-        """Of sentences: the numbers of chunks or of tags, of which the metric is made."""
+        """Per sentence, the counts of chunks or tags that make up the metric."""
         items = predictions["example_id"]
         gold, pred = _both(task, predictions)
         if task.metric == "accuracy":

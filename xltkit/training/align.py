@@ -1,4 +1,4 @@
-"""Alignment by translation pairs: the literature's alternative to robust training."""
+"""Alignment with translation pairs: the literature's alternative to robust training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from xltkit.training.supervised import Batch, Supervised
 
 @dataclass(frozen=True, kw_only=True)
 class Align:
-    """How the languages of translation pairs are brought together in a target phase.
+    """Alignment of languages with translation pairs in a target phase.
 
-    Beside the loss of the task, every step draws some pairs and adds ``weight`` times the mean
-    squared distance of the pooled vectors of the two sides; gradients reach both (XeroAlign, Gritta
-    and Iacobacci 2021; there the pairs are translations of the task's training data, here any).
-    A sequence head pools as for its scores; other heads take the mean of the tokens.
+    Every step also draws some pairs and adds to the task loss ``weight`` times the mean squared
+    distance between the pooled vectors of the two sides; gradients flow to both (XeroAlign, Gritta
+    and Iacobacci 2021, whose pairs are translations of the task's training data; here, any pairs).
+    A sequence head pools as for its scores; other heads take the mean over tokens.
     """
 
     pairs: tuple[TrainingSet, ...]  # such as ``TrainingSet("pairs", "qbe", 500)``
-    method: str = "joint"  # the one there is; it is part of the keys of stages
+    method: str = "joint"  # the only one; part of the keys of stages
     weight: float = 1.0
-    batch_size: int = 0  # pairs that a step draws; 0 means as many as it has examples
+    batch_size: int = 0  # pairs per step; 0 means as many as there are examples
 
     version = 1
 
@@ -44,12 +44,12 @@ class Align:
 
     @property
     def cost(self) -> dict[str, int]:
-        """The translation pairs used, by language; robust training claims to do without any."""
+        """The number of translation pairs by language; robust training claims to need none."""
         return {pair.language: count(pair) for pair in self.pairs}
 
 
 class AlignedTask(Supervised):
-    """The objective of a task, and the distance of translation pairs beside it."""
+    """The objective of a task plus the distance between translation pairs."""
 
     def __init__(self, *inputs: Any):
         super().__init__(*inputs)
@@ -60,12 +60,12 @@ class AlignedTask(Supervised):
         for training_set in self.align.pairs:
             rows = training_rows(training_set)
             if "translation" not in rows.column_names:
-                raise ValueError(f"{training_set.task} has no translations; align by 'pairs'.")
+                raise ValueError(f"{training_set.task} has no translations; align with 'pairs'.")
             self.text += encoded(self.tokenizer(rows["text"][:], **options))
             self.english += encoded(self.tokenizer(rows["translation"][:], **options))
 
     def batches(self, step: int, parts: int) -> list[Batch]:
-        """The batches of a step, each with ``pairs`` among its inputs: those that are drawn."""
+        """The batches of a step, each with some of the drawn ``pairs`` among its inputs."""
         batches = super().batches(step, parts)
         random = np.random.default_rng(derive(self.seed, "pairs", step))
         targets = sum(batch.targets for batch in batches)
@@ -75,7 +75,7 @@ class AlignedTask(Supervised):
             if len(drawn):
                 sides = [side[k] for side in (self.text, self.english) for k in drawn]
                 pairs = TaskType().collate(sides, self.tokenizer, training=False)
-                # The loop divides by the targets of the step; the mean over its pairs is wanted.
+                # The loop divides by the targets of the step; this loss is a mean over its pairs.
                 pairs["share"] = torch.tensor(targets / size)
                 batches[i] = batches[i]._replace(inputs=batches[i].inputs | {"pairs": pairs})
         return batches

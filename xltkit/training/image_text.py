@@ -1,4 +1,4 @@
-"""Phases that train on pictures with captions, or on the text vectors of a CLIP."""
+"""Phases that train on captioned pictures, or on the text vectors of a CLIP model."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,19 +20,19 @@ from xltkit.tasks.rows import training_rows
 from xltkit.training.phases import WEIGHTS_NAME, Part, Phase
 from xltkit.training.supervised import Batch, Supervised
 
-Pairs = tuple[Tensor, Tensor, Tensor]  # vectors of images and texts, and numbers of pictures
+Pairs = tuple[Tensor, Tensor, Tensor]  # image vectors, text vectors, numbers of pictures
 
 
 def info_nce(
     images: Tensor, texts: Tensor, scale: Tensor | float, numbers: Tensor, queue: Pairs | None
 ) -> Tensor:
-    """The symmetric InfoNCE (pairs) of a batch (open_clip; Radford et al. 2021, figure 3).
+    """The symmetric InfoNCE loss (pairs) of a batch (open_clip; Radford et al. 2021, figure 3).
 
-    The loss of a pair is the mean of the two directions, ln(pairs) at chance. ``images`` and
-    ``texts`` are vectors (pairs, width) of any length, whose cosines are multiplied by ``scale``.
-    Pairs with equal ``numbers`` (two captions of one picture) are no negatives of one another,
-    which CLIP itself does not mind. A ``queue`` has vectors of length 1 of earlier images (queue,
-    width) and texts, and their numbers.
+    The loss of a pair is the mean of both directions, ln(pairs) at chance. ``images`` and ``texts``
+    are vectors (pairs, width) of any length, whose cosines are multiplied by ``scale``. Pairs with
+    equal ``numbers`` (two captions of one picture) are not negatives of each other, unlike in
+    CLIP. A ``queue`` has unit vectors of earlier images (queue, width) and texts, and their
+    numbers.
     """
     images = functional.normalize(images.float(), dim=-1)
     texts = functional.normalize(texts.float(), dim=-1)
@@ -40,7 +40,7 @@ def info_nce(
     if queue is not None:
         candidates = tuple(torch.cat(pair) for pair in zip(candidates, queue, strict=True))
     all_images, all_texts, all_numbers = candidates
-    # The right candidate of a pair is the one in its place; others of the same picture are hidden.
+    # The positive of a query is in its own place; others of the same picture are masked.
     gold = torch.arange(len(numbers), device=numbers.device)
     hidden = numbers[:, None] == all_numbers[None, :]
     hidden[gold, gold] = False
@@ -54,7 +54,7 @@ def info_nce(
 
 
 class Memory(nn.Module):
-    """The last pairs seen, newest first: negatives that cost no pass, kept in checkpoints, too."""
+    """The last pairs, newest first: negatives that need no forward pass; saved in checkpoints."""
 
     def __init__(self, length: int, width: int):
         super().__init__()
@@ -64,13 +64,13 @@ class Memory(nn.Module):
         self.register_buffer("filled", torch.tensor(0))
 
     def read(self) -> Pairs:
-        """Images, texts and numbers of the pairs, as many as were added so far."""
+        """Images, texts and numbers of the pairs added so far."""
         count = int(self.filled)
         return self.images[:count], self.texts[:count], self.numbers[:count]
 
     @torch.no_grad()
     def add(self, images: Tensor, texts: Tensor, numbers: Tensor) -> None:
-        """Put pairs before the others; the oldest fall out."""
+        """Add pairs in front; the oldest are dropped."""
         images = functional.normalize(images.float(), dim=-1)
         texts = functional.normalize(texts.float(), dim=-1)
         buffers = (self.images, self.texts, self.numbers)
@@ -85,8 +85,8 @@ class Contrast(Supervised):
     def __init__(self, *inputs: Any):
         super().__init__(*inputs)
         phase = self.phase
-        self.numbers: list[Tensor] = []  # of the picture of each row; equal pictures have one
-        self.pictures: list[Any] = []  # of each row its features, or what its image is read from
+        self.numbers: list[Tensor] = []  # of each row's picture, equal for equal pictures
+        self.pictures: list[Any] = []  # features of each row, or the rows to read images from
         is_trained = phase.has_image_space and not phase.locked
         self.tower = vision.Tower(phase.tower) if is_trained else None
         distinct: dict[str, int] = {}
@@ -95,7 +95,7 @@ class Contrast(Supervised):
             numbers = [distinct.setdefault(each, len(distinct)) for each in vision.contents(rows)]
             order = np.arange(len(rows))
             if training_set.shuffled and phase.has_image_space:
-                # Every row has the picture of another; its captions and their order stay.
+                # Every row gets the picture of another; its captions and their order stay.
                 random = np.random.default_rng(derive("shuffle", training_set.task))
                 order = random.permutation(len(rows))
             self.numbers.append(torch.tensor(numbers)[order])
@@ -103,12 +103,12 @@ class Contrast(Supervised):
                 self.pictures.append(rows.select(order))
             elif phase.has_image_space:
                 self.pictures.append(vision.features(phase.tower, rows, self.store)[order])
-        # The width of the space of texts and pictures; a paraphrase's is as wide as theirs.
+        # The width of the joint space of texts and pictures, also used for paraphrases.
         is_kept = self.pictures and self.tower is None
         self.width = self.pictures[0].shape[1] if is_kept else vision.width(phase.tower)
 
     def heads(self) -> Mapping[str, Head]:
-        # Features of a locked tower pass a linear layer.
+        # Features of a locked tower pass through a linear layer.
         return {self.tasks[0].name: Head("joint", self.width, image_layer=self.phase.locked)}
 
     def prepare(self, model: Model) -> None:
@@ -138,7 +138,7 @@ class Contrast(Supervised):
         head = parts.heads[name]
         texts = model(name, **inputs)
         if pictures is None:
-            # Each caption stands beside another one of its picture.
+            # Each caption is paired with another one of its picture.
             texts, images = texts[0::2], texts[1::2]
         else:
             images = head.image(parts.tower(pictures) if parts.tower else pictures)
@@ -154,7 +154,7 @@ class Distillation(Supervised):
 
     def __init__(self, *inputs: Any):
         super().__init__(*inputs)
-        self.targets = []  # of each training set the vectors (texts, width) of its texts
+        self.targets = []  # for each training set, the vectors (texts, width) of its texts
         for training_set in self.phase.training_sets:
             rows = as_text(training_rows(training_set))
             texts = rows["translation" if "translation" in rows.column_names else "text"][:]
@@ -164,7 +164,7 @@ class Distillation(Supervised):
         return {self.tasks[0].name: Head("joint", self.targets[0].shape[1])}
 
     def task_loss(self, model: Model, batch: Batch) -> Tensor:
-        """The summed loss of a batch; that of a text is the mean over the width."""
+        """The summed loss of a batch; the loss of a text is a mean over dimensions."""
         counts = batch.labels != IGNORED  # a part without examples repeats one
         rows = batch.labels.clamp(min=0).cpu().numpy()
         vectors = model(self.tasks[0].name, **batch.inputs).float()
@@ -176,23 +176,23 @@ class Distillation(Supervised):
 class ImageText(Phase):
     """Contrastive training on captions and their pictures: CLIP, or LiT if the tower is locked.
 
-    The loss is the symmetric InfoNCE of Radford et al. (2021, figure 3): each caption finds its
-    picture, and each picture its caption, among those of the batch and of the queue. An image
-    tower that is locked (Zhai et al. 2022) has its features computed once and kept, and costs as
-    much as text alone. The text encoder is carried on; the head and a trained tower stay with the
-    stage, for whoever scores it on captions.
+    The loss is the symmetric InfoNCE of Radford et al. (2021, figure 3): each caption must find its
+    picture, and each picture its caption, in the batch and the queue. Features of a locked image
+    tower (Zhai et al. 2022) are computed once and kept, so it costs as much as text alone. The text
+    encoder is passed on to the next phase; the head and a trained tower stay with the stage, for
+    scoring on captions.
 
-    There are two controls: for what the pictures do, ``shuffled`` training sets, where every
-    picture gets the captions of another; for what contrast alone does, ``against="paraphrase"``,
-    another caption of the same picture in its place, seen by the same encoder.
+    There are two controls. For the effect of the pictures: ``shuffled`` training sets, where every
+    picture gets the captions of another. For the effect of the contrastive loss alone:
+    ``against="paraphrase"``, where another caption replaces the picture, read by the same encoder.
     """
 
     captions: tuple[TrainingSet, ...] | Iterable[Part]  # of a task of the type ``captions``
     languages: tuple[str, ...] = ("en",)
     # ``micro-vision``, ``pixels`` (no network), a Hub id, or a folder.
     tower: str = field(default="micro-vision", metadata=WEIGHTS_NAME)
-    locked: bool = True  # whether the tower stays as it is
-    # Pairs of earlier steps that are negatives, too, stale and without gradient (Wang et al. 2020).
+    locked: bool = True  # whether the tower is frozen
+    # Pairs of earlier steps as further negatives, stale and without gradient (Wang et al. 2020).
     queue: int = 0
     against: str = "image"
 
@@ -208,18 +208,18 @@ class ImageText(Phase):
                 "in ImageText(['captions'])."
             )
         choose("value of against", self.against, ("image", "paraphrase"))
-        if self.tower == "micro-clip":  # the image tower in it, as with the Hub id of a CLIP
+        if self.tower == "micro-clip":  # its image tower, as for the Hub id of a CLIP
             object.__setattr__(self, "tower", "micro-vision")
         is_trainable = self.locked or self.tower != vision.PIXELS
         if self.accumulation > 1 or self.queue < 0 or not is_trainable:
             raise ValueError(
                 f"accumulation is {self.accumulation}, queue {self.queue}, tower {self.tower!r}, "
                 f"locked={self.locked}: negatives come from the whole batch, so leave accumulation "
-                "1; a queue is 0 or longer; and plain pixels have nothing to train."
+                "1; queue must be 0 or more; and plain pixels have nothing to train."
             )
 
     @property
-    def base(self) -> Phase:  # its controls have its seeds
+    def base(self) -> Phase:  # its controls share its seeds
         captions = tuple(replace(part, shuffled=False) for part in self.captions)
         return replace(self, captions=captions, against="image")
 
@@ -231,30 +231,30 @@ class ImageText(Phase):
         return "captions" if self.has_image_space else "paraphrases"
 
     def sources(self) -> dict[str, str]:
-        # The tower says how wide a paraphrase's space is, too.
+        # The tower also sets the width of the space of paraphrases.
         return {"tower": vision.fingerprint(self.tower)}
 
     def image_tower(self, trained: Path) -> str:
-        """The tower whose pictures the captions find, given the folder of the trained phase."""
+        """The tower for the pictures that captions find, given the folder of the trained phase."""
         return self.tower if self.locked else str(trained / vision.TOWER)
 
 
 @dataclass(frozen=True)
 class Distil(Phase):
-    """Learn the vectors of a CLIP's text tower (Multilingual-CLIP, Carlsson et al. 2022).
+    """Distill the text tower of a CLIP model (Multilingual-CLIP, Carlsson et al. 2022).
 
     The loss is the mean squared distance of the pooled states, after a linear layer, from the
-    teacher's vector of any length. No picture is looked at. Of translation pairs the student reads
-    the text and the teacher its English translation; of all else both read the same.
+    teacher's unnormalized vector. No pictures are used. In translation pairs, the student reads
+    the text and the teacher its English translation; otherwise both read the same text.
     """
 
     texts: tuple[TrainingSet, ...] | Iterable[Part]  # of types ``captions`` and ``text``
     languages: tuple[str, ...] = ("en",)
     # ``micro-clip``, a Hub id, or the folder of a stage of ``ImageText``; if its tower was locked,
-    # the student learns the texts and finds no pictures.
+    # the student cannot be scored on pictures.
     teacher: str = field(default="micro-clip", metadata=WEIGHTS_NAME)
 
-    locked = False  # no image tower takes part
+    locked = False  # no image tower is involved
     trained = ("texts",)
     objective_class = Distillation
 
@@ -269,7 +269,7 @@ class Distil(Phase):
 
     @property
     def has_image_space(self) -> bool:
-        """True; raises ValueError if no pictures lie in the space of its teacher."""
+        """True. Raises ValueError if the space of its teacher has no pictures."""
         return bool(self.image_tower(Path()))
 
     def task_type(self, training_set: TrainingSet) -> str:
@@ -279,5 +279,5 @@ class Distil(Phase):
         return {"teacher": vision.fingerprint(self.teacher)}
 
     def image_tower(self, trained: Path) -> str:
-        """The tower whose pictures the texts find: the teacher's."""
+        """The tower for the pictures that texts find: the teacher's."""
         return vision.tower_of(self.teacher)

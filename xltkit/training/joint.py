@@ -1,7 +1,7 @@
 """Joint training: few labels in the target language, many in another, in the same batches.
 
 After Maji and Bhattacharya 2026 (BhashaSetu, arXiv 2602.05599). Their code is not public; what
-could not be confirmed from the paper is our choice, and marked below.
+could not be confirmed from the paper is our choice and is marked below.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from xltkit.training.supervised import Batch, Supervised, encode, plan
 
 @dataclass(frozen=True, kw_only=True)
 class Translations:
-    """A translation lexicon of two languages, as a map between pieces of the tokenizer."""
+    """A bilingual lexicon, as a map between word pieces of the tokenizer."""
 
     language: str
     other: str = "en"
     lexicon: str = "microworld"  # or a folder of dictionaries
-    noise: float = 0.0  # share of words with the translation of another word; 1 is shuffled
+    noise: float = 0.0  # share of words with another word's translation; 1 shuffles all
 
     version = 1
 
@@ -38,7 +38,7 @@ class Translations:
             raise ValueError(f"noise is {self.noise}; it is a share of the words, from 0 to 1.")
 
     def words(self) -> lexicons.Lexicon:
-        """The translations of each word. ValueError if there are none."""
+        """The translations of each word. Raises ValueError if there are none."""
         table = lexicons.translations(self.lexicon, self.language, (self.other,))
         if not table:
             pair = f"{self.language!r} into {self.other!r}"
@@ -46,11 +46,11 @@ class Translations:
         return table
 
     def pieces(self, tokenizer: Any) -> csr_array:
-        """The pieces that translate each piece, as weights (vocabulary, vocabulary).
+        """How pieces translate each other, as weights (vocabulary, vocabulary).
 
         The row of a piece is the mean over the words that contain it and over all pieces of their
-        translations. It sums to 1, or to 0 if no word contains the piece or words of the other
-        language contain it as well.
+        translations. It sums to 1, or to 0 if no word contains the piece or if words of the other
+        language also contain it.
         """
         table = self.words()
         words = sorted(table)
@@ -79,18 +79,18 @@ class Translations:
         return csr_array(matrix.multiply(1 / np.maximum(totals, 1e-9)[:, None]))
 
     def initialize(self, model: Model, tokenizer: Any) -> None:
-        """Set the embedding of each piece to the mean of its translations'.
+        """Token embedding transfer: set each piece to the mean embedding of its translations.
 
-        Token embedding transfer. How the paper averages over pieces could not be confirmed.
+        How the paper averages over pieces could not be confirmed.
         """
         weight = model.encoder.get_input_embeddings().weight.data
         pieces = self.pieces(tokenizer)
         rows = np.unique(pieces.nonzero()[0])
-        known = weight[: pieces.shape[1]].numpy()  # a table may be longer than the vocabulary
+        known = weight[: pieces.shape[1]].numpy()  # it may be longer than the vocabulary
         weight[rows] = torch.from_numpy(pieces[rows] @ known).to(weight)
 
     def sources(self) -> dict[str, str]:
-        """The fingerprint of the lexicon. ValueError if it lacks the two languages."""
+        """The fingerprint of the lexicon. Raises ValueError if it lacks the two languages."""
         self.words()
         return {"lexicon": f"{self.version}/{lexicons.fingerprint(self.lexicon)}"}
 
@@ -99,26 +99,24 @@ class Translations:
 class Joint:
     """Rows of a language with many labels, in every batch of a target phase with few labels.
 
-    A batch has as many examples of one language as of the other. Without an option, the loss is
-    that of both.
+    A batch has equally many examples of both languages. Without options, the loss is over both.
 
-    - ``mixup`` is hidden augmentation. States of an example h of this language and h' of the target
-      are mixed, ``alpha h + (1 - alpha) h'`` with alpha = ``mixup`` (the paper: 0.1 to 0.4), and so
-      are their labels; the loss is the divergence KL(labels || prediction). For one label a
-      sequence the states are means over its tokens. For tags they are mixed at each position that
-      has a tag in both examples; elsewhere the target stays as it is. With 0, training is that on
-      the target alone, to the bit.
-    - ``graph`` links tokens of the batch that are in words which translate each other, and adds
-      ``W mean(neighbors)`` to the last state of each, weighted by how often they do. One layer,
-      ``W`` = 0 at the start. This is our choice: the layers of the paper's GETR could not be
-      confirmed. A batch in one language has no links, so scoring uses neither the layer nor
-      neighbors.
+    - ``mixup`` is hidden augmentation. Hidden states h of an example in this language and h' of one
+      in the target are mixed, ``alpha h + (1 - alpha) h'`` with alpha = ``mixup`` (paper: 0.1 to
+      0.4), and so are their labels; the loss is the divergence KL(labels || prediction). If a
+      sequence has one label, states are means over its tokens. Tags are mixed at each position that
+      has a tag in both examples; elsewhere the target is unchanged. With 0, training is the same as
+      on the target alone, bit for bit.
+    - ``graph`` links tokens of the batch whose words translate each other, and adds
+      ``W mean(neighbors)`` to the last state of each, weighted by how often they do. There is one
+      layer, with ``W`` = 0 at the start. This is our choice: the layers of the paper's GETR could
+      not be confirmed. A batch in one language has no links, so scoring does not use the layer.
     - ``itself`` is a control with the same parameters: each linked token has only itself as its
       neighbor.
     """
 
     language: str = "en"
-    examples: int = 0  # its rows, 0 means all
+    examples: int = 0  # rows of it, 0 means all
     mixup: float | None = None
     graph: Translations | None = None
     itself: bool = False
@@ -130,7 +128,7 @@ class Joint:
             raise ValueError(
                 f"{self}: mixup is from 0 to 1, as in Joint(mixup=0.2), without graph."
             )
-        if self.mixup is not None:  # 0 and 0.0 are one value, and have one key
+        if self.mixup is not None:  # 0 and 0.0 must have the same key
             object.__setattr__(self, "mixup", float(self.mixup))
         if self.itself and not self.graph:
             raise ValueError("Joint(itself=True) is a control of a graph: give graph, too.")
@@ -140,7 +138,7 @@ class Joint:
         return TrainingSet(own.task, self.language, self.examples, own.shuffled)
 
     def sources(self, own: TrainingSet) -> dict[str, str]:
-        """Fingerprints of what is read beside the rows of the target."""
+        """Fingerprints of what is read in addition to the rows of the target."""
         rows = self.training_set(own)
         found = {f"joint {rows.task}/{rows.language}": fingerprint(rows)}
         return found | (self.graph.sources() if self.graph else {})
@@ -154,7 +152,7 @@ class Graph(nn.Module):
         self.pieces = pieces
         self.itself = itself
         self.message = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.message.weight)  # it begins as the identity
+        nn.init.zeros_(self.message.weight)  # it starts as the identity
 
     def forward(self, hidden: Tensor, input_ids: Tensor, count: int) -> Tensor:
         """The states (batch, tokens, width); the first ``count`` sequences are the target's."""
@@ -197,7 +195,7 @@ class JointTask(Supervised):
     def batches(self, step: int, parts: int) -> list[Batch]:
         """The examples of a step: those of the target, then as many of the other language."""
         if parts > 1:
-            raise ValueError("Joint training is of whole batches: accumulation=1, one process.")
+            raise ValueError("Joint training needs whole batches: accumulation=1, one process.")
         own = self.plan[step][2]
         # In random order: a batch is sorted by length, and the last one of an epoch is small.
         random = np.random.default_rng(derive(self.seed, "pairs", step))

@@ -1,4 +1,4 @@
-"""The training loop: one for every phase, ``loss = objective(model, batch)``."""
+"""The training loop of all phases, with ``loss = objective(model, batch)``."""
 
 import json
 import math
@@ -27,13 +27,13 @@ from xltkit.progress import track
 from xltkit.training.supervised import Batch, Supervised
 
 MAX_NORM = 1.0  # of the gradient; a larger one is scaled down
-UNREAD = 16  # steps whose losses stay on the device: to read one waits for it
+UNREAD = 16  # steps whose losses stay on the device, since reading them waits for it
 
 
-FLAT = 0.99  # of the loss at first: what stays above it has not fallen
+FLAT = 0.99  # a loss above this share of the first losses has not fallen
 NOT_FALLING = (
     "{}: in {} of {} steps the loss has not fallen ({:.3f}, then {:.3f}) at learning rate {:.2g}. "
-    "Compare other rates by the source language: xlt.sweep(base, task, [{:.2g}, {:.2g}, {:.2g}])."
+    "Compare other rates on the source language: xlt.sweep(base, task, [{:.2g}, {:.2g}, {:.2g}])."
 )
 DIVERGED = (
     "{}: the loss is {loss} and the gradient norm {norm} at step {step} of {}, at learning rate "
@@ -42,7 +42,7 @@ DIVERGED = (
 
 
 class Diverged(RuntimeError):
-    """The loss or the gradient is no longer a number."""
+    """The loss or the gradient is no longer finite."""
 
 
 def learning_rate(phase: Any, step: int) -> float:
@@ -62,22 +62,22 @@ def train(
     checkpoint_seconds: float | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> nn.Module:
-    """Train a model in place, as the phase of an objective says, and return it.
+    """Train a model in place, with the settings of the objective's phase, and return it.
 
-    Everything random is a function of (seed, step): a run that is killed and started again goes on
-    from its last checkpoint and ends with the very weights of an uninterrupted run on the same
+    All randomness is a function of (seed, step): a run that is killed and started again resumes
+    from its last checkpoint and ends with exactly the weights of an uninterrupted run on the same
     machine and thread count. ``log.jsonl`` and checkpoints are written to the folder; a kill may
-    cost ``checkpoint_seconds`` of work (``XLTKIT_CHECKPOINT_SECONDS``, or 60, unless given).
-    ``on_step`` is called after each step instead of showing progress; it may raise to end the work.
+    cost ``checkpoint_seconds`` of work (default: ``XLTKIT_CHECKPOINT_SECONDS``, or 60).
+    ``on_step`` is called after each step instead of showing progress; it may raise to stop.
 
-    The model has to be fresh from disk: one that was prepared before would keep its old precision.
+    The model must be freshly loaded: one that was prepared before would keep its old precision.
     Raises Diverged if the loss or the gradient is not finite.
     """
     if checkpoint_seconds is None:
         checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
     phase = objective.phase
 
-    # Biases and normalizations are not decayed.
+    # No weight decay for biases and normalization.
     trainable = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trainable if p.ndim > 1]
     vectors = [p for p in trainable if p.ndim <= 1]
@@ -85,15 +85,15 @@ def train(
     optimizer = AdamW(groups, weight_decay=0.0, fused=True)
 
     # The model goes to the device, computes in bf16 where that is fast, and is wrapped if several
-    # processes train it. A part of a step may be of one task, and leave the heads of others
-    # without a gradient: that has to be allowed.
+    # processes train it. A part of a step may be of one task and leave the heads of others without
+    # a gradient, which must be allowed.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=device.precision(), kwargs_handlers=[unused])
     model = accelerator.prepare(model)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
 
-    # Every process reads the last checkpoint; the first alone writes one, and the log.
+    # Every process reads the last checkpoint; only the first writes checkpoints and the log.
     start = _resume(unwrapped, optimizer, folder)
     is_main = accelerator.is_main_process
     path = folder / "log.jsonl"
@@ -114,8 +114,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            # Forward and backward, in as many parts as memory asks for. While the device works on
-            # them, the next ones are put together.
+            # Forward and backward, in as many parts as memory requires. While the device works on
+            # them, the next ones are collated.
             parts = coming.result()
             if step + 1 < phase.steps:
                 coming = ahead.submit(_parts, accelerator, objective, step + 1)
@@ -128,7 +128,7 @@ def train(
             if on_step is not None:
                 on_step()
 
-            # By the clock, not by the step: a kill costs as much time with any model.
+            # By the clock, not by steps: a kill costs the same time with any model.
             is_due = is_main and time.monotonic() - last_checkpoint > checkpoint_seconds
             if is_due or len(unread) == UNREAD or step + 1 == phase.steps:
                 for line in unread:
@@ -137,13 +137,13 @@ def train(
                         raise Diverged(DIVERGED.format(title, phase.steps, **line))
                     log.write(json.dumps(line) + "\n")
                     losses.append(line["loss"])
-                # After a fifth of the steps, while it can still be mended, and at the end.
+                # After a fifth of the steps, while it can still be fixed, and at the end.
                 for mark in (phase.steps // 5, phase.steps):
                     if len(losses) - len(unread) < mark <= len(losses):
                         _warn_if_flat(losses[:mark], objective, title)
                 progress.set_postfix(loss=line["loss"], rate=rate, refresh=False)
                 unread.clear()
-            # After all losses were numbers: what is in a checkpoint can be gone on with.
+            # Only after all losses were finite: every checkpoint can be resumed from.
             if is_due:
                 log.flush()
                 _checkpoint(unwrapped, optimizer, folder, step + 1)
@@ -156,13 +156,13 @@ def train(
 
 
 def _warn_if_flat(losses: list[float], objective: Supervised, title: str) -> None:
-    """Say at once if the loss is where it was in the first steps, and what to try.
+    """Warn if the loss is still where it was in the first steps, and say what to try.
 
-    Not of several tasks, whose losses differ in size; and not of the microworld, whose tasks are
-    learned late and all at once, in the steps they are given.
+    Not for several tasks, whose losses differ in size, and not for the microworld, whose tasks are
+    learned late and suddenly, in the steps they are given.
     """
     phase = objective.phase
-    few = phase.steps // 20  # a mean over so many steps is steady enough
+    few = phase.steps // 20  # a mean over this many steps is stable enough
     is_one = len({task.name for task in objective.tasks}) == 1
     if few < 5 or not is_one or objective.tasks[0].train.is_generated:
         return
@@ -175,7 +175,7 @@ def _warn_if_flat(losses: list[float], objective: Supervised, title: str) -> Non
 
 
 def _parts(accelerator: Accelerator, objective: Supervised, step: int) -> list[Batch]:
-    """What this process trains on in a step; on a GPU in memory that it can read by itself."""
+    """The batches of this process in a step, in pinned memory if it has a GPU."""
     world = accelerator.num_processes
     # Each process takes every world-th part of the same step.
     parts = objective.batches(step, objective.phase.accumulation * world)
@@ -191,7 +191,7 @@ def _backward(
     """Compute the gradients of one step; return the mean loss over this process's targets."""
     world = accelerator.num_processes
     # The loss of each part is divided by the targets of the whole step, on all processes: a mean of
-    # the parts' means would weigh the targets of short parts more.
+    # the parts' means would give more weight to targets in short parts.
     own = total = sum(part.targets for part in parts)
     if world > 1:
         total = int(accelerator.reduce(torch.tensor(own, device=accelerator.device), "sum"))
@@ -206,16 +206,16 @@ def _backward(
         with accelerator.autocast(), sync:
             losses = objective(model, part)
             for loss in (losses,) if isinstance(losses, Tensor) else losses:
-                # Processes average their gradients; the sum over all of them is wanted.
+                # Processes average their gradients, but the sum over all of them is needed.
                 (loss * (world / max(1, total))).backward()
                 summed += loss.detach()
     return summed / max(1, own)
 
 
 def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> None:
-    """Write all that training goes on with to one file, and delete older ones."""
-    # Weights that are tied have several names, and are written once; frozen ones are where they
-    # were read from.
+    """Write everything needed to resume training to one file, and delete older ones."""
+    # Tied weights have several names and are written once; frozen ones are where they were read
+    # from.
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     states = {name: value for name, value in model.state_dict().items() if name not in frozen}
     weights = {value.data_ptr(): (name, value) for name, value in states.items()}
@@ -223,7 +223,7 @@ def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> 
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
     older = list(folder.glob("checkpoint-*.safetensors"))
-    # A file that has its name is whole: neither a kill nor a power cut leaves a part of one.
+    # A file with its final name is complete, even after a kill or a power cut.
     partial = folder / "checkpoint.safetensors"
     save_file(tensors, partial)
     flush(partial)
@@ -234,7 +234,7 @@ def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> 
 
 
 def _resume(model: nn.Module, optimizer: AdamW, folder: Path) -> int:
-    """Put the last checkpoint back, if there is one; return the step to go on with."""
+    """Restore the last checkpoint, if there is one; return the step to resume from."""
     paths = folder.glob("checkpoint-*.safetensors")
     checkpoints = {int(path.stem.split("-")[1]): path for path in paths}
     if not checkpoints:

@@ -16,9 +16,9 @@ from xltkit.training.robust import RandomPerturbation, Robust
 from xltkit.training.supervised import Supervised
 
 Part = str | TrainingSet
-# Metadata of fields that play no part in a key: one that was added later, while it has its default
-# (what was trained before it existed stays valid), and what a folder of weights is called, for
-# ``sources`` has the fingerprint of what is in it.
+# Metadata of fields that are left out of a key: one that was added later, while it has its default
+# (what was trained before it existed stays valid), and the name of a folder of weights, since
+# ``sources`` has the fingerprint of its contents.
 OMIT_DEFAULT = {"omit_default": True}
 WEIGHTS_NAME = {"weights_name": True}
 FIRST = ("draw", 0)
@@ -26,37 +26,37 @@ FIRST = ("draw", 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One step of training. A field that is None takes the value that its first task recommends."""
+    """One training phase. A field that is None takes the value that its first task recommends."""
 
-    steps: int | None = None  # of the optimizer: the budget that arms are matched on
-    epochs: float | None = None  # become steps
-    batch_size: int | None = None  # examples in one step
+    steps: int | None = None  # of the optimizer: the budget on which arms are matched
+    epochs: float | None = None  # converted to steps
+    batch_size: int | None = None  # examples per step
     learning_rate: float | None = None  # the peak, after linear warm-up; it decays linearly to 0
-    warmup: float | None = None  # share of the steps that warm up
+    warmup: float | None = None  # share of the steps used for warm-up
     weight_decay: float | None = None
     max_length: int | None = None
     accumulation: int = 1  # parts a batch is computed in; changes memory, not the gradient
-    # What stays as it is (Wu and Dredze 2019, section 4.3): the ``embeddings``, with a number that
-    # many of the lowest layers, too.
+    # What is not trained (Wu and Dredze 2019, section 4.3): the ``embeddings``, or a number of
+    # lowest layers in addition.
     freeze: str | int = field(default="", metadata=OMIT_DEFAULT)
 
-    # Raised by one whenever an objective changes what it computes: old stages are then not reused.
+    # Incremented when an objective changes what it computes, so that old stages are not reused.
     version = 1
     trained = ()  # the names of the fields with its training sets
     objective_class = Supervised
-    # What only some phases have as a field, and every phase can be asked for.
+    # Fields of some phases, with their values for all others.
     robust = align = joint = embeddings = None
     scratch = keep_head = False
     mask_rate = 0.15
     languages = ("en",)
-    has_image_space = False  # whether the texts it trains lie in one space with pictures
+    has_image_space = False  # whether it trains a joint space of texts and pictures
 
     def __post_init__(self) -> None:
         """Turn names of tasks into training sets, in every language of the phase."""
         is_layers = type(self.freeze) is int and self.freeze > 0
         if self.freeze not in ("", "embeddings") and not is_layers:
             raise ValueError(
-                f"freeze is {self.freeze!r}; type 'embeddings', a number of layers to freeze with "
+                f"freeze is {self.freeze!r}; give 'embeddings', a number of layers to freeze with "
                 "them, as in freeze=6, or leave it out."
             )
         if self.freeze and self.scratch:
@@ -75,7 +75,7 @@ class Phase:
             object.__setattr__(self, name, tuple(training_sets))
         object.__setattr__(self, "languages", tuple(self.languages))
         if self.trained and not getattr(self, self.trained[0]):
-            raise ValueError("A phase without a task was given; name one: Intermediate(['nli']).")
+            raise ValueError("This phase has no task; name one, as in Intermediate(['nli']).")
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
@@ -84,11 +84,11 @@ class Phase:
 
     @property
     def base(self) -> Phase:
-        """The phase without what an arm may add to it, by which seeds are derived."""
+        """The phase without what an arm may add to it; seeds are derived from it."""
         return replace(self, freeze="")
 
     def drawn(self, seed: int) -> Phase:
-        """The phase of one seed, which may have rows of its own."""
+        """The phase for one seed, which may have its own rows."""
         return self
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
@@ -100,7 +100,7 @@ class Phase:
         return get(training_set.task).kind
 
     def sources(self) -> dict[str, str]:
-        """Fingerprints of the files that the phase reads beside its rows, by name."""
+        """Fingerprints of the files that the phase reads in addition to its rows, by name."""
         return {}
 
     def objective(self, encoder: str, seed: int, store: Path) -> Supervised:
@@ -139,7 +139,7 @@ class _Mixed(Phase):
     cap: int = 2**17
     temperature: float = 1.0
 
-    second_share = 0.0  # of the steps, which the second group gets
+    second_share = 0.0  # of the steps, for the second group
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         first = len(getattr(self, self.trained[0]))
@@ -154,9 +154,9 @@ class _Mixed(Phase):
 class Pretrain(_Mixed):
     """Masked language modeling on plain text or captions, and on translation pairs if given.
 
-    On a pair both sides are masked and read together (translation language modeling, Lample and
-    Conneau 2019, section 3.3). ``pair_share`` of the steps go to the pairs. From ``scratch``, the
-    encoder gives its architecture and its tokenizer, and the seed its weights.
+    Both sides of a pair are masked and read together (translation language modeling, Lample and
+    Conneau 2019, section 3.3). ``pair_share`` of the steps use pairs. With ``scratch``, the encoder
+    provides only architecture and tokenizer, and the seed sets the weights.
     """
 
     text: tuple[TrainingSet, ...]
@@ -177,9 +177,9 @@ class Pretrain(_Mixed):
 
 @dataclass(frozen=True)
 class Intermediate(_Mixed):
-    """Supervised training on one task or several before the target (STILTs, Phang et al. 2020).
+    """Supervised training on one or more tasks before the target (STILTs, Phang et al. 2020).
 
-    The encoder is carried on, and the heads are not, unless the next phase has ``keep_head``.
+    The encoder is passed on to the next phase; heads are not, unless that has ``keep_head``.
     """
 
     tasks: tuple[TrainingSet, ...] | Iterable[Part]
@@ -215,20 +215,20 @@ class Intermediate(_Mixed):
 class Target(Phase):
     """Fine-tuning on the training split of a task, in the source language.
 
-    ``robust`` trains against small changes of the inputs, ``align`` on translation pairs beside.
+    ``robust`` trains against small changes of the inputs; ``align`` adds translation pairs.
     """
 
-    task: str = ""  # empty: whatever the study scores, so an arm says how its target is trained
+    task: str = ""  # empty: filled in by the study, for arms that train their targets differently
     language: str = "en"
     examples: int = 0  # training rows, 0 means all
-    shuffled: bool = False  # permute the labels first: a check of everything that comes after
+    shuffled: bool = False  # permute the labels: a control for everything that follows
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
     align: Align | None = field(default=None, metadata=OMIT_DEFAULT)
     effort: float = field(default=1.0, metadata=OMIT_DEFAULT)  # multiplies the steps
-    # Draw the examples anew for each seed: of few, the choice matters (Zhao et al. 2021).
+    # Draw other examples for each seed: with few, the choice matters (Zhao et al. 2021).
     redraw: bool = field(default=False, metadata=OMIT_DEFAULT)
     draw: int = 0
-    # Go on with the head that the phase before trained for this task, instead of with a new one.
+    # Keep the head that the phase before trained for this task, instead of starting a new one.
     keep_head: bool = field(default=False, metadata=OMIT_DEFAULT)
     # Rows of another language in every batch; embeddings set by a lexicon before the first step.
     joint: Joint | None = field(default=None, metadata=OMIT_DEFAULT)
@@ -239,16 +239,16 @@ class Target(Phase):
         if self.effort <= 0:
             raise ValueError(f"effort is {self.effort}; it multiplies the steps, as in effort=2.")
         if self.joint and (self.robust or self.align or self.accumulation > 1):
-            raise ValueError("Joint training is without robust, align and accumulation.")
+            raise ValueError("Joint training excludes robust, align and accumulation.")
         if self.joint and self.task and not get(self.task).type.is_mixable:
             kinds = ", ".join(name for name, each in TYPES.items() if each.is_mixable)
-            raise ValueError(f"{self.task} is {get(self.task).kind}; joint training is of {kinds}.")
+            raise ValueError(f"{self.task} is {get(self.task).kind}; joint is for {kinds}.")
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:
         if not self.task:
             raise ValueError(
-                "Target() names no task: a study fills it in, or type Target('nli') yourself."
+                "Target() names no task: a study fills it in; otherwise use Target('nli')."
             )
         return (TrainingSet(self.task, self.language, self.examples, self.shuffled, self.draw),)
 
@@ -268,13 +268,13 @@ class Target(Phase):
         if not 0 < self.examples < available:
             raise ValueError(
                 f"redraw draws some of the {available} rows of {self.task} in {self.language!r}; "
-                f"examples is {self.examples}. Give a smaller number, or leave redraw out."
+                f"examples is {self.examples}. Set it between 0 and that, or leave redraw out."
             )
         return replace(self, draw=seed + 1)
 
     @property
     def objective_class(self) -> type[Supervised]:
-        if self.joint and self.joint.mixup != 0:  # of which nothing would be mixed in
+        if self.joint and self.joint.mixup != 0:  # with 0, nothing would be mixed in
             return JointTask
         return AlignedTask if self.align else Supervised
 
@@ -285,32 +285,32 @@ class Target(Phase):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Predicting a test set in many languages; the last node of a chain, it trains nothing."""
+    """Prediction of a test set in many languages; the last node of a chain, without training."""
 
     task: str
     languages: tuple[str, ...]
     split: str = "test"
     examples: int = 0  # rows per language; 0 means all
     layer: int = 0  # the layer that retrieval reads; 0 means ``predict.protocol_layer``
-    sweep: bool = False  # of retrieval, score every layer and pooling, too
-    max_length: int = 0  # tokens a sequence; 0 means the task's default
-    # What is done to the test rows first: a value of ``xltkit.evaluation.attacks``.
+    sweep: bool = False  # for retrieval, score every layer and pooling, too
+    max_length: int = 0  # tokens per sequence; 0 means the task's default
+    # An attack on the test rows, from ``xltkit.evaluation.attacks``.
     attack: Any = field(default=None, metadata=OMIT_DEFAULT)
     # Both texts in all combinations of languages (the generalized setting of Huang et al. 2021).
     mixed: bool = field(default=False, metadata=OMIT_DEFAULT)
-    # The noise under which the majority of many predictions counts.
+    # Noise for randomized smoothing: the majority of many predictions counts.
     smoothing: RandomPerturbation | None = field(default=None, metadata=OMIT_DEFAULT)
 
     steps = 0  # of training
 
 
 def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any]:
-    """A phase, with every default resolved, as plain types, with its class and version.
+    """A phase with every default resolved, as plain types, with its class and version.
 
-    The key of a stage is a hash of the signature without names of folders of weights: a folder
-    that is moved has the same weights.
+    The key of a stage is a hash of the signature without names of weight folders: a folder that is
+    moved has the same weights.
     """
-    # The first draw of a training set is the one that there was before it had others.
+    # The first draw of a training set is the only one that there used to be.
     values = asdict(phase, dict_factory=lambda items: {k: v for k, v in items if (k, v) != FIRST})
     for option in fields(phase):
         value = getattr(phase, option.name)
@@ -322,6 +322,6 @@ def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any
             method = {"method": type(value).__name__, "version": value.version}
             values[option.name] = method | values[option.name]
     if isinstance(phase, Phase):
-        values["pooling"] = "mean"  # once an option: keys say so
+        values["pooling"] = "mean"  # formerly an option, so keys have it
     version = phase.version if isinstance(phase, Phase) else get(phase.task).type.version
     return {"phase": type(phase).__name__, "version": version} | values

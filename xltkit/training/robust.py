@@ -1,7 +1,7 @@
-"""Robust training: what a supervised phase does against small changes of its inputs.
+"""Robust training: making a supervised phase robust to small changes of its inputs.
 
-A word in another language is, to an encoder, a word of the source language whose representation is
-off; a model that keeps its prediction round every training point may keep it there too (Huang et
+To an encoder, a word in another language is a word of the source language whose representation is
+off; a model that keeps its prediction around every training point may keep it there, too (Huang et
 al. 2021, arXiv 2104.08645). Radii are in units of the mean norm of the encoder's word embeddings,
 which differs between encoders.
 """
@@ -29,7 +29,7 @@ TaskLoss = Callable[[nn.Module, Batch], Tensor]  # the summed loss of a batch
 
 
 class Robust:
-    """A method of robust training. What a subclass leaves alone is as in standard training."""
+    """A method of robust training. What a subclass does not override is standard training."""
 
     version = 1
     augments = False  # whether it has ``augment(task, rows)``: the rows to train on instead
@@ -39,7 +39,7 @@ class Robust:
         return {}
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
-        """The summed losses of a batch; each is backpropagated before the next is asked for."""
+        """The summed losses of a batch; each is backpropagated before the next is requested."""
         yield task_loss(model, batch)
 
 
@@ -47,7 +47,7 @@ class Robust:
 def perturbed(model: nn.Module, perturbation: Tensor):
     """Add a perturbation (sequences, tokens, width) to the word embeddings inside the context.
 
-    Positions and normalization come after it (as in zhuchen03/FreeLB).
+    It is added before positions and normalization (as in zhuchen03/FreeLB).
     """
 
     def add(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def perturbed(model: nn.Module, perturbation: Tensor):
 class Ball:
     """Perturbations of the word embeddings of a batch, around 0; padding is never perturbed.
 
-    The ``radius`` is that of a whole sequence, in mean embedding norms; 0 is no limit.
+    ``radius`` is that of a whole sequence, in mean embedding norms; 0 means no limit.
     """
 
     def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor], radius: float = 0.0):
@@ -79,7 +79,7 @@ class Ball:
         return noise * self.mask * length * self.mean_norm
 
     def initial(self, magnitude: float, seed: int) -> Tensor:
-        """A first perturbation, uniform in a cube that shrinks with the sequence (FreeLB's)."""
+        """A first perturbation, uniform in a cube that shrinks with length (as in FreeLB)."""
         uniform = self._draw(torch.rand, seed)
         size = (self.mask.sum(1, keepdim=True) * self.width).sqrt()
         return (2 * uniform - 1) * self.mask * (magnitude * self.mean_norm) / size
@@ -90,7 +90,7 @@ class Ball:
         return draw(size, generator=generator, device=generator.device)
 
     def ascend(self, perturbation: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-        """One step along the gradient, and back into the ball."""
+        """One step along the gradient, projected back into the ball."""
         gradient = gradient.float() * self.mask
         length = gradient.flatten(1).norm(dim=1).clamp(min=TINY)
         moved = perturbation + gradient * (step_size * self.mean_norm / length)[:, None, None]
@@ -102,25 +102,25 @@ class Ball:
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial(Robust):
-    """Training on the worst perturbation of the word embeddings that some steps of ascent find.
+    """Training on adversarial perturbations of the word embeddings, found by gradient ascent.
 
-    With ``accumulate`` the parameters learn from the loss at every one of the ``steps``
-    perturbations (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at the last, as
-    in projected gradient descent (Madry et al. 2018). All of them see one dropout mask. Huang et
-    al. give no settings: radius and step size are ours.
+    With ``accumulate``, the parameters learn from the loss at each of the ``steps`` perturbations
+    (FreeLB, Zhu et al. 2020, as in zhuchen03/FreeLB); without, only at the last, as in projected
+    gradient descent (Madry et al. 2018). All steps share one dropout mask. Huang et al. give no
+    settings: radius and step size are ours.
     """
 
-    steps: int = 2  # passes forward and backward, so the cost of a training step
-    radius: float = 0.05  # of the ball around a sequence, in mean embedding norms; 0 is no limit
+    steps: int = 2  # forward and backward passes: the cost of a training step
+    radius: float = 0.05  # of the ball around a sequence, in mean embedding norms; 0: no limit
     step_size: float = 0.05  # of the ascent
     start: float = 0.02  # the size of the first, random perturbation
-    norm: str = "l2"  # the one there is; it is part of the keys of stages
+    norm: str = "l2"  # the only one; part of the keys of stages
     accumulate: bool = True
 
     def __post_init__(self) -> None:
         choose("norm", self.norm, ["l2"])
         if self.steps < 1 or min(self.radius, self.start) < 0:
-            raise ValueError(f"{self}: steps can be 1 or more, radius and start 0 or more.")
+            raise ValueError(f"{self}: steps must be 1 or more, radius and start 0 or more.")
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         ball = Ball(model, batch.inputs, self.radius)
@@ -147,12 +147,12 @@ class Adversarial(Robust):
 class RandomPerturbation(Robust):
     """Training on one random perturbation of every word embedding (RS-RP, Huang et al. 2021).
 
-    Evaluated with ``smoothing``, the same noise smooths the prediction (Cohen et al. 2019). The
-    paper gives neither distribution nor radius: these are ours.
+    In ``Evaluate(smoothing=...)``, the same noise smooths predictions (Cohen et al. 2019). Huang et
+    al. give neither distribution nor radius: these are ours.
     """
 
     radius: float = 0.3  # root mean square length of the noise on a token, in mean embedding norms
-    distribution: str = "gaussian"  # the one there is; it is part of the keys of stages
+    distribution: str = "gaussian"  # the only one; part of the keys of stages
 
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, ["gaussian"])
@@ -169,18 +169,18 @@ class SynonymSmoothing(Robust):
     """Training on ``copies`` of every row in which words are replaced by synonyms (RS-DA).
 
     As released (Huang et al. 2021; uclanlp/Robust-XLT, perturb.py): texts are split at single
-    spaces, case counts, and a word with neighbors becomes one of them or stays, all equally likely;
-    the clean row is not kept. Two departures where the release has no say: words of a gold answer
-    stay, and the texts of other tasks are split into words as in ``xltkit.data.text``.
-    The steps of a phase stay what they are; the release trains as many epochs on ``copies`` times
-    the rows, which ``Target(effort=copies)`` does.
+    spaces, case matters, and a word with synonyms becomes one of them or stays, all equally likely;
+    the clean row is not kept. Where the release is silent, words of gold answers stay, and texts of
+    other tasks are split into words as in ``xltkit.data.text``. The number of steps does not
+    change; the release trains for as many epochs on ``copies`` times the rows, as
+    ``Target(effort=copies)`` does.
     """
 
     source: str = "microworld-released"  # of the synonyms (``xltkit.data.lexicons.synonyms``)
-    copies: int = 3  # of every row; the release takes 3 for XNLI and 10 for PAWS-X
-    english_only: bool = False  # leave out neighbors that occur nowhere in the English rows
-    empty: bool = False  # replace nothing: the control that has the copies and no synonyms
-    rate: float = 0.0  # 0 is as released; else each covered word changes with this probability
+    copies: int = 3  # of every row; the release uses 3 for XNLI and 10 for PAWS-X
+    english_only: bool = False  # leave out synonyms that never occur in the English rows
+    empty: bool = False  # replace nothing: the control with copies but no synonyms
+    rate: float = 0.0  # 0: as released; else the probability that a covered word changes
     seed: int = 0  # of the copies, which are the same for all seeds of training
 
     version = 2  # words by Unicode's rules (UAX 29); files of words without a byte order mark
@@ -188,13 +188,13 @@ class SynonymSmoothing(Robust):
 
     def __post_init__(self) -> None:
         if self.copies < 1 or not 0 <= self.rate <= 1:
-            raise ValueError(f"{self}: copies can be 1 or more, rate a share from 0 to 1.")
+            raise ValueError(f"{self}: copies must be 1 or more, rate a share from 0 to 1.")
 
     def sources(self) -> dict[str, str]:
         return {"synonyms": lexicons.fingerprint(self.source)}
 
     def augment(self, task: Task, rows: Dataset) -> Dataset:
-        """The copies of some rows, instead of them."""
+        """The copies that replace some rows."""
         table = self.table(task, rows)
         random = np.random.default_rng(derive("synonyms", task.name, self.seed))
 
@@ -223,9 +223,9 @@ class SynonymSmoothing(Robust):
         return lexicons.in_english(table, clean)
 
     def coverage(self, task: Task, rows: Dataset) -> float:
-        """The share (%) of the words that can be replaced that have a synonym.
+        """The percentage of replaceable words that have a synonym.
 
-        In sentence pairs a word is what stands between spaces: ``movie.`` has no synonym.
+        In sentence pairs, words are split at spaces only: ``movie.`` has no synonym.
         """
         table = self.table(task, rows)
         is_covered: list[bool] = []
@@ -241,7 +241,7 @@ class SynonymSmoothing(Robust):
 
 
 def _edited(columns: Sequence[str], row: Row, change: Callable[[str], str]) -> Row:
-    """A row with each word changed, but for those of gold answers."""
+    """A row with each word changed, except those of gold answers."""
     if "text_a" in row:  # a sentence pair, split as in the release
         copy = dict(row)
         for column, _, text in texts(columns, row):

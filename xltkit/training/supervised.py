@@ -1,4 +1,4 @@
-"""Batches, a pure function of the seed, and losses of tasks: what most phases optimize."""
+"""The objective of most phases: batches, a pure function of the seed, and losses of tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ POOL = 50  # batches that are sorted by length together: enough to save padding,
 
 
 class Batch(NamedTuple):
-    """Tensors of some examples. ``targets`` counts what the summed loss is a sum over."""
+    """Tensors of some examples. ``targets`` is the number of terms in the summed loss."""
 
     training_set: int
     inputs: dict[str, Tensor]
@@ -33,10 +33,10 @@ class Batch(NamedTuple):
 def batch_stream(
     lengths: Sequence[int], batch_size: int, seed: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Epoch and numbers of examples of one batch after another, without end.
+    """An endless stream of batches: the epoch and the numbers of the examples.
 
-    In an epoch every example comes once, among others of similar length, in a random order of
-    batches, one of which may be smaller.
+    An epoch has every example once, in batches of similar length and random order, one of which may
+    be smaller.
     """
     lengths = np.asarray(lengths)
     for epoch in count():
@@ -54,9 +54,9 @@ def batch_stream(
 def plan(
     lengths: Sequence[Sequence[int]], weights: list[float], steps: int, batch_size: int, seed: int
 ) -> list[tuple[int, int, np.ndarray]]:
-    """The number of the training set of each step, its epoch, and the numbers of its examples.
+    """For each step, the number of its training set, the epoch, and the numbers of its examples.
 
-    ``lengths`` are those of the examples of each training set, ``weights`` its share of the steps.
+    ``lengths`` are the example lengths of each training set, ``weights`` its share of the steps.
     """
     random = np.random.default_rng(derive(seed, "mixing"))
     training_sets = random.choice(len(weights), size=steps, p=np.asarray(weights))
@@ -71,10 +71,10 @@ def plan(
 def encode(
     part: TrainingSet, kind: str, encoder: str, max_length: int, augmentation: Any, files: str
 ) -> Sequence[EncodedExample]:
-    """The rows of a training set as token ids, for every stage of a process that trains on it.
+    """The rows of a training set as token ids, cached in a process.
 
-    Encoded as the task type ``kind``; an ``augmentation`` is a method of robust training that
-    changes the rows first. ``files`` is their fingerprint: they may change within a session.
+    They are encoded as the task type ``kind``; an ``augmentation`` is a method of robust training
+    that changes the rows first. ``files`` is their fingerprint: they may change within a session.
     """
     task = replace(get(part.task), kind=kind)
     tokenizer = load_tokenizer(encoder)
@@ -86,10 +86,10 @@ def encode(
 
 
 class Supervised:
-    """The objective of a phase with every default resolved: its batches, and their loss.
+    """The objective of a phase with every default resolved: its batches and their loss.
 
-    The ``encoder`` is the one whose tokenizer reads the training rows; ``store`` is the folder of
-    the store, for what is computed once and kept.
+    ``encoder`` is the one whose tokenizer reads the training rows; ``store`` is the folder of the
+    store, for what is computed once and kept.
     """
 
     def __init__(self, phase: Any, encoder: str, seed: int, store: Path):
@@ -97,12 +97,12 @@ class Supervised:
         self.seed = seed
         self.store = store
         self.tokenizer = load_tokenizer(encoder)
-        # Of each training set: its task, of the type that it is trained as, and its rows encoded.
+        # For each training set: its task, of the type that it is trained as, and its encoded rows.
         self.tasks: list[Task] = []
         self.examples: list[Sequence[EncodedExample]] = []
         for part in phase.training_sets:
             task = replace(get(part.task), kind=phase.task_type(part))
-            # Text that a phase mixes in stays as it is.
+            # Plain text that a phase mixes in is not changed.
             is_augmented = phase.robust and phase.robust.augments and not task.type.masks_tokens
             robust = phase.robust if is_augmented else None
             about = (part, task.kind, encoder, phase.max_length, robust, fingerprint(part))
@@ -117,12 +117,12 @@ class Supervised:
         return {task.name: task.type.head(task) for task in self.tasks}
 
     def prepare(self, model: Model) -> None:
-        """Give the model whatever is trained beside its encoder and heads, and other embeddings."""
+        """Add what is trained besides encoder and heads to the model, and set its embeddings."""
         if self.phase.embeddings:
             self.phase.embeddings.initialize(model, self.tokenizer)
 
     def batches(self, step: int, parts: int) -> list[Batch]:
-        """The examples of a step in ``parts`` parts."""
+        """The batches of a step, split into ``parts`` parts."""
         training_set, epoch, numbers = self.plan[step]
         task = self.tasks[training_set]
         if parts > 1 and task.type.in_batch_negatives:
@@ -132,11 +132,11 @@ class Supervised:
             )
         batches = []
         for part in np.array_split(numbers, parts):
-            # A part without examples would leave a process waiting for the others: it repeats
-            # one, and counts for nothing.
+            # A part without examples would leave a process waiting for the others: it repeats one
+            # example, without targets.
             indices = part if len(part) else numbers[:1]
             examples = [self.examples[training_set][i] for i in indices]
-            is_text = task.type.masks_tokens  # which gets its labels as it is masked
+            is_text = task.type.masks_tokens  # which gets its labels by masking
             inputs = task.type.collate(examples, self.tokenizer, training=not is_text)
             if is_text:
                 seed = derive(derive(self.seed, "mask"), training_set)

@@ -1,6 +1,6 @@
 """A small invented world: English, languages derived from it, pictures, and tasks.
 
-``items`` are the items of a task as meaning, ``rows`` these items worded in a language.
+``items`` are the items of a task as meanings, ``rows`` these items worded in a language.
 """
 
 from xltkit.data.microworld.generate import items, rows

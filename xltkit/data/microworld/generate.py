@@ -1,7 +1,7 @@
 """The data sets of the microworld: items of ``meanings.py`` in a language, in canonical columns.
 
-An item is first made as meaning and then worded in any language, so test sets are parallel by id.
-A hash of the meaning says whether it belongs to train, validation or test.
+An item is first made as a meaning and then worded in any language, so test sets are parallel by id.
+A hash of the meaning assigns it to train, validation or test.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from xltkit.data.readers import canonical
 from xltkit.keys import digest
 
 SIZES = {"train": 4000, "validation": 500, "test": 500}
-MOST_PAIRS = 4000  # translation pairs; more of them would hold sentences of the retrieval test
+MOST_PAIRS = 4000  # translation pairs; more would overlap with the retrieval test set
 POS_TAGS = tuple("ADJ ADP ADV AUX CCONJ DET NOUN NUM PRON PROPN PUNCT SCONJ VERB".split())
 NER_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC")
 
@@ -74,7 +74,7 @@ def _tagged(item: Item, lang: MicroLanguage, named: bool = False) -> dict[str, A
 
 
 def _text(item: Item, lang: MicroLanguage, english: str = "") -> dict[str, Any]:
-    """A text, and what it says in English in a column of that name, if one is given."""
+    """A text and, in the column ``english`` if one is named, its English translation."""
     translation = {english: verbalize(item, ENGLISH)} if english else {}
     return {"text": verbalize(item, lang)} | translation
 
@@ -115,7 +115,7 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
     "caption-pairs": (make.picture, _caption_pair),
     "text": (make.document, _text),
     "pairs": (make.pair, partial(_text, english="translation")),
-    # Intermediate tasks that are no targets.
+    # Intermediate tasks that are not targets.
     "nli-large": (partial(make.nli, distract=True), _two_texts),
     "qa-large": (partial(make.qa, more=3), _question),
     "continuation": (make.continuation, _choices),
@@ -124,14 +124,14 @@ GENERATORS: dict[str, tuple[Maker, Writer]] = {
 
 
 def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
-    """The distinct items of a task and split, without end, always in the same order."""
+    """An endless stream of the distinct items of a task and split, always in the same order."""
     maker, _ = GENERATORS[task]
     seen: set[Item] = set()
-    if task == "retrieval":  # no translation pair gives it away
+    if task == "retrieval":  # without sentences of translation pairs
         seen = {(part,) for pair in items("pairs", "train", MOST_PAIRS) for part in pair}
     for number in count():
         item = maker(Random(f"{task}/{stream}/{number}"))
-        # Two scenes may be one picture: no picture is in two splits, or twice in one.
+        # Two scenes may give one picture: no picture is in two splits, or twice in one.
         identity = pictures.visible(item[0]) if maker is make.picture else item
         # json writes nested tuples much faster than repr does.
         share = hashlib.sha256(json.dumps(identity).encode()).digest()[0] / 256
@@ -143,7 +143,7 @@ def generate(task: str, split: str, stream: str = "") -> Iterator[Item]:
 
 @lru_cache(maxsize=64)
 def items(task: str, split: str, number: int) -> tuple[Item, ...]:
-    """The first items of a task and split, in no language yet."""
+    """The first items of a task and split, as meanings."""
     return tuple(islice(generate(task, split), number))
 
 
@@ -152,7 +152,7 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
     """A number of items of a task (0: ``SIZES``) in a language, in the canonical columns."""
     _, write = GENERATORS[task]
     number = number or SIZES[split]
-    if task == "text":  # says something else in every language; all other tasks are parallel by id
+    if task == "text":  # differs between languages; all other tasks are parallel by id
         chosen = islice(generate(task, split, lang.code.partition("-x-")[0]), number)
     else:
         chosen = items(task, split, number)
@@ -162,7 +162,7 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
 
 
 def unchanged(rows: Dataset, code: str) -> Dataset:
-    """The reader of rows that are in canonical columns already."""
+    """The reader of rows that already have canonical columns."""
     return rows
 
 
@@ -186,15 +186,15 @@ def _sample(task: str, split: str, lang: MicroLanguage) -> str:
 
 @dataclass(frozen=True, eq=False)
 class MicroworldSource(Source):
-    """A split of a task of the microworld, generated in whatever language it is asked for.
+    """A split of a task of the microworld, generated in any of its languages.
 
-    The one config names the generator, and the usual number of rows after a colon: ``qa:20000``.
+    The config names the generator and, after a colon, the default number of rows: ``qa:20000``.
     """
 
     is_generated = True
 
     def __contains__(self, code: str) -> bool:
-        """Whether it is one of the languages, maybe with knobs turned (``qbe-x-sov``)."""
+        """Whether it is one of the languages or a variant of one (``qbe-x-sov``)."""
         try:
             return code.partition("-x-")[0] in self.configs and bool(language(code))
         except ValueError:

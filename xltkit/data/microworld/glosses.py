@@ -17,7 +17,7 @@ Inflection = tuple[str, tuple[str, ...]]  # a concept and its grammatical ending
 
 
 def gloss(sentence: Sentence | int, languages: Sequence[str] = tuple(LANGUAGES)) -> HTML:
-    """A sentence (a number draws one) in some languages, each word above its meaning, as HTML."""
+    """A sentence (or a random one by number) in some languages, glossed word by word, as HTML."""
     if isinstance(sentence, int):
         (sentence,) = makers.sentence(Random(sentence))
     rows = []
@@ -61,7 +61,7 @@ def word_forms(code: str) -> Mapping[Inflection, str]:
 
 @cache
 def meanings(code: str) -> Mapping[str, tuple[str, ...]]:
-    """Every word form of an invented language, and what it may mean; of other languages, none."""
+    """Every word form of an invented language and what it may mean; empty for other languages."""
     if code == "en" or code.partition("-x-")[0] not in LANGUAGES:
         return {}
     lang = language(code)

@@ -1,4 +1,4 @@
-"""From what is said to how a language says it: clauses are put in order, words get endings."""
+"""From meaning to language: clauses are put in word order, and words get endings."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from xltkit.data.microworld.lexicon import TAGS
 
 
 class Token(NamedTuple):
-    """One word: the concept it stands for, its grammatical endings, its part of a name (BIO)."""
+    """One word: the concept it stands for, its grammatical endings, its entity tag (BIO)."""
 
     concept: str
     endings: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Phrase(NamedTuple):
 class Clause(NamedTuple):
     """Who does what to what, where; or who is what (verb ``is``); or a caption (no verb).
 
-    ``asked`` makes it a question: for ``who`` (subject), ``what`` (object), ``which`` (colour, the
+    ``asked`` makes it a question: for ``who`` (subject), ``what`` (object), ``which`` (color, the
     predicate), ``where`` (the place), ``how`` (the number of the object).
     """
 
@@ -47,12 +47,12 @@ class Clause(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """A sentence to be said: a clause, or two joined by a link (``and``, ``so``, ``because``)."""
+    """A sentence: a clause, or two joined by a link (``and``, ``so``, ``because``)."""
 
     clause: Clause
     link: str = ""
     second: Clause | None = None
-    answer: str = ""  # with one it is asked, and answered: "Anna owns a red ball ? no ."
+    answer: str = ""  # if given, it is asked and answered: "Anna owns a red ball ? no ."
 
     def tokens(self, language: MicroLanguage) -> list[Token]:
         """The tokens of the sentence in a language, with the full stop or question mark."""
@@ -76,7 +76,7 @@ def _clause(clause: Clause, language: MicroLanguage) -> list[Token]:
         place.insert(len(place) if language.nouns == "first" else 0, Token(clause.place[0]))
     predicate = [Token(clause.predicate)] if clause.predicate else []
     asked = [Token(clause.asked)] if clause.asked else []
-    match clause.asked:  # the part asked for leaves its place
+    match clause.asked:  # the part asked about moves
         case "who":
             subject, asked = asked, []
         case "what":
@@ -87,7 +87,7 @@ def _clause(clause: Clause, language: MicroLanguage) -> list[Token]:
             place = []
         case "how":  # the noun of "two cups"
             object_, asked = [], [*asked, Token("many"), object_[-1]]
-    if language.order == "sov":  # asks in place
+    if language.order == "sov":  # question words stay in place
         return [*subject, *place, *object_, *predicate, *asked, *verb]
     if not asked:
         return [*subject, *verb, *predicate, *object_, *place]
@@ -100,7 +100,7 @@ def _phrase(phrase: Phrase | None, language: MicroLanguage, case: str = "") -> l
     if phrase is None:
         return []
     marked = (case,) if case and language.marking else ()
-    if phrase.entity:  # a name: its case ending stands on the last word
+    if phrase.entity:  # a name: its case ending is on the last word
         tokens = [Token(phrase.noun, (), f"B-{phrase.entity}")]
         tokens += [Token(word, (), f"I-{phrase.entity}") for word in phrase.more]
         return [*tokens[:-1], tokens[-1]._replace(endings=marked)]
@@ -119,5 +119,5 @@ def forms(tokens: list[Token], language: MicroLanguage) -> list[str]:
 
 
 def verbalize(parts: tuple[Sentence, ...], language: MicroLanguage) -> str:
-    """Sentences as one string in a language, words and punctuation set apart by single spaces."""
+    """Sentences as one string in a language, words and punctuation separated by single spaces."""
     return " ".join(word for part in parts for word in forms(part.tokens(language), language))

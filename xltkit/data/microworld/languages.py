@@ -6,7 +6,7 @@ Names stay as they are (anchors) unless ``anchors`` is off; punctuation always d
 
 Codes from ``qaa`` to ``qtz`` are for local use (ISO 639-2), so they are valid in HTML's ``lang``
 and clash with no real language. ``qbe-x-sov`` is Bera with one knob turned: the verb comes last,
-and all else is the same (RFC 5646, section 2.2.7).
+and everything else is the same (RFC 5646, section 2.2.7).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _TABLES = tomllib.loads(read(Path(__file__).with_name("languages.toml")))
 KNOBS: dict[str, dict[str, object]] = _TABLES["knobs"]
 SCRIPTS: dict[str, str] = _TABLES["scripts"]
 CASES = ("acc", "obl")  # the endings that only a language with case marking has
-# Share of replaced words that a language has for itself and does not share with its family.
+# Share of replaced words that are private to a language and not shared with its family.
 PRIVATE_SHARE = 0.25
 
 
@@ -36,7 +36,7 @@ class MicroLanguage:
     name: str
     family: str
     resource: str  # how much plain text and how many translation pairs exist: high, mid, low
-    cognates: float  # share of word forms kept from English: a far one keeps a subset of a near one
+    cognates: float  # share of words kept from English; lower shares keep subsets of higher ones
     order: str = "svo"  # or sov: verb last, questions in place
     nouns: str = "last"  # adjective before noun, prepositions; first: after it, postpositions
     marking: bool = False  # of case, by endings
@@ -55,7 +55,7 @@ class MicroLanguage:
         is_kept = self.anchors if is_name else _share("cognate", concept) < self.cognates
         stem = concept
         if not (is_kept or concept in PUNCTUATION or self.is_english):
-            # A language with a knob turned keeps its own words: the base code decides.
+            # A language with a knob turned keeps its own words, by its base code.
             base = self.code.partition("-x-")[0]
             is_private = _share("private", base, concept) < PRIVATE_SHARE
             stem = _words(self.family, base if is_private else "")[concept]
@@ -71,22 +71,22 @@ class MicroLanguage:
         return text.lower().translate(str.maketrans(SCRIPTS["Latin"], SCRIPTS[self.script]))
 
     def register(self) -> None:
-        """Make it known beside the languages of the benchmarks."""
+        """Register it with the languages of the benchmarks."""
         row = (self.code, self.name, self.family, self.script, self.resource, self.family)
         registry.register([registry.Language(*row)])
 
 
 def _share(*key: str) -> float:
-    """A number in [0, 1) that depends on the key alone."""
+    """A number in [0, 1) that depends only on the key."""
     digest = hashlib.sha256("/".join(key).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @cache
 def _words(family: str, speaker: str = "") -> dict[str, str]:
-    """A pronounceable form for every concept, distinct inside the family and from English.
+    """A pronounceable form for every concept, distinct within the family and from English.
 
-    With a ``speaker``, the code of a language, the forms that it may have for itself.
+    With a ``speaker``, the code of a language, the forms that may be private to it.
     """
     taken = set(TAGS) | (set(_words(family).values()) if speaker else set())
     words = {}
@@ -94,7 +94,7 @@ def _words(family: str, speaker: str = "") -> dict[str, str]:
         syllables = 1 if tag in {"DET", "ADP", "AUX", "CCONJ"} else 2
         for attempt in range(1000):
             key = (family, *([speaker] if speaker else []), concept, str(attempt))
-            # Short words run out: what is left of them gets one syllable more.
+            # Short words run out: the remaining concepts get one more syllable.
             form = _sounds(family, syllables + attempt // 200, key)
             if form not in taken and len(form) > 1:
                 break
@@ -125,7 +125,7 @@ LANGUAGES: dict[str, MicroLanguage] = {"en": ENGLISH} | {
 def language(code: str) -> MicroLanguage:
     """The language with this code, with knobs turned if it says so (``qbe-x-sov``).
 
-    The knobs are those of ``languages.toml``, and ``cog20``: 20 % of cognates. Raises ValueError.
+    The knobs are those of ``languages.toml``, and ``cog20``: 20 % cognates. Raises ValueError.
     """
     base, _, knobs = code.partition("-x-")
     if base not in LANGUAGES:

@@ -1,6 +1,6 @@
-"""The items of the tasks as meaning, in no language yet: a random generator in, an item out.
+"""The items of the tasks as meanings, independent of language, from a random generator.
 
-No half of an item, no bag of its words and no length tells its label: ``test_microworld_gates.py``.
+No half of an item, bag of its words or length tells its label: ``test_microworld_gates.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ from xltkit.data.microworld.grammar import Clause, Phrase, Sentence
 from xltkit.data.microworld.scenes import Fact, facts, name, questions, the, varied, wordings
 from xltkit.data.readers import NLI_LABELS
 
-# An item is what is to be said and what is to be predicted.
+# An item is a meaning and what is to be predicted.
 Item = tuple[Any, ...]
 Maker = Callable[[Random], Item]
-# Where things are is told from either side too often to be asked in so short a text.
+# Without relations: with two wordings of each, they cannot be asked in so short a text.
 QA_KINDS = ("colour", "stay", "count", "transfer", "action")
 # What words have in common: the classes of ``odd_one_out``.
 CLASSES = (lex.ANIMALS, lex.PLACES, tuple(lex.COLOURS), tuple(lex.CAUSES))
@@ -28,11 +28,11 @@ def _either_way(pair: Sequence[Any], random: Random) -> Sequence[Any]:
 
 
 def nli(random: Random, distract: bool = False) -> Item:
-    """One thing is said of a person and a thing, and then another: does it follow?
+    """Does a second statement about a person and a thing follow from the first?
 
-    It follows if the new word is a synonym; it is ruled out if it is another word of the same
-    class (another colour) or the opposite (buys, sells); else nothing is known. To ``distract``,
-    the premise says the same sort of thing about somebody else, too.
+    It follows if the new word is a synonym, and is ruled out if it is another word of the same
+    class (another color) or the opposite (buys, sells); otherwise nothing is known. To
+    ``distract``, the premise also says something similar about somebody else.
     """
     label = random.choice(NLI_LABELS)
     people = random.sample(lex.NAMES, 2)
@@ -70,10 +70,10 @@ def _about(person: str, thing: str, word: str, random: Random) -> Clause:
 
 
 def paraphrase(random: Random) -> Item:
-    """Two sentences with the same words: do they say the same? As PAWS does, by order alone.
+    """Do two sentences with the same words say the same? As in PAWS, only the order tells.
 
-    The second has the other side's word (over for under, gets for gives) or the same one, and the
-    two parties in the same places or swapped: only both together tell.
+    The second has the converse word (over for under, gets for gives) or the same one, and the two
+    parties in the same places or swapped: only both together tell.
     """
     same_word = random.random() < 0.5
     swapped = random.random() < 0.5
@@ -81,7 +81,7 @@ def paraphrase(random: Random) -> Item:
     while fact.kind == "relation" and fact.about[1] not in lex.CONVERSES:
         fact = facts("relation", 1, random)[0]
     way = random.randrange(2)
-    # Each party is told by an attribute, and the second time by its synonym: no two are alike.
+    # Each party is identified by an attribute, and the second time by its synonym; all differ.
     things = [part for part in fact.about if part in scenes.OBJECTS]
     pairs = random.sample([pair for table in lex.ATTRIBUTES for pair in table.items()], len(things))
     adjectives = zip(*(_either_way(pair, random) for pair in pairs), strict=True)
@@ -96,7 +96,7 @@ def paraphrase(random: Random) -> Item:
 
 
 def qa(random: Random, more: int = 0) -> Item:
-    """A question about one of some facts; another fact of the same kind is there to mislead."""
+    """A question about one of several facts; another fact of the same kind is a distractor."""
     kind, *others = random.sample(QA_KINDS, 1 + more)
     context = facts(kind, 2, random)
     for other in others:
@@ -110,7 +110,7 @@ def qa(random: Random, more: int = 0) -> Item:
 
 
 def choice(random: Random) -> Item:
-    """Which state led to this, or what came of this state; the wrong choice is another link's."""
+    """Which state caused this, or what followed from it; the wrong choice is from another link."""
     pair = random.sample(tuple(lex.CAUSES), 2)  # the right state and the wrong one
     person = name(random.choice(lex.NAMES))
     place = ("in", the(random.choice(lex.PLACES)))
@@ -125,7 +125,7 @@ def choice(random: Random) -> Item:
 
 
 def continuation(random: Random) -> Item:
-    """Two people are in two states: what comes next? Whose effect it is, or which, decides."""
+    """Two people are in two states: what comes next? One choice has the wrong person or effect."""
     people = [name(word) for word in random.sample(lex.NAMES, 2)]
     states = random.sample(tuple(lex.CAUSES), 2)
     pairs = list(zip(people, states, strict=True))
@@ -139,7 +139,7 @@ def continuation(random: Random) -> Item:
 
 
 def odd_one_out(random: Random) -> Item:
-    """Four words, three of them of one class: which is the other? Each class is odd as often."""
+    """Four words, three of one class: which is the odd one? Each class is odd equally often."""
     ordinary, odd = random.sample(CLASSES, 2)
     words = random.sample(ordinary, 3)
     label = random.randrange(4)
@@ -148,7 +148,7 @@ def odd_one_out(random: Random) -> Item:
 
 
 def dealing(random: Random) -> Item:
-    """A sentence about people, firms and towns, maybe beside another: whose names are whose?"""
+    """A sentence about people, firms and towns, maybe with another clause: which name is whose?"""
     parts = [random.choice(wordings(facts("dealing", 1, random)[0]))]
     if random.random() < 0.5:
         parts.append(random.choice(wordings(scenes.anything(random))))
@@ -159,8 +159,8 @@ def dealing(random: Random) -> Item:
 def linking(random: Random) -> Item:
     """A sentence that names two parties, the description of one of them, and a wrong one.
 
-    Which of the two is meant is not said; the description tells the same fact from the other side.
-    In the wrong one, the parties are swapped: only order or case tells them apart.
+    The sentence does not say which is meant; the description tells the same fact from the other
+    side. In the wrong one, the parties are swapped: only order or case tells them apart.
     """
     fact = facts("dealing", 1, random)[0]
     while lex.DEALINGS[fact.about[1]][2] == fact.about[1]:  # swapped, "A meets B" would be right
@@ -180,7 +180,7 @@ def picture(random: Random) -> Item:
 
 
 def sentence(random: Random) -> Item:
-    """A sentence about anything, asked or told, in some wording."""
+    """A random sentence, question or statement, in a random wording."""
     fact = varied(scenes.anything(random), random)
     draw = random.random()
     if draw < 0.25 and fact.kind in scenes.ASKABLE:
@@ -199,7 +199,7 @@ def pair(random: Random) -> Item:
 
 
 def _caused(fact: Fact, random: Random) -> Sentence:
-    """A state with what comes of it, told from either side."""
+    """A state and its effect, told from either side."""
     cause, effect = wordings(fact)
     if random.random() < 0.5:
         return Sentence(cause, "so", effect)
@@ -207,9 +207,9 @@ def _caused(fact: Fact, random: Random) -> Sentence:
 
 
 def document(random: Random) -> Item:
-    """Plain text: some facts, told twice: in other words, or asked and answered.
+    """Plain text: some facts, told twice, in other words or as question and answer.
 
-    Whoever knows which sentences say the same can find what is masked in one of them.
+    A model that knows which sentences say the same can find what is masked in one of them.
     """
     kind, other = random.sample(scenes.TYPES, 2)
     content = facts(kind, 2, random)
@@ -225,7 +225,7 @@ def document(random: Random) -> Item:
 
 
 def _mention(fact: Fact, random: Random) -> Sentence:
-    """A fact in some wording; of a state, mostly with what comes of it."""
+    """A fact in some wording; a state mostly with its effect."""
     if fact.kind == "state" and random.random() < 0.7:
         return _caused(fact, random)
     return Sentence(random.choice(wordings(fact)))
@@ -247,7 +247,7 @@ def _again(fact: Fact, rival: Fact | None, random: Random) -> list[Sentence]:
 
 
 def _false(fact: Fact, rival: Fact, random: Random) -> Fact:
-    """The fact with a part ruled out by its word, or of its rival: what nobody said is not so."""
+    """The fact with a contrasting word or a part of its rival: what was not said is false."""
     about = list(fact.about)
     contrasts = [i for i, a in enumerate(about) if isinstance(a, str) and a in lex.CONTRASTS]
     if contrasts and random.random() < 0.5:

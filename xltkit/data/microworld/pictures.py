@@ -1,8 +1,8 @@
 """Scenes as small pictures in which everything that the caption says can be seen.
 
-Two groups of one to four equal things: kind, colour, size and number of each and the relation
-between the groups change the picture. *Before* and *behind* stand on a floor, the group in front
-lower, and drawn over the other where they meet.
+Two groups of one to four equal things: kind, color, size and number of each and the relation
+between the groups change the picture. For *before* and *behind*, they stand on a floor; the group
+in front is lower, and drawn over the other.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PAPER, FLOOR = (247, 242, 230), (226, 215, 192)
 _CELL = 32  # pixels of the square a group stands in
 _BASE = {synonym: colour for colour, synonym in COLOURS.items()}
 _TABLES = json.loads(read(Path(__file__).with_name("icons.json")))
-# Colours of things, and of details that do not take the colour of the thing, in RGB.
+# Colors of things, and of details that do not take the color of the thing, in RGB.
 RGB = {name: tuple(values) for name, values in _TABLES["colours"].items()}
-# What a thing is drawn with: shape, colour, and coordinates in hundredths of its size.
+# What a thing is drawn with: shape, color, and coordinates in hundredths of its size.
 ICONS: dict[str, list[list[Any]]] = _TABLES["icons"]
-# Where the middles of one to four things stand in their cell, as shares of its side.
+# The centers of one to four things in their cell, as shares of its side.
 _PLACES: dict[str, list[list[float]]] = _TABLES["places"]
 # The upper left corners of the first and the second group. Cells of before and behind overlap.
 _CORNERS: dict[str, list[list[int]]] = _TABLES["corners"]
@@ -43,7 +43,7 @@ COLUMNS = 4  # of a contact sheet
 
 @cache
 def _sprite(thing: str, colour: str, pixels: int) -> Image.Image:
-    """A thing drawn eight times too large and scaled down, on a transparent ground."""
+    """A thing drawn eight times too large and scaled down, on a transparent background."""
     scale = 8 * pixels / 100
     drawing = Image.new("RGBA", (8 * pixels, 8 * pixels))
     pen = ImageDraw.Draw(drawing)
@@ -83,7 +83,7 @@ def render(scene: Fact) -> Image.Image:
 
 
 def visible(scene: Fact) -> tuple[Any, ...]:
-    """What the picture of a fact shows: the same of a ball over a cup and a cup under a ball."""
+    """What the picture of a fact shows: the same for a ball over a cup and a cup under a ball."""
     first, relation, second = scene.about
     if relation in ("under", "behind"):
         first, relation, second = second, CONVERSES[relation], first
@@ -94,7 +94,7 @@ def visible(scene: Fact) -> tuple[Any, ...]:
 def contact_sheet(rows: Dataset, *others: Dataset) -> Figure:
     """Pictures of ``microworld.rows("captions", ...)`` with their captions below, four in a row.
 
-    Captions of ``others``, the same rows in other languages, stand below the first.
+    Captions of ``others``, the same rows in other languages, are below the first.
     """
     from matplotlib.figure import Figure  # no other use of the microworld needs matplotlib
 

@@ -1,4 +1,4 @@
-"""Small situations: what is the case about some people, things and places, and how it is told."""
+"""Small situations: facts about people, things and places, and how they are worded."""
 
 from collections.abc import Iterable
 from random import Random
@@ -12,9 +12,9 @@ _ATTRIBUTES = tuple(word for table in lex.ATTRIBUTES for word in table)
 
 
 class Fact(NamedTuple):
-    """One thing that is the case; ``kind`` says how to read ``about`` (see ``wordings``).
+    """A fact; ``kind`` says how to read ``about`` (see ``wordings``).
 
-    Nobody in the microworld owns two things of one sort, so *the ball of Anna* is unique.
+    Nobody in the microworld owns two things of one kind, so *the ball of Anna* is unique.
     """
 
     kind: str
@@ -38,7 +38,7 @@ def _some(thing: str, number: str, *adjectives: str) -> Phrase:
 
 
 def wordings(fact: Fact) -> list[Clause]:
-    """The ways to word a fact, as clauses; each of them says all of it."""
+    """The ways to word a fact, as clauses, each of which says all of it."""
     match fact:
         case Fact("colour", (person, thing, colour)):  # the ball of Anna is red
             is_so = Clause(the(thing, owner=person), "is", predicate=colour)
@@ -68,10 +68,10 @@ def wordings(fact: Fact) -> list[Clause]:
             one, other = (_some(thing, *words) for *words, thing in (first, second))
             converse = lex.CONVERSES[relation]
             return [Clause(one, place=(relation, other)), Clause(other, place=(converse, one))]
-    raise ValueError(f"{fact} is no fact.")
+    raise ValueError(f"{fact} is not a fact.")
 
 
-# The questions about a fact: which way of telling it, what is asked for, which words answer it.
+# The questions about a fact: which wording, what is asked for, and which parts answer it.
 _QUESTIONS: dict[str, tuple[tuple[int, str, tuple[int, ...]], ...]] = {
     "colour": ((0, "which", (2,)), (1, "who", (0,))),
     "stay": ((0, "where", (2,)), (0, "who", (0,))),
@@ -94,7 +94,7 @@ def questions(fact: Fact) -> list[tuple[Clause, tuple[str, ...]]]:
 
 
 def _entity(kind: str, random: Random, taken: Iterable[str] = ()) -> Phrase:
-    """A name of a person, a firm or a town. Many are the same word: only the sentence tells."""
+    """A name of a person, a firm or a town. Many are ambiguous: only the sentence tells."""
     first, second = random.sample([word for word in lex.SHARED_NAMES if word not in taken], 2)
     draw = random.random()
     if kind == "PER" and draw < 0.6:
@@ -104,7 +104,7 @@ def _entity(kind: str, random: Random, taken: Iterable[str] = ()) -> Phrase:
 
 
 def facts(kind: str, count: int, random: Random) -> list[Fact]:
-    """``count`` facts of one kind that differ in everything they could be confused by."""
+    """``count`` facts of one kind that differ wherever they could be confused."""
 
     def some(pool: Iterable[str], number: int = count) -> list[str]:
         return random.sample(tuple(pool), number)

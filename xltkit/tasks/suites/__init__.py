@@ -19,7 +19,7 @@ def get(name: str) -> Task:
     task = TASKS[choose("task", name, sorted(TASKS))]
     if task.labels or task.train is None or task.train.labels is None:
         return task
-    try:  # the tags that only its own file knows (ccg)
+    try:  # the tags that only its own file has (ccg)
         return replace(task, labels=task.train.labels(task.train.raw("en")))
     except MissingData:
         return task  # without tags; loading it says what is missing
@@ -31,7 +31,7 @@ def suite(name: str) -> Suite:
 
 
 def benchmark(name: str) -> Suite:
-    """The suite with this name, if it is a benchmark. Otherwise raises ValueError, naming all."""
+    """The benchmark with this name. Raises ValueError, naming the known ones, if there is none."""
     names = sorted(name for name, suite in SUITES.items() if suite.tasks)
     return SUITES[choose("benchmark", name, names)]
 

@@ -1,18 +1,18 @@
 """Tasks and suites from the tables beside this file.
 
 A table has the fields of ``Task``; with ``each``, a list of words, it stands for several tasks, one
-of them in the place of ``{each}``. What the splits share is in ``data``, what one of them has for
-itself in a table by its name. Both have the fields of ``Source``, but for these:
+per word in the place of ``{each}``. Fields shared by the splits are in ``data``, those of one split
+in a table with its name. Both have the fields of ``Source``, except for these:
 
-- ``splits``, ``languages``: ours, with the Hub's name where it is another (``test=validation``,
-  ``de=deu``). Without languages, all of the microworld, but for those in ``without``.
+- ``splits``, ``languages``: our names, with the Hub's if it differs (``test=validation``,
+  ``de=deu``). Without languages, all of the microworld except those in ``without``.
 - ``config`` of a language: ``{language}`` is the Hub's name, ``{language_name}`` the English one.
-- ``read``, ``labels``: by file and name (``readers.nli``); by default rows stay as they are.
-- ``revision``: a commit that public code (lighteval, mteb) loads without a script; where none was
-  seen, ``unpinned`` says so. Nothing was loaded from the Hub: ``xltkit data check`` does it.
+- ``read``, ``labels``: by file and name (``readers.nli``); by default, rows are not changed.
+- ``revision``: a commit that public code (lighteval, mteb) loads without a script; if none was
+  found, ``unpinned`` says so. None was tried on the Hub: ``xltkit data check`` does that.
 - ``holds``, ``appended``: splits of other tasks (``mnli.train``).
-- ``others``, ``repaired_by``: tables like these, with all fields of the table around them unless
-  they have a ``hub``; then its ``split`` only.
+- ``others``, ``repaired_by``: tables like these, which inherit all fields of the enclosing table,
+  or only its ``split`` if they have a ``hub``.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ _MODULES = {module.__name__.rpartition(".")[2]: module for module in _READERS}
 
 @dataclass(frozen=True)
 class ImageTextSuite:
-    """What the image-text arms of a suite are made of, and what they are compared with."""
+    """The data and models of a suite's image-text arms, and of the arm without pictures."""
 
     captions: str  # the task with pictures, in the source language
     test_captions: str  # the task with pictures and captions in many languages
@@ -58,15 +58,15 @@ class Suite:
     tasks: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]  # of tasks; they may overlap, or leave some out
     metrics: Mapping[str, tuple[str, ...]]  # of each task, whose mean is its score
-    # High resource and low, by axis: ``size`` of the data, or ``language`` of the labels.
+    # High and low resource, by axis: ``size`` of the data, or ``language`` of the labels.
     order_pairs: Mapping[str, tuple[TrainingSet, TrainingSet]]
     intermediate_tasks: tuple[str, ...]  # of the STILTs grid
-    translated: tuple[TrainingSet, ...]  # one of them in several languages
-    multilingual: tuple[TrainingSet, ...]  # one whose labels are in several languages
+    translated: tuple[TrainingSet, ...]  # one of them, translated into several languages
+    multilingual: tuple[TrainingSet, ...]  # one task with labels in several languages
     text: tuple[TrainingSet, ...]  # mixed in by masked language modeling
     intermediate_training: TrainingArguments
     images: ImageTextSuite
-    # By task, what differs from the task's own training arguments, and the task to ``train_on``.
+    # By task, training arguments that differ from the task's own, and the task to ``train_on``.
     training: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     rates_for: str = "xlm-roberta-base"  # the encoder that learning rates are meant for
     is_microworld: bool = False
@@ -89,7 +89,7 @@ def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
                 fields[split] = sources[f"{name}.{split}"]
             tasks[name] = Task(name, **fields, is_built_in=True)
         except Exception as error:
-            error.add_note(f"This is of the table of the task {name!r}.")
+            error.add_note(f"This is about the table of the task {name!r}.")
             raise
     return tasks
 
@@ -97,13 +97,13 @@ def read_tasks(files: Iterable[Path]) -> dict[str, Task]:
 def _rows(file: Path) -> Iterator[tuple[str, Row]]:
     for name, row in tomllib.loads(read(file)).items():
         words = row.pop("each", "").split() or [""]
-        text = json.dumps({name: row}).replace("\\n", " ")  # a note may fill several lines
+        text = json.dumps({name: row}).replace("\\n", " ")  # a note may span several lines
         for word in words:
             yield from json.loads(text.replace("{each}", word)).items()
 
 
 class _Sources(dict[str, Source]):
-    """The sources of all tasks by task and split (``mnli.train``), made when first asked for."""
+    """The sources of all tasks by task and split (``mnli.train``), made on first use."""
 
     def __init__(self, rows: Mapping[str, Row]):
         super().__init__()
@@ -148,7 +148,7 @@ class _Sources(dict[str, Source]):
 
 
 def _within(around: Row, table: Row) -> Row:
-    """A table of a source with the fields of the table around it."""
+    """A table of a source with the fields of the enclosing table."""
     return ({"split": around["split"]} if "hub" in table else around) | table
 
 
@@ -186,7 +186,7 @@ def read_suites(file: Path) -> dict[str, Suite]:
 
 
 def _sets(*rows: Row) -> tuple[TrainingSet, ...]:
-    """Training sets: a task in ``languages`` (English), with a number of ``examples`` (all)."""
+    """Training sets: a task in ``languages`` (default: en) with ``examples`` (default: all)."""
     return tuple(
         TrainingSet(row["task"], code, row.get("examples", 0))
         for row in rows

@@ -79,9 +79,9 @@ def test_the_protocol_says_what_scores_rest_on(results):
     assert list(lines) == ["nli", "qa", "choice", "pos", "retrieval"]
     assert lines["nli"] == (
         "trained on 4,000 rows of nli in en; steps 6 of 16 rows; scored last checkpoint; "
-        "seeds 0, 1; items a language 20; tokens 96."
+        "seeds 0, 1; items per language 20; tokens 96."
     )
-    assert lines["retrieval"] == "trained on nothing; items a language 20; tokens 96."
+    assert lines["retrieval"] == "trained on nothing; items per language 20; tokens 96."
     query = "arm == 'text' and task == 'nli'"
     assert set(results.scores.query(query)["trained_on"]) == {"choice/en > nli/en"}
     assert not results.scores["unseen"].any()

@@ -79,7 +79,7 @@ def protocol(results: Results) -> str:
             "steps": [f"{phase.steps} of {phase.batch_size} rows" for phase in phases],
             "scored": table["selection_rule"],
             "seeds": [", ".join(map(str, table["seed"].unique()))],
-            "items a language": table["n"],
+            "items per language": table["n"],
             "tokens": table["max_length"],
             "never seen in pretraining": [", ".join(table["language"][table["unseen"]].unique())],
         }

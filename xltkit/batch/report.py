@@ -139,11 +139,20 @@ def _row(base: Path, name: str, question: str) -> dict[str, Any]:
         reason = nbformat.read(failed, as_version=4).metadata["xltkit"]["failed"]
         return row | {"link": f"{name}.failed.html", "note": reason}
     try:
-        row |= {"status": "done", "saved": read(base / name)}
+        saved = read(base / name)
+        row |= {"status": "done", "saved": saved, "minutes": _minutes(saved)}
         return row | {"link": f"{name}.html" if (base / f"{name}.html").exists() else ""}
     except ResultError as error:
         status = "failed" if (base / name / "result.json").exists() else "not run"
         return row | {"status": status, "note": str(error)}
+
+
+def _minutes(saved: Saved) -> float:
+    """CPU minutes of the target phases of a run and their evaluation; 0 if it has no scores."""
+    for table in saved.tables.values():
+        if {"stage", "cpu_s"} <= {*table.columns}:
+            return table.drop_duplicates("stage")["cpu_s"].sum() / 60
+    return 0.0
 
 
 def scores(runs: Iterable[Saved]) -> pd.DataFrame:

@@ -46,7 +46,9 @@ def finish(base: Path, name: str, tables, answer: str, *, smoke=False, **paramet
 def write_notebook(path: Path, **metadata) -> None:
     about = {"image/png": {"alt": "One dot"}}
     figure = v4.new_output("display_data", {"image/png": PNG}, metadata=about)
-    cells = [v4.new_markdown_cell(text) for text in ("# A run", "## Why & how", "### At last")]
+    links = "[it](01_invented.ipynb), [not run](04_absent.ipynb)"
+    texts = ("# A run", "## Why & how", "### At last", links)
+    cells = [v4.new_markdown_cell(text) for text in texts]
     cells.append(v4.new_code_cell("one = " + "1 + " * 99 + "1", outputs=[figure]))
     nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), path)
 
@@ -226,6 +228,9 @@ def test_a_page_is_read_at_any_width_and_by_keyboard(page, world, width):
     page.emulate_media(media="print")
     assert not code.is_visible() and page.locator("img").is_visible()
     page.emulate_media(media="screen")
+    pages = {name: page.get_by_role("link", name=name, exact=True) for name in ("it", "not run")}
+    assert pages["it"].get_attribute("href") == "01_invented.html"
+    assert pages["not run"].get_attribute("href") == "index.html"
     # What failed, and what was not run, has no page.
     assert page.locator(".neighbors a").all_inner_texts() == ["Next: Is 02_real <so>?"]
     page.locator(".neighbors a").press("Enter")

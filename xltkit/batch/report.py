@@ -88,8 +88,11 @@ def write_page(notebook: Path) -> None:
         ]
         html = html.replace("<!-- contents -->", "\n".join(contents), 1)
         html = html.replace("<td>NaN</td>", "<td>–</td>")
-        # Notebooks link to each other; on a page, to the pages beside it.
-        write(page, re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html))
+        # Notebooks link to each other; a page links to the page of a run, or to the index without.
+        for name in set(re.findall(r'href="(\d\d_\w+)\.ipynb"', html)):
+            other = name if notebook.with_name(f"{name}.ipynb").exists() else "index"
+            html = html.replace(f'href="{name}.ipynb"', f'href="{other}.html"')
+        write(page, html)
 
 
 def _neighbors(notebook: Path) -> list[tuple[str, str, str]]:

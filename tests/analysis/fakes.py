@@ -6,10 +6,8 @@ import pandas as pd
 
 from xltkit.data.languages import columns
 from xltkit.studies.results import Results
-from xltkit.tasks import get
 
 E, N, C = "entailment", "neutral", "contradiction"
-KEYS = ["arm", "seed", "task", "language"]
 VALUES = {
     ("none", "nli", "en"): [90, 91, 92],
     ("none", "nli", "de"): [80, 82, 84],
@@ -38,25 +36,6 @@ class Given(Results):
         self.degenerate = runs.assign(degenerate=(runs["arm"] == "text") & (runs["seed"] == 2))
         arms = dict.fromkeys(table["arm"])
         self.study = SimpleNamespace(arms=arms, source="en", runs=(), suite="microworld")
-
-
-class FakeResults(Results):
-    """The results that a table of predictions would have come from."""
-
-    def __init__(self, predictions: pd.DataFrame, source: str = "en"):
-        self.predictions = predictions
-        rows = []
-        for key, group in predictions.groupby(KEYS, sort=False):
-            row = dict(zip(KEYS, key, strict=True))
-            task = get(row["task"])
-            language = row["language"]
-            row["value"] = task.type.metrics(task, group, language)[task.metric]
-            row |= {"metric": task.metric, "main": True, "chance": task.chance, "family": language}
-            row |= {"base_language": language, "is_source": language == source}
-            row |= {"n": group["example_id"].nunique(), "split": "test", "examples": 0}
-            rows.append(row)
-        self.scores = pd.DataFrame(rows)
-        self.study = SimpleNamespace(arms=dict.fromkeys(predictions["arm"]), source=source)
 
 
 def labelled(

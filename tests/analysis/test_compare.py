@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from analysis.fakes import VALUES, FakeResults, Given, right_or_wrong
+from analysis.fakes import VALUES, Given, right_or_wrong
 from scipy import stats
 
 from xltkit.analysis.compare import METHODS, compare, interaction, summary
 from xltkit.analysis.intervals import difference, holm, t_interval
+from xltkit.studies.given import GivenResults
 
 FAMILIES = ["Niger-Congo"], ["Indo-European"]  # of sw, and of en and de
 
@@ -62,7 +63,7 @@ def test_seeds_that_are_all_alike_leave_the_items():
     marks = {(arm, s, c): digits[arm] for s in (0, 1) for c in ("en", "qbe") for arm in digits}
 
     def transfer(marks, method):
-        results = FakeResults(right_or_wrong(marks))
+        results = GivenResults(right_or_wrong(marks))
         return compare(results, "a", method=method).query("languages == 'transfer'").iloc[0]
 
     row = transfer(marks, "seeds")
@@ -82,7 +83,7 @@ def test_comparing_by_each_method():
     chances = {"a": 0.4, "b": 0.8}.items()
     for (arm, chance), seed, code in product(chances, range(3), ("en", "qad", "qbe")):
         marks[arm, seed, code] = "".join(random.choice(["0", "1"], 60, p=[1 - chance, chance]))
-    results = FakeResults(right_or_wrong(marks))
+    results = GivenResults(right_or_wrong(marks))
     tables = [compare(results, "a", method=method) for method in METHODS]
     rows = [table.set_index("languages").loc["transfer"] for table in tables]
     assert len({round(row["difference"], 9) for row in rows}) == 1

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.fakes import C, E, FakeResults, N, labelled
+from analysis.fakes import C, E, N, labelled
 from scipy.stats import rankdata
 
 from xltkit.analysis.consistency import consistency, pairwise, rank_consistency
 from xltkit.explore import plots
+from xltkit.studies.given import GivenResults
 
 FLOORS = {2: 0.6345, 3: 0.4749, 4: 0.3768, 5: 0.3096, 10: 0.1582}
 
@@ -46,7 +47,7 @@ CHANCES = {E: [0.7, 0.2, 0.1], N: [0.2, 0.7, 0.1], C: [0.2, 0.1, 0.7]}
 
 def test_four_items_by_hand():
     log_probs = {code: np.log([CHANCES[p] for p in ps]) for code, ps in PREDICTIONS.items()}
-    results = FakeResults(labelled(GOLDS, PREDICTIONS, log_probs=log_probs))
+    results = GivenResults(labelled(GOLDS, PREDICTIONS, log_probs=log_probs))
     pairs = pairwise(results)
     codes = pairs[["language", "other"]].to_numpy().tolist()
     assert codes == [["en", "de"], ["en", "fr"], ["de", "fr"]]
@@ -72,7 +73,7 @@ def test_seeds_are_averaged_with_the_interval_of_their_mean():
     for seed, german in enumerate([[E, E, N, C], [E, E, N, N], [E, E, C, N]]):
         tables.append(labelled(GOLDS, {"en": GOLDS, "de": german}, seed=seed))
         tables.append(labelled(GOLDS, {"en": GOLDS, "de": GOLDS}, arm="b", seed=seed))
-    results = FakeResults(pd.concat(tables))
+    results = GivenResults(pd.concat(tables))
     assert pairwise(results).query("arm == 'a'")["agreement"].tolist() == [100, 75, 50]
     table = consistency(results)
     assert table["arm"].tolist() == ["a", "b"]
@@ -86,16 +87,16 @@ def test_seeds_are_averaged_with_the_interval_of_their_mean():
 def test_spans_have_no_agreement():
     table = labelled(['["g"]', '["h"]'], {"en": ["g", "x"], "de": ["g", "h"]}, task="qa")
     table["score"] = [1.0, 0.6, 1.0, 1.0]  # an item is right if its score is perfect
-    row = pairwise(FakeResults(table)).iloc[0]
+    row = pairwise(GivenResults(table)).iloc[0]
     assert row[["agreement", "kappa", "rankc_corrected"]].isna().all()
-    row = consistency(FakeResults(table)).iloc[0]
+    row = consistency(GivenResults(table)).iloc[0]
     assert row["all_right"] == 50 and np.isnan(row["kappa"])
 
 
 def test_pairs_are_of_the_items_in_common():
     table = labelled(GOLDS, PREDICTIONS)
     gone = (table["language"] + table["example_id"]).isin(["de0", "fr1"])
-    results = FakeResults(table[~gone])
+    results = GivenResults(table[~gone])
     pairs = pairwise(results).set_index(["language", "other"])
     assert pairs["n"].tolist() == [3, 3, 2]
     assert pairs.loc[("de", "fr"), "agreement"] == 0
@@ -103,7 +104,7 @@ def test_pairs_are_of_the_items_in_common():
 
 
 def test_what_cannot_be_compared_is_refused():
-    results = FakeResults(labelled(GOLDS, PREDICTIONS))
+    results = GivenResults(labelled(GOLDS, PREDICTIONS))
     pairs = pairwise(results, languages=["fr", "de"])
     assert pairs[["language", "other"]].to_numpy().tolist() == [["de", "fr"]]
     with pytest.raises(ValueError, match="no language 'xx'"):
@@ -117,9 +118,9 @@ def test_what_is_not_parallel_is_refused(ids):
     table = labelled([E, E], {code: [E, E] for code in ids})
     table["example_id"] = [key for keys in ids.values() for key in keys]
     with pytest.raises(ValueError, match=r"nli is not parallel: 'en' lacks .* in \['(de|fr)'\]"):
-        pairwise(FakeResults(table), ["nli"])
+        pairwise(GivenResults(table), ["nli"])
     with pytest.warns(match="Left out: nli"), pytest.raises(ValueError, match="source: 'en'"):
-        pairwise(FakeResults(table))
+        pairwise(GivenResults(table))
 
 
 def test_pairs_of_a_study(looked_at):

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.fakes import FakeResults, right_or_wrong
+from analysis.fakes import right_or_wrong
 
 from xltkit.analysis.items import Block, Items, items
+from xltkit.studies.given import GivenResults
 from xltkit.tasks import get
 
 COLUMN = ("nli", "qbe")
@@ -55,13 +56,13 @@ def test_translations_vary_together():
 def test_items_are_those_of_the_predictions():
     digits = {"a": {"en": "1100", "qbe": "1000"}, "b": {"en": "1111", "qbe": "1010"}}
     marks = {(arm, 0, code): row for arm, rows in digits.items() for code, row in rows.items()}
-    (parallel,) = items(FakeResults(right_or_wrong(marks))).blocks
+    (parallel,) = items(GivenResults(right_or_wrong(marks))).blocks
     assert parallel.columns == (("nli", "en"), COLUMN)
     assert parallel.metric[1, 0].tolist() == [100, 50]
     table = right_or_wrong(marks, ids=lambda language, i: f"{language}-{i}")
-    blocks = items(FakeResults(table)).blocks
+    blocks = items(GivenResults(table)).blocks
     assert sorted(b.columns for b in blocks) == [(("nli", "en"),), (COLUMN,)]
-    wrong = FakeResults(right_or_wrong(marks))
+    wrong = GivenResults(right_or_wrong(marks))
     wrong.scores["value"] += 1
     with pytest.raises(ValueError, match=r"101\.000|51\.000.*method='seeds'"):
         items(wrong)

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.fakes import FakeResults
 
 from xltkit.analysis.selection import CROSS_VALIDATED, IN_SAMPLE, select_arms
+from xltkit.studies.given import GivenResults
 
 ARMS = ("none", "a", "b", "c", "d", "e")
 NAMES = {"nli": ("entailment", "neutral"), "paraphrase": ("paraphrase", "different")}
@@ -28,7 +28,7 @@ def predictions(rate, seeds=5, items=400):
 
 def select(table, source="en"):
     """The table of the selection, and its gain over all tasks by rule."""
-    selection = select_arms(FakeResults(table, source), "none")
+    selection = select_arms(GivenResults(table, source), "none")
     overall = selection[selection["task"] == "all"]
     return selection, overall.set_index(["rule", "scored"])["difference"]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from analysis.fakes import FakeResults, right_or_wrong
+from analysis.fakes import right_or_wrong
 from transformers import AutoModel
 
 import xltkit as xlt
@@ -15,6 +15,7 @@ from xltkit.models import checkpoints
 from xltkit.models.checkpoints import ENCODERS
 from xltkit.studies import make as making
 from xltkit.studies import study as study_module
+from xltkit.studies.given import GivenResults
 from xltkit.studies.stages import Recipe, Stage, training_stages
 from xltkit.studies.store import Store
 from xltkit.tasks import SUITES, TASKS, get
@@ -283,7 +284,7 @@ def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
 def test_degenerate_runs_are_recognized():
     marks = {("a", 0, "en"): "1" * 60, ("b", 0, "en"): "10" * 30, ("c", 0, "en"): "110" * 20}
     marks |= {("d", 0, "en"): "1100" * 15, ("d", 0, "qbe"): "1" * 60}
-    table = FakeResults(right_or_wrong(marks, task="paws-x")).degenerate.set_index("arm")
+    table = GivenResults(right_or_wrong(marks, task="paws-x")).degenerate.set_index("arm")
     assert table["degenerate"].to_dict() == {"a": False, "b": True, "c": False, "d": True}
     assert table.loc["b", "why"] == "one prediction for everything"
     assert "50.0" in table.loc["d", "why"]
@@ -292,7 +293,7 @@ def test_degenerate_runs_are_recognized():
 def test_chance_of_tags_is_the_most_frequent_one():
     table = right_or_wrong({("a", 0, "en"): "01"}, task="pos").assign(score=[2 / 3, 1 / 2])
     tags = {"gold": ["NOUN NOUN VERB", "NOUN DET"], "pred": ["NOUN NOUN NOUN", "NOUN NOUN"]}
-    results = FakeResults(table.assign(**tags))
+    results = GivenResults(table.assign(**tags))
     floor = results.scores.assign(metric="majority", value=60.0, main=False)
     results.scores = pd.concat([results.scores, floor])
     runs = results.degenerate
@@ -301,4 +302,4 @@ def test_chance_of_tags_is_the_most_frequent_one():
 
 def test_an_untrained_search_has_no_runs_to_judge():
     predictions = right_or_wrong({("a", 0, "en"): "0000"}).assign(task="retrieval")
-    assert FakeResults(predictions).degenerate.empty
+    assert GivenResults(predictions).degenerate.empty

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ def doctor(results: Results) -> pd.DataFrame:
     """
     degenerate = results.degenerate.set_index(RUN)
     bounds = results.bounds.groupby(RUN)
+    predictions = results.predictions.groupby([*RUN, "language"])
     rows = []
     for run in results.study.runs:
         key = (run.arm, run.seed, run.task)
@@ -56,20 +58,21 @@ def doctor(results: Results) -> pd.DataFrame:
         if degenerate.loc[key, "degenerate"]:
             languages = [degenerate.loc[key, "language"]]
             causes = [*_of_training(run.stage.parent, results.store)]
-            by_run = results.predictions.set_index([*RUN, "language"])
-            causes += _of_predictions(get(run.task), by_run.loc[(*key, languages[0])])
+            part = predictions.get_group((*key, languages[0]))
+            causes += _of_predictions(get(run.task), part)
             rows += [(*key, languages[0], *cause) for cause in causes]
         for language in languages:
             rows += [(*key, language, *cause) for cause in _of_inputs(run.stage, language)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@lru_cache(maxsize=2)  # a notebook asks for several summaries of the same results
 def warn_of_chance(results: Results) -> None:
     """Warn about runs at chance and name a cause, unless the study shuffles labels on purpose."""
     at_chance = results.degenerate.query("degenerate")
     runs = {(run.arm, run.seed, run.task): run for run in results.study.runs if run.stage}
     runs = [runs[key] for key in at_chance[RUN].itertuples(index=False, name=None) if key in runs]
-    if not runs or runs[0].stage.parent.phase.shuffled:
+    if not runs or _is_shuffled(runs[0].stage.parent):
         return
     first = runs[0]
     causes = doctor(Results(replace(results.study, runs=(first,)), results.store))["cause"]
@@ -80,10 +83,15 @@ def warn_of_chance(results: Results) -> None:
     )
 
 
+def _is_shuffled(stage: Stage) -> bool:
+    """Whether a stage was trained on permuted labels."""
+    return any(part.shuffled for part in stage.phase.training_sets)
+
+
 def _of_training(stage: Stage, store: Store) -> Iterator[Cause]:
     """Causes in the labels, losses and weights of the phase that trained for the task."""
     phase = stage.phase
-    if any(part.shuffled for part in phase.training_sets):
+    if _is_shuffled(stage):
         evidence = "shuffled=True: labels were permuted before training"
         yield "permuted labels", evidence, "none, if this is a control; else leave shuffled out"
         return
@@ -147,11 +155,12 @@ def _of_inputs(stage: Stage, language: str) -> Iterator[Cause]:
     if in_bytes > BYTES:
         evidence = f"{100 * in_bytes:.0f} % of the pieces in {language} are single bytes"
         yield "byte pieces", evidence, remedy
-    running = Counter(tokenizer(" ".join(words), add_special_tokens=False)["input_ids"])
-    apart = (Counter(pieces) - running).total() / len(pieces)
-    if task.type.gold == "tags" and apart > APART:
-        evidence = f"{100 * apart:.0f} % of the pieces in {language} differ in running text"
-        yield "words cut without the space before them", evidence, "set add_prefix_space"
+    if task.type.gold == "tags":  # words are encoded one by one
+        running = Counter(tokenizer(" ".join(words), add_special_tokens=False)["input_ids"])
+        apart = (Counter(pieces) - running).total() / len(pieces)
+        if apart > APART:
+            evidence = f"{100 * apart:.0f} % of the pieces in {language} differ in running text"
+            yield "words cut without the space before them", evidence, "set add_prefix_space"
     if checkpoints.unseen(stage.encoder, [language]):
         evidence = f"{stage.encoder} is not known to have been pretrained on {language}"
         yield "a language never seen", evidence, "use another encoder (xltkit encoders)"

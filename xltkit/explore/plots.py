@@ -90,6 +90,13 @@ def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, str]]:
     return {arm: {"color": color, "marker": marker} for arm, color, marker in looks}
 
 
+def seaborn_styles(arms: Iterable[str]) -> dict[str, dict[str, str]]:
+    """``arm_styles`` as arguments of seaborn: ``palette`` and ``markers``."""
+    styles = arm_styles(arms)
+    names = {"palette": "color", "markers": "marker"}
+    return {name: {arm: look[key] for arm, look in styles.items()} for name, key in names.items()}
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % t interval over seeds, as seaborn's ``errorbar``; NaN with fewer than three."""
     return t_interval(values) if len(values) >= MIN_SEEDS else (np.nan, np.nan)
@@ -273,8 +280,8 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     more.
     """
     table = report[~report["is_source"]]
-    styles = arm_styles(table["arm"].unique())
-    arms = [choose("arm", arm, styles) for arm in arms or styles]
+    tested = list(table["arm"].unique())
+    arms = [choose("arm", arm, tested) for arm in arms or tested]
     table = table[table["arm"].isin(arms)]
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
@@ -292,13 +299,12 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     # Bars of several arms at one strength are set side by side, or they would hide each other.
     step = 0.01 * table.groupby("panel")["strength"].transform("max")
     table["strength"] += step * (table["arm"].map(arms.index) - (len(arms) - 1) / 2)
-    looks = pd.DataFrame(styles)[arms].loc
-    colors = {"hue": "arm", "hue_order": arms, "palette": list(looks["color"])}
-    markers = {"style": "arm", "style_order": arms, "markers": list(looks["marker"])}
+    looks = {"hue": "arm", "hue_order": arms, "style": "arm", "style_order": arms}
+    looks |= seaborn_styles(tested)
     panels = {"col": "panel", "col_order": list(units), "col_wrap": min(3, len(units))}
     panels |= {"height": 3.1, "aspect": 1.15, "facet_kws": {"sharex": False}}
     bars = {"kind": "line", "errorbar": interval, "err_style": "bars", "dashes": False}
-    grid = sns.relplot(table, x="strength", y="value", **bars, **colors, **markers, **panels)
+    grid = sns.relplot(table, x="strength", y="value", **bars, **looks, **panels)
     grid.set_titles("{col_name}")
     grid.set_ylabels(f"{task}: {get(task).metric}\nunder attack (points)")
     for panel, ax in grid.axes_dict.items():

@@ -112,18 +112,15 @@ def study(
 
 def _check_design(arms: Any, targets: Any, seeds: Any, steps: int, learning_rate: float) -> None:
     """Raise ValueError for arguments of another shape than a study takes."""
-    shapes = {
-        "arms={'none': xlt.encoder('micro')}": (arms, isinstance(arms, Mapping)),
-        "targets=['nli', 'pos']": (
-            targets,
-            isinstance(targets, Sequence) and not isinstance(targets, str),
-        ),
-        "seeds=[0, 1, 2]": (seeds, isinstance(seeds, Sequence)),
-    }
-    for example, (given, is_right) in shapes.items():
-        if not is_right or not given:
-            name = example.partition("=")[0]
-            raise ValueError(f"A study needs {name} as in {example}; given {given!r}.")
+    examples = {"arms": "{'none': xlt.encoder('micro')}", "targets": "['nli', 'pos']"}
+    examples["seeds"] = "[0, 1, 2]"
+    shapes = {"arms": Mapping, "targets": Sequence, "seeds": Sequence}
+    given = {"arms": arms, "targets": targets, "seeds": seeds}
+    for name, value in given.items():
+        if not value or not isinstance(value, shapes[name]) or isinstance(value, str):
+            raise ValueError(
+                f"A study needs {name} as in {name}={examples[name]}; given {value!r}."
+            )
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"Each seed is one run; given {list(seeds)}, some of them twice.")
     if steps < 0 or learning_rate < 0:

@@ -37,6 +37,8 @@ def parser() -> ArgumentParser:
 
     option = command(commands, run)
     option("names", nargs="*", metavar="NAME", help="runs in runs.toml (all but long ones)")
+    about = "start nothing, print these runs (all) with minutes and questions"
+    option("--list", dest="listed", action="store_true", help=about)
     option("--smoke", action="store_true", help="tiny test runs, kept in outputs/smoke")
     option("--jobs", type=int, default=1, metavar="N", help="notebooks in parallel (1)")
     option("--workers", type=int, default=1, metavar="N", help="shared training processes (1)")
@@ -65,7 +67,7 @@ def parser() -> ArgumentParser:
     option = command(commands, card, epilog=upload)
     option("run", metavar="RUN", help="a finished run, such as 02_order_of_intermediate_tasks")
     option("--to", required=True, metavar="FOLDER", help="a new folder")
-    option("--arm", default="", help="an arm of the run")
+    option("--arm", default="", help="an arm of the run (needed; without it, the error lists them)")
     option("--task", default="", help="target it was trained for (default: before any target)")
     option("--seed", type=int, default=-1, help="training seed (default: the first)")
 
@@ -76,13 +78,17 @@ def parser() -> ArgumentParser:
     return top
 
 
-def run(parameters: Sequence[tuple[str, str]], **options: Any) -> int:
+def run(parameters: Sequence[tuple[str, str]], listed: bool, **options: Any) -> int:
     """Run notebooks in batch, as listed in notebooks/runs.toml."""
     from xltkit.batch.execute import run_batch
     from xltkit.batch.parameters import parse
+    from xltkit.batch.runs import describe
     from xltkit.files import bring_notebooks
 
     bring_notebooks()
+    if listed:
+        print(describe(options["names"]))
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end running work cleanly
     return run_batch(overrides=parse(parameters), **options)
 

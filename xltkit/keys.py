@@ -12,7 +12,7 @@ import numpy as np
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
-    """The error message for an unknown name, with the nearest allowed name and all of them.
+    """The error message for an unknown name, with the nearest allowed names.
 
     >>> unknown("task", "xnlii", ["xnli", "xquad"])
     "There is no task 'xnlii'. Did you mean 'xnli'? Allowed: xnli, xquad."
@@ -20,6 +20,9 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
     allowed = [str(name) for name in allowed]
     near = get_close_matches(str(given), allowed, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    if len(allowed) > 30:  # a wall of names would hide the message
+        nearest = get_close_matches(str(given), allowed, n=12, cutoff=0)
+        allowed = [*nearest, f"and {len(allowed) - len(nearest)} more"]
     return f"There is no {what} {given!r}.{hint} Allowed: {', '.join(allowed) or 'none'}."
 
 

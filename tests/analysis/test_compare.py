@@ -8,7 +8,7 @@ from analysis.fakes import VALUES, Given, right_or_wrong
 from scipy import stats
 
 from xltkit.analysis.compare import METHODS, compare, interaction, summary
-from xltkit.analysis.intervals import difference, holm, t_interval
+from xltkit.analysis.intervals import difference, holm, judge, t_interval
 from xltkit.studies.given import GivenResults
 
 FAMILIES = ["Niger-Congo"], ["Indo-European"]  # of sw, and of en and de
@@ -98,6 +98,14 @@ def test_t_interval_of_three_values():
     # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
     assert t_interval([1, 2, 3]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
     assert np.isnan(t_interval([5])).all() and np.isnan(t_interval([5, 5, 5])).all()
+
+
+def test_a_hypothesis_holds_if_the_gain_is_large_enough_and_surely_above_0():
+    gains = {"yes": (2, 0.1, 3.9), "no": (0, -0.9, 0.9), "cannot tell": (2, -1, 5)}
+    gains |= {"small": (0.5, 0.2, 2), "none": (3, np.nan, np.nan)}
+    rows = {k: dict(zip(("difference", "low", "high"), v, strict=True)) for k, v in gains.items()}
+    held = judge({name: (row, 1) for name, row in rows.items()})["holds"]
+    assert held.tolist() == ["yes", "no", *["cannot tell"] * 3]
 
 
 def test_the_degrees_of_freedom_grow_with_the_variance_of_items():

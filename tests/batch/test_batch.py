@@ -24,6 +24,7 @@ from xltkit.batch.execute import run_batch
 from xltkit.batch.parameters import PARAMETERS, PATHS, full_paths, look_up
 from xltkit.batch.runs import plan
 from xltkit.files import bring_notebooks
+from xltkit.keys import unknown
 
 DECLARE = 'seeds: list[int] = [0]  # one run a seed\nsuite: str = "microworld"\nsmoke: bool = False'
 # The guard of a real notebook, without the seconds that importing torch takes.
@@ -276,6 +277,13 @@ def test_exit_codes_of_the_command_line(outputs, no_kernel, monkeypatch, capsys)
     for options, code in (codes | {"--timeout 5": 0, "-p seeds [0]": 0}).items():
         assert cli.main(["run", "good", *options.split()]) == code
     assert f"was done  {outputs / 'good.html'}" in capsys.readouterr().out
+    assert cli.main(["run", "--list", "goo*"]) == 0
+    assert capsys.readouterr().out.split()[0] == "good"
+
+
+def test_a_wall_of_names_is_cut_to_the_nearest():
+    message = unknown("run", "r7x", [f"r{number}" for number in range(99)])
+    assert "Did you mean 'r7'? Allowed: r7" in message and message.endswith("and 87 more.")
 
 
 def test_whatever_names_something_is_looked_up():

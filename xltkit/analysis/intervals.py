@@ -1,8 +1,9 @@
 """Confidence intervals and p values: Student's t over seeds, and Holm's correction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
@@ -96,3 +97,22 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     scaled = p[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return corrected
+
+
+def judge(parts: Mapping[str, tuple[Mapping[str, float], float]]) -> pd.DataFrame:
+    """Whether the parts of a hypothesis hold: each gain that was measured next to the claimed one.
+
+    A part is a row with ``difference``, ``low`` and ``high``, and the gain that it must exceed. It
+    holds if the difference does and the interval lies above 0; it does not if the whole interval
+    lies below the claim. Otherwise, or without an interval, the study cannot tell.
+    """
+    rows = {}
+    for part, (found, claimed) in parts.items():
+        holds = "cannot tell"
+        if found["difference"] > claimed and found["low"] > 0:
+            holds = "yes"
+        elif found["high"] < claimed:
+            holds = "no"
+        measured = {"measured": found["difference"], "low": found["low"], "high": found["high"]}
+        rows[part] = {"claimed": claimed} | measured | {"holds": holds}
+    return pd.DataFrame(rows).T.infer_objects().rename_axis("hypothesis")

@@ -23,6 +23,7 @@ PARAMETERS = tomllib.loads(read(Path(__file__).with_suffix(".toml")))
 PATHS = ("encoder", "tower", "teacher", "published", "synonyms", "dictionaries", "results_folder")
 STUDY = ("suite", "targets", "source", "languages", "split", "substitutes")
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
+TYPES["float | None"] = (float, int, type(None))
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
 smoke = False  # whether this process executes a smoke run: figures then say so

@@ -114,9 +114,20 @@ def select(names: Sequence[str], entries: Mapping[str, Entry], smoke: bool = Fal
     for name in names:
         matching = real if name == "real" else [run for run in entries if fnmatchcase(run, name)]
         if not matching:
-            raise ValueError(unknown("run", name, entries))
+            raise ValueError(f"{unknown('run', name, entries)} All: xltkit run --list")
         chosen |= dict.fromkeys(matching)
     return list(chosen)
+
+
+def describe(names: Sequence[str]) -> str:
+    """The runs with these names or patterns (default: all), a line each, as the command prints."""
+    entries = read_runs()
+    lines = []
+    for name in select(names or ["*"], entries):
+        entry = entries[name]
+        minutes = f"{entry.minutes:g} min" if entry.minutes else ""
+        lines.append(f"{name:<57} {minutes:>6}  {entry.question}")
+    return "\n".join(lines)
 
 
 def plan(

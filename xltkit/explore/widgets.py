@@ -149,6 +149,11 @@ def errors(results: Results, task: str = "") -> None:
     def languages(chosen: Chosen) -> list[str]:
         return examples.choices(results, chosen["task"])["language"]
 
+    def hardest(chosen: Chosen) -> str:
+        """Where there are errors to look at: the language with the lowest score."""
+        scores = results.main[results.main["task"] == chosen["task"]]
+        return scores.groupby("language")["value"].mean()[languages(chosen)].idxmin()
+
     def draw(task: str, one: str, other: str, language: str, seed: int, outcome: str, number: int):
         page = {"outcome": outcome, "first": PAGE, "skip": PAGE * (number - 1)}
         display(examples.errors(results, task, (one, other), language, seed, **page))
@@ -161,7 +166,7 @@ def errors(results: Results, task: str = "") -> None:
         "task": Control("task", tasks, task or None),
         "one": Control("arm", allowed["arm"]),
         "other": Control("beside", allowed["arm"], allowed["arm"][:2][-1]),
-        "language": Control("language", languages, follows=("task",)),
+        "language": Control("language", languages, hardest, ("task",)),
         "seed": Control("seed", allowed["seed"]),
         "outcome": Control("outcome", outcomes, follows=above),
         "number": Control("page", range(1, 1000), 1, (*above, "seed", "outcome")),

@@ -180,6 +180,10 @@ class Intermediate(_Mixed):
     """Supervised training on one or more tasks before the target (STILTs, Phang et al. 2020).
 
     The encoder is passed on to the next phase; heads are not, unless that has ``keep_head``.
+    ``tasks`` are names, each trained in all of ``languages``, or ``TrainingSet``s, which have their
+    own; ``mix`` says how the steps are shared among them (see ``mixing``). ``robust`` trains
+    against small changes of the inputs. Steps, batch and rate are those of every phase: what is not
+    given is that of the first task.
     """
 
     tasks: tuple[TrainingSet, ...] | Iterable[Part]

@@ -3,10 +3,16 @@
 cd "$(dirname "$0")" || exit 1
 PYTHON=${PYTHON:-python3}
 if ! [ -x .venv/bin/jupyter-lab ]; then
-    "$PYTHON" -m venv --clear .venv &&
-        .venv/bin/python -m pip install --quiet --no-index --find-links wheels -r requirements.txt xltkit || {
-        echo "Nothing was installed: the packages are for $(cat python-version), here is $("$PYTHON" --version)."
-        echo "If there is another one, name it: PYTHON=/path/to/python3 ./lesson.sh"
+    "$PYTHON" -m venv --clear .venv || {
+        echo "No Python here can make a virtual environment (on Debian it needs python3-venv)."
+        echo "If there is another one, name it: PYTHON=/path/to/python3 sh lesson.sh"
+        exit 1
+    }
+    .venv/bin/python -m pip install --quiet --no-index --find-links wheels -r requirements.txt xltkit || {
+        echo "Nothing was installed. The packages are for $(cat made-for),"
+        echo "and this machine has $(.venv/bin/python made-for.py). All but the last number have to agree."
+        echo "If there is another Python, name it: PYTHON=/path/to/python3 sh lesson.sh"
+        rm -r .venv
         exit 1
     }
 fi

@@ -52,7 +52,8 @@ def parser() -> ArgumentParser:
     option = command(commands, tasks)
     option("names", nargs="*", metavar="NAME", help="tasks to print in full")
 
-    command(commands, encoders)
+    option = command(commands, encoders)
+    option("names", nargs="*", metavar="NAME", help="encoders to print in full")
 
     option = command(data, check)
     option("names", nargs="*", metavar="TASK", help="default: all real ones")
@@ -100,11 +101,11 @@ def tasks(names: Sequence[str]) -> None:
     print(describe(names))
 
 
-def encoders() -> None:
-    """Print the table of encoders: sizes, languages seen, settings to start fine-tuning from."""
+def encoders(names: Sequence[str]) -> None:
+    """Print the table of encoders: sizes, settings to start from; or details of some."""
     from xltkit.models.checkpoints import describe_encoders
 
-    print(describe_encoders())
+    print(describe_encoders(names))
 
 
 def check(**options: Any) -> int:

@@ -23,7 +23,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "xltkit.models.device", runtime)
 
 
-GOOD = {"suite": "microworld", "targets": ["nli"], "seeds": [0, 1], "smoke": False, "guess": 1}
+GOOD = {"suite": "microworld", "targets": ["nli"], "seeds": [0, 1], "smoke": False, "guess": "1"}
 
 
 def declared(**values) -> dict:
@@ -64,7 +64,7 @@ def test_all_problems_are_reported_at_once_and_how_to_go_on():
 def test_a_good_start_gives_what_is_declared_and_prints_six_lines(capsys):
     run = start({"In": [], "json": json, "other": [1, 2], **declared(**GOOD)})
     assert (run.suite, run.seeds, run.smoke) == ("microworld", [0, 1], False)
-    assert run.guess == 1
+    assert run.guessed == "Your guess: 1. "
     assert len(capsys.readouterr().out.splitlines()) == 6
     with pytest.raises(AttributeError, match="no parameter in this notebook called 'encoder'"):
         _ = run.encoder
@@ -75,7 +75,7 @@ def test_a_good_start_gives_what_is_declared_and_prints_six_lines(capsys):
     [
         ("suite", "xtreme-r", "xtreme-r"),
         ("steps", "200", 200),
-        ("guess", "-1", -1),
+        ("guess", "-1", "-1"),
         ("learning_rate", "1", 1.0),
         ("smoke", "false", False),
         ("languages", '["en", "no"]', ["en", "no"]),

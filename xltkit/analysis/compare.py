@@ -11,7 +11,10 @@ from xltkit.analysis.intervals import difference, holm, t_interval, t_test, vari
 from xltkit.analysis.items import items
 from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results, Run
+from xltkit.studies.saved import Saved
 from xltkit.tasks import count, get
+from xltkit.tasks.base import TrainingSet
+from xltkit.training.phases import Phase
 
 METHODS = {
     "seeds": "paired t over seeds",
@@ -35,14 +38,15 @@ def per_seed(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd
     return task_means.groupby(groups, observed=True).mean().reset_index()
 
 
-def summary(results: Results) -> pd.DataFrame:
+def summary(results: Results | Saved) -> pd.DataFrame:
     """Scores by arm and task: source language, mean of the others, their gap and the worst five.
 
     ``gap`` is the source minus the mean of the others (Hu et al. 2020); ``low`` and ``high`` are
     the t interval of ``transfer`` over seeds. ``degenerate`` counts the runs at chance or worse
     (``Results.degenerate``); all means include them, and a warning says what ``doctor`` finds.
     """
-    warn_of_chance(results)
+    if results.degenerate is not None:
+        warn_of_chance(results)
     rows = []
     for (arm, task), group in results.main.groupby(["arm", "task"], observed=True, sort=False):
         by_seed = per_seed(group, []).pivot(index="seed", columns="languages", values="value")
@@ -62,37 +66,63 @@ def summary(results: Results) -> pd.DataFrame:
 def protocol(results: Results) -> str:
     """What is needed to compare the scores with published ones, one line per task.
 
-    Lists the training rows, steps and batch size of the target phase, the checkpoint scored, the
-    seeds, the test items per language, the maximum length in tokens, and the languages that an
-    encoder is known not to have seen. If arms or languages differ, all values are listed.
+    Lists the training rows, steps and batch size of the target phase, what was trained before it,
+    the checkpoint scored, the seeds, the test items per language, the maximum length in tokens, and
+    the languages that an encoder is known not to have seen. Where arms differ, each is named.
     """
     lines = []
     for task, table in results.main.groupby("task", sort=False):
-        stages = [run.stage for run in results.study.runs if run.task == task]
-        phases = [stage.parent.phase for stage in stages if stage and stage.parent]
+        runs = [run for run in results.study.runs if run.task == task and run.stage]
+        phases = {run.arm: [part.phase for part in run.stage.chain[:0:-1]] for run in runs}
+        is_trained = not get(task).type.is_untrained
+        targets = {arm: of_arm.pop() for arm, of_arm in phases.items() if is_trained}
+        trained_on = _data([part for phase in targets.values() for part in phase.training_sets])
+        steps = {arm: f"{phase.steps} of {phase.batch_size} rows" for arm, phase in targets.items()}
+        before = {arm: ", then ".join(map(_work, of_arm)) for arm, of_arm in phases.items()}
+        unseen = table["language"][table["unseen"]].unique()
         facts = {
-            "trained on": [
-                f"{count(part):,} rows of {part.task} in {part.language}"
-                for phase in phases
-                for part in phase.training_sets
-            ],
-            "steps": [f"{phase.steps} of {phase.batch_size} rows" for phase in phases],
-            "scored": table["selection_rule"],
-            "seeds": [", ".join(map(str, table["seed"].unique()))],
-            "items per language": table["n"],
-            "tokens": table["max_length"],
-            "never seen in pretraining": [", ".join(table["language"][table["unseen"]].unique())],
+            "trained on": trained_on or ("" if targets or not runs else "nothing"),
+            "steps": _by_arm(steps),
+            "before that": _by_arm(before),
+            "scored": ", ".join(table["selection_rule"].unique()) if targets else "",
+            "seeds": ", ".join(map(str, table["seed"].unique())) if is_trained else "",
+            "items per language": " or ".join(map(str, table["n"].unique())),
+            "tokens": " or ".join(map(str, table["max_length"].unique())),
+            "never seen in pretraining": ", ".join(unseen),
         }
-        if get(task).type.is_untrained:
-            facts |= {"trained on": ["nothing"], "steps": [], "scored": [], "seeds": []}
-        alternatives = {name: " or ".join(map(str, dict.fromkeys(v))) for name, v in facts.items()}
-        named = [f"{name} {values}" for name, values in alternatives.items() if values]
+        named = [f"{name} {values}" for name, values in facts.items() if values]
         lines.append(f"{task}: {'; '.join(named)}.")
     return "\n".join(lines)
 
 
+def _data(training_sets: Iterable[TrainingSet]) -> str:
+    """The rows of training sets in words; those that differ in language alone are one item."""
+    languages: dict[str, dict[str, None]] = {}
+    for part in training_sets:
+        languages.setdefault(f"{count(part):,} rows of {part.task} in", {})[part.language] = None
+    named = {
+        k: " or ".join(v) if len(v) < 4 else f"{len(v)} languages" for k, v in languages.items()
+    }
+    return ", ".join(f"{rows} {codes}" for rows, codes in named.items())
+
+
+def _work(phase: Phase) -> str:
+    """The steps and data of a phase in words."""
+    return f"{phase.steps} steps of {phase.batch_size} rows of {_data(phase.training_sets)}"
+
+
+def _by_arm(facts: Mapping[str, str]) -> str:
+    """A fact in words; where it differs between arms, with the arms that it holds for."""
+    arms: dict[str, list[str]] = {}
+    for arm, fact in facts.items():
+        arms.setdefault(fact, []).append(arm)
+    if len(arms) < 2:
+        return next(iter(arms), "")
+    return ", ".join(f"{fact or 'nothing'} ({' and '.join(named)})" for fact, named in arms.items())
+
+
 def compare(
-    results: Results, baseline: str, by: str | Sequence[str] = "task", method: str = "seeds"
+    results: Results | Saved, baseline: str, by: str | Sequence[str] = "task", method: str = "seeds"
 ) -> pd.DataFrame:
     """Each arm minus the baseline, paired by seed (and by item), with intervals.
 
@@ -138,7 +168,7 @@ def compare(
 
 
 def interaction(
-    results: Results, baseline: str, by: str, here: Sequence[str], there: Sequence[str]
+    results: Results | Saved, baseline: str, by: str, here: Sequence[str], there: Sequence[str]
 ) -> pd.DataFrame:
     """Whether an arm's gain over the baseline is larger in some groups of languages than in others.
 
@@ -216,13 +246,13 @@ def _settings(run: Run) -> tuple[str | float, ...]:
     return run.arm, run.seed, run.task, attack.name, *access, settings
 
 
-def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFrame:
+def _paired(results: Results | Saved, baseline: str, needed: Iterable[str]) -> pd.DataFrame:
     """The scores of the other arms with these columns and the ``difference`` from the baseline."""
     table = results.main
     table = table.assign(languages=np.where(table["is_source"], "source", "transfer"))
     for name in needed:
         choose("column", name, table.columns)
-    is_baseline = table["arm"] == choose("baseline", baseline, results.study.arms)
+    is_baseline = table["arm"] == choose("baseline", baseline, results.arms)
     keys = ["seed", "task", "base_language"]
     columns = {"value": "reference", "is_source": "is_its_source"}
     reference = table[is_baseline].set_index(keys)[list(columns)].rename(columns=columns)
@@ -234,9 +264,11 @@ def _paired(results: Results, baseline: str, needed: Iterable[str]) -> pd.DataFr
     return paired.assign(difference=paired["value"] - paired["reference"])
 
 
-def _degenerate(results: Results, arms: Iterable[str], tasks: Iterable[str]) -> int:
-    """The number of degenerate runs of these arms on these tasks."""
+def _degenerate(results: Results | Saved, arms: Iterable[str], tasks: Iterable[str]) -> float:
+    """The number of degenerate runs of these arms on these tasks; NaN if that is not known."""
     runs = results.degenerate
+    if runs is None:
+        return np.nan
     return int(runs.loc[runs["arm"].isin(arms) & runs["task"].isin(tasks), "degenerate"].sum())
 
 

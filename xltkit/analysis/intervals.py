@@ -103,13 +103,13 @@ def judge(parts: Mapping[str, tuple[Mapping[str, float], float]]) -> pd.DataFram
     """Whether the parts of a hypothesis hold: each gain that was measured next to the claimed one.
 
     A part is a row with ``difference``, ``low`` and ``high``, and the gain that it must exceed. It
-    holds if the difference does and the interval lies above 0; it does not if the whole interval
-    lies below the claim. Otherwise, or without an interval, the study cannot tell.
+    holds (``yes``) if the whole interval lies above the claim, and does not (``no``) if the whole
+    interval lies below it. Otherwise, or without an interval, the study cannot tell.
     """
     rows = {}
     for part, (found, claimed) in parts.items():
         holds = "cannot tell"
-        if found["difference"] > claimed and found["low"] > 0:
+        if found["low"] > claimed:
             holds = "yes"
         elif found["high"] < claimed:
             holds = "no"

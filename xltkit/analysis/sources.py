@@ -127,15 +127,15 @@ def _best(own: pd.DataFrame, seed: int) -> float:
 def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
     """The mean regret of each rule, and its gain over always using the usual source.
 
-    Takes the table of ``regrets``; means are over tasks and targets. The intervals ``regret_low``
-    to ``regret_high``, and that of the gain (``difference``), are Student's t over seeds: they
-    generalize to other seeds for these languages. ``families_low`` to ``families_high`` is t over
-    the families of the targets: it generalizes to other families. (Related languages are not
-    independent, so an interval over targets would be too narrow.)
+    Takes the table of ``regrets``; means are over tasks and targets. ``regret_low`` to
+    ``regret_high`` is Student's t over seeds: it generalizes to other seeds for these languages.
+    ``families_low`` to ``families_high``, and the interval of the gain (``difference``, a mean over
+    families), are t over the families of the targets: they generalize to other families. (Related
+    languages are not independent, so an interval over targets would be too narrow.)
     """
     means = table.groupby(["rule", "family", "language", "seed"], sort=False)[["regret", "score"]]
     means = means.mean()
-    usual_scores = means["score"].xs(f"always {usual}").groupby("seed").mean()
+    usual_scores = means["score"].xs(f"always {usual}").groupby("family").mean()
     rows = []
     for rule, of_rule in means.groupby("rule", sort=False):
         by_seed = of_rule.groupby("seed").mean()
@@ -144,6 +144,7 @@ def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:
         row["regret_low"], row["regret_high"] = t_interval(by_seed["regret"])
         row["families_low"], row["families_high"] = t_interval(by_family)
         row["n_families"] = len(by_family)
-        rows.append(row | difference((by_seed["score"] - usual_scores).to_numpy()))
+        gains = of_rule["score"].groupby("family").mean() - usual_scores
+        rows.append(row | difference(gains.to_numpy()) | {"n_seeds": len(by_seed)})
     out = pd.DataFrame(rows)
     return out.assign(p_holm=holm(out["p"]))

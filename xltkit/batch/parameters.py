@@ -23,7 +23,6 @@ PARAMETERS = tomllib.loads(read(Path(__file__).with_suffix(".toml")))
 PATHS = ("encoder", "tower", "teacher", "published", "synonyms", "dictionaries", "results_folder")
 STUDY = ("suite", "targets", "source", "languages", "split", "substitutes")
 TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
-TYPES["float | None"] = (float, int, type(None))
 SMOKE_ROWS = 128  # of each training set in a smoke run
 SMOKE_LANGUAGES = ["qas", "qto"]  # of the microworld
 smoke = False  # whether this process executes a smoke run: figures then say so
@@ -133,6 +132,11 @@ class Run:
         raise AttributeError(unknown("parameter in this notebook called", name, declared))
 
     @property
+    def guessed(self) -> str:
+        """``Your guess: 60.`` and a space, to print before what was measured; empty without one."""
+        return f"Your guess: {self.guess}. " if self.guess else ""
+
+    @property
     def options(self) -> dict[str, Any]:
         """The declared parameters that a study takes: ``xlt.study(..., **run.options)``."""
         names = (
@@ -187,11 +191,14 @@ def start(namespace: dict[str, Any]) -> Run:
     from xltkit.models.device import describe
 
     pd.set_option("display.html.use_mathjax", False)  # two dollar signs in a table are no formula
+    pd.set_option("display.max_colwidth", 200)
     warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # without the line of code
     smoke = parameters.get("smoke", False)
     if smoke:
         parameters = _cut_down(parameters)
-    folder = Path(os.environ.get("XLTKIT_RUN_FOLDER") or root() / "outputs" / "interactive")
+    # JupyterLab names the notebook: one run by hand does not replace the results of another.
+    by_hand = Path(os.environ.get("JPY_SESSION_NAME", "")).stem
+    folder = Path(os.environ.get("XLTKIT_RUN_FOLDER") or root() / "outputs/interactive" / by_hand)
     print("versions ", ", ".join(f"{name} {version}" for name, version in versions().items()))
     print("device   ", describe())
     print("seeds    ", ", ".join(map(str, parameters.get("seeds", []))) or "none declared")

@@ -118,7 +118,8 @@ def write_index(base: Path) -> Path:
         names = [name] if not entry.real or (base / name).is_dir() else []
         # A run with parameters set by hand has a hash after its name.
         names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
-        rows += [_row(base, each, entry.question) for each in names]
+        own = f"{entry.question} (With parameters set by hand.)"
+        rows += [_row(base, each, entry.question if each == name else own) for each in names]
     runs = [row["saved"] for row in rows if row["saved"]]
     page = base / "index.html"
     with _optional(page):

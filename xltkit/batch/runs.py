@@ -97,6 +97,10 @@ def read_runs() -> dict[str, Entry]:
                 given |= usual | suites[suite]
                 run = Entry(notebook, question, parameters=given, real=True)
                 entries[f"{name}-{short}-{suite}"] = run
+        # A notebook that is in no block, such as a copy of yours, is run if it is named.
+        listed = {entry.notebook for entry in entries.values()}
+        for name in sorted({path.stem for path in path.parent.glob("[!.]*.ipynb")} - listed):
+            entries[name] = Entry(name, "A notebook that is not in runs.toml", long=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: {name} is wrong: {type(error).__name__}: {error}") from error
     return entries

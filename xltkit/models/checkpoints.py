@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xltkit.files import flush, read, write
-from xltkit.keys import digest, file_digest, known_digest, unknown
+from xltkit.keys import choose, digest, file_digest, known_digest, unknown
 
 MICRO = Path(__file__).parents[1] / "data" / "microworld" / "micro"
 MICRO_CLIP = MICRO.with_name("micro-clip")
@@ -81,8 +81,19 @@ def unseen(name: str, languages: Iterable[str]) -> list[str]:
     return [code for code in languages if seen and code.partition("-x-")[0] not in seen]
 
 
-def describe_encoders() -> str:
-    """The table of encoders as text; ``encoders.toml`` explains its columns."""
+def describe_encoders(names: Sequence[str] = ()) -> str:
+    """The table of encoders as text, or everything known about some, one fact per line.
+
+    ``encoders.toml`` explains the facts.
+    """
+    if names:
+        rows = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
+        seen = {name: LANGUAGES.get(row.get("languages", ""), ()) for name, row in rows.items()}
+        texts = []
+        for name, row in rows.items():
+            facts = row | {"languages": " ".join(sorted(seen[name])) or "not known"}
+            texts.append("\n".join(f"{fact:<20}{value}" for fact, value in facts.items()))
+        return "\n\n".join(texts)
     table = pd.DataFrame.from_dict(ENCODERS, "index").astype(object)
     counts = {"": "-"} | {name: str(len(codes)) for name, codes in LANGUAGES.items()}
     table["languages"] = table["languages"].map(counts)

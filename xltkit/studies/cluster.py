@@ -31,6 +31,10 @@ NO_ANSWER = (
     "as tcp://10.0.0.5:8786. Start workers with: dask worker ADDRESS --nworkers 4 --nthreads 1. "
     "Finished stages are kept."
 )
+NO_WORKERS = (
+    "The workers could not be started. In a script, everything that trains belongs below the line "
+    "`if __name__ == '__main__':`, since each worker imports the script."
+)
 GONE = "The scheduler is gone. Start it and run again: finished stages and checkpoints are kept."
 TOO_LARGE = (
     "Several workers died while making {}: most likely the memory was too small. Use fewer "
@@ -65,7 +69,7 @@ def make_all(
     Stages are made in this process, in several ``workers`` on this machine, or on those of a Dask
     ``scheduler``, which must see the store's folder under the same path. Raises what making a stage
     raises (with workers, after a second attempt), ConnectionError if the scheduler does not answer
-    or stops, and RuntimeError if several workers died of one stage.
+    or stops, and RuntimeError if no worker starts or several died of one stage.
     """
     from xltkit.studies.make import make
 
@@ -86,7 +90,10 @@ def make_all(
     from distributed import Client
 
     with ExitStack() as stack:
-        cluster = scheduler or stack.enter_context(_local(workers, os.environ))
+        try:
+            cluster = scheduler or stack.enter_context(_local(workers, os.environ))
+        except RuntimeError as error:  # a worker that imports the script would start workers, too
+            raise RuntimeError(NO_WORKERS) from error
         try:
             client = stack.enter_context(Client(cluster, timeout=ANSWER_SECONDS))
         except (OSError, ValueError, TypeError) as error:

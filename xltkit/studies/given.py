@@ -131,8 +131,8 @@ def _check_labels(path: Path, task: Task, table: pd.DataFrame) -> None:
         unknown[side] = labels[~labels.isin(task.labels)].tolist()
     if gold := unknown["gold"]:
         raise ValueError(
-            f"{path} has the gold label {gold[0]!r} in {len(gold)} places; those of {task.name} "
-            f"are {', '.join(task.labels)}."
+            f"{path} has {len(gold)} gold labels that {task.name} does not have, such as "
+            f"{gold[0]!r}. Write its labels, not their numbers: {', '.join(task.labels)}."
         )
     if pred := unknown["pred"]:
         warn_once(

@@ -24,6 +24,7 @@ from xltkit.studies.store import SIGNATURE, Store
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
+SETTINGS = ["steps", "batch_size", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,12 @@ class Study:
         return sum(len(run.stage.chain) for run in self.runs)
 
     def plan(self, store: Store | None = None) -> pd.DataFrame:
-        """What ``run`` would do, one row per stage: ``key``, ``stage``, ``steps`` and ``cached``.
+        """What ``run`` would do, one row per stage.
 
-        ``seconds`` is estimated from stages in the store with the same kind of phase and encoder:
-        0 for a cached stage, NaN if none of that kind was ever made on this device.
+        ``arms`` need it; it takes ``steps`` of ``batch_size`` rows at ``learning_rate`` (0 for an
+        evaluation) and is ``cached`` if the store has it. ``seconds`` is estimated from stages in
+        the store with the same kind of phase and encoder: 0 for a cached stage, NaN if none of that
+        kind was ever made on this device.
         """
         store = store or Store()
         rates = defaultdict(list)  # seconds per unit of work
@@ -80,20 +83,27 @@ class Study:
                 kind, units = _work(record["signature"])
                 if record["cost"]["device"] == str(device()):
                     rates[kind].append(record["cost"]["wall_s"] / units)
+        arms = defaultdict(dict)
+        for run in self.runs:
+            for stage in run.stage.chain:
+                arms[stage.key][run.arm] = None
         rows = []
         for stage in self.stages:
+            settings = [getattr(stage.phase, name, 0) for name in SETTINGS]
             cached = store.has(stage.key)
             kind, units = _work(stage.signature())
             seconds = 0.0 if cached else units * np.mean(rates.get(kind, np.nan))
-            rows.append((stage.key, stage.title, stage.phase.steps, cached, seconds))
-        return pd.DataFrame(rows, columns=["key", "stage", "steps", "cached", "seconds"])
+            names = ", ".join(arms[stage.key])
+            rows.append((stage.key, stage.title, names, *settings, cached, seconds))
+        return pd.DataFrame(rows, columns=["key", "stage", "arms", *SETTINGS, "cached", "seconds"])
 
     def run(self, store: Store | None = None, workers: int = 0, scheduler: str = "") -> Results:
         """Make every stage that the store lacks, and return the results.
 
         If killed at any point and started again, it resumes and ends with the same numbers. Stages
         are made by this many ``workers`` (default: ``XLTKIT_WORKERS``, or one), or by those of the
-        Dask ``scheduler`` at this address (default: ``XLTKIT_SCHEDULER``).
+        Dask ``scheduler`` at this address (default: ``XLTKIT_SCHEDULER``). In a script, workers
+        need the line ``if __name__ == "__main__":`` above, since each of them imports the script.
         """
         store = store or Store()
         plan = self.plan(store)
@@ -123,6 +133,11 @@ class Results:
     def __init__(self, study: Study, store: Store):
         self.study = study
         self.store = store
+
+    @property
+    def arms(self) -> list[str]:
+        """The names of the arms."""
+        return list(self.study.arms)
 
     @cached_property
     def scores(self) -> pd.DataFrame:

@@ -31,9 +31,15 @@ class ResultError(ValueError):
     """A result that is missing, damaged, or of the wrong kind (smoke or full)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Saved:
-    """The results of a finished run, without its predictions."""
+    """The results of a finished run, without its predictions.
+
+    ``summary``, ``compare`` and ``interaction`` take it in place of ``Results``; intervals are then
+    over seeds, and runs at chance are not counted.
+    """
+
+    degenerate = None
 
     name: str  # as in runs.toml
     record: Mapping[str, Any]  # result.json: answer, parameters, versions
@@ -60,6 +66,12 @@ class Saved:
         """The names of the arms."""
         return list(self.main["arm"].unique())
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"A saved run has no {name!r}, only scores and tables. For more, run its notebook "
+            "again: if the store has its stages, that takes a minute."
+        )
+
 
 def record(folder: Path) -> dict[str, Any]:
     """The ``result.json`` of a finished run. Raises ResultError if it or a table is damaged."""
@@ -82,13 +94,14 @@ def record(folder: Path) -> dict[str, Any]:
     return result
 
 
-def read(folder: Path) -> Saved:
+def read(folder: Path | str) -> Saved:
     """The results in a run's folder. Raises ResultError if they are missing or damaged.
 
     Smoke runs measure nothing: they must be in the folder ``smoke``, and no other run may be.
     """
     import pandas as pd
 
+    folder = Path(folder)
     result = record(folder)
     if result["smoke"] != (folder.parent.name == "smoke"):
         kind = "smoke run among full runs" if result["smoke"] else "full run among smoke runs"

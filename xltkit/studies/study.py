@@ -62,7 +62,7 @@ def study(
     Raises ValueError for unknown names or labels that do not match, and MissingData if a training
     set is missing, or a test set in all languages.
     """
-    _check_design(arms, targets, seeds, steps, learning_rate)
+    _check_design(arms, targets, seeds, languages, steps, learning_rate)
     names = parse_substitutes(substitutes)
     suite_row = find_suite(suite)
     tasks = target_tasks(targets, suite)
@@ -110,12 +110,20 @@ def study(
     return Study(dict(arms), tuple(runs), suite, is_by_arm)
 
 
-def _check_design(arms: Any, targets: Any, seeds: Any, steps: int, learning_rate: float) -> None:
+def _check_design(
+    arms: Any, targets: Any, seeds: Any, languages: Any, steps: int, learning_rate: float
+) -> None:
     """Raise ValueError for arguments of another shape than a study takes."""
     examples = {"arms": "{'none': xlt.encoder('micro')}", "targets": "['nli', 'pos']"}
     examples["seeds"] = "[0, 1, 2]"
     shapes = {"arms": Mapping, "targets": Sequence, "seeds": Sequence}
     given = {"arms": arms, "targets": targets, "seeds": seeds}
+    for arm, recipe in arms.items() if isinstance(arms, Mapping) else ():
+        if not isinstance(recipe, Recipe):
+            example = "xlt.encoder('micro').then(xlt.Intermediate(['nli'], steps=200))"
+            raise ValueError(f"The arm {arm!r} is no recipe, such as {example}; given {recipe!r}.")
+    if isinstance(languages, str):
+        raise ValueError(f"Languages are a list, as in languages=[{languages!r}].")
     for name, value in given.items():
         if not value or not isinstance(value, shapes[name]) or isinstance(value, str):
             raise ValueError(

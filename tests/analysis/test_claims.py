@@ -9,6 +9,7 @@ from analysis.fakes import Given
 
 from xltkit.analysis import claims
 from xltkit.analysis.claims import VERDICTS, claims_table, gain, permute_arms, verdict
+from xltkit.analysis.compare import compare, summary
 from xltkit.analysis.intervals import difference
 from xltkit.batch.parameters import Run
 from xltkit.batch.runs import read_runs
@@ -45,6 +46,15 @@ def test_a_gain_is_a_mean_of_transfer_languages_then_of_tasks():
     assert gain(run, ("nli",), ("none",), tasks=("xnli",)) == {}
     above = gain(run, ("nli",), ("none",), kind="retrieval")
     assert above["difference"] == pytest.approx(8) and above["arms"] == "nli - none"
+
+
+def test_a_saved_run_is_compared_over_seeds_and_says_what_it_lacks():
+    run = saved(VALUES)
+    transfer = compare(run, "none", by=[]).query("languages == 'transfer'").iloc[0]
+    assert transfer["difference"] == pytest.approx(6) and np.isnan(transfer["degenerate"])
+    assert summary(run)["transfer"].tolist() == pytest.approx([56, 41, 58, 51])
+    with pytest.raises(AttributeError, match="A saved run has no"):
+        compare(run, "none", method="both")
 
 
 def test_what_a_notebook_worked_out_is_read_from_its_table():

@@ -226,10 +226,12 @@ encoders.small = "xlm-roberta-base"
 parameters = { seeds = [0, 1] }
 questions.good.xtreme.suite = "xtreme-r"
 """
-    make_root({"good": []}, extra)
+    root = make_root({"good": []}, extra)
     assert [run.name for run in plan()] == ["good"]
+    shutil.copy(root / "notebooks/good.ipynb", root / "notebooks/copy.ipynb")  # in no block
+    assert [run.name for run in plan(["good", "copy"])] == ["good", "copy"]
     assert [run.name for run in plan(["sl*"])] == ["slow"]
-    assert {run.name for run in plan(smoke=True)} == {"good", "slow"}
+    assert {run.name for run in plan(smoke=True)} == {"good", "slow", "copy"}
     with pytest.raises(ValueError, match=r"\[good-small-xtreme\] There is no parameter 'encoder'"):
         plan(["real"])
 
@@ -291,6 +293,7 @@ def test_whatever_names_something_is_looked_up():
     typos |= {"suite": "xtremer", "source": "enn", "targets": ["nlii"], "languages": ["qbee"]}
     typos |= {"substitutes": ["mnli<-sikc"], "dictionaries": "microword"}
     texts = {name: row for name, row in PARAMETERS.items() if "str" in row["type"]}
+    texts.pop("guess")
     assert typos.keys() == {name for name, row in texts.items() if "allowed" not in row}
     for name in typos:
         with pytest.raises(ValueError, match=r"Did you mean|'microworld'|outputs/published"):

@@ -111,6 +111,8 @@ def test_the_table_of_encoders_is_whole_and_code_of_others_is_never_run():
         assert row["languages"] in ("", *checkpoints.LANGUAGES), name
         assert row["hub"].count("/") == 1 and row["source"] and row["learning_rate"] < 1e-3
         assert name in checkpoints.describe_encoders()
+        assert row["hub"] in checkpoints.describe_encoders([name])
+    assert " sw " in checkpoints.describe_encoders(["xlm-roberta-base"])
     with pytest.raises(ValueError, match=r"never runs.*encoders"):
         checkpoints.configuration("mgte")
 

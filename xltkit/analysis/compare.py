@@ -108,7 +108,7 @@ def _data(training_sets: Iterable[TrainingSet]) -> str:
 
 def _work(phase: Phase) -> str:
     """The steps and data of a phase in words."""
-    return f"{phase.steps} steps of {phase.batch_size} rows of {_data(phase.training_sets)}"
+    return f"{phase.steps} steps of {phase.batch_size} from {_data(phase.training_sets)}"
 
 
 def _by_arm(facts: Mapping[str, str]) -> str:

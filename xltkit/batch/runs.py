@@ -124,13 +124,17 @@ def select(names: Sequence[str], entries: Mapping[str, Entry], smoke: bool = Fal
 
 
 def describe(names: Sequence[str]) -> str:
-    """The runs with these names or patterns (default: all), a line each, as the command prints."""
+    """The runs with these names or patterns (default: all), a line each, as the command prints.
+
+    Those that are ``long`` or on ``real`` languages run only if they are named.
+    """
     entries = read_runs()
     lines = []
     for name in select(names or ["*"], entries):
         entry = entries[name]
         minutes = f"{entry.minutes:g} min" if entry.minutes else ""
-        lines.append(f"{name:<57} {minutes:>6}  {entry.question}")
+        kind = "long" if entry.long else "real" if entry.real else ""
+        lines.append(f"{name:<57} {minutes:>6} {kind:<4}  {entry.question}")
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ if ! [ -x .venv/bin/jupyter-lab ]; then
         exit 1
     }
     .venv/bin/python -m pip install --quiet --no-index --find-links wheels -r requirements.txt xltkit || {
-        echo "Nothing was installed. The packages are for $(cat made-for),"
-        echo "and this machine has $(.venv/bin/python made-for.py). All but the last number have to agree."
+        echo "Nothing was installed: wheels/ lacks packages for this machine, $(.venv/bin/python made-for.py)."
+        echo "They are for $(cat made-for); all but the last number have to agree."
         echo "If there is another Python, name it: PYTHON=/path/to/python3 sh lesson.sh"
         rm -r .venv
         exit 1

@@ -36,8 +36,9 @@ def parser() -> ArgumentParser:
         return new.add_argument
 
     option = command(commands, run)
-    option("names", nargs="*", metavar="NAME", help="runs in runs.toml (all but long ones)")
-    about = "start nothing, print these runs (all) with minutes and questions"
+    about = "runs in runs.toml, or patterns such as '1*' (all but long and real ones)"
+    option("names", nargs="*", metavar="NAME", help=about)
+    about = "start nothing, print these runs (all) with questions, and minutes of the microworld's"
     option("--list", dest="listed", action="store_true", help=about)
     option("--smoke", action="store_true", help="tiny test runs, kept in outputs/smoke")
     option("--jobs", type=int, default=1, metavar="N", help="notebooks in parallel (1)")

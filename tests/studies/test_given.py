@@ -74,6 +74,7 @@ def test_two_models_on_the_same_items(tmp_path):
             "item '2' in 'en' from 1 of 2 runs",
         ),
         ([ROW | {"prediction": "neutral", "language": "xx"}], "no language 'xx'"),
+        ([ROW | {"prediction": "2"}], "No prediction in .*'2'.*entailment"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, rows, says):
@@ -82,9 +83,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, rows, says):
 
 
 def test_what_is_no_label_is_wrong_and_counted(tmp_path):
-    path = written(tmp_path / "p.csv", [ROW | {"prediction": "maybe"}])
+    half = [ROW | {"prediction": "maybe"}, ROW | {"item": 2, "prediction": ROW["gold"]}]
     with pytest.warns(UserWarning, match="1 predictions .*'maybe'"):
-        assert xlt.read_predictions(path, "nli").main["value"].tolist() == [0]
+        given = xlt.read_predictions(written(tmp_path / "p.csv", half), "nli")
+    assert given.main["value"].tolist() == [50]
     gold = [json.dumps(["in Rome", "Rome"]), "Rome", "[sic]"]
     pred = ["Rome", "in Rome", "sic"]
     rows = [

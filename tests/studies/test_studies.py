@@ -62,7 +62,7 @@ def test_tables_have_a_row_for_everything_and_agree(results):
     ("changes", "says"),
     [
         ({"arms": [Recipe("micro")]}, "arms as in"),
-        ({"arms": {"a": xlt.Intermediate(["nli"])}}, "'a' is no recipe"),
+        ({"arms": {"a": xlt.Intermediate(["nli"])}}, "'a' is of type Intermediate"),
         ({"languages": "qto"}, r"languages=\['qto'\]"),
         ({"targets": "pos"}, "targets as in.*'pos'"),
         ({"seeds": 3}, "seeds as in.*3"),
@@ -81,9 +81,9 @@ def test_the_protocol_says_what_scores_rest_on(results):
     lines = dict(line.split(": ", 1) for line in xlt.protocol(results).splitlines())
     assert list(lines) == ["nli", "qa", "choice", "pos", "retrieval"]
     assert lines["nli"] == (
-        "trained on 4,000 rows of nli in en; steps 6 of 16 rows; before that nothing (none), 4 "
-        "steps of 16 from 4,000 rows of choice in en (text); scored last checkpoint; seeds 0, 1; "
-        "items per language 20; tokens 96."
+        "trained on 4,000 rows of nli in en; steps 6 of 16 rows at 0.0005; before that nothing "
+        "(none), 4,000 rows of choice in en, 4 of 16 rows at 0.001 (text); scored last "
+        "checkpoint; seeds 0, 1; items per language 20; tokens 96."
     )
     retrieval = lines["retrieval"].replace(lines["nli"].split("; ")[2] + "; ", "")
     assert retrieval == "trained on nothing; items per language 20; tokens 96."

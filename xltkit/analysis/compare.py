@@ -66,9 +66,10 @@ def summary(results: Results | Saved) -> pd.DataFrame:
 def protocol(results: Results) -> str:
     """What is needed to compare the scores with published ones, one line per task.
 
-    Lists the training rows, steps and batch size of the target phase, what was trained before it,
-    the checkpoint scored, the seeds, the test items per language, the maximum length in tokens, and
-    the languages that an encoder is known not to have seen. Where arms differ, each is named.
+    Lists the training rows, steps, rows per step and learning rate of the target phase, what was
+    trained before it, the checkpoint scored, the seeds, the test items per language, the maximum
+    length in tokens, and the languages that an encoder is known not to have seen. Where arms
+    differ, each is named.
     """
     lines = []
     for task, table in results.main.groupby("task", sort=False):
@@ -77,8 +78,11 @@ def protocol(results: Results) -> str:
         is_trained = not get(task).type.is_untrained
         targets = {arm: of_arm.pop() for arm, of_arm in phases.items() if is_trained}
         trained_on = _data([part for phase in targets.values() for part in phase.training_sets])
-        steps = {arm: f"{phase.steps} of {phase.batch_size} rows" for arm, phase in targets.items()}
-        before = {arm: ", then ".join(map(_work, of_arm)) for arm, of_arm in phases.items()}
+        steps = {arm: _steps(phase) for arm, phase in targets.items()}
+        before = {
+            arm: ", then ".join(f"{_data(p.training_sets)}, {_steps(p)}" for p in of_arm)
+            for arm, of_arm in phases.items()
+        }
         unseen = table["language"][table["unseen"]].unique()
         facts = {
             "trained on": trained_on or ("" if targets or not runs else "nothing"),
@@ -99,16 +103,17 @@ def _data(training_sets: Iterable[TrainingSet]) -> str:
     """The rows of training sets in words; those that differ in language alone are one item."""
     languages: dict[str, dict[str, None]] = {}
     for part in training_sets:
-        languages.setdefault(f"{count(part):,} rows of {part.task} in", {})[part.language] = None
+        task = f"{part.task} with shuffled labels" if part.shuffled else part.task
+        languages.setdefault(f"{count(part):,} rows of {task} in", {})[part.language] = None
     named = {
         k: " or ".join(v) if len(v) < 4 else f"{len(v)} languages" for k, v in languages.items()
     }
     return ", ".join(f"{rows} {codes}" for rows, codes in named.items())
 
 
-def _work(phase: Phase) -> str:
-    """The steps and data of a phase in words."""
-    return f"{phase.steps} steps of {phase.batch_size} from {_data(phase.training_sets)}"
+def _steps(phase: Phase) -> str:
+    """The steps, rows per step and learning rate of a phase in words."""
+    return f"{phase.steps} of {phase.batch_size} rows at {phase.learning_rate:g}"
 
 
 def _by_arm(facts: Mapping[str, str]) -> str:
@@ -179,6 +184,8 @@ def interaction(
     unknown names, or if no task has languages in both.
     """
     transfer = _paired(results, baseline, [by]).query("not is_source")
+    for value in (*here, *there):
+        choose(by, value, transfer[by].unique())
     names = dict.fromkeys(here, "here") | dict.fromkeys(there, "there")
     table = transfer.assign(side=transfer[by].map(names)).dropna(subset="side")
     # A task with languages on one side only would look like a difference between the groups.

@@ -45,11 +45,12 @@ def doctor(results: Results) -> pd.DataFrame:
     ``task``, the ``language`` at chance, ``cause``, ``evidence`` and ``remedy``. A cause that is
     found may not be the only one.
     """
+    runs = results.study.runs  # raises the error that says what a saved run lacks
     degenerate = results.degenerate.set_index(RUN)
     bounds = results.bounds.groupby(RUN)
     predictions = results.predictions.groupby([*RUN, "language"])
     rows = []
-    for run in results.study.runs:
+    for run in runs:
         key = (run.arm, run.seed, run.task)
         if key not in degenerate.index or run.stage is None:
             continue  # untrained, or trained elsewhere

@@ -110,9 +110,9 @@ def judge(parts: Mapping[str, tuple[Mapping[str, float], float]]) -> pd.DataFram
     for part, (found, claimed) in parts.items():
         holds = "cannot tell"
         if found["low"] > claimed:
-            holds = "yes"
+            holds = "yes, the interval lies above"
         elif found["high"] < claimed:
-            holds = "no"
+            holds = "no, the interval lies below"
         measured = {"measured": found["difference"], "low": found["low"], "high": found["high"]}
         rows[part] = {"claimed": claimed} | measured | {"holds": holds}
     return pd.DataFrame(rows).T.infer_objects().rename_axis("hypothesis")

@@ -92,6 +92,8 @@ def describe_encoders(names: Sequence[str] = ()) -> str:
         texts = []
         for name, row in rows.items():
             facts = row | {"languages": " ".join(sorted(seen[name])) or "not known"}
+            millions = {fact for fact in ("weights", "layer_weights") if fact in row}
+            facts |= {fact: f"{row[fact]} million" for fact in millions}
             texts.append("\n".join(f"{fact:<20}{value}" for fact, value in facts.items()))
         return "\n\n".join(texts)
     table = pd.DataFrame.from_dict(ENCODERS, "index").astype(object)

@@ -135,6 +135,11 @@ def _check_labels(path: Path, task: Task, table: pd.DataFrame) -> None:
             f"{gold[0]!r}. Write its labels, not their numbers: {', '.join(task.labels)}."
         )
     if pred := unknown["pred"]:
+        if len(pred) == len(table):
+            raise ValueError(
+                f"No prediction in {path}, such as {pred[0]!r}, is a label of {task.name}: "
+                f"{', '.join(task.labels)}."
+            )
         warn_once(
             f"{len(pred)} predictions in {path}, such as {pred[0]!r}, are not labels of "
             f"{task.name}: they count as wrong."

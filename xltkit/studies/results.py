@@ -158,7 +158,7 @@ class Results:
             language = table["language"]
             bases = language.str.partition("-x-")[0]
             sets = [part.phase.training_sets for part in stage.chain[:0:-1]]
-            names = ["+".join(f"{s.task}/{s.language}" for s in group) for group in sets]
+            names = ["+".join(map(str, group)) for group in sets]
             table = table.assign(
                 arm=run.arm,
                 seed=run.seed,

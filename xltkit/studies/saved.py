@@ -58,8 +58,14 @@ class Saved:
 
     @cached_property
     def main(self) -> pd.DataFrame:
-        """The scores in the tasks' own metrics."""
-        return self.scores[self.scores["main"]] if "main" in self.scores else self.scores
+        """The scores in the tasks' own metrics, with the columns that describe languages."""
+        from xltkit.data.languages import columns
+
+        main = self.scores[self.scores["main"]] if "main" in self.scores else self.scores
+        known = columns(sorted(main["language"].unique())).drop(
+            columns=main.columns, errors="ignore"
+        )
+        return main.join(known, on="language")
 
     @property
     def arms(self) -> list[str]:

@@ -136,10 +136,12 @@ class Stage:
         """The stage in a few words: ``target nli, Adversarial (seed 0)``."""
         if isinstance(self.phase, Evaluate):
             return f"evaluate {self.phase.task} (seed {self.seed})"
-        what = "+".join(dict.fromkeys(part.task for part in self.phase.training_sets))
+        sets = self.phase.training_sets
+        names = [f"{part.task} (shuffled)" if part.shuffled else part.task for part in sets]
+        what = "+".join(dict.fromkeys(names))
         for method in (self.phase.robust, self.phase.align, self.phase.joint):
             what += f", {type(method).__name__}" if method else ""
-        languages = len({part.language for part in self.phase.training_sets})
+        languages = len({part.language for part in sets})
         what += f" in {languages} languages" if languages > 1 else ""
         return f"{type(self.phase).__name__.lower()} {what} (seed {self.seed})"
 

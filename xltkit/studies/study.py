@@ -65,6 +65,7 @@ def study(
     _check_design(arms, targets, seeds, languages, steps, learning_rate)
     names = parse_substitutes(substitutes)
     suite_row = find_suite(suite)
+    _check_training_sets(arms, suite_row)
     tasks = target_tasks(targets, suite)
     choose("split", split, ("test", "validation"))
     sources = source if isinstance(source, Mapping) else dict.fromkeys(arms, source)
@@ -121,7 +122,8 @@ def _check_design(
     for arm, recipe in arms.items() if isinstance(arms, Mapping) else ():
         if not isinstance(recipe, Recipe):
             example = "xlt.encoder('micro').then(xlt.Intermediate(['nli'], steps=200))"
-            raise ValueError(f"The arm {arm!r} is no recipe, such as {example}; given {recipe!r}.")
+            given = type(recipe).__name__
+            raise ValueError(f"The arm {arm!r} is of type {given}, not a recipe such as {example}.")
     if isinstance(languages, str):
         raise ValueError(f"Languages are a list, as in languages=[{languages!r}].")
     for name, value in given.items():
@@ -136,6 +138,19 @@ def _check_design(
             f"steps is {steps} and learning_rate {learning_rate}; give positive numbers, or 0 for "
             "those of the task."
         )
+
+
+def _check_training_sets(arms: Mapping[str, Recipe], suite: Suite) -> None:
+    """Raise ValueError if an arm would train on the invented world before real targets."""
+    phases = [phase for recipe in arms.values() for phase in recipe.phases]
+    sets = [part for phase in phases for name in phase.trained for part in getattr(phase, name)]
+    for name in dict.fromkeys(part.task for part in sets) if not suite.is_microworld else ():
+        if get(name).train and get(name).train.is_generated:
+            real = suite.targets.get(name) or [t for ts in suite.targets.values() for t in ts]
+            raise ValueError(
+                f"An arm trains on {name!r}, which is of the microworld, but the targets are real. "
+                f"Name a real training set, such as {', '.join(real)}."
+            )
 
 
 def sweep(

@@ -71,6 +71,9 @@ class TrainingSet:
     shuffled: bool = False  # labels are permuted: a control that must end at chance
     draw: int = 0  # which random choice of examples
 
+    def __str__(self) -> str:
+        return f"{self.task}/{self.language}{' shuffled' if self.shuffled else ''}"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedExample:

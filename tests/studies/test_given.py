@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, rows, says):
 def test_what_is_no_label_is_wrong_and_counted(tmp_path):
     half = [ROW | {"prediction": "maybe"}, ROW | {"item": 2, "prediction": ROW["gold"]}]
     with pytest.warns(UserWarning, match="1 predictions .*'maybe'"):
-        given = xlt.read_predictions(written(tmp_path / "p.csv", half), "nli")
+        given = xlt.read_predictions(path := written(tmp_path / "p.csv", half), "nli")
     assert given.main["value"].tolist() == [50]
     gold = [json.dumps(["in Rome", "Rome"]), "Rome", "[sic]"]
     pred = ["Rome", "in Rome", "sic"]

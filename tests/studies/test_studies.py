@@ -79,14 +79,15 @@ def test_a_design_of_another_shape_is_refused(changes, says):
 
 def test_the_protocol_says_what_scores_rest_on(results):
     lines = dict(line.split(": ", 1) for line in xlt.protocol(results).splitlines())
-    assert list(lines) == ["nli", "qa", "choice", "pos", "retrieval"]
+    tasks = ["nli", "qa", "choice", "pos", "retrieval"]
+    assert list(lines) == [*tasks, f"before {', '.join(tasks)}"]
     assert lines["nli"] == (
-        "trained on 4,000 rows of nli in en; steps 6 of 16 rows at 0.0005; before that nothing "
-        "(none), 4,000 rows of choice in en, 4 of 16 rows at 0.001 (text); scored last "
-        "checkpoint; seeds 0, 1; items per language 20; tokens 96."
+        "trained on 4,000 rows of nli in en; steps 6 of 16 rows at 0.0005; scored last checkpoint; "
+        "seeds 0, 1; items per language 20; tokens 96."
     )
-    retrieval = lines["retrieval"].replace(lines["nli"].split("; ")[2] + "; ", "")
-    assert retrieval == "trained on nothing; items per language 20; tokens 96."
+    assert lines["retrieval"] == "trained on nothing; items per language 20; tokens 96."
+    before = "nothing (none), 4,000 rows of choice in en, 4 of 16 rows at 0.001 (text)."
+    assert lines[f"before {', '.join(tasks)}"] == before
     query = "arm == 'text' and task == 'nli'"
     assert set(results.scores.query(query)["trained_on"]) == {"choice/en > nli/en"}
     assert not results.scores["unseen"].any()

@@ -64,14 +64,15 @@ def summary(results: Results | Saved) -> pd.DataFrame:
 
 
 def protocol(results: Results) -> str:
-    """What is needed to compare the scores with published ones, one line per task.
+    """What is needed to compare the scores with published ones, one line per task and phase.
 
-    Lists the training rows, steps, rows per step and learning rate of the target phase, what was
-    trained before it, the checkpoint scored, the seeds, the test items per language, the maximum
-    length in tokens, and the languages that an encoder is known not to have seen. Where arms
-    differ, each is named.
+    Lists the training rows, steps, rows per step and learning rate of the target phase, the
+    checkpoint scored, the seeds, the test items per language, the maximum length in tokens, and the
+    languages that an encoder is known not to have seen; then what was trained before the targets.
+    Where arms differ, each is named.
     """
     lines = []
+    befores = {}
     for task, table in results.main.groupby("task", sort=False):
         runs = [run for run in results.study.runs if run.task == task and run.stage]
         phases = {run.arm: [part.phase for part in run.stage.chain[:0:-1]] for run in runs}
@@ -87,7 +88,6 @@ def protocol(results: Results) -> str:
         facts = {
             "trained on": trained_on or ("" if targets or not runs else "nothing"),
             "steps": _by_arm(steps),
-            "before that": _by_arm(before),
             "scored": ", ".join(table["selection_rule"].unique()) if targets else "",
             "seeds": ", ".join(map(str, table["seed"].unique())) if is_trained else "",
             "items per language": " or ".join(map(str, table["n"].unique())),
@@ -96,6 +96,10 @@ def protocol(results: Results) -> str:
         }
         named = [f"{name} {values}" for name, values in facts.items() if values]
         lines.append(f"{task}: {'; '.join(named)}.")
+        befores[task] = _by_arm(before)
+    for before in dict.fromkeys(filter(None, befores.values())):  # nearly always the same for all
+        tasks = ", ".join(task for task in befores if befores[task] == before)
+        lines.append(f"before {tasks}: {before}.")
     return "\n".join(lines)
 
 

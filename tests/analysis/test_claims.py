@@ -108,11 +108,13 @@ def test_what_is_published_gives_the_same_comparisons(tmp_path, monkeypatch):
     outputs = tmp_path / "outputs"
     large = pd.DataFrame({"x": range(published.LARGEST + 1)})
     tables = saved(VALUES, 1.0, extra=large).tables
-    Run({"smoke": False}, outputs / "run").finish(tables, "On microworld.")
+    given = {"smoke": False, "synonyms": str(tmp_path / "table.tsv"), "seeds": [0]}
+    Run(given, outputs / "run").finish(tables, "On microworld.")
     (folder,) = published.publish(["run"])
     assert sorted(p.name for p in folder.iterdir()) == ["result.json", "scores.csv"]
     kept, original = published.read(folder), published.read_all(outputs)["run"]
     assert kept.record["answer"] == original.record["answer"]
+    assert kept.record["parameters"] == {"smoke": False, "synonyms": "table.tsv", "seeds": [0]}
     one, other = (gain(run, ("nli",), ("none",)) for run in (kept, original))
     assert one.pop("arms") == other.pop("arms")
     assert one == pytest.approx(other, abs=10**-published.DECIMALS)

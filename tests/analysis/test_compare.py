@@ -102,10 +102,10 @@ def test_t_interval_of_three_values():
 
 def test_a_hypothesis_holds_if_the_whole_interval_lies_above_it():
     gains = {"yes": (2, 1.1, 2.9), "no": (0, -0.9, 0.9), "cannot tell": (2, 0.1, 3.9)}
-    gains |= {"no interval": (3, np.nan, np.nan)}
+    gains |= {"no interval": (3, np.nan, np.nan), "nothing": (np.nan, np.nan, np.nan)}
     rows = {k: dict(zip(("difference", "low", "high"), v, strict=True)) for k, v in gains.items()}
     held = judge({name: (row, 1) for name, row in rows.items()})["holds"].str.split(r"\W").str[0]
-    assert held.tolist() == ["yes", "no", "cannot", "cannot"]
+    assert held.tolist() == ["yes", "no", "cannot", "cannot", "not"]
 
 
 def test_the_degrees_of_freedom_grow_with_the_variance_of_items():

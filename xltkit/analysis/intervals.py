@@ -108,7 +108,7 @@ def judge(parts: Mapping[str, tuple[Mapping[str, float], float]]) -> pd.DataFram
     """
     rows = {}
     for part, (found, claimed) in parts.items():
-        holds = "cannot tell"
+        holds = "cannot tell" if np.isfinite(found["difference"]) else "not measured"
         if found["low"] > claimed:
             holds = "yes, the interval lies above"
         elif found["high"] < claimed:

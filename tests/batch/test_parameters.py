@@ -70,6 +70,12 @@ def test_a_good_start_gives_what_is_declared_and_prints_six_lines(capsys):
         _ = run.encoder
 
 
+def test_a_notebook_run_by_hand_has_a_folder_of_its_own(monkeypatch):
+    monkeypatch.delenv("XLTKIT_RUN_FOLDER")
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/12_mine.ipynb")
+    assert start(declared(**GOOD)).folder.parts[-2:] == ("interactive", "12_mine")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

@@ -64,6 +64,10 @@ def test_tables_have_a_row_for_everything_and_agree(results):
         ({"arms": [Recipe("micro")]}, "arms as in"),
         ({"arms": {"a": xlt.Intermediate(["nli"])}}, "'a' is of type Intermediate"),
         ({"languages": "qto"}, r"languages=\['qto'\]"),
+        (
+            {"suite": "xtreme", "arms": {"a": Recipe("micro").then(xlt.Intermediate(["nli"]))}},
+            "'nli', which is of the microworld.* xnli",
+        ),
         ({"targets": "pos"}, "targets as in.*'pos'"),
         ({"seeds": 3}, "seeds as in.*3"),
         ({"seeds": [0, 0, 1]}, "some of them twice"),

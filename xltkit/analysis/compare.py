@@ -97,9 +97,9 @@ def protocol(results: Results) -> str:
         named = [f"{name} {values}" for name, values in facts.items() if values]
         lines.append(f"{task}: {'; '.join(named)}.")
         befores[task] = _by_arm(before)
-    for before in dict.fromkeys(filter(None, befores.values())):  # nearly always the same for all
-        tasks = ", ".join(task for task in befores if befores[task] == before)
-        lines.append(f"before {tasks}: {before}.")
+    for fact in dict.fromkeys(filter(None, befores.values())):  # nearly always the same for all
+        tasks = ", ".join(task for task in befores if befores[task] == fact)
+        lines.append(f"before {tasks}: {fact}.")
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ def select_arms(results: Results, baseline: str) -> pd.DataFrame:
     languages, with its t interval over seeds, and the ``arms`` selected. Raises ValueError if the
     baseline is not an arm, there are fewer than two others, or nothing transfers.
     """
-    arms = list(results.study.arms)
+    arms = results.arms
     choose("baseline", baseline, arms)
     if len(arms) < 3:
         raise ValueError(f"The arms are {arms}: selection takes two or more beside the baseline.")

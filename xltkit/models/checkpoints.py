@@ -87,13 +87,14 @@ def describe_encoders(names: Sequence[str] = ()) -> str:
     ``encoders.toml`` explains the facts.
     """
     if names:
-        rows = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
-        seen = {name: LANGUAGES.get(row.get("languages", ""), ()) for name, row in rows.items()}
         texts = []
-        for name, row in rows.items():
-            facts = row | {"languages": " ".join(sorted(seen[name])) or "not known"}
-            millions = {fact for fact in ("weights", "layer_weights") if fact in row}
-            facts |= {fact: f"{row[fact]} million" for fact in millions}
+        for name in names:
+            facts = dict(ENCODERS[choose("encoder", name, ENCODERS)])
+            seen = LANGUAGES.get(facts["languages"], ())
+            facts["languages"] = " ".join(sorted(seen)) or "not known"
+            for count in ("weights", "layer_weights"):
+                if count in facts:
+                    facts[count] = f"{facts[count]} million"
             texts.append("\n".join(f"{fact:<20}{value}" for fact, value in facts.items()))
         return "\n\n".join(texts)
     table = pd.DataFrame.from_dict(ENCODERS, "index").astype(object)

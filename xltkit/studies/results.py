@@ -24,7 +24,7 @@ from xltkit.studies.store import SIGNATURE, Store
 from xltkit.tasks import get
 
 RUN = ["arm", "seed", "task"]
-SETTINGS = ["steps", "batch_size", "learning_rate"]
+BUDGET = ["steps", "batch_size", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Study:
                 arms[stage.key][run.arm] = None
         rows = []
         for stage in self.stages:
-            settings = [getattr(stage.phase, name, 0) for name in SETTINGS]
+            settings = [getattr(stage.phase, name, 0) for name in BUDGET]
             cached = store.has(stage.key)
             kind, units = _work(stage.signature())
             seconds = 0.0 if cached else units * np.mean(rates.get(kind, np.nan))
             names = ", ".join(arms[stage.key])
             rows.append((stage.key, stage.title, names, *settings, cached, seconds))
-        return pd.DataFrame(rows, columns=["key", "stage", "arms", *SETTINGS, "cached", "seconds"])
+        return pd.DataFrame(rows, columns=["key", "stage", "arms", *BUDGET, "cached", "seconds"])
 
     def run(self, store: Store | None = None, workers: int = 0, scheduler: str = "") -> Results:
         """Make every stage that the store lacks, and return the results.

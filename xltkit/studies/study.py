@@ -119,11 +119,6 @@ def _check_design(
     examples["seeds"] = "[0, 1, 2]"
     shapes = {"arms": Mapping, "targets": Sequence, "seeds": Sequence}
     given = {"arms": arms, "targets": targets, "seeds": seeds}
-    for arm, recipe in arms.items() if isinstance(arms, Mapping) else ():
-        if not isinstance(recipe, Recipe):
-            example = "xlt.encoder('micro').then(xlt.Intermediate(['nli'], steps=200))"
-            given = type(recipe).__name__
-            raise ValueError(f"The arm {arm!r} is of type {given}, not a recipe such as {example}.")
     if isinstance(languages, str):
         raise ValueError(f"Languages are a list, as in languages=[{languages!r}].")
     for name, value in given.items():
@@ -131,6 +126,11 @@ def _check_design(
             raise ValueError(
                 f"A study needs {name} as in {name}={examples[name]}; given {value!r}."
             )
+    for arm, recipe in arms.items():
+        if not isinstance(recipe, Recipe):
+            example = "xlt.encoder('micro').then(xlt.Intermediate(['nli'], steps=200))"
+            given = type(recipe).__name__
+            raise ValueError(f"The arm {arm!r} is of type {given}, not a recipe such as {example}.")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"Each seed is one run; given {list(seeds)}, some of them twice.")
     if steps < 0 or learning_rate < 0:

@@ -10,7 +10,15 @@ from bs4 import BeautifulSoup
 from xltkit.data import microworld
 from xltkit.evaluation.attacks import CodeMixing, Typos
 from xltkit.explore import examples, html
-from xltkit.explore.examples import OUTCOMES, PROBABILITY, Playground, edited, errors, occurrences
+from xltkit.explore.examples import (
+    CERTAINTY,
+    OUTCOMES,
+    PROBABILITY,
+    Playground,
+    edited,
+    errors,
+    occurrences,
+)
 from xltkit.explore.html import MARKER, PART, cut, tokens
 from xltkit.models import device
 from xltkit.models.checkpoints import load_tokenizer
@@ -170,6 +178,8 @@ def test_a_row_as_it_is_gives_what_was_measured(looked_at, task, arm):
         if task in ("nli", "choice"):
             log_prob = prediction["log_probs"][row["label"]]
             assert np.isclose(np.log(reading[PROBABILITY]), log_prob, atol=1e-4)
+            highest = np.exp(prediction["log_probs"].max())
+            assert np.isclose(reading[CERTAINTY], highest, atol=1e-4)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -27,6 +27,7 @@ from xltkit.tasks.tagging import tags_of
 
 GOLD = "gold"
 PROBABILITY = "probability of gold"
+CERTAINTY = "probability of answer"  # of labels and alternatives
 OUTCOMES = {
     (True, True): "both right",
     (True, False): "only the first right",
@@ -215,8 +216,9 @@ class Playground:
         The answer before is what the study measured, up to rounding in bf16, where the batch
         matters. ``edits`` are new texts, by the names of ``texts``; raises ValueError for an
         unknown or empty one. Columns are ``as it is`` and, if anything was edited, ``edited``; rows
-        are the texts, the ``answer``, its ``score`` (0 to 1) and the ``probability of gold``, both
-        NaN if the edit left nothing to compare with.
+        are the texts, the ``answer``, in classification and choice the ``probability of answer``,
+        and the answer's ``score`` (0 to 1) and the ``probability of gold``, both NaN if the edit
+        left nothing to compare with.
         """
         rows = {"as it is": self.rows[example]}
         new, has_gold = edited(self.task, self.rows[example], edits)
@@ -228,6 +230,8 @@ class Playground:
             # The loss is summed over the words of a sentence, or over start and end of a span.
             units = len(row["tokens"]) if "tokens" in row else self.task.type.unit_weight
             answer = {"answer": _answer(row, prediction.columns["pred"])}
+            if "log_probs" in prediction.columns:
+                answer[CERTAINTY] = math.exp(prediction.columns["log_probs"].max())
             numbers = {"score": prediction.score, PROBABILITY: math.exp(-prediction.loss / units)}
             table[name] = _texts(self.task, row) | answer | numbers
         if not has_gold:
@@ -239,7 +243,7 @@ class Playground:
         table = self.compare(example, **edits)
         lines = []
         for name, values in table.iterrows():
-            if name in ("score", PROBABILITY):
+            if name in (CERTAINTY, "score", PROBABILITY):
                 cells = ["–" if math.isnan(value) else f"{value:.2f}" for value in values]
             else:
                 cells = [html.text(value, self.language) for value in values]

@@ -1,6 +1,7 @@
 """Attacks: what they propose, searched by loss, read off gradients, reported, and withstood."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import BertTokenizer
 
 import xltkit as xlt
-from xltkit.analysis.compare import attack_report
+from xltkit.analysis.compare import _settings, attack_report
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld import glosses
 from xltkit.data.microworld.languages import LANGUAGES
@@ -329,6 +330,12 @@ def test_the_report_starts_at_the_clean_scores_and_draws(trained):
     assert titles == ["typos, random", "typos, beam 2", "embeddings"]
     assert figure.axes[0].get_ylabel() == "choice: accuracy\nunder attack (points)"
     plt.close("all")
+
+
+def test_the_report_names_a_folder_of_dictionaries_but_not_where_it_lies(tmp_path):
+    phase = SimpleNamespace(attack=CodeMixing(source=str(tmp_path / "words")))
+    run = SimpleNamespace(arm="none", seed=0, task="nli", stage=SimpleNamespace(phase=phase))
+    assert _settings(run)[-1] == "source=words"
 
 
 ARMS = {

@@ -11,7 +11,7 @@ from xltkit.analysis.intervals import difference, holm, t_interval, t_test, vari
 from xltkit.analysis.items import items
 from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results, Run
-from xltkit.studies.saved import Saved
+from xltkit.studies.saved import Saved, without_folder
 from xltkit.tasks import count, get
 from xltkit.tasks.base import TrainingSet
 from xltkit.training.phases import Phase
@@ -252,7 +252,7 @@ def _settings(run: Run) -> tuple[str | float, ...]:
     columns = ("strength", "radius", "beam", "seed")  # in their own columns; a seed is no setting
     changed = {f.name: getattr(attack, f.name) for f in fields(attack) if f.name not in columns}
     changed = {name: v for name, v in changed.items() if v != getattr(type(attack), name)}
-    settings = ", ".join(f"{name}={value}" for name, value in changed.items())
+    settings = ", ".join(f"{name}={without_folder(value)}" for name, value in changed.items())
     access = (attack.access, float(attack.strength), attack.beam)
     return run.arm, run.seed, run.task, attack.name, *access, settings
 

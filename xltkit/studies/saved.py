@@ -156,7 +156,7 @@ def publish(names: Sequence[str] = ()) -> list[Path]:
             file = folder / f"{name}.csv"
             table.round(DECIMALS).to_csv(file, index=False, lineterminator="\n")
             files[name] = {"file": file.name, "rows": len(table), "sha256": file_digest(file)}
-        given = {k: _without_folder(value) for k, value in saved.record["parameters"].items()}
+        given = {k: without_folder(value) for k, value in saved.record["parameters"].items()}
         result = {**saved.record, "parameters": given, "tables": files}
         result = json.dumps(result, indent=2, ensure_ascii=False)
         write(folder / "result.json", result + "\n")
@@ -164,6 +164,6 @@ def publish(names: Sequence[str] = ()) -> list[Path]:
     return folders
 
 
-def _without_folder(value: Any) -> Any:
+def without_folder(value: Any) -> Any:
     """The name of a file or folder given as a full path, which means nothing on other machines."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

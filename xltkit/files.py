@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -55,6 +56,11 @@ def commit() -> str:
         return subprocess.check_output(git, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return "none"
+
+
+def without_folder(value: Any) -> Any:
+    """The name of a file or folder given as a full path, which means nothing on other machines."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def is_litter(path: Path | str) -> bool:

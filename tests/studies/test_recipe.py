@@ -82,10 +82,19 @@ def test_keys_follow_everything_that_changes_a_result(tiny, tmp_path):
     changed += keys(Recipe("micro").then(Target("nli")))
     changed += keys(base.then(Intermediate(["choice"]), Target("nli")))
     assert len({reference, *changed}) == len(changed) + 1
-    # Not where the encoder lies, and not what comes after.
+    # Not where the encoder or a lexicon lies, and not what comes after.
     copy = shutil.copytree(tiny, tmp_path / "elsewhere")
     assert keys(Recipe(str(copy)).then(Target("nli"))) == [reference]
     assert keys(base.then(Target("nli"), Target("qa")))[0] == reference
+    lexicons = [tmp_path / place / "words.tsv" for place in ("here", "there", "other")]
+    for file, text in zip(
+        lexicons, ("cat\tfeline\n", "cat\tfeline\n", "dog\thound\n"), strict=True
+    ):
+        file.parent.mkdir()
+        file.write_text(text)
+    ways = [xlt.SynonymSmoothing(source=str(file)) for file in lexicons]
+    here, there, other = (keys(base.then(Target("nli", robust=way)))[0] for way in ways)
+    assert here == there != other
 
 
 def test_an_encoder_without_a_fast_tokenizer_is_refused_by_name(tiny, tmp_path):

@@ -9,9 +9,10 @@ import pandas as pd
 from xltkit.analysis.doctor import warn_of_chance
 from xltkit.analysis.intervals import difference, holm, t_interval, t_test, variance_of_mean
 from xltkit.analysis.items import items
+from xltkit.files import without_folder
 from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results, Run
-from xltkit.studies.saved import Saved, without_folder
+from xltkit.studies.saved import Saved
 from xltkit.tasks import count, get
 from xltkit.tasks.base import TrainingSet
 from xltkit.training.phases import Phase

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xltkit.files import read as read_text
-from xltkit.files import root, write
+from xltkit.files import root, without_folder, write
 from xltkit.keys import file_digest
 from xltkit.studies.store import Store
 
@@ -162,8 +162,3 @@ def publish(names: Sequence[str] = ()) -> list[Path]:
         write(folder / "result.json", result + "\n")
         folders.append(folder)
     return folders
-
-
-def without_folder(value: Any) -> Any:
-    """The name of a file or folder given as a full path, which means nothing on other machines."""
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xltkit.files import without_folder
 from xltkit.keys import choose
 from xltkit.tasks import TrainingSet, count, get
 from xltkit.tasks.base import TYPES
@@ -311,11 +312,16 @@ class Evaluate:
 def signature(phase: Phase | Evaluate, with_names: bool = True) -> dict[str, Any]:
     """A phase with every default resolved, as plain types, with its class and version.
 
-    The key of a stage is a hash of the signature without names of weight folders: a folder that is
-    moved has the same weights.
+    The key of a stage is a hash of the signature without names of weight folders, and without the
+    places of lexicons: a folder that is moved has the same contents.
     """
-    # The first draw of a training set is the only one that there used to be.
-    values = asdict(phase, dict_factory=lambda items: {k: v for k, v in items if (k, v) != FIRST})
+
+    def plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        # The first draw of a training set is the only one that there used to be.
+        values = {name: value for name, value in items if (name, value) != FIRST}
+        return values if with_names else {k: without_folder(v) for k, v in values.items()}
+
+    values = asdict(phase, dict_factory=plain)
     for option in fields(phase):
         value = getattr(phase, option.name)
         if "omit_default" in option.metadata and value == option.default:

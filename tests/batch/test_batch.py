@@ -38,6 +38,7 @@ run = start(globals())""",
 ]
 FIGURE = f"""
 from IPython.display import display
+print("study: stage 1/9, target ner (seed 0), 00:05, 01:25:30 left")
 about = {{"alt": "Bars fall from 90 to 30 <by family>", "caption": "Figure 1. Accuracy."}}
 display({{"image/png": "{PNG}"}}, raw=True, metadata={{"image/png": about}})"""
 FINISH = """
@@ -117,6 +118,10 @@ def test_a_good_run_ends_with_a_result_and_a_page_that_needs_no_network(finished
     # Progress is for the console.
     assert "good | study: stage 3/9" in finished[2]
     assert "größe 国\nmade" in page
+    cells = nbformat.read(outputs / "good.ipynb", as_version=4).cells
+    assert all(
+        output.get("text", "picture") for cell in cells for output in cell.get("outputs", ())
+    )
 
 
 @pytest.mark.parametrize("name", BAD)

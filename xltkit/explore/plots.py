@@ -258,7 +258,7 @@ def claims(table: pd.DataFrame) -> Axes:
     table["row"] = range(len(table))
     several = table.groupby("claim")["run"].transform("nunique") > 1
     names = table["claim"] + np.where(several, " (" + table["suite"] + ")", "")
-    names = [textwrap.fill(name, 46) for name in names]
+    names = [textwrap.fill(name, 48, break_on_hyphens=False) for name in names]
     ax = _dots_and_bars(table, names, VERDICT_STYLES, (8.5, 1.2 + 0.42 * len(table)), spread=0)
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
     for is_unsure, part in table.groupby(table["confirmed"] == UNCONFIRMED):
@@ -267,7 +267,7 @@ def claims(table: pd.DataFrame) -> Axes:
     ax.tick_params(axis="y", labelsize="small")
     ax.axvline(0, color=BASELINE_COLOR, linewidth=1)
     ax.set_xlabel("difference (points)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.2, -0.13), ncols=2, frameon=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.2, 1), ncols=3, frameon=False)
     return ax
 
 

@@ -128,7 +128,7 @@ def _by_arm(facts: Mapping[str, str]) -> str:
         arms.setdefault(fact, []).append(arm)
     if len(arms) < 2:
         return next(iter(arms), "")
-    return ", ".join(f"{fact or 'nothing'} ({' and '.join(named)})" for fact, named in arms.items())
+    return ", ".join(f"{fact or 'nothing'} ({'; '.join(named)})" for fact, named in arms.items())
 
 
 def compare(

@@ -181,11 +181,11 @@ def _keep(run: PlannedRun, problem: str) -> None:
     never_started = problem and not partial.exists()
     node = nbformat.read(run.notebook if never_started else partial, as_version=4)
     for cell in node.cells:
-        for output in [*cell.get("outputs", ())]:
+        outputs = cell.get("outputs", [])
+        for output in outputs:
             if output.output_type == "stream":  # progress is in the log
                 output.text = progress.LINES.sub("", output.text)
-                if not output.text:
-                    cell.outputs.remove(output)
+        outputs[:] = [output for output in outputs if output.get("text") != ""]
     if problem:
         (run.folder / "result.json").unlink(missing_ok=True)
         node.metadata["xltkit"] = {"failed": problem}

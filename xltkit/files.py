@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def bring_notebooks() -> None:
         print(f"The notebooks are in {target}", flush=True)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and the main packages, without importing them."""
     packages = ("xltkit", "torch", "transformers", "datasets")

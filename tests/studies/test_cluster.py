@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import ssl
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from crew import WORKER, ask, free_port, numbers, serve, wait_for
 from distributed import Client, wait
+from threadpoolctl import threadpool_info
 
 import xltkit as xlt
 from xltkit.studies import cluster
@@ -43,6 +45,9 @@ def test_two_notebooks_share_their_stages_and_end_as_alone(tiny, tmp_path, crew)
     assert {p.name for p in (tmp_path / "shared").iterdir() if p.is_dir()} == set(stages)
     # No worker was idle for a stage of the other's.
     assert "Waiting for stage" not in crew.log("worker 1") + crew.log("worker 2")
+    with Client(crew.address) as client:  # nor did one compute with the cores of the other
+        pools = chain.from_iterable(client.run(threadpool_info).values())
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} == {1}
     crew.start("alone", ask, studies["pos"], tmp_path / "alone", workers=1)
     crew.assert_well("alone")
     assert numbers(tmp_path / "alone").items() <= numbers(tmp_path / "shared").items()

@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from xltkit.data import languages, loading, readers
 from xltkit.data.loading import CONVERTED, MissingData
 from xltkit.studies import stages
+from xltkit.studies.make import test_rows as scored_rows
 from xltkit.tasks import SPLITS, SUITES, TASKS, TYPES, TrainingSet, check, get, load, register
 from xltkit.tasks.base import Task
 from xltkit.tasks.rows import training_rows
@@ -229,6 +230,8 @@ def test_a_file_that_is_edited_in_a_session_is_read_again(monkeypatch, tmp_path)
     file = tmp_path / "local/ccg/train.conll"
     file.parent.mkdir(parents=True)
     monkeypatch.setenv("XLTKIT_HUB", str(tmp_path))
+    phase = Evaluate("ccg", ("en",), "train")
     for count, more in ((1, ""), (2, "c\tN\n\n")):
         file.write_text("a\tN\nb\tN/N\n\n" + more)
         assert len(training_rows(TrainingSet("ccg"))) == count
+        assert len(scored_rows(get("ccg"), phase, "en")) == count

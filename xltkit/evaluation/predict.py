@@ -1,7 +1,7 @@
 """Predict test sets: all languages in one stream of batches, or mixed pairs of languages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -12,7 +12,17 @@ from datasets import Dataset
 
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer, mean_pool
-from xltkit.tasks.base import Columns, EncodedExample, Forward, Task, TaskType, score_table
+from xltkit.tasks.base import (
+    TYPES,
+    Columns,
+    EncodedExample,
+    Examples,
+    Forward,
+    Rows,
+    Task,
+    TaskType,
+    score_table,
+)
 from xltkit.training.robust import Ball, RandomPerturbation, perturbed
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
@@ -57,11 +67,23 @@ def predict(
         layer = layer or protocol_layer(model.depth)
         layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
-    encode = partial(task.type.encode, tokenizer=tokenizer, max_length=limit, training=False)
+    encode = partial(encoded, task.kind, tokenizer=tokenizer, max_length=limit)
     options = {"tokenizer": tokenizer, "layers": layers, "smoothing": smoothing}
     run = partial(outputs, model, task.type, head, **options)
     forward = Forward(encode, run, layer, layers, extra or {}, images)
     return score_table(task, task.type.predict(task, rows, forward))
+
+
+def encoded(kind: str, rows: Rows, tokenizer: Any, max_length: int) -> Examples:
+    """Test rows as token ids, cached in a process: every arm and seed predicts the same ones."""
+    if isinstance(rows, Columns):  # made for this prediction
+        return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
+    return _encoded(kind, rows, tokenizer, max_length)
+
+
+@lru_cache(maxsize=128)
+def _encoded(kind: str, rows: Dataset, tokenizer: Any, max_length: int) -> Examples:
+    return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
 
 
 def outputs(

@@ -223,14 +223,16 @@ def make_in_worker(pickled: bytes, folder: Path, parent: str | None) -> str:
     """Make a pickled stage with the session's own tasks, once Dask has the key of its parent."""
     import cloudpickle
     import torch
+    from threadpoolctl import threadpool_limits
 
     from xltkit.data.languages import LANGUAGES
     from xltkit.studies.make import make
     from xltkit.tasks import TASKS
 
     with _one_at_a_time:
-        if count := os.environ.get("OMP_NUM_THREADS"):
+        if count := os.environ.get("OMP_NUM_THREADS"):  # which Dask sets after numpy is loaded
             torch.set_num_threads(int(count))
+            threadpool_limits(int(count), user_api="blas")
         stage, tasks, languages = cloudpickle.loads(pickled)
         TASKS.update(tasks)
         LANGUAGES.update(languages)

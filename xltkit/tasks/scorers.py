@@ -156,10 +156,13 @@ def nearest(query: np.ndarray, database: np.ndarray) -> np.ndarray:
     language; no margin, no hubness correction (XTREME third_party/evaluate_retrieval.py:780-811,
     utils_retrieve.py:331-339). Among equal rows, the first wins.
     """
-    database = _unit_rows(database)
+    database = _unit_rows(database) + 0.0  # -0.0 is another pattern of bits than 0.0
     # Matrix products can differ in the last bit between columns that hold equal rows, so that
     # argmax alone would not settle ties; only the first of equal rows takes part.
-    rows = np.sort(np.unique(database, axis=0, return_index=True)[1])
+    first: dict[bytes, int] = {}
+    for i, row in enumerate(database):
+        first.setdefault(row.tobytes(), i)
+    rows = np.array(list(first.values()))
     return rows[(_unit_rows(query) @ database[rows].T).argmax(1)]
 
 

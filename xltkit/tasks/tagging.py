@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -84,7 +86,7 @@ class Tagging(base.TaskType):
         pred: list[list[str]] = [[] for _ in gold]
         for example, tags in zip(examples, outputs, strict=True):
             pred[example.example] += names[tags].tolist()
-        join = " ".join if _is_plain(task) else json.dumps
+        join = " ".join if _is_plain(task.labels) else json.dumps
         texts = [list(map(join, side)) for side in (gold, pred)]
         return base.predictions_table(rows["id"][:], *texts, self.item_scores(task, *texts))
 
@@ -95,7 +97,8 @@ class Tagging(base.TaskType):
             golds, preds = (tags_of(task, text) for text in texts)
             if len(golds) != len(preds):
                 raise ValueError(f"{len(golds)} words have {len(preds)} tags: {texts[1]!r}.")
-            scores.append(np.mean([g == p for g, p in zip(golds, preds, strict=True)] or [0.0]))
+            right = sum(map(eq, golds, preds))
+            scores.append(right / len(golds) if golds else 0.0)
         return scores
 
     def metrics(self, task: Task, predictions: pd.DataFrame, language: str) -> dict[str, float]:
@@ -125,7 +128,7 @@ class Tagging(base.TaskType):
 
 def tags_of(task: Task, text: str) -> list[str]:
     """The tags of a sentence in a table of predictions."""
-    return text.split() if _is_plain(task) else json.loads(text)
+    return text.split() if _is_plain(task.labels) else json.loads(text)
 
 
 def _both(task: Task, predictions: pd.DataFrame) -> list[list[list[str]]]:
@@ -133,5 +136,6 @@ def _both(task: Task, predictions: pd.DataFrame) -> list[list[list[str]]]:
     return [[tags_of(task, text) for text in predictions[side]] for side in ("gold", "pred")]
 
 
-def _is_plain(task: Task) -> bool:
-    return " ".join(task.labels).split() == list(task.labels)
+@cache
+def _is_plain(labels: tuple[str, ...]) -> bool:
+    return " ".join(labels).split() == list(labels)

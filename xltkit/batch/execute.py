@@ -93,13 +93,15 @@ class Batch:
     timeout: float
     stopping: threading.Event = field(default_factory=threading.Event)
     processes: list[subprocess.Popen] = field(default_factory=list)
+    listing: threading.Lock = field(default_factory=threading.Lock)  # of the index
 
     def run_all(self, planned: Sequence[PlannedRun], jobs: int) -> dict[str, str]:
         """How each run ended, by name: ``done``, ``was done``, ``failed`` or ``stopped``."""
         with ThreadPoolExecutor(jobs) as pool:
-            # The longest start first, so that all end at about the same time.
-            longest_first = sorted(planned, key=lambda run: -run.minutes)
-            futures = {run.name: pool.submit(self.run_one, run) for run in longest_first}
+            # Workers serve earlier runs first: pages appear one by one, not all at the end.
+            futures = {
+                run.name: pool.submit(self.run_one, run, -i) for i, run in enumerate(planned)
+            }
             try:
                 wait(futures.values())
             except KeyboardInterrupt:
@@ -109,7 +111,7 @@ class Batch:
                     process.kill()  # its kernel ends with it
         return {name: future.result() for name, future in futures.items()}
 
-    def run_one(self, run: PlannedRun) -> str:
+    def run_one(self, run: PlannedRun, priority: int) -> str:
         """Complete one run; whatever happens, the other runs go on."""
         if self.stopping.is_set():
             return "stopped"
@@ -122,12 +124,14 @@ class Batch:
                     return "was done"
                 _say(run, f"starts ({reason})")
                 (run.folder / "result.json").unlink(missing_ok=True)  # a failed run has no result
-                problem = self._execute(run)
+                problem = self._execute(run, priority)
                 if self.stopping.is_set():
                     return "stopped"
                 if not problem and (reason := run.result_problem()):
                     problem = f"{reason}; the notebook has to end with run.finish(tables, answer)"
                 _keep(run, problem)
+                with self.listing:
+                    report.write_index(run.base)
         except Timeout:
             return "stopped"
         except Exception as error:  # such as a full disk: this run fails and says why
@@ -136,7 +140,7 @@ class Batch:
             _say(run, f"FAILED: {problem}")
         return "failed" if problem else "done"
 
-    def _execute(self, run: PlannedRun) -> str:
+    def _execute(self, run: PlannedRun, priority: int) -> str:
         """Execute the notebook of a run in another process; return what went wrong, if anything."""
         task = {
             "input_path": str(run.notebook),
@@ -145,6 +149,7 @@ class Batch:
             "execution_timeout": math.ceil(self.timeout * 60) or None,
         }
         names = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
+        names["XLTKIT_PRIORITY"] = str(priority)
         process = subprocess.Popen(
             [sys.executable, "-m", "xltkit.batch.notebook", json.dumps([task, self.retries])],
             stdin=subprocess.PIPE,  # its end tells the process that this one has died

@@ -38,7 +38,6 @@ class PlannedRun:
 
     name: str
     notebook: Path
-    minutes: float
     injected: Mapping[str, Any]  # parameters that papermill sets
     parameters: Mapping[str, Any]  # all of them, with the notebook's own defaults
     base: Path  # outputs, or outputs/smoke: results of the two kinds never mix
@@ -172,7 +171,7 @@ def plan(
         changed.pop("smoke", None)
         variant = f"{name}-{digest(changed, 6)}" if changed else name
         base = outputs / "smoke" if parameters.get("smoke") else outputs
-        planned.append(PlannedRun(variant, notebook, entry.minutes, injected, parameters, base))
+        planned.append(PlannedRun(variant, notebook, injected, parameters, base))
     if problems:
         raise ValueError("Nothing was started.\n" + "\n".join(problems))
     return planned

@@ -176,7 +176,7 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
             folder,
             futures.get(stage.parent),
             key=_task_name(stage, folder),
-            priority=stage.phase.steps,  # the longest first
+            priority=int(os.environ.get("XLTKIT_PRIORITY") or 0),  # of this notebook in a batch
         )
     by_name = {future.key: stage for stage, future in futures.items()}
     retried = set()

@@ -145,6 +145,20 @@ def test_the_index_lists_question_answer_and_status(outputs):
     assert "RuntimeError: the reason" in re.sub(r"<[^>]*>", "", failed)
 
 
+LOOK = """
+import os
+from pathlib import Path
+page = Path("outputs/index.html").read_text()
+assert 'href="first.html"' in page and "second.html" not in page
+assert os.environ["XLTKIT_PRIORITY"] == "-1"  # workers serve the first run first
+"""
+
+
+def test_the_index_has_a_run_as_soon_as_it_is_done(make_root):
+    make_root({"first": [FINISH], "second": [LOOK, FINISH]})
+    assert run_batch(jobs=1, retries=0) == 0
+
+
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [

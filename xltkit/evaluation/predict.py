@@ -67,22 +67,22 @@ def predict(
         layer = layer or protocol_layer(model.depth)
         layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
-    encode = partial(encoded, task.kind, tokenizer=tokenizer, max_length=limit)
+    read = partial(encode, task.kind, tokenizer=tokenizer, max_length=limit)
     options = {"tokenizer": tokenizer, "layers": layers, "smoothing": smoothing}
     run = partial(outputs, model, task.type, head, **options)
-    forward = Forward(encode, run, layer, layers, extra or {}, images)
+    forward = Forward(read, run, layer, layers, extra or {}, images)
     return score_table(task, task.type.predict(task, rows, forward))
 
 
-def encoded(kind: str, rows: Rows, tokenizer: Any, max_length: int) -> Examples:
+def encode(kind: str, rows: Rows, tokenizer: Any, max_length: int) -> Examples:
     """Test rows as token ids, cached in a process: every arm and seed predicts the same ones."""
     if isinstance(rows, Columns):  # made for this prediction
         return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
-    return _encoded(kind, rows, tokenizer, max_length)
+    return _encode(kind, rows, tokenizer, max_length)
 
 
 @lru_cache(maxsize=128)
-def _encoded(kind: str, rows: Dataset, tokenizer: Any, max_length: int) -> Examples:
+def _encode(kind: str, rows: Dataset, tokenizer: Any, max_length: int) -> Examples:
     return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
 
 

@@ -7,6 +7,7 @@ module before it knows whether it has anything to train.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -41,7 +42,9 @@ TOO_LARGE = (
     "--workers, or a smaller batch_size with more accumulation. Finished stages are kept."
 )
 SETTINGS = {  # of our own scheduler
-    "distributed.scheduler.worker-saturation": 1.0,  # stages wait where any worker finds them
+    # Stages wait at workers, which begin with the first of their queue; idle ones take from others.
+    # Dask would hold some kinds back until no other stage is left, of whatever notebook.
+    "distributed.scheduler.worker-saturation": math.inf,
     "distributed.scheduler.worker-ttl": None,  # a worker may not respond for minutes
     "distributed.admin.tick.limit": "1 day",
     "distributed.nanny.pre-spawn-environ": {},  # would change this process, too

@@ -50,6 +50,7 @@ SETTINGS = {  # of our own scheduler
     "distributed.nanny.pre-spawn-environ": {},  # would change this process, too
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.worker.profile.enabled": False,  # a hundred looks a second at a thread that trains
 }
 
 

@@ -170,6 +170,7 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
     from xltkit.tasks import TASKS
 
     folder = store.folder.resolve()
+    of_run = 10**6 * int(os.environ.get("XLTKIT_PRIORITY") or 0)  # the first runs of a batch first
     futures = {}
     for stage in stages:
         futures[stage] = client.submit(
@@ -180,7 +181,7 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
             folder,
             futures.get(stage.parent),
             key=_task_name(stage, folder),
-            priority=int(os.environ.get("XLTKIT_PRIORITY") or 0),  # of this notebook in a batch
+            priority=of_run + stage.phase.steps,  # the longest first
         )
     by_name = {future.key: stage for stage, future in futures.items()}
     retried = set()

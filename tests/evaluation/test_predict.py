@@ -1,5 +1,7 @@
 """Test sets predicted in one stream, in crossed pairs of languages, and under smoothing noise."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from datasets import Dataset
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
 from xltkit.evaluation.attacks import Typos
-from xltkit.evaluation.predict import predict, predict_pairs
+from xltkit.evaluation.predict import encode, predict, predict_pairs
 from xltkit.models import device
 from xltkit.models import encoder as models
 from xltkit.models.encoder import batches_by_length
@@ -80,6 +82,17 @@ def test_all_languages_at_once_equal_one_at_a_time(tiny, tokenizer, name, monkey
             assert np.exp(wide).sum(axis=1) == pytest.approx(1, abs=1e-5)
         expected = scores[scores["language"] == code]["value"].tolist()
         assert score["value"].tolist() == pytest.approx(expected)
+
+
+def test_rows_are_encoded_once_and_forgotten_with_their_encoding(tokenizer):
+    rows = Dataset.from_dict(micro.rows("pos", "test", LANGUAGES["en"], 5)[:])
+    task_type = get("pos").type
+    assert encode(task_type, rows, tokenizer, 96) is encode(task_type, rows, tokenizer, 96)
+    assert encode(task_type, rows, tokenizer, 96) is not encode(task_type, rows, tokenizer, 8)
+    block = weakref.ref(rows)
+    del rows
+    gc.collect()
+    assert block() is None
 
 
 def test_mixed_puts_every_first_text_before_every_second():

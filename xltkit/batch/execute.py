@@ -148,8 +148,11 @@ class Batch:
             "parameters": run.injected,
             "execution_timeout": math.ceil(self.timeout * 60) or None,
         }
-        names = {"XLTKIT_RUN_FOLDER": str(run.folder), "XLTKIT_RUN_ID": run.run_id}
-        names["XLTKIT_PRIORITY"] = str(priority)
+        names = {
+            "XLTKIT_RUN_FOLDER": str(run.folder),
+            "XLTKIT_RUN_ID": run.run_id,
+            "XLTKIT_PRIORITY": str(priority),
+        }
         process = subprocess.Popen(
             [sys.executable, "-m", "xltkit.batch.notebook", json.dumps([task, self.retries])],
             stdin=subprocess.PIPE,  # its end tells the process that this one has died

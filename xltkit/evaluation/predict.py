@@ -1,9 +1,10 @@
 """Predict test sets: all languages in one stream of batches, or mixed pairs of languages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from datasets import Dataset
 from xltkit.keys import derive
 from xltkit.models.encoder import Model, infer, mean_pool
 from xltkit.tasks.base import (
-    TYPES,
     Columns,
     EncodedExample,
     Examples,
@@ -31,6 +31,8 @@ VOTES = 11  # predictions under noise; odd, so that two labels cannot tie
 # The layer that the reference protocol reads for retrieval, by the depth of the encoder
 # (XTREME scripts: mBERT 8 of 12, XLM-R Large 14 of 24); else two thirds of the way up.
 PROTOCOL_LAYER = {12: 8, 24: 14}
+
+_encoded: WeakKeyDictionary[Dataset, dict[tuple, Examples]] = WeakKeyDictionary()
 
 
 def protocol_layer(depth: int) -> int:
@@ -67,23 +69,24 @@ def predict(
         layer = layer or protocol_layer(model.depth)
         layers = tuple(range(1, model.depth + 1)) if sweep else (layer,)
 
-    read = partial(encode, task.kind, tokenizer=tokenizer, max_length=limit)
+    read = partial(encode, task.type, tokenizer=tokenizer, max_length=limit)
     options = {"tokenizer": tokenizer, "layers": layers, "smoothing": smoothing}
     run = partial(outputs, model, task.type, head, **options)
     forward = Forward(read, run, layer, layers, extra or {}, images)
     return score_table(task, task.type.predict(task, rows, forward))
 
 
-def encode(kind: str, rows: Rows, tokenizer: Any, max_length: int) -> Examples:
-    """Test rows as token ids, cached in a process: every arm and seed predicts the same ones."""
-    if isinstance(rows, Columns):  # made for this prediction
-        return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
-    return _encode(kind, rows, tokenizer, max_length)
+def encode(task_type: TaskType, rows: Rows, tokenizer: Any, max_length: int) -> Examples:
+    """Rows as token ids, computed once as long as they are in memory.
 
-
-@lru_cache(maxsize=128)
-def _encode(kind: str, rows: Dataset, tokenizer: Any, max_length: int) -> Examples:
-    return TYPES[kind].encode(rows, tokenizer, max_length, training=False)
+    The microworld keeps its rows: every arm and seed predicts the same. Blocks of candidates, and
+    columns that were made for one prediction, are encoded and forgotten.
+    """
+    known = {} if isinstance(rows, Columns) else _encoded.setdefault(rows, {})
+    key = (task_type, tokenizer, max_length)
+    if key not in known:
+        known[key] = task_type.encode(rows, tokenizer, max_length, training=False)
+    return known[key]
 
 
 def outputs(

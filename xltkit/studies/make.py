@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from xltkit.studies.stages import Stage
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get, load
 from xltkit.tasks.base import Head
-from xltkit.tasks.rows import source_of
 from xltkit.training.loop import train
 from xltkit.training.phases import Evaluate, signature
 from xltkit.training.supervised import Supervised
@@ -172,15 +171,9 @@ def reader(stage: Stage, start: str) -> tuple[Task, str, models.Model, Any]:
 
 
 def test_rows(task: Task, phase: Evaluate, code: str) -> Dataset:
-    """The test rows of a language, as many as the phase scores; cached until a file is edited."""
-    files = source_of(task, phase.split).fingerprint(code)
-    return _test_rows(task.name, phase.split, code, phase.examples, files)
-
-
-@lru_cache(maxsize=128)
-def _test_rows(task: str, split: str, code: str, examples: int, files: str) -> Dataset:
-    rows = load(get(task), split, code, examples)
-    return rows.select(range(min(examples or len(rows), len(rows))))
+    """The test rows of a language, as many as the phase scores."""
+    rows = load(task, phase.split, code, phase.examples)
+    return rows.select(range(phase.examples)) if 0 < phase.examples < len(rows) else rows
 
 
 def _picture_vectors(

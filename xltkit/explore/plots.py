@@ -272,17 +272,14 @@ def claims(table: pd.DataFrame) -> Axes:
 
 
 @style()
-def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
+def attacks(report: pd.DataFrame) -> Figure:
     """The metric of the first task against the strength of the attack, one panel per attack.
 
     Takes the table of ``analysis.attack_report``. Lines are means over the transfer languages and
-    seeds, one per arm (default: all); bars are 95 % t intervals over seeds, if there are three or
-    more.
+    seeds, one per arm; bars are 95 % t intervals over seeds, if there are three or more.
     """
     table = report[~report["is_source"]]
-    tested = list(table["arm"].unique())
-    arms = [choose("arm", arm, tested) for arm in arms or tested]
-    table = table[table["arm"].isin(arms)]
+    arms = list(table["arm"].unique())
     task = table["task"].iloc[0]
     table = table[table["task"] == task]
     # What distinguishes attacks: name, search, and settings if they differ in them.
@@ -300,7 +297,7 @@ def attacks(report: pd.DataFrame, arms: Sequence[str] = ()) -> Figure:
     step = 0.01 * table.groupby("panel")["strength"].transform("max")
     table["strength"] += step * (table["arm"].map(arms.index) - (len(arms) - 1) / 2)
     looks = {"hue": "arm", "hue_order": arms, "style": "arm", "style_order": arms}
-    looks |= seaborn_styles(tested)
+    looks |= seaborn_styles(arms)
     panels = {"col": "panel", "col_order": list(units), "col_wrap": min(3, len(units))}
     panels |= {"height": 3.1, "aspect": 1.15, "facet_kws": {"sharex": False}}
     bars = {"kind": "line", "errorbar": interval, "err_style": "bars", "dashes": False}

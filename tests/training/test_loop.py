@@ -84,19 +84,19 @@ def test_an_empty_part_counts_for_nothing(tiny):
     assert float(task(fresh(tiny, task).eval(), batches[2]).detach()) == 0.0
 
 
-MIXED = (["nli", "qa", "pos", "text"], None, "")
-METHODS = [(["nli"], Adversarial(), ""), (["nli"], RandomPerturbation(), 1)]
-FROZEN = [(["text"], None, "embeddings"), (["nli"], None, 1)]
+MIXED = (["nli", "qa", "pos", "text"], None, {})
+METHODS = [(["nli"], Adversarial(), {}), (["nli"], RandomPerturbation(), {"freeze": 1})]
+OTHERS = [(["text"], None, {"freeze": "embeddings"}), (["nli"], None, {"average": 0.5})]
 
 
 @pytest.mark.parametrize(
-    ("names", "robust", "freeze"), [(["text"], None, ""), MIXED, *METHODS, *FROZEN]
+    ("names", "robust", "options"), [(["text"], None, {}), MIXED, *METHODS, *OTHERS]
 )
 def test_a_killed_run_ends_like_an_uninterrupted_one(
-    tiny, tmp_path, names, robust, freeze, monkeypatch, killed_at
+    tiny, tmp_path, names, robust, options, monkeypatch, killed_at
 ):
     def task_of(robust=robust):
-        return objective(tiny, *names, robust=robust, freeze=freeze)
+        return objective(tiny, *names, robust=robust, **options)
 
     task = task_of()
     whole = run(tiny, task, tmp_path / "whole")
@@ -116,6 +116,25 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
     assert logs[0] == logs[1] and logs[0].count("\n") == 12
     if robust:
         assert not same(whole, run(tiny, task_of(None), tmp_path / "standard"))
+
+
+def test_the_weights_of_the_last_steps_are_averaged(tiny, tmp_path):
+    task = objective(tiny, "nli", average=0.25, freeze="embeddings")
+    model = fresh(tiny, task)
+    steps = []
+
+    def keep():
+        steps.append({name: p.detach().clone() for name, p in model.named_parameters()})
+
+    train(model, task, tmp_path, on_step=keep)
+    assert len(steps) == 12
+    for name, weight in model.named_parameters():
+        mean = sum(step[name] for step in steps[-3:]) / 3
+        assert torch.allclose(weight, mean, atol=1e-7), name
+        is_frozen = "embeddings" in name
+        assert torch.equal(weight, steps[-1][name]) == is_frozen, name
+    with pytest.raises(ValueError, match="average"):
+        Target("nli", average=40)
 
 
 @pytest.mark.parametrize(("freeze", "kept"), [("embeddings", ["embeddings"]), (1, ["layer.0."])])

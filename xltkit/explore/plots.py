@@ -224,15 +224,13 @@ def dots(
 
 
 @style()
-def differences(
-    results: Results, baseline: str, *, by: str = "task", method: str = "seeds"
-) -> Axes:
+def differences(results: Results, baseline: str, *, by: str = "task") -> Axes:
     """Each arm minus the baseline in the transfer languages, by a column such as ``family``.
 
-    Bars are 95 % intervals of the paired difference, by a ``method`` of ``compare``; one that
-    crosses the line at 0 means that the design cannot tell.
+    Bars are 95 % intervals of the paired difference over seeds; one that crosses the line at 0
+    means that the design cannot tell.
     """
-    table = compare(results, baseline, by, method).query("languages == 'transfer'")
+    table = compare(results, baseline, by).query("languages == 'transfer'")
     table = table.rename(columns={"difference": "value", "arm": "series"})
     groups = _groups(table[by])
     table["row"] = table[by].map(groups.index)

@@ -92,9 +92,12 @@ def train(
     model = accelerator.prepare(model)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
+    # The mean weights of the last steps, if they are asked for.
+    before = phase.steps - round(phase.average * phase.steps)
+    means = [torch.zeros_like(weight) for weight in trainable if before < phase.steps]
 
     # Every process reads the last checkpoint; only the first writes checkpoints and the log.
-    start = _resume(unwrapped, optimizer, folder)
+    start = _resume(unwrapped, optimizer, means, folder)
     is_main = accelerator.is_main_process
     path = folder / "log.jsonl"
     lines = read(path).splitlines(keepends=True) if start else []
@@ -123,6 +126,9 @@ def train(
             norm = nn.utils.clip_grad_norm_(trainable, MAX_NORM)
             optimizer.step()
             optimizer.zero_grad()
+            if step >= before:
+                for mean, weight in zip(means, trainable, strict=True):
+                    mean.lerp_(weight.detach(), 1 / (step - before + 1))
             unread.append({"step": step + 1, "loss": loss, "rate": rate, "norm": norm})
             progress.update()
             if on_step is not None:
@@ -146,9 +152,12 @@ def train(
             # Only after all losses were finite: every checkpoint can be resumed from.
             if is_due:
                 log.flush()
-                _checkpoint(unwrapped, optimizer, folder, step + 1)
+                _checkpoint(unwrapped, optimizer, means, folder, step + 1)
                 last_checkpoint = time.monotonic()
 
+    if means:
+        for mean, weight in zip(means, trainable, strict=True):
+            weight.detach().copy_(mean)
     if is_main:
         for checkpoint in folder.glob("checkpoint*.safetensors"):
             checkpoint.unlink()
@@ -212,7 +221,9 @@ def _backward(
     return summed / max(1, own)
 
 
-def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> None:
+def _checkpoint(
+    model: nn.Module, optimizer: AdamW, means: list[Tensor], folder: Path, step: int
+) -> None:
     """Write everything needed to resume training to one file, and delete older ones."""
     # Tied weights have several names and are written once; frozen ones are where they were read
     # from.
@@ -222,6 +233,7 @@ def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> 
     tensors = {f"model/{name}": value.contiguous() for name, value in weights.values()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
+    tensors |= {f"mean/{number}": value for number, value in enumerate(means)}
     older = list(folder.glob("checkpoint-*.safetensors"))
     # A file with its final name is complete, even after a kill or a power cut.
     partial = folder / "checkpoint.safetensors"
@@ -233,7 +245,7 @@ def _checkpoint(model: nn.Module, optimizer: AdamW, folder: Path, step: int) -> 
         path.unlink()
 
 
-def _resume(model: nn.Module, optimizer: AdamW, folder: Path) -> int:
+def _resume(model: nn.Module, optimizer: AdamW, means: list[Tensor], folder: Path) -> int:
     """Restore the last checkpoint, if there is one; return the step to resume from."""
     paths = folder.glob("checkpoint-*.safetensors")
     checkpoints = {int(path.stem.split("-")[1]): path for path in paths}
@@ -246,6 +258,8 @@ def _resume(model: nn.Module, optimizer: AdamW, folder: Path) -> int:
         owner, _, name = key.partition("/")
         if owner == "model":
             weights[name] = value
+        elif owner == "mean":
+            means[int(name)].copy_(value)
         else:
             number, _, name = name.partition("/")
             states[int(number)][name] = value

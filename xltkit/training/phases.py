@@ -40,6 +40,9 @@ class Phase:
     # What is not trained (Wu and Dredze 2019, section 4.3): the ``embeddings``, or a number of
     # lowest layers in addition.
     freeze: str | int = field(default="", metadata=OMIT_DEFAULT)
+    # Share of the steps, at the end, whose weights are averaged: the result is not the last of
+    # them, but their mean (Schmidt et al. 2023).
+    average: float = field(default=0.0, metadata=OMIT_DEFAULT)
 
     # Incremented when an objective changes what it computes, so that old stages are not reused.
     version = 1
@@ -60,6 +63,8 @@ class Phase:
                 f"freeze is {self.freeze!r}; give 'embeddings', a number of layers to freeze with "
                 "them, as in freeze=6, or leave it out."
             )
+        if not 0 <= self.average <= 1:
+            raise ValueError(f"average is {self.average}, a share of the steps: give 0 to 1.")
         if self.freeze and self.scratch:
             raise ValueError(
                 "Pretrain(scratch=True) draws all weights: there is nothing to freeze."
@@ -86,7 +91,7 @@ class Phase:
     @property
     def base(self) -> Phase:
         """The phase without what an arm may add to it; seeds are derived from it."""
-        return replace(self, freeze="")
+        return replace(self, freeze="", average=0.0)
 
     def drawn(self, seed: int) -> Phase:
         """The phase for one seed, which may have its own rows."""
@@ -210,7 +215,7 @@ class Intermediate(_Mixed):
 
     @property
     def base(self) -> Intermediate:
-        return replace(self, robust=None, freeze="")
+        return replace(super().base, robust=None)
 
     def task_type(self, training_set: TrainingSet) -> str:
         return super().task_type(training_set) if training_set in self.tasks else "text"
@@ -260,7 +265,7 @@ class Target(Phase):
     @property
     def base(self) -> Target:
         added = dict.fromkeys(("robust", "align", "joint", "embeddings"))
-        return replace(self, **added, freeze="", keep_head=False)
+        return replace(super().base, **added, keep_head=False)
 
     def sources(self) -> dict[str, str]:
         found = self.joint.sources(*self.training_sets) if self.joint else {}

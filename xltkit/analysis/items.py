@@ -118,17 +118,19 @@ def metric_terms(results: Results) -> pd.DataFrame:
     """
     keys = ["arm", "seed", "task", "language"]
     scores = results.main.set_index(keys)[["base_language", "value"]]
-    tables = []
+    tables = {}
     for run, predictions in results.predictions.groupby(keys, sort=False):
-        base_language, value = scores.loc[run]
-        about = dict(zip(keys, run, strict=True))
-        task = get(about["task"])
-        table = task.type.terms(task, predictions, about["language"])
+        arm, seed, name, language = run
+        task = get(name)
+        table = task.type.terms(task, predictions, language)
+        value = scores.at[run, "value"]
         sums = table.groupby("part")[["numerator", "denominator"]].sum()
         if abs(ratio(sums["numerator"], sums["denominator"]).mean() - value) > 1e-3:
             raise ValueError(
-                f"{about} scored {value:.3f}, which is not the {task.metric} of its predictions: "
-                "items cannot be resampled. Use compare(..., method='seeds')."
+                f"{arm} (seed {seed}) scored {value:.3f} on {name} in {language}, which is not the "
+                f"{task.metric} of its predictions: items cannot be resampled. Use compare(..., "
+                "method='seeds')."
             )
-        tables.append(table.assign(**about, base_language=base_language))
-    return pd.concat(tables, ignore_index=True)
+        tables[run] = table
+    terms = pd.concat(tables, names=keys).reset_index(keys).reset_index(drop=True)
+    return terms.join(scores["base_language"], on=keys)

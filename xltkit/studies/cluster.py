@@ -180,7 +180,7 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
             cloudpickle.dumps((stage, TASKS, LANGUAGES)),
             folder,
             futures.get(stage.parent),
-            key=_task_name(stage, folder),
+            key=_task_name(stage, folder, of_run),
             priority=of_run + stage.phase.steps,  # the longest first
         )
     by_name = {future.key: stage for stage, future in futures.items()}
@@ -209,9 +209,13 @@ def _share(stages: Sequence[Stage], store: Store, client: Client) -> Iterator[St
         ended.add(future)
 
 
-def _task_name(stage: Stage, folder: Path) -> str:
-    """Dask's name of a stage: its key and its store, since a scheduler may serve several stores."""
-    return f"{type(stage.phase).__name__.lower()}-{stage.key}-{digest(str(folder), 8)}"
+def _task_name(stage: Stage, folder: Path, of_run: int = 0) -> str:
+    """Dask's name of a stage: its key and its store, since a scheduler may serve several stores.
+
+    Each run of a batch has names of its own: a stage that a later run has asked for first would
+    keep that run's place in the queue. Whoever comes second finds the stage in the store.
+    """
+    return f"{type(stage.phase).__name__.lower()}-{stage.key}-{digest(f'{folder} {of_run}', 8)}"
 
 
 # In a worker -------------------------------------------------------------------------------------

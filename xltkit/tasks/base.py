@@ -417,10 +417,11 @@ def terms_table(
     item: Sequence, numerator: Sequence, denominator: Sequence | float = 1.0, part: Any = ""
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; rows with the same item and part are summed."""
-    columns = {"item": item, "part": part, "numerator": numerator, "denominator": denominator}
     # As plain arrays: predictions of one language keep the index of the whole table.
-    arrays = {name: np.broadcast_to(values, len(item)) for name, values in columns.items()}
-    return pd.DataFrame(arrays).astype({"numerator": float, "denominator": float})
+    columns = {"item": item, "part": part}
+    columns |= {"numerator": np.asarray(numerator, float)}
+    columns |= {"denominator": np.asarray(denominator, float)}
+    return pd.DataFrame({name: np.broadcast_to(v, len(item)) for name, v in columns.items()})
 
 
 def score_table(task: Task, tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -418,9 +418,12 @@ def terms_table(
 ) -> pd.DataFrame:
     """The table of ``TaskType.terms``; rows with the same item and part are summed."""
     # As plain arrays: predictions of one language keep the index of the whole table.
-    columns = {"item": item, "part": part}
-    columns |= {"numerator": np.asarray(numerator, float)}
-    columns |= {"denominator": np.asarray(denominator, float)}
+    columns = {
+        "item": item,
+        "part": part,
+        "numerator": np.asarray(numerator, float),
+        "denominator": np.asarray(denominator, float),
+    }
     return pd.DataFrame({name: np.broadcast_to(v, len(item)) for name, v in columns.items()})
 
 

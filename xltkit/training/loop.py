@@ -92,7 +92,7 @@ def train(
     model = accelerator.prepare(model)
     unwrapped = accelerator.unwrap_model(model)
     model.train()
-    # The mean weights of the last steps, if they are asked for.
+    # The running mean of the weights after the last steps, if it is asked for.
     before = phase.steps - round(phase.average * phase.steps)
     means = [torch.zeros_like(weight) for weight in trainable if before < phase.steps]
 

@@ -53,6 +53,40 @@ def test_two_notebooks_share_their_stages_and_end_as_alone(tiny, tmp_path, crew)
     assert numbers(tmp_path / "alone").items() <= numbers(tmp_path / "shared").items()
 
 
+def ask_as_run(log: Path, priority: int, study, store: Store, scheduler: str) -> None:
+    """What a notebook of a batch does; the first one has the highest priority."""
+    os.environ["XLTKIT_PRIORITY"] = str(priority)
+    ask(log, study, store.folder, scheduler=scheduler)
+
+
+def wanted(dask_scheduler) -> int:
+    """How many stages all notebooks together wait for."""
+    return sum(len(client.wants_what) for client in dask_scheduler.clients.values())
+
+
+def test_a_shared_stage_has_the_place_of_the_first_run_that_needs_it(tiny, store, crew):
+    base = Recipe(tiny)
+    arms = {steps: base.then(xlt.Intermediate(["pos"], steps=steps)) for steps in (6, 12, 18)}
+    first, later = (
+        xlt.study({str(n): arms[n] for n in steps}, ["retrieval"], [0], **SMALL)
+        for steps in ([6], [18, 12, 6])
+    )
+    crew.cluster(0)
+    with Client(crew.address) as client:
+        for priority, study in enumerate((later, first)):
+            crew.start(f"{priority}", ask_as_run, priority, study, store, crew.address)
+            number = len(later.stages) + priority * len(first.stages)
+            wait_for(lambda: client.run_on_scheduler(wanted) == number)  # noqa: B023
+    crew.start("worker 1", serve, "Worker", crew.address, **WORKER)
+    crew.assert_well("0", "1")
+    made = sorted(
+        (stage.key for stage in later.stages),
+        key=lambda key: (store.folder / key / "signature.json").stat().st_mtime_ns,
+    )
+    # A worker that has just made one stage takes the next before the scheduler has another for it.
+    assert {stage.key for stage in first.stages} <= set(made[: len(first.stages) + 1])
+
+
 def fails_once(mark: Path, *arguments):
     """Like yesterday's attempt at a stage: the disk was full, and now is not."""
     if not mark.exists():

@@ -309,7 +309,7 @@ def test_a_wall_of_names_is_cut_to_the_nearest():
 def test_whatever_names_something_is_looked_up():
     typos = dict.fromkeys(PATHS[:4], "mikro") | {"synonyms": "microword", "results_folder": "out"}
     typos |= {"suite": "xtremer", "source": "enn", "targets": ["nlii"], "languages": ["qbee"]}
-    typos |= {"substitutes": ["mnli<-sikc"], "dictionaries": "microword"}
+    typos |= {"mixed": ["qbee"], "substitutes": ["mnli<-sikc"], "dictionaries": "microword"}
     texts = {name: row for name, row in PARAMETERS.items() if "str" in row["type"]}
     texts.pop("guess")
     assert typos.keys() == {name for name, row in texts.items() if "allowed" not in row}

@@ -76,7 +76,8 @@ def look_up(values: Mapping[str, Any]) -> None:
 
     tasks = study.target_tasks(values.get("targets", ()), values.get("suite", "microworld"))
     study.find_language(values.get("source", "en"))
-    study.check_languages(values.get("languages", ()), tasks, values.get("split", "test"))
+    codes = [*values.get("languages", ()), *values.get("mixed", ())]
+    study.check_languages(codes, tasks, values.get("split", "test"))
     study.parse_substitutes(values.get("substitutes", ()))
     finders = [vision.fingerprint] * 4 + [lexicons.fingerprint] * 2 + [saved.read_all]
     for name, find in zip(PATHS, finders, strict=True):

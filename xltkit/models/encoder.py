@@ -298,9 +298,9 @@ def infer(
     target = device.device()
     model.to(target).eval()
     values: dict[int, Any] = {}
-    for indices in batches_by_length(examples, TOKENS[target.type]):
-        batch = [examples[i] for i in indices]
-        tensors = {name: tensor.to(target) for name, tensor in collate(batch).items()}
-        with device.autocast():
+    with device.autocast():  # one context for all batches: it converts the weights once
+        for indices in batches_by_length(examples, TOKENS[target.type]):
+            batch = [examples[i] for i in indices]
+            tensors = {name: tensor.to(target) for name, tensor in collate(batch).items()}
             values |= zip(indices, read(tensors, batch), strict=True)
     return [values[i] for i in range(len(examples))]

@@ -219,7 +219,7 @@ def test_only_a_dead_kernel_is_started_again(make_root, capsys):
 def test_a_result_is_kept_when_its_page_cannot_be_written(outputs, tmp_path, monkeypatch, capsys):
     render = Mock(side_effect=ValueError("No template"))
     monkeypatch.setattr(report.HTMLExporter, "from_notebook_node", render)
-    monkeypatch.setattr(report, "scores", render)  # of the index
+    monkeypatch.setattr(report, "_row", render)  # of the index
     assert [run_batch(["good"], outputs=tmp_path) for _ in range(2)] == [0, 0]
     printed = capsys.readouterr().out
     assert "was done  good" in printed

@@ -112,17 +112,17 @@ def _neighbors(notebook: Path) -> list[tuple[str, str, str]]:
 
 def write_index(base: Path) -> Path:
     """Write ``index.html`` for the runs in a folder: ``outputs`` or ``outputs/smoke``."""
-    rows = []
-    for name, entry in read_runs().items():
-        # Of the many real runs, which a laptop cannot do, only those that were done.
-        names = [name] if not entry.real or (base / name).is_dir() else []
-        # A run with parameters set by hand has a hash after its name.
-        names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
-        own = f"{entry.question} (With parameters set by hand.)"
-        rows += [_row(base, each, entry.question if each == name else own) for each in names]
-    runs = [row["saved"] for row in rows if row["saved"]]
     page = base / "index.html"
     with _optional(page):
+        rows = []
+        for name, entry in read_runs().items():
+            # Of the many real runs, which a laptop cannot do, only those that were done.
+            names = [name] if not entry.real or (base / name).is_dir() else []
+            # A run with parameters set by hand has a hash after its name.
+            names += sorted(path.name for path in base.glob(f"{name}-{'[0-9a-f]' * 6}"))
+            own = f"{entry.question} (With parameters set by hand.)"
+            rows += [_row(base, each, entry.question if each == name else own) for each in names]
+        runs = [row["saved"] for row in rows if row["saved"]]
         index = Environment(loader=TEMPLATES, autoescape=True).get_template("index.html.j2")
         html = index.render(
             rows=rows,

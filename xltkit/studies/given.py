@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from xltkit.data.languages import columns
 from xltkit.data.loading import warn_once
 from xltkit.keys import choose
 from xltkit.studies.results import RUN, Results, Run, Study
 from xltkit.studies.store import Store
 from xltkit.tasks import Task, get
-from xltkit.tasks.base import TYPES
+from xltkit.tasks.base import TYPES, score_table
 from xltkit.tasks.tagging import tags_of
 
 NEEDED = ("item", "language", "seed", "arm", "gold", "prediction")
@@ -40,34 +39,13 @@ class GivenResults(Results):
         super().__init__(Study(dict.fromkeys(predictions["arm"]), runs, "given"), Store())
         self.predictions = predictions
 
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """One row per arm, seed, task, language and metric, as in ``Results.scores``."""
-        tables = []
-        for key, group in self.predictions.groupby([*RUN, "language"], sort=False):
-            about = dict(zip([*RUN, "language"], key, strict=True))
-            task = get(about["task"])
-            language = about["language"]
-            values = task.type.metrics(task, group, language)
-            table = pd.DataFrame({"metric": list(values), "value": list(values.values())})
-            table = table.assign(
-                **about,
-                suite=self.study.suite,
-                kind=task.kind,
-                is_source=language == self.study.source,
-                base_language=language,
-                source_language=self.study.source,
-                main=table["metric"] == task.metric,
-                chance=task.chance,
-                n=task.type.item_count(group),
-                examples=0,
-                unseen=False,
-                # Predictions do not tell these.
-                **dict.fromkeys(("split", "selection_rule", "max_length", "trained_on"), ""),
-            )
-            tables.append(table)
-        scores = pd.concat(tables, ignore_index=True)
-        return scores.join(columns(sorted(scores["language"].unique())), on="language")
+    def _scores_of(self, run: Run) -> pd.DataFrame:
+        """The scores of a run by language and metric; how it was trained is unknown."""
+        of_run = self.predictions.groupby(RUN).get_group((run.arm, run.seed, run.task))
+        groups = of_run.groupby("language", sort=False)
+        _, scores = score_table(get(run.task), ((code, "", table) for code, table in groups))
+        unknown = dict.fromkeys(("split", "selection_rule", "max_length", "trained_on"), "")
+        return scores.assign(examples=0, unseen=False, **unknown)
 
 
 def read_predictions(path: str | Path, task: str, source: str = "en") -> GivenResults:

@@ -152,39 +152,45 @@ class Results:
         tables = []
         for run in self.study.runs:
             task = get(run.task)
-            stage = run.stage
-            table = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
-            costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
+            table = self._scores_of(run)
             language = table["language"]
             bases = language.str.partition("-x-")[0]
-            sets = [part.phase.training_sets for part in stage.chain[:0:-1]]
-            names = ["+".join(map(str, group)) for group in sets]
             table = table.assign(
                 arm=run.arm,
                 seed=run.seed,
                 suite=self.study.suite,
                 task=task.name,
                 kind=task.kind,
-                train_set=run.train_set,
-                trained_on=" > ".join(names),
-                max_length=stage.phase.max_length,
-                unseen=language.isin(unseen(stage.encoder, language)),
-                split=stage.phase.split,
-                examples=stage.phase.examples,
                 source_language=run.source,
                 is_source=language == run.source,
                 base_language=bases if self.study.by_arm else language,
                 main=table["metric"] == task.metric,
                 chance=100 / table["n"] if task.type.is_search else task.chance,
-                selection_rule="last checkpoint",
-                encoder=stage.encoder,
-                **{key: sum(cost[key] for cost in costs) for key in ("steps", "wall_s", "cpu_s")},
-                **{key: costs[0][key] for key in ("device", "dtype")},
-                stage=stage.key,
             )
             tables.append(table)
         scores = pd.concat(tables, ignore_index=True)
         return scores.join(columns(sorted(scores["language"].unique())), on="language")
+
+    def _scores_of(self, run: Run) -> pd.DataFrame:
+        """The scores of a run by language and metric, and what its stages tell about it."""
+        stage = run.stage
+        table = pd.read_parquet(self.store.path(stage.key) / "result" / "scores.parquet")
+        costs = [self.store.record(part.key)["cost"] for part in stage.chain[:2]]
+        sets = [part.phase.training_sets for part in stage.chain[:0:-1]]
+        names = ["+".join(map(str, group)) for group in sets]
+        return table.assign(
+            train_set=run.train_set,
+            trained_on=" > ".join(names),
+            max_length=stage.phase.max_length,
+            unseen=table["language"].isin(unseen(stage.encoder, table["language"])),
+            split=stage.phase.split,
+            examples=stage.phase.examples,
+            selection_rule="last checkpoint",
+            encoder=stage.encoder,
+            **{key: sum(cost[key] for cost in costs) for key in ("steps", "wall_s", "cpu_s")},
+            **{key: costs[0][key] for key in ("device", "dtype")},
+            stage=stage.key,
+        )
 
     @property
     def main(self) -> pd.DataFrame:

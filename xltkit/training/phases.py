@@ -145,11 +145,11 @@ class _Mixed(Phase):
     cap: int = 2**17
     temperature: float = 1.0
 
-    second_share = 0.0  # of the steps, for the second group
+    second_share = ""  # the field with the share of the steps for the second group
 
     def weights(self, sizes: Sequence[int]) -> list[float]:
         first = len(getattr(self, self.trained[0]))
-        share = self.second_share
+        share = getattr(self, self.second_share) if len(sizes) > first else 0.0
         weights = []
         for group, of_group in ((sizes[:first], 1 - share), (sizes[first:], share)):
             weights += [w * of_group for w in mixing(group, self.mix, self.cap, self.temperature)]
@@ -172,10 +172,7 @@ class Pretrain(_Mixed):
     scratch: bool = False
 
     trained = ("text", "pairs")
-
-    @property
-    def second_share(self) -> float:
-        return self.pair_share if self.pairs else 0.0
+    second_share = "pair_share"
 
     def task_type(self, training_set: TrainingSet) -> str:
         return "text"
@@ -200,6 +197,7 @@ class Intermediate(_Mixed):
     robust: Robust | None = field(default=None, metadata=OMIT_DEFAULT)
 
     trained = ("tasks", "text")
+    second_share = "mlm"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,10 +206,6 @@ class Intermediate(_Mixed):
                 f"mlm is {self.mlm} and text is {self.text}: give a share below 1 and the text to "
                 "train on, as in Intermediate(['nli'], mlm=0.2, text=['text']), or neither."
             )
-
-    @property
-    def second_share(self) -> float:
-        return self.mlm
 
     @property
     def base(self) -> Intermediate:

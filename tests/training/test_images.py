@@ -38,9 +38,9 @@ def ids_of(batch):
     return [[i for i in row.tolist() if i != 1] for row in batch.inputs["input_ids"]]
 
 
-def trained(phase, store, encoder, **options):
+def trained(phase, store, encoder):
     (stage,) = training_stages(Recipe(encoder, (phase,)), 0)
-    return make(stage, store, **options)
+    return make(stage, store)
 
 
 def recalls(phase, store, encoder="micro", languages=("en", "qbe"), examples=100):
@@ -180,13 +180,16 @@ def test_of_a_translation_pair_the_teacher_reads_the_translation(tiny, tokenizer
 
 @pytest.mark.filterwarnings("error")  # the store deletes an attempt that is not as it should be
 @pytest.mark.parametrize("locked", [True, False])
-def test_a_killed_run_ends_like_an_uninterrupted_one(tiny, store, tmp_path, locked, killed_at):
+def test_a_killed_run_ends_like_an_uninterrupted_one(
+    tiny, store, tmp_path, locked, monkeypatch, killed_at
+):
     phase = ImageText(FEW, locked=locked, queue=30, steps=6, batch_size=8)
     whole = trained(phase, store, tiny)
     cut = Store(tmp_path / "cut")
+    monkeypatch.setenv("XLTKIT_CHECKPOINT_SECONDS", "0")
     with killed_at(4):
-        trained(phase, cut, tiny, checkpoint_seconds=0)
-    resumed = trained(phase, cut, tiny, checkpoint_seconds=0)
+        trained(phase, cut, tiny)
+    resumed = trained(phase, cut, tiny)
     files = ["model.safetensors", "heads.safetensors"]
     files += [] if locked else ["tower/model.safetensors"]
     assert [file_digest(whole / f) for f in files] == [file_digest(resumed / f) for f in files]

@@ -101,14 +101,15 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
     task = task_of()
     whole = run(tiny, task, tmp_path / "whole")
     cut = tmp_path / "cut"
+    monkeypatch.setenv("XLTKIT_CHECKPOINT_SECONDS", "0")
     for stop in (4, 9):
         with killed_at(stop):
-            run(tiny, task_of(), cut, checkpoint_seconds=0)
+            run(tiny, task_of(), cut)
         assert list(cut.glob("checkpoint*")) == [cut / f"checkpoint-{stop}.safetensors"]
     steps = []
     backward = loop._backward
     monkeypatch.setattr(loop, "_backward", lambda *args: steps.append(args[-1]) or backward(*args))
-    resumed = run(tiny, task_of(), cut, checkpoint_seconds=0)
+    resumed = run(tiny, task_of(), cut)
     assert steps == [9, 10, 11]
     assert same(whole, resumed)
     assert not list(cut.glob("checkpoint*"))

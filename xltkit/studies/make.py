@@ -32,16 +32,14 @@ from xltkit.training.supervised import Supervised
 
 
 @device.without_launchers()
-def make(stage: Stage, store: Store, **options: Any) -> Path:
+def make(stage: Stage, store: Store, on_step: Callable[[], None] | None = None) -> Path:
     """The folder of a stage; it and the stages before it are made first if the store lacks them.
 
     Processes started by ``accelerate launch`` or torchrun train a stage together. Only the first
     one uses the store: it waits for locks, writes and scores. It tells the others which folder to
-    train into; an empty name means that the stage is finished.
-
-    ``options`` are the loop's (``checkpoint_seconds``, ``on_step``).
+    train into; an empty name means that the stage is finished. ``on_step`` is the loop's.
     """
-    start = str(make(stage.parent, store, **options)) if stage.parent else stage.encoder
+    start = str(make(stage.parent, store, on_step)) if stage.parent else stage.encoder
     is_training = not isinstance(stage.phase, Evaluate)
     group = None
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
@@ -57,7 +55,10 @@ def make(stage: Stage, store: Store, **options: Any) -> Path:
         wall = time.monotonic()
         cpu = time.process_time()
         if is_training:
-            _train(stage, start, folder, is_main, **options)
+            objective, model = untrained(stage, start, folder.parent)
+            trained = train(model, objective, folder, title=stage.title, on_step=on_step)
+            if is_main:
+                trained.save(objective.tokenizer, folder)
         else:
             _evaluate(stage, start, folder)
         return {
@@ -97,14 +98,6 @@ def untrained(stage: Stage, start: str, store: Path) -> tuple[Supervised, models
     model.freeze(phase.freeze)
     objective.prepare(model)
     return objective, model
-
-
-def _train(stage: Stage, start: str, folder: Path, is_main: bool, **options: Any) -> None:
-    """Train a phase from the encoder in ``start``, and save the result to a folder."""
-    objective, model = untrained(stage, start, folder.parent)
-    trained = train(model, objective, folder, title=stage.title, **options)
-    if is_main:
-        trained.save(objective.tokenizer, folder)
 
 
 def _evaluate(stage: Stage, start: str, folder: Path) -> None:

@@ -59,7 +59,6 @@ def train(
     folder: Path,
     *,
     title: str = "training",
-    checkpoint_seconds: float | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> nn.Module:
     """Train a model in place, with the settings of the objective's phase, and return it.
@@ -67,14 +66,13 @@ def train(
     All randomness is a function of (seed, step): a run that is killed and started again resumes
     from its last checkpoint and ends with exactly the weights of an uninterrupted run on the same
     machine and thread count. ``log.jsonl`` and checkpoints are written to the folder; a kill may
-    cost ``checkpoint_seconds`` of work (default: ``XLTKIT_CHECKPOINT_SECONDS``, or 60).
-    ``on_step`` is called after each step instead of showing progress; it may raise to stop.
+    cost ``XLTKIT_CHECKPOINT_SECONDS`` of work (60, if it is not set). ``on_step`` is called after
+    each step instead of showing progress; it may raise to stop.
 
     The model must be freshly loaded: one that was prepared before would keep its old precision.
     Raises Diverged if the loss or the gradient is not finite.
     """
-    if checkpoint_seconds is None:
-        checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
+    checkpoint_seconds = float(os.environ.get("XLTKIT_CHECKPOINT_SECONDS") or 60)
     phase = objective.phase
 
     # No weight decay for biases and normalization.

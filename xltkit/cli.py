@@ -1,5 +1,6 @@
 """The command line: ``python -m xltkit``. Commands import what they need when they run."""
 
+import shlex
 import signal
 import sys
 from argparse import ArgumentParser
@@ -30,8 +31,8 @@ def parser() -> ArgumentParser:
     commands = top.add_subparsers(required=True)
     data = commands.add_parser("data", help="check data sets").add_subparsers(required=True)
 
-    def command(group: Any, func: Callable, **settings: Any) -> Callable:
-        new = group.add_parser(func.__name__, help=func.__doc__, **settings)
+    def command(group: Any, func: Callable) -> Callable:
+        new = group.add_parser(func.__name__, help=func.__doc__)
         new.set_defaults(func=func)
         return new.add_argument
 
@@ -65,8 +66,7 @@ def parser() -> ArgumentParser:
     option = command(commands, publish)
     option("names", nargs="*", metavar="NAME", help="default: all finished runs")
 
-    upload = "Nothing is uploaded. To do so, type: hf upload YOUR-NAME/YOUR-MODEL FOLDER"
-    option = command(commands, card, epilog=upload)
+    option = command(commands, card)
     option("run", metavar="RUN", help="a finished run, such as 02_order_of_intermediate_tasks")
     option("--to", required=True, metavar="FOLDER", help="a new folder")
     option("--arm", default="", help="an arm of the run (needed; without it, the error lists them)")
@@ -139,11 +139,20 @@ def publish(names: Sequence[str]) -> None:
         figure.savefig(published / "claims.png", **options)
 
 
-def card(**options: Any) -> None:
+def card(run: str, **options: Any) -> None:
     """Copy a trained encoder out of the store, with a model card."""
-    from xltkit.studies.export import main as export
+    from xltkit.files import root
+    from xltkit.studies.export import export
+    from xltkit.studies.saved import read
 
-    export(**options)
+    saved = read(root() / "outputs" / run)
+    if "stage" not in saved.tables.get("scores", ()):
+        raise ValueError(f"{run} has no scores of stages in a store.")
+    folder = export(saved, **options)
+    print(
+        f"{folder}: encoder, tokenizer and model card. Nothing was uploaded; to do so, type: "
+        f"hf upload YOUR-NAME/YOUR-MODEL {shlex.quote(str(folder))}"
+    )
 
 
 def build(name: str, out: str | None) -> None:

@@ -1,6 +1,5 @@
 """Copy a trained encoder out of the store, with a model card written from the store's records."""
 
-import shlex
 import shutil
 from pathlib import Path, PurePath
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
-from xltkit.files import LITTER, root
+from xltkit.files import LITTER
 from xltkit.keys import choose
 from xltkit.models.checkpoints import INDEX, whole_checkpoint
 from xltkit.studies.results import Results
-from xltkit.studies.saved import Saved, read
+from xltkit.studies.saved import Saved
 from xltkit.studies.store import SIGNATURE
 from xltkit.tasks import TASKS, get
 
@@ -76,18 +75,6 @@ def copy_encoder(stage: Path, to: Path) -> None:
     ignored = shutil.ignore_patterns("result", SIGNATURE, "log.jsonl", *parts, *LITTER)
     shutil.copytree(stage, to, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
     whole_checkpoint(stage, to / "model.safetensors")
-
-
-def main(run: str, to: str, arm: str, task: str, seed: int) -> None:
-    """Export an encoder of a finished run for ``xltkit card``; arguments as in ``export``."""
-    saved = read(root() / "outputs" / run)
-    if "stage" not in saved.tables.get("scores", ()):
-        raise ValueError(f"{run} has no scores of stages in a store.")
-    folder = export(saved, arm, to, task=task, seed=seed)
-    print(
-        f"{folder}: encoder, tokenizer and model card. Nothing was uploaded; to do so, type: "
-        f"hf upload YOUR-NAME/YOUR-MODEL {shlex.quote(str(folder))}"
-    )
 
 
 def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame) -> ModelCard:

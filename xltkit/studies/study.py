@@ -115,17 +115,15 @@ def _check_design(
     arms: Any, targets: Any, seeds: Any, languages: Any, steps: int, learning_rate: float
 ) -> None:
     """Raise ValueError for arguments of another shape than a study takes."""
-    examples = {"arms": "{'none': xlt.encoder('micro')}", "targets": "['nli', 'pos']"}
-    examples["seeds"] = "[0, 1, 2]"
-    shapes = {"arms": Mapping, "targets": Sequence, "seeds": Sequence}
-    given = {"arms": arms, "targets": targets, "seeds": seeds}
     if isinstance(languages, str):
         raise ValueError(f"Languages are a list, as in languages=[{languages!r}].")
-    for name, value in given.items():
-        if not value or not isinstance(value, shapes[name]) or isinstance(value, str):
-            raise ValueError(
-                f"A study needs {name} as in {name}={examples[name]}; given {value!r}."
-            )
+    for name, value, shape, example in (
+        ("arms", arms, Mapping, "{'none': xlt.encoder('micro')}"),
+        ("targets", targets, Sequence, "['nli', 'pos']"),
+        ("seeds", seeds, Sequence, "[0, 1, 2]"),
+    ):
+        if not value or not isinstance(value, shape) or isinstance(value, str):
+            raise ValueError(f"A study needs {name} as in {name}={example}; given {value!r}.")
     for arm, recipe in arms.items():
         if not isinstance(recipe, Recipe):
             example = "xlt.encoder('micro').then(xlt.Intermediate(['nli'], steps=200))"

@@ -106,12 +106,6 @@ def hold(
         return lock.acquire(poll_interval=0.2, cancel_check=stopped)
 
 
-def to_disk(folder: Path) -> None:
-    """Wait until a folder and everything in it are on the disk."""
-    for path in (*folder.rglob("*"), folder):
-        flush(path)
-
-
 def flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from xltkit.files import flush, hold, is_litter, read, root, to_disk, write
+from xltkit.files import flush, hold, is_litter, read, root, write
 from xltkit.keys import file_digest, known_digest
 from xltkit.models.checkpoints import INDEX
 
@@ -93,7 +93,8 @@ class Store:
         # folder is renamed: a crash must not leave a stage with its final name and empty files.
         record = {"key": key, "signature": signature, "cost": cost, "files": files}
         write(partial / SIGNATURE, json.dumps(record, indent=1, ensure_ascii=False))
-        to_disk(partial)
+        for path in (*partial.rglob("*"), partial):
+            flush(path)
         os.replace(partial, self.path(key))
         flush(self.folder)
 

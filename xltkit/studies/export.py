@@ -92,7 +92,8 @@ def _card(chain: list[dict[str, Any]], scores: pd.DataFrame, every: pd.DataFrame
             hub = source.of(language).hub if language in source.languages else source.hub
             version = fingerprint.rpartition("/")[2]
             data[name] = {"hub": hub, "task": get(task), "language": language, "version": version}
-        methods = [signature[name]["method"] for name in ("robust", "align") if signature.get(name)]
+        options = [value for value in signature.values() if isinstance(value, dict)]
+        methods = [option["method"] for option in options if "method" in option]
         record["name"] = f"{signature['phase']}({', '.join([*parts, *methods])})"
     keys = ["arm", "task", "language", "metric"]
     means = every.groupby(keys)["value"].agg(["mean", "count"])

@@ -126,8 +126,8 @@ def read_all(folder: Path | str = "", needed: str = "scores") -> dict[str, Saved
     """
     base = root() / (folder or Path("outputs", "published"))
     folders = [path.parent for path in sorted(base.glob("*/result.json"))]
-    runs = [read(folder) for folder in folders if not record(folder)["smoke"]]
-    runs = {saved.name: saved for saved in runs if not needed or needed in saved.tables}
+    full = [saved for saved in map(read, folders) if not saved.record["smoke"]]
+    runs = {saved.name: saved for saved in full if not needed or needed in saved.tables}
     if not runs:
         raise ValueError(
             f"{base} holds no finished run. Type: python -m xltkit run, and use outputs as the "

@@ -139,7 +139,8 @@ class Stage:
         sets = self.phase.training_sets
         names = [f"{part.task} (shuffled)" if part.shuffled else part.task for part in sets]
         what = "+".join(dict.fromkeys(names))
-        for method in (self.phase.robust, self.phase.align, self.phase.joint):
+        phase = self.phase
+        for method in (phase.robust, phase.align, phase.joint, phase.embeddings):
             what += f", {type(method).__name__}" if method else ""
         languages = len({part.language for part in sets})
         what += f" in {languages} languages" if languages > 1 else ""

@@ -28,7 +28,7 @@ class Classification(base.TaskType):
     def encode(
         self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
     ) -> Examples:
-        texts = (rows["text_a"][:], rows["text_b"][:])
+        texts = [rows[column][:] for column in self.texts]
         examples = base.encoded(tokenizer(*texts, truncation=True, max_length=max_length), words)
         return [replace(e, target=t) for e, t in zip(examples, rows["label"][:], strict=True)]
 
@@ -56,13 +56,6 @@ class Sentence(Classification):
     columns = ("id", "text", "label")
     texts = ("text",)
     crossed_text = ""
-
-    def encode(
-        self, rows: Rows, tokenizer: Any, max_length: int, training: bool, words: bool = False
-    ) -> Examples:
-        encoding = tokenizer(rows["text"][:], truncation=True, max_length=max_length)
-        examples = base.encoded(encoding, words)
-        return [replace(e, target=t) for e, t in zip(examples, rows["label"][:], strict=True)]
 
 
 class Choice(Classification):

@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
-import huggingface_hub
 import pytest
 from datasets import Dataset
-from tables import cases, pairs
+from tables import cases, pairs, table
 
-from xltkit.data import languages, readers
-from xltkit.data.loading import MissingData, Source
+from xltkit.data import languages
+from xltkit.data.loading import CONVERTED, MissingData, Source
 from xltkit.tasks import TYPES, available, get, load
 from xltkit.tasks.base import Task
 
@@ -24,15 +23,6 @@ configs:
     path: de/test.parquet
 ---
 """
-
-
-@pytest.fixture
-def demo(put):
-    """A task with one small data set in the mirror, demo/pairs, in German and Swahili."""
-    for code, labels in (("de", [0, 1, 2]), ("sw", [0, 0, 0])):
-        put(pairs(labels), f"demo/pairs/{code}/test.parquet")
-    source = Source("demo/pairs", "test", {"de": "de", "sw": "sw", "fr": "fr"}, readers.nli)
-    return Task("demo", "classification", "f1", 33.3, test=source, labels=readers.NLI_LABELS)
 
 
 @pytest.mark.parametrize("folder", ["hub", "hub [v1]", "hub*", "hub::z"])
@@ -110,19 +100,27 @@ def test_missing_data_says_how_to_get_it(unset, task, split, language, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_network_that_is_down_fails_fast(unset, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    asked = []
-
-    def refuse(self, *args, **kwargs):
-        asked.append(args)
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)
+def test_a_network_that_is_down_fails_fast(hub):
+    asked = hub(OSError("Name or service not known"))
     for code in ("ro", "th"):
         with pytest.raises(MissingData, match=r"did not answer .OSError: Name or service"):
             load(get("xquad"), "test", code)
     assert len(asked) == 1  # not once per language
+
+
+def test_a_script_only_repository_is_loaded_from_the_converted_branch(unset, hub):
+    source = get("udpos").train
+    with pytest.raises(MissingData, match=rf'data_dir="lt_alksnis".*revision="{CONVERTED}"'):
+        load(get("udpos"), "train", "lt")
+    with pytest.raises(MissingData, match="HF_HUB_OFFLINE is set"):
+        source.fingerprint("lt")  # a branch is no commit
+    columns = {"tokens": [["xx", "x"]], "upos": [[1, 0]], "head": [["None", "0"]]}
+    asked = hub("c" * 40, table(columns, {"upos": ["NOUN", "_"]}))
+    assert load(get("udpos"), "train", "lt")["tokens"][:] == [["x"]]
+    assert source.fingerprint("lt") == f"hub@{'c' * 40}"
+    wanted = {"revision": "c" * 40, "data_dir": "lt_alksnis", "split": "train", "streaming": False}
+    name = "universal-dependencies/universal_dependencies"
+    assert asked == [(name, CONVERTED), (name, wanted)]
 
 
 def test_available_tells_the_missing_languages_once(demo):

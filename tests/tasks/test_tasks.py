@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import datasets
-import huggingface_hub
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import Dataset
 
-from xltkit.data import languages, loading, readers
+from xltkit.data import languages, readers
 from xltkit.data.loading import CONVERTED, MissingData
 from xltkit.studies import stages
 from xltkit.studies.make import test_rows as scored_rows
@@ -29,12 +27,6 @@ METRICS |= {"span": "f1", "retrieval": "accuracy", "mining": "f1", "ranking": "m
 METRICS |= {"captions": "r@1", "text": "", "sentence": "accuracy"}
 CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
 CHOICES |= {"csqa": 5, "belebele": 4}
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
 
 
 def parts(task):
@@ -85,40 +77,6 @@ def test_suites_name_tasks_and_training_sets_are_multilingual():
         assert all(name in TASKS for names in suite.targets.values() for name in names)
         assert all(p.task in TASKS for pair in suite.order_pairs.values() for p in pair)
     assert [len(get(name).train.languages) for name in ("xnli", "tydiqa")] == [15, 9]
-
-
-def test_a_script_only_repository_is_loaded_from_the_converted_branch(monkeypatch):
-    asked, loaded = [], []
-
-    def dataset_info(self, hub, revision):
-        asked.append(revision)
-        return huggingface_hub.hf_api.DatasetInfo(id=hub, sha="c" * 40, tags=[])
-
-    def load_dataset(hub, **wanted):
-        loaded.append((hub, wanted))
-        kinds = {"tokens": List(Value("string")), "upos": List(ClassLabel(names=["NOUN", "_"]))}
-        kinds |= {"head": List(Value("string"))}
-        rows = {"tokens": [["xx", "x"]], "upos": [[1, 0]], "head": [["None", "0"]]}
-        return Dataset.from_dict(rows, features=Features(kinds))
-
-    monkeypatch.delenv("XLTKIT_HUB", raising=False)
-    source = get("udpos").train
-    with pytest.raises(MissingData, match=rf'data_dir="lt_alksnis".*revision="{CONVERTED}"'):
-        load(get("udpos"), "train", "lt")
-    with pytest.raises(MissingData, match="HF_HUB_OFFLINE is set"):
-        source.fingerprint("lt")  # a branch is no commit
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    loading._ask_hub.cache_clear()
-    assert load(get("udpos"), "train", "lt")["tokens"][:] == [["x"]]
-    assert source.fingerprint("lt") == f"hub@{'c' * 40}"
-    assert set(asked) == {CONVERTED}
-    hub = "universal-dependencies/universal_dependencies"
-    wanted = {"revision": "c" * 40, "data_dir": "lt_alksnis", "split": "train", "streaming": False}
-    assert loaded == [(hub, wanted)]
-    loading._ask_hub.cache_clear()
-    loading._rows.cache_clear()
 
 
 def test_one_split_may_lie_in_several_repositories():

@@ -2,56 +2,25 @@
 
 from dataclasses import replace
 
-import datasets
-import huggingface_hub
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from tables import pairs
 
 from xltkit import cli
-from xltkit.data import loading as data
 from xltkit.data import readers
-from xltkit.data.loading import Source
 from xltkit.tasks import TASKS, check
-from xltkit.tasks.base import Task
-
-NAMES = ["entailment", "neutral", "contradiction"]
 
 
-def pairs(labels, names=NAMES):
-    text = Value("string")
-    kinds = Features({"premise": text, "hypothesis": text, "label": ClassLabel(names=names)})
-    columns = {"premise": ["p"] * len(labels), "hypothesis": ["h"] * len(labels)}
-    return Dataset.from_dict(columns | {"label": labels}, features=kinds)
-
-
-@pytest.fixture
-def demo(tmp_path, monkeypatch):
-    """A task whose test rows the mirror has in German and Swahili, and not in French."""
-    folder = tmp_path / "hub/demo/pairs"
-    card = "---\nconfigs:\n"
-    for code, labels in (("de", [0, 1, 2] * 5), ("sw", [0, 2])):
-        (folder / code).mkdir(parents=True)
-        pairs(labels).to_parquet(folder / code / "test.parquet")
-        files = f"[{{split: test, path: {code}/test.parquet}}]"
-        card += f"- {{config_name: {code}, data_files: {files}}}\n"
-    (folder / "README.md").write_text(card + "---\n")
-    monkeypatch.setenv("XLTKIT_HUB", str(tmp_path / "hub"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    configs = {"fr": "fr", "de": "de", "sw": "sw"}
-    columns = ("premise", "hypothesis", "label")
-    source = Source("demo/pairs", "test", configs, readers.nli, "a" * 40, columns)
-    task = Task("demo", "classification", "accuracy", 100 / 3, test=source, labels=tuple(NAMES))
-    monkeypatch.setitem(TASKS, "demo", task)
-    return task
+@pytest.fixture(autouse=True)
+def known(demo, monkeypatch):
+    """The demo task by its name."""
+    monkeypatch.setitem(TASKS, "demo", demo)
 
 
 def statuses():
     return {language: status for _, _, language, status in check.check(["demo"])}
 
 
-def test_what_is_there_agrees_and_what_is_missing_says_why(demo, capsys):
+def test_what_is_there_agrees_and_what_is_missing_says_why(capsys):
     assert statuses() == {"de": "ok", "sw": "ok", "fr": "missing: HF_HUB_OFFLINE is set"}
     assert cli.main(["data", "check", "demo"]) == 0
     printed = capsys.readouterr().out
@@ -86,11 +55,11 @@ def test_a_difference_is_a_mismatch_and_the_exit_code_is_1(
     assert cli.main(["data", "check", "demo"]) == int(changes != SHARED)
 
 
-def test_labels_that_the_task_has_not_are_a_mismatch(demo, monkeypatch):
+def test_labels_that_the_task_has_not_are_a_mismatch(demo, put, monkeypatch):
+    put(pairs([0, 1, 2] * 5), "demo/pairs/de/test.parquet")
     monkeypatch.setitem(TASKS, "demo", replace(demo, labels=("entailment", "neutral")))
-    assert (
-        "Row '2' (number 2) has label 2; allowed: 0 to 1. So wrong are 5 of 15" in statuses()["de"]
-    )
+    wrong = "Row '2' (number 2) has label 2; allowed: 0 to 1. So wrong are 5 of 15"
+    assert wrong in statuses()["de"]
 
 
 ON_HUB = [
@@ -106,23 +75,12 @@ ON_HUB = [
 
 
 @pytest.mark.parametrize(("gives", "status"), ON_HUB, ids=[status for _, status in ON_HUB])
-def test_of_the_hub_eight_rows_are_streamed(demo, monkeypatch, gives, status):
-    def dataset_info(api, hub, revision):
-        return huggingface_hub.hf_api.DatasetInfo(id=hub, sha="a" * 40, tags=[])
-
-    def load_dataset(hub, *, revision, streaming, name, split):
-        assert (hub, revision, streaming, split) == ("demo/pairs", "a" * 40, True, "test")
-        if isinstance(gives, Exception):
-            raise gives
-        return gives.to_iterable_dataset()
-
-    monkeypatch.delenv("XLTKIT_HUB")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    data._ask_hub.cache_clear()
+def test_of_the_hub_eight_rows_are_streamed(hub, gives, status):
+    is_error = isinstance(gives, Exception)
+    asked = hub("a" * 40, gives if is_error else gives.to_iterable_dataset())
     assert statuses()["fr"].startswith(status)
-    data._ask_hub.cache_clear()
+    wanted = {"revision": "a" * 40, "streaming": True, "name": "fr", "split": "test"}
+    assert ("demo/pairs", wanted) in asked
 
 
 def test_generated_tasks_are_checked_when_named():

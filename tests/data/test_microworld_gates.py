@@ -1,6 +1,6 @@
 """The validity gates: no labelled pair or choice can be solved by looking at a part of it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import chain
 
 import numpy as np
@@ -13,8 +13,8 @@ MARGIN = 3  # points above chance
 SIZES = {"train": 6000, "test": 3000}
 
 
-def read(task):
-    return [generate.rows(task, split, ENGLISH, size)[:] for split, size in SIZES.items()]
+def read(task, split):
+    return generate.rows(task, split, ENGLISH, SIZES[split])[:]
 
 
 def bags(known):
@@ -50,7 +50,7 @@ def guesses(features, train, targets, test):
 
 @pytest.mark.parametrize("task", ["nli", "paraphrase", "nli-large"])
 def test_no_part_of_a_pair_tells_its_label(task):
-    train, test = read(task)
+    train, test = (read(task, split) for split in SIZES)
     bag = bags(train["text_a"] + train["text_b"])
 
     def features(rows):
@@ -74,7 +74,7 @@ def test_no_part_of_a_pair_tells_its_label(task):
 
 @pytest.mark.parametrize("task", ["choice", "continuation", "odd-one-out"])
 def test_no_alternative_gives_itself_away(task):
-    train, test = read(task)
+    train, test = (read(task, split) for split in SIZES)
     count = len(train["choices"][0])
     bag = bags(chain(*train["choices"]))
 
@@ -111,7 +111,7 @@ def test_answers_stand_where_they_say_and_never_at_one_place(task, code):
 
 def test_questions_need_the_question():
     """Whoever answers with some word of the right kind has two or more to choose from."""
-    _, test = read("qa")
+    test = read("qa", "test")
     asked = np.array([question.split()[0] for question in test["question"]])
     rarest = min(Counter(asked).values())  # of who, what, where and how
     assert rarest > 0.05 * SIZES["test"]
@@ -120,17 +120,18 @@ def test_questions_need_the_question():
 
 
 def test_tags_are_spread_and_a_name_alone_does_not_tell_whose_it_is():
-    pos = Counter(tag for tags in read("pos")[1]["tags"] for tag in tags)
+    pos = Counter(tag for tags in read("pos", "test")["tags"] for tag in tags)
     assert len(pos) == len(generate.POS_TAGS) and max(pos.values()) / pos.total() < 0.3
-    words = [zip(chain(*rows["tokens"]), chain(*rows["tags"]), strict=True) for rows in read("ner")]
+    tables = [read("ner", split) for split in SIZES]
+    words = [zip(chain(*rows["tokens"]), chain(*rows["tags"]), strict=True) for rows in tables]
     train, test = map(list, words)
     ner = Counter(tag for _, tag in test)
     entities = [ner[generate.NER_TAGS.index(f"B-{entity}")] for entity in ("PER", "ORG", "LOC")]
     assert len(ner) == len(generate.NER_TAGS) and max(entities) < 4 * min(entities)
     # The best guess for each word alone, learned from training, misses many of the names.
-    tags: dict[str, Counter] = {}
+    tags = defaultdict(Counter)
     for word, tag in train:
-        tags.setdefault(word, Counter())[tag] += 1
+        tags[word][tag] += 1
     names = [(word, tag) for word, tag in test if word in lexicon.SHARED_NAMES]
     assert np.mean([tags[word].most_common(1)[0][0] == tag for word, tag in names]) < 0.5
 

@@ -4,7 +4,6 @@ import io
 import json
 import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -16,22 +15,14 @@ from tables import cases, pairs, table
 from xltkit.data import loading, readers, readers_captions
 from xltkit.data import readers_retrieval as search
 from xltkit.data.loading import MissingData, Source
-from xltkit.studies import stages
-from xltkit.tasks import SUITES, TYPES, TrainingSet, get, load
+from xltkit.tasks import TYPES, get, load
 from xltkit.tasks.base import Task
-from xltkit.training.phases import Evaluate
 
 CASES, CAPTIONS, SEARCH = map(cases, ("readers", "captions", "retrieval"))
 COPA = CASES["copa"]["rows"]
 BYTES = {"bytes": Value("binary"), "path": Value("string")}
 IN_BOTH_FORMS = pytest.mark.parametrize("image", [Image(), BYTES], ids=["pictures", "bytes"])
 CONLL = "The\tNP/N\r\nNew York\tN\r\n\r\n#\tN\n\u2028x\tS\\NP\n\n\n"
-SHARED = {  # training set and test set that have pictures in common
-    ("flickr30k", "multi30k"),
-    ("flickr30k", "flickr8k"),
-    ("flickr8k", "multi30k"),
-    ("multi30k", "flickr8k"),
-}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -283,26 +274,6 @@ def test_pictures_stay_where_they_lie(image, absent):
     rows = readers_captions.multi30k(given, "en")
     assert len(rows) == 50 - absent
     assert pa.total_allocated_bytes() - before < 1_000_000  # of ten million
-
-
-@pytest.mark.parametrize("name", [name for name, suite in SUITES.items() if suite.images])
-def test_a_suite_trains_on_pictures_and_is_tested_in_many_languages(name):
-    images = SUITES[name].images
-    trained, tested = get(images.captions), get(images.test_captions)
-    assert trained.kind == tested.kind == "captions"
-    assert "en" in trained.train and len(tested.test.languages) > 10
-
-
-@pytest.mark.parametrize("trained", ["emoji", "flickr8k", "flickr30k", "multi30k"])
-@pytest.mark.parametrize("tested", ["emoji", "flickr8k", "multi30k", "xm3600"])
-def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
-    stage = SimpleNamespace(phase=SimpleNamespace(training_sets=[TrainingSet(trained)]))
-    arguments = Evaluate(tested, ("en",)), get(tested).test, [stage]
-    if (trained, tested) in SHARED:
-        with pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains"):
-            stages._check_unseen(*arguments)
-    else:
-        stages._check_unseen(*arguments)
 
 
 def test_every_language_of_xm3600_has_a_split(put):

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,12 @@ METRICS |= {"span": "f1", "retrieval": "accuracy", "mining": "f1", "ranking": "m
 METRICS |= {"captions": "r@1", "text": "", "sentence": "accuracy"}
 CHOICES = {"copa": 2, "balanced-copa": 2, "xcopa": 2, "siqa": 3, "cosmosqa": 4, "hellaswag": 4}
 CHOICES |= {"csqa": 5, "belebele": 4}
+SHARED = {  # training set and test set that have pictures in common
+    ("flickr30k", "multi30k"),
+    ("flickr30k", "flickr8k"),
+    ("flickr8k", "multi30k"),
+    ("multi30k", "flickr8k"),
+}
 
 
 def parts(task):
@@ -72,10 +79,20 @@ def test_the_sources_of_a_row_are_complete_and_consistent(task):
         assert "xx" not in source
 
 
-def test_suites_name_tasks_and_training_sets_are_multilingual():
+def test_suites_name_tasks_and_their_pictures_have_captions_in_many_languages():
     for suite in SUITES.values():
         assert all(name in TASKS for names in suite.targets.values() for name in names)
         assert all(p.task in TASKS for pair in suite.order_pairs.values() for p in pair)
+        trained, tested = get(suite.images.captions), get(suite.images.test_captions)
+        assert trained.kind == tested.kind == "captions"
+        assert "en" in trained.train and len(tested.test.languages) > 10
+
+
+def test_numbers_of_languages_are_those_of_the_benchmark():
+    counts = {"xnli": 15, "paws-x": 7, "xquad": 12, "mlqa": 7, "tydiqa": 9, "xcopa": 11}
+    counts |= {"udpos": 38, "tatoeba": 41, "panx": 48}
+    assert {name: len(get(name).test.languages) for name in counts} == counts
+    assert len({code for task in counts for code in get(task).test.languages}) == 50
     assert [len(get(name).train.languages) for name in ("xnli", "tydiqa")] == [15, 9]
 
 
@@ -175,6 +192,14 @@ def test_what_is_trained_on_is_not_tested_on(monkeypatch):
     check_unseen("balanced-copa", "xcopa", "test", "et")
     with pytest.raises(ValueError, match="bucc chooses its threshold on the validation split"):
         stages.evaluation_stage("micro", 0, None, Evaluate("bucc", ("de",), "validation"))
+
+
+@pytest.mark.parametrize("trained", ["emoji", "flickr8k", "flickr30k", "multi30k"])
+@pytest.mark.parametrize("tested", ["emoji", "flickr8k", "multi30k", "xm3600"])
+def test_pictures_that_were_trained_on_are_not_scored(trained, tested):
+    refusal = pytest.raises(ValueError, match=f"{tested} is tested on rows that {trained} trains")
+    with refusal if (trained, tested) in SHARED else nullcontext():
+        check_unseen(trained, tested, "test")
 
 
 def test_missing_candidates_stop_a_study_before_it_trains(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ from datasets import Dataset
 import xltkit as xlt
 from xltkit.data.microworld import generate as micro
 from xltkit.data.microworld.languages import LANGUAGES
+from xltkit.data.readers_retrieval import bucc
 from xltkit.evaluation.predict import outputs, predict
 from xltkit.models import checkpoints
 from xltkit.models import encoder as models
@@ -123,23 +124,18 @@ def test_a_dual_encoder_learns_to_link_and_shuffled_queries_teach_nothing(store)
 
 
 def sides(foreign, english, gold):
-    """Rows of mining; ``gold`` are pairs of places."""
-    rows = [
-        {"id": f"f{i}", "side": "text", "text": t, "pairs": [f"e{j}" for k, j in gold if k == i]}
-        for i, t in enumerate(foreign)
-    ]
-    for i, text in enumerate(english):
-        rows.append({"id": f"e{i}", "side": "english", "text": text, "pairs": []})
-    return Dataset.from_list(rows)
+    """Rows of mining; ``gold`` are pairs of places, counted from 1."""
+    row = {"sentence1": foreign, "sentence2": english, "gold": gold}
+    return bucc(Dataset.from_list([row]), "f")
 
 
 def test_mining_finds_equal_sentences_and_never_looks_at_the_tested_gold(fp32, tiny, tokenizer):
     texts = micro.rows("retrieval", "test", LANGUAGES["en"], 40)["text"][:]
-    pairs = [(i + 5, i) for i in range(15)]
+    pairs = [[i + 5, i] for i in range(1, 16)]
     extra = {"a": sides(texts[:20], texts[5:20], pairs)}
     model = models.Model(tiny, {})
     mined = []
-    for gold in ([(0, 0)], pairs):
+    for gold in ([[1, 1]], pairs):
         rows = {"a": sides(texts[20:40], texts[25:40], gold)}
         predictions, scores = predict(model, MINING, "", rows, tokenizer, extra=extra)
         predictions = predictions[predictions["pred"] != ""]
@@ -161,8 +157,8 @@ def test_hidden_states_that_half_precision_cannot_hold_are_compared(tiny, tokeni
 
 def test_a_sentence_that_is_repeated_is_in_no_pair(tiny, tokenizer):
     texts = micro.rows("retrieval", "test", LANGUAGES["en"], 12)["text"][:]
-    extra = {"qad": sides(texts, texts, [(i, i) for i in range(12)])}
-    rows = {"qad": sides([f"{texts[0]} ", *texts], texts, [(i + 1, i) for i in range(12)])}
+    extra = {"qad": sides(texts, texts, [[i, i] for i in range(1, 13)])}
+    rows = {"qad": sides([f"{texts[0]} ", *texts], texts, [[i + 1, i] for i in range(1, 13)])}
     predictions, _ = predict(models.Model(tiny, {}), MINING, "", rows, tokenizer, extra=extra)
     paired = predictions.loc[predictions["pred"] != "", "example_id"]
-    assert len(paired) > 5 and not set(paired) & {"f0", "f1"}
+    assert len(paired) > 5 and not set(paired) & {"f-1", "f-2"}

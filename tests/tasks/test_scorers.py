@@ -89,17 +89,9 @@ def test_accuracy_is_a_share_of_equal_values():
         accuracy([1, 2], [1, 2, 3])
 
 
-PAIRS = [  # of BUCC: gold, predicted; F1, precision, recall
-    ({"ab", "cd"}, {"ab", "ef"}, 50, 50, 50),
-    ({"ab", "cd"}, {"ab"}, 200 / 3, 100, 50),
-    ({"ab"}, {"ba"}, 0, 0, 0),
-    ({"ab"}, set(), 0, 0, 0),
-]
-
-
-@pytest.mark.parametrize(("gold", "pred", "f1", "precision", "recall"), CASES["f1"] + PAIRS)
+@pytest.mark.parametrize(("gold", "pred", "f1", "precision", "recall"), CASES["f1"])
 def test_f1_of_chunks_and_of_pairs(gold, pred, f1, precision, recall):
-    gold, pred = (chunks([s.split()]) if isinstance(s, str) else s for s in (gold, pred))
+    gold, pred = (chunks([s.split()]) if isinstance(s, str) else set(s) for s in (gold, pred))
     expected = {"f1": f1, "precision": precision, "recall": recall}
     assert set_f1(gold, pred) == pytest.approx(expected, abs=1e-9)
 

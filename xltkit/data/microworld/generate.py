@@ -13,7 +13,6 @@ from itertools import count, islice
 from random import Random
 from typing import Any
 
-import datasets
 from datasets import Dataset
 
 from xltkit.data.loading import Source
@@ -157,8 +156,7 @@ def rows(task: str, split: str, lang: MicroLanguage, number: int = 0) -> Dataset
     else:
         chosen = items(task, split, number)
     written = [{"id": f"{split}-{i}"} | write(item, lang) for i, item in enumerate(chosen)]
-    table = Dataset.from_list(written)
-    return table.cast_column("image", datasets.Image()) if task == "captions" else table
+    return Dataset.from_list(written)
 
 
 def unchanged(rows: Dataset, code: str) -> Dataset:

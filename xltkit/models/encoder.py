@@ -1,7 +1,7 @@
 """Encoders from transformers with the heads of tasks: running and saving them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from xltkit.models import device
 from xltkit.models.checkpoints import HEADS, TOWER, configuration, load, share_frozen
 from xltkit.tasks.base import EncodedExample, Head
 
-TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}  # in a batch of a test set, with padding
 SHORT = 128  # tokens up to which eager attention is faster on a CPU
 POSITION_SCALE = 0.1  # amplitude of sinusoidal positions in an untrained encoder
 
@@ -281,26 +280,3 @@ def batches_by_length(examples: Sequence[EncodedExample], tokens: int) -> Iterat
         batch.append(i)
     if batch:
         yield batch
-
-
-@torch.inference_mode()
-def infer(
-    model: Model,
-    examples: Sequence[EncodedExample],
-    collate: Callable[[Sequence[EncodedExample]], dict[str, Tensor]],
-    read: Callable[[dict[str, Tensor], Sequence[EncodedExample]], Sequence[Any]],
-) -> list[Any]:
-    """One value per example, in order, computed without gradients in batches of similar length.
-
-    ``collate`` turns examples into tensors; ``read`` returns one value per example, given the
-    tensors on the device and the examples. The model stays on the device, in evaluation mode.
-    """
-    target = device.device()
-    model.to(target).eval()
-    values: dict[int, Any] = {}
-    with device.autocast():  # one context for all batches: it converts the weights once
-        for indices in batches_by_length(examples, TOKENS[target.type]):
-            batch = [examples[i] for i in indices]
-            tensors = {name: tensor.to(target) for name, tensor in collate(batch).items()}
-            values |= zip(indices, read(tensors, batch), strict=True)
-    return [values[i] for i in range(len(examples))]

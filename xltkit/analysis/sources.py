@@ -92,22 +92,19 @@ def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataF
             pairs = near.loc[task].xs(target, level="language").loc[own.index]
             selected = {
                 f"always {usual}": usual,
-                "nearest": _nearest(pairs),
+                "nearest": pairs.sort_values(["family", "branch", "script", "pieces"]).index[-1],
                 "best on average": known.mean(axis=1).idxmax(),
                 "ranker": _ranked_first(known, near.loc[task], pairs),
             }
             about = {"task": task, "language": target, "family": families[target]}
             for seed in own.columns:
-                best = _best(own, seed)
+                others = own.drop(columns=seed) if own.shape[1] > 1 else own
+                best = own.loc[others.mean(axis=1).idxmax(), seed]
                 values = {rule: own.loc[source, seed] for rule, source in selected.items()}
                 for rule, score in (values | {"any at random": own[seed].mean()}).items():
                     row = about | {"seed": seed, "rule": rule, "selected": selected.get(rule, "")}
                     rows.append(row | {"score": score, "best": best, "regret": best - score})
     return pd.DataFrame(rows)
-
-
-def _nearest(pairs: pd.DataFrame) -> str:
-    return pairs.sort_values(["family", "branch", "script", "pieces"]).index[-1]
 
 
 def _ranked_first(known: pd.DataFrame, near: pd.DataFrame, pairs: pd.DataFrame) -> str:
@@ -116,12 +113,6 @@ def _ranked_first(known: pd.DataFrame, near: pd.DataFrame, pairs: pd.DataFrame) 
     ranker = GradientBoostingRegressor(random_state=0)
     ranker.fit(near.loc[values.index].to_numpy(), values)
     return pairs.index[ranker.predict(pairs.to_numpy()).argmax()]
-
-
-def _best(own: pd.DataFrame, seed: int) -> float:
-    """The score, with one seed, of the source that is best on the other seeds."""
-    others = own.drop(columns=seed) if own.shape[1] > 1 else own
-    return own.loc[others.mean(axis=1).idxmax(), seed]
 
 
 def rules(table: pd.DataFrame, usual: str = "en") -> pd.DataFrame:

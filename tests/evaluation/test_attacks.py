@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import BertTokenizer
 
 import xltkit as xlt
@@ -21,8 +20,7 @@ from xltkit.evaluation.attacked import AttackedModel, attacked
 from xltkit.evaluation.attacks import CodeMixing, Distractor, EmbeddingPGD, TokenFlip, Typos
 from xltkit.evaluation.predict import predict
 from xltkit.explore import plots
-from xltkit.models import checkpoints
-from xltkit.models import encoder as models
+from xltkit.studies.make import reader
 from xltkit.studies.store import Store
 from xltkit.tasks import get, load
 from xltkit.training.robust import Adversarial, Ball
@@ -49,13 +47,11 @@ def parts(trained):
 
     def of(name: str):
         results = trained[name]
-        task = get(name)
-        folder = results.store.path(results.study.runs[0].stage.parent.key)
-        model = models.Model(str(folder), {name: task.type.head(task)})
-        model.heads.load_state_dict(load_file(folder / checkpoints.HEADS))
+        stage = results.study.runs[0].stage
+        task, head, model, tokenizer = reader(stage, str(results.store.path(stage.parent.key)))
         data = name.removesuffix("-small")
         rows = {code: micro.rows(data, "test", LANGUAGES[code], COUNT) for code in ("en", "qbe")}
-        return model, task, name, rows, checkpoints.load_tokenizer(str(checkpoints.MICRO))
+        return model, task, head, rows, tokenizer
 
     return of
 

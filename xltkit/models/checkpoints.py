@@ -175,26 +175,22 @@ def share_frozen(network: nn.Module, folder: Path) -> None:
     ``AutoModel`` can still load the checkpoint, which now has two parts; the shared one is beside
     its folder and named by its hash.
     """
-    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
-    if not frozen:
+    names = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    if not names:
         return
     whole = folder / "model.safetensors"
     weights = load_file(whole)
     whole.unlink()
-    parts = {
-        folder / "model-frozen.safetensors": {n: w for n, w in weights.items() if n in frozen},
-        folder / "model-trained.safetensors": {n: w for n, w in weights.items() if n not in frozen},
-    }
-    places = {}
-    for file, part in parts.items():
-        save_file(part, file, metadata={"format": "pt"})
-        place = file.name
-        if file.stem == "model-frozen":
-            place = f"../frozen/{file_digest(file)[:16]}.safetensors"
-            (folder.parent / "frozen").mkdir(exist_ok=True)
-            # It is on the disk before a stage can point to it.
-            flush(file.replace(folder / place))
-        places |= dict.fromkeys(part, place)
+    trained = {name: weight for name, weight in weights.items() if name not in names}
+    save_file(trained, folder / "model-trained.safetensors", metadata={"format": "pt"})
+    frozen = {name: weight for name, weight in weights.items() if name in names}
+    file = folder / "model-frozen.safetensors"
+    save_file(frozen, file, metadata={"format": "pt"})
+    place = f"../frozen/{file_digest(file)[:16]}.safetensors"
+    (folder.parent / "frozen").mkdir(exist_ok=True)
+    # It is on the disk before a stage can point to it.
+    flush(file.replace(folder / place))
+    places = dict.fromkeys(frozen, place) | dict.fromkeys(trained, "model-trained.safetensors")
     size = sum(weight.nbytes for weight in weights.values())
     write(folder / INDEX, json.dumps({"metadata": {"total_size": size}, "weight_map": places}))
 

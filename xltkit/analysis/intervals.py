@@ -90,14 +90,12 @@ def over_seeds_and_items(values: np.ndarray) -> dict[str, float]:
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Holm-corrected p values (Holm 1979); missing ones stay missing."""
-    p = np.asarray(p_values, dtype=float)
-    corrected = np.full(len(p), np.nan)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # missing ones come last
+    p = pd.Series(np.asarray(p_values, dtype=float))
+    ascending = p.dropna().sort_values()
     # The smallest of m p values is multiplied by m, the next by m - 1, ...; none may be smaller
     # than the one before.
-    scaled = p[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return corrected
+    scaled = ascending * np.arange(len(ascending), 0, -1)
+    return scaled.cummax().clip(upper=1.0).reindex(p.index).to_numpy()
 
 
 def judge(parts: Mapping[str, tuple[Mapping[str, float], float]]) -> pd.DataFrame:

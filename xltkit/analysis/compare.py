@@ -230,9 +230,8 @@ def attack_report(clean: Results, attacked: Mapping[str, Results]) -> pd.DataFra
     about = ["is_source", "family", "resource", *SETTINGS]
     under_attack = pd.concat(tables)[[*ITEM, *about, "value", "clean", *COSTS, "n"]]
     # If only some of the study's items were attacked, the clean score is over those items.
-    whole = clean.main[[*ITEM, "n", "value"]].rename(columns={"value": "start"})
-    start = under_attack.merge(whole, on=[*ITEM, "n"], how="left")["start"].to_numpy()
-    start = under_attack["clean"].where(pd.isna(start), start)
+    whole = clean.main.set_index([*ITEM, "n"])["value"].rename("start")
+    start = under_attack.join(whole, on=[*ITEM, "n"])["start"].fillna(under_attack["clean"])
     without = under_attack.assign(strength=0.0, value=start, clean=start, **COSTS)
     without = without.drop_duplicates([*ITEM, "attack", "beam", "settings"])
     table = pd.concat([without, under_attack], ignore_index=True)
@@ -266,14 +265,13 @@ def _paired(results: Results | Saved, baseline: str, needed: Iterable[str]) -> p
         choose("column", name, table.columns)
     is_baseline = table["arm"] == choose("baseline", baseline, results.arms)
     keys = ["seed", "task", "base_language"]
-    columns = {"value": "reference", "is_source": "is_its_source"}
-    reference = table[is_baseline].set_index(keys)[list(columns)].rename(columns=columns)
+    reference = table[is_baseline].set_index(keys)[["value", "is_source"]].add_suffix("_reference")
     paired = table[~is_baseline].join(reference, on=keys, how="inner", validate="m:1")
     # If arms have their own sources, neither may have seen labels in a transfer language.
-    paired = paired[paired["is_source"] == paired["is_its_source"]]
+    paired = paired[paired["is_source"] == paired["is_source_reference"]]
     if paired.empty:
         raise ValueError(f"The study has nothing to compare with its arm {baseline!r}.")
-    return paired.assign(difference=paired["value"] - paired["reference"])
+    return paired.assign(difference=paired["value"] - paired["value_reference"])
 
 
 def _degenerate(results: Results | Saved, arms: Iterable[str], tasks: Iterable[str]) -> float:

@@ -73,7 +73,7 @@ def protocol(results: Results) -> str:
     Where arms differ, each is named.
     """
     lines = []
-    befores = {}
+    befores: dict[str, list[str]] = {}  # tasks by what came before, nearly always the same for all
     for task, table in results.main.groupby("task", sort=False):
         runs = [run for run in results.study.runs if run.task == task and run.stage]
         phases = {run.arm: [part.phase for part in run.stage.chain[:0:-1]] for run in runs}
@@ -97,10 +97,8 @@ def protocol(results: Results) -> str:
         }
         named = [f"{name} {values}" for name, values in facts.items() if values]
         lines.append(f"{task}: {'; '.join(named)}.")
-        befores[task] = _by_arm(before)
-    for fact in dict.fromkeys(filter(None, befores.values())):  # nearly always the same for all
-        tasks = ", ".join(task for task in befores if befores[task] == fact)
-        lines.append(f"before {tasks}: {fact}.")
+        befores.setdefault(_by_arm(before), []).append(task)
+    lines += [f"before {', '.join(tasks)}: {fact}." for fact, tasks in befores.items() if fact]
     return "\n".join(lines)
 
 

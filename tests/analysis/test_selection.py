@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.fakes import labelled
 
 from xltkit.analysis.selection import CROSS_VALIDATED, IN_SAMPLE, select_arms
 from xltkit.studies.given import GivenResults
@@ -19,10 +20,8 @@ def predictions(rate, seeds=5, items=400):
     tables = []
     for task, arm, language, seed in product(NAMES, ARMS, ("en", "qad"), range(seeds)):
         right = random.random(items) < rate(arm, task, language)
-        table = pd.DataFrame({"pred": np.where(right, *NAMES[task]), "score": right * 1.0})
-        table["example_id"] = [f"test-{i}" for i in range(items)]
-        run = {"arm": arm, "seed": seed, "task": task, "language": language}
-        tables.append(table.assign(**run, gold=NAMES[task][0]))
+        labels = {language: np.where(right, *NAMES[task])}
+        tables.append(labelled([NAMES[task][0]] * items, labels, arm, seed, task))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -52,7 +52,7 @@ def averages(scores: pd.DataFrame, name: str = "xtreme") -> pd.DataFrame:
 def _departures(scores: pd.DataFrame) -> list[str]:
     """How the scores depart from those of the benchmark, as far as the table says."""
     departures = []
-    if "split" in scores and (scores["split"] != "test").any():
+    if "split" in scores and not scores["split"].isin(["test", ""]).all():  # "": not known
         departures.append("not of the test split")
     if "examples" in scores and (scores["examples"] > 0).any():
         departures.append("of a part of the test items")

@@ -264,10 +264,12 @@ def best_threshold(scores: Mapping[Hashable, float], gold: Set[Hashable]) -> flo
     correct = 0
     for count, (pair, score) in enumerate(items, 1):
         correct += pair in gold
+        if not correct:
+            continue
         precision = correct / count
         recall = correct / len(gold)
         # Rounded as in the script: if two places are tied, rounding decides.
-        f1 = 2 * precision * recall / (precision + recall) if correct else 0.0
+        f1 = 2 * precision * recall / (precision + recall)
         if f1 > best:
             following = items[count][1] if count < len(items) else score
             threshold = (score + following) / 2

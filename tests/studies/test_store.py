@@ -19,24 +19,19 @@ OTHER = "f" * 16
 WEIGHTS = "model.safetensors"
 
 
-class Filling:
-    """Makes a stage of two files, and counts how often."""
-
-    count = 0
-
-    def __call__(self, folder):
-        self.count += 1
-        (folder / WEIGHTS).write_bytes(b"weights")
-        (folder / "result").mkdir(exist_ok=True)
-        (folder / "result" / "scores.parquet").write_bytes(b"scores")
-        return {"wall_s": 1.0}
+def fill(folder):
+    """Make a stage of two files."""
+    (folder / WEIGHTS).write_bytes(b"weights")
+    (folder / "result").mkdir(exist_ok=True)
+    (folder / "result" / "scores.parquet").write_bytes(b"scores")
+    return {"wall_s": 1.0}
 
 
 def test_a_finished_stage_is_not_made_again(store):
-    fill = Filling()
+    make = Mock(side_effect=fill)
     for _ in range(2):
-        store.get(KEY, {"phase": "Target"}, fill)
-    assert fill.count == 1 and store.is_usable(KEY)
+        store.get(KEY, {"phase": "Target"}, make)
+    assert make.call_count == 1 and store.is_usable(KEY)
     record = store.record(KEY)
     assert record["signature"] == {"phase": "Target"} and record["cost"] == {"wall_s": 1.0}
 
@@ -88,13 +83,13 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
     secret = tmp_path / "outside" / "secret.safetensors"
     secret.parent.mkdir()
     secret.write_bytes(b"weights")
-    fill = Filling()
-    harm(store.get(KEY, {}, fill), secret)
+    make = Mock(side_effect=fill)
+    harm(store.get(KEY, {}, make), secret)
     gc.collect()  # garbage of other tests, finalized at the bottom of a deep record, would fail
     assert not store.is_usable(KEY)
     with pytest.warns(UserWarning, match="damaged"):
-        folder = store.get(KEY, {}, fill)
-    assert fill.count == 2 and not folder.is_symlink() and store.is_usable(KEY)
+        folder = store.get(KEY, {}, make)
+    assert make.call_count == 2 and not folder.is_symlink() and store.is_usable(KEY)
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert names == {WEIGHTS, "scores.parquet", SIGNATURE}
     assert len(list((store.folder / "torn").iterdir())) == 1
@@ -103,7 +98,7 @@ def test_what_is_torn_or_slipped_in_is_set_aside_and_made_again(store, tmp_path,
 
 @pytest.mark.parametrize("name", [".DS_Store", "result/.nfs01", "Thumbs.db", "@eaDir/a.json"])
 def test_what_systems_leave_in_a_stage_does_no_harm(store, name):
-    path = store.get(KEY, {}, Filling()) / name
+    path = store.get(KEY, {}, fill) / name
     path.parent.mkdir(exist_ok=True)
     path.touch()
     assert store.is_usable(KEY)
@@ -122,13 +117,13 @@ def test_an_attempt_that_fails_leaves_no_stage_and_keeps_its_checkpoint(store, t
         store.get(KEY, {}, fails)
     assert not store.has(KEY)
     names = []
-    store.get(KEY, {}, lambda f: names.extend(p.name for p in f.iterdir()) or Filling()(f))
+    store.get(KEY, {}, lambda f: names.extend(p.name for p in f.iterdir()) or fill(f))
     assert names == ["checkpoint-4.safetensors"] and store.is_usable(KEY)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "Full"), SafetensorError("Full (os error 28)")])
 def test_a_full_disk_says_what_to_do_and_harms_nothing(store, error):
-    store.get(OTHER, {}, Filling())
+    store.get(OTHER, {}, fill)
     with pytest.raises(OSError, match=r"Make room.*XLTKIT_STORE") as caught:
         store.get(KEY, {}, Mock(side_effect=error))
     assert caught.value.errno == 28
@@ -150,7 +145,7 @@ def test_two_processes_make_a_stage_once_and_a_killed_one_holds_no_lock(store, i
         ready.set()
         time.sleep(0.5)
         count.value += 1
-        return Filling()(folder)
+        return fill(folder)
 
     get = (KEY, {}, make)
     both = [context.Process(target=Store(store.folder).get, args=get) for _ in range(2)]
@@ -171,17 +166,17 @@ def test_a_lock_is_never_a_link(store, tmp_path):
     store.folder.mkdir()
     (store.folder / f"{KEY}.lock").symlink_to(precious)
     with pytest.raises(OSError, match="cannot be made"):
-        store.get(KEY, {}, Filling())
+        store.get(KEY, {}, fill)
     assert precious.read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
 def test_a_folder_without_permission_says_what_to_do(store):
-    store.get(OTHER, {}, Filling())
+    store.get(OTHER, {}, fill)
     store.folder.chmod(0o500)
     try:
         assert store.is_usable(OTHER)
         with pytest.raises(PermissionError, match="XLTKIT_STORE"):
-            store.get(KEY, {}, Filling())
+            store.get(KEY, {}, fill)
     finally:
         store.folder.chmod(0o700)

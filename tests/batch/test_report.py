@@ -228,9 +228,8 @@ def test_a_page_is_read_at_any_width_and_by_keyboard(page, world, width):
     page.emulate_media(media="print")
     assert not code.is_visible() and page.locator("img").is_visible()
     page.emulate_media(media="screen")
-    pages = {name: page.get_by_role("link", name=name, exact=True) for name in ("it", "not run")}
-    assert pages["it"].get_attribute("href") == "01_invented.html"
-    assert pages["not run"].get_attribute("href") == "index.html"
+    for name, href in {"it": "01_invented.html", "not run": "index.html"}.items():
+        assert page.get_by_role("link", name=name, exact=True).get_attribute("href") == href
     # What failed, and what was not run, has no page.
     assert page.locator(".neighbors a").all_inner_texts() == ["Next: Is 02_real <so>?"]
     page.locator(".neighbors a").press("Enter")

@@ -10,6 +10,7 @@ from xltkit.analysis import consistency
 from xltkit.tasks import get
 
 ROW = {"item": "1", "language": "en", "seed": 0, "arm": "a", "gold": "entailment"}
+WRONG = ROW | {"prediction": "neutral"}
 SAME = ["arm", "seed", "task", "language", "metric", "value", "n", "chance", "main", "is_source"]
 WRITERS = {
     "csv": lambda table, path: table.to_csv(path, index=False),
@@ -64,17 +65,11 @@ def test_two_models_on_the_same_items(tmp_path):
     ("rows", "says"),
     [
         ([ROW], "lacks.*prediction"),
-        ([ROW | {"prediction": "neutral", "gold": "yes"}], "1 gold labels.*'yes'.*entailment"),
-        ([ROW | {"prediction": "neutral"}] * 2, "two predictions of"),
-        (
-            [
-                ROW | {"prediction": "neutral", "arm": arm, "item": i}
-                for arm, i in ("a1", "b1", "a2")
-            ],
-            "item '2' in 'en' from 1 of 2 runs",
-        ),
-        ([ROW | {"prediction": "neutral", "language": "xx"}], "no language 'xx'"),
-        ([ROW | {"prediction": "2"}], "No prediction in .*'2'.*entailment"),
+        ([WRONG | {"gold": "yes"}], "1 gold labels.*'yes'.*entailment"),
+        ([WRONG, WRONG], "two predictions of"),
+        ([WRONG, WRONG | {"arm": "b"}, WRONG | {"item": 2}], "item '2' in 'en' from 1 of 2 runs"),
+        ([WRONG | {"language": "xx"}], "no language 'xx'"),
+        ([WRONG | {"prediction": "2"}], "No prediction in .*'2'.*entailment"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, rows, says):
@@ -87,12 +82,8 @@ def test_what_is_no_label_is_wrong_and_counted(tmp_path):
     with pytest.warns(UserWarning, match="1 predictions .*'maybe'"):
         given = xlt.read_predictions(path := written(tmp_path / "p.csv", half), "nli")
     assert given.main["value"].tolist() == [50]
-    gold = [json.dumps(["in Rome", "Rome"]), "Rome", "[sic]"]
-    pred = ["Rome", "in Rome", "sic"]
-    rows = [
-        ROW | {"item": i, "gold": g, "prediction": p}
-        for i, (g, p) in enumerate(zip(gold, pred, strict=True))
-    ]
+    answers = {json.dumps(["in Rome", "Rome"]): "Rome", "Rome": "in Rome", "[sic]": "sic"}
+    rows = [ROW | {"item": g, "gold": g, "prediction": p} for g, p in answers.items()]
     scores = xlt.read_predictions(written(tmp_path / "q.csv", rows), "qa").predictions["score"]
     assert scores.tolist() == [1, pytest.approx(2 / 3), 1]
     with pytest.raises(ValueError, match=r"retrieval.*classification"):

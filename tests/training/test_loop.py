@@ -66,8 +66,7 @@ PLAIN = [(name, None) for name in ("nli", "choice", "pos", "qa", "text")]
 
 
 @pytest.mark.parametrize(("name", "robust"), PLAIN + ROBUST)
-def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, name, robust, monkeypatch):
-    monkeypatch.setattr(device, "precision", lambda: "no")
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny, name, robust, fp32):
     task = objective(tiny, name, robust=robust)
     whole = gradients(tiny, task, 1)
     parts = gradients(tiny, task, 4)

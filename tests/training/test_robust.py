@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from test_loop import fresh, objective
+from test_loop import fresh, objective, same
 from torch import nn
 
 from xltkit.data.text import is_valid
@@ -233,6 +233,4 @@ def test_robust_arms_share_heads_and_order_with_the_plain_one(tiny, store):
     results = study(arms, ["nli"], [0], languages=["en"], steps=5, examples=20).run(store)
     folders = [store.path(run.stage.parent.key) for run in results.study.runs]
     assert folders[0] != folders[1]
-    plain, silent = (Model(str(folder), {}).state_dict() for folder in folders)
-    assert plain.keys() == silent.keys()
-    assert all(torch.equal(plain[name], silent[name]) for name in plain)
+    assert same(*(Model(str(folder), {}).state_dict() for folder in folders))

@@ -60,6 +60,8 @@ def test_the_share_of_language_modeling_is_kept():
 
 ERRORS = [([], {}, "name one"), (["nlu"], {}, "nli"), (["nli"], {"mlm": 0.2}, "text")]
 ERRORS += [(["nli"], {"mlm": 1.5, "text": ["text"]}, "below 1")]
+ERRORS += [(["nli"], {"freeze": "layers"}, "embeddings"), (["nli"], {"freeze": -1}, "freeze=6")]
+ERRORS += [(["nli"], {"freeze": True}, "True"), (["nli"], {"average": 40}, "average")]
 
 
 @pytest.mark.parametrize(("tasks", "options", "message"), ERRORS)

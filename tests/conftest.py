@@ -3,7 +3,12 @@
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
+# Processes that tests start find the package, installed or not, and the modules of a crew.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), str(Path(__file__).with_name("studies"))]
+)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLTKIT_BATCH"] = "1"  # no progress bars
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -324,10 +324,6 @@ def test_paths_are_resolved_where_they_are_typed(tmp_path):
         assert full_paths({"encoder": value}, tmp_path) == {"encoder": full}
 
 
-# The tests' own package, installed or not.
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xlt.__file__).parents[1])}
-
-
 def test_help_is_instant_and_any_console_will_do():
     code = """import sys, xltkit.cli as c
 def report(): print("größe")
@@ -335,7 +331,7 @@ c.report = report
 c.main(["report"])
 try: c.main(['run', '--help'])
 except SystemExit: sys.exit(bool({'torch', 'papermill', 'pandas'} & sys.modules.keys()))"""
-    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     subprocess.run([sys.executable, "-c", code], check=True, env=ascii_only, timeout=60)
 
 
@@ -347,7 +343,6 @@ def test_no_kernel_outlives_its_batch(make_root, how):
     pid = root / "pid"
     batch = subprocess.Popen(
         [sys.executable, "-m", "xltkit", "run", "--workers", "2" if is_term else "1"],
-        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         # Started in the background, a shell makes its children deaf to an interrupt.
@@ -369,7 +364,7 @@ def test_no_kernel_outlives_its_batch(make_root, how):
 def test_a_run_that_another_batch_runs_is_waited_for(make_root):
     root = make_root({"hangs": ['open("count", "a").write("x")', HANG, FINISH]})
     command = [sys.executable, "-m", "xltkit", "run"]
-    options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "encoding": "utf-8"}
+    options = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
     with subprocess.Popen(command, **options) as first:
         assert wait_for((root / "pid").exists)
         with subprocess.Popen(command, **options) as second:

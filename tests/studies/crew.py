@@ -12,11 +12,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
-import pytest
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["crew", "distributed", "xltkit.studies.make", "warm"])
@@ -108,11 +106,6 @@ class Crew:
         if target is not None:
             arguments = (self.folder / f"{name}.log", *arguments)
             self.orders[name] = {"target": target, "args": arguments, "kwargs": options}
-        # The process that all are forked from finds modules by its environment only.
-        folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("PYTHONPATH", os.pathsep.join(folders))
-            forkserver.ensure_running()
         self.running[name] = FORKS.Process(**self.orders[name])
         self.running[name].start()
 

@@ -97,7 +97,6 @@ run.finish({"scores": results.scores}, "It went on.")""",
 
 def run_batch(root: Path, workers: int) -> subprocess.Popen:
     environment = os.environ | {
-        "PYTHONPATH": str(Path(xlt.__file__).parents[1]),
         "OMP_NUM_THREADS": "1",
         "XLTKIT_CHECKPOINT_SECONDS": "0",
         "XLTKIT_STORE": str(root / "store"),

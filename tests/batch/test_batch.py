@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -361,16 +362,17 @@ def test_no_kernel_outlives_its_batch(make_root, how):
         assert run_batch() == 0
 
 
-def test_a_run_that_another_batch_runs_is_waited_for(make_root):
+def test_a_run_that_another_batch_runs_is_waited_for(make_root, capsys):
     root = make_root({"hangs": ['open("count", "a").write("x")', HANG, FINISH]})
     command = [sys.executable, "-m", "xltkit", "run"]
-    options = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
-    with subprocess.Popen(command, **options) as first:
-        assert wait_for((root / "pid").exists)
-        with subprocess.Popen(command, **options) as second:
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(run_batch)
+        wait_for((root / "pid").exists)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as second:
             assert "waits" in second.stdout.readline()
             (root / "go").touch()
-            assert "was done" in second.communicate()[0] and "\ndone" in first.communicate()[0]
+            assert "was done" in second.communicate()[0] and first.result() == 0
+    assert "\ndone" in capsys.readouterr().out
     assert (root / "count").read_text() == "x" and plan()[0].todo == ""
 
 

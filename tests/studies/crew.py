@@ -81,10 +81,11 @@ def serve(log: Path, kind: str, *address, **options) -> None:
     asyncio.run(run())
 
 
-def ask(log: Path, study, folder: Path, **options) -> None:
+def ask(log: Path, study, folder: Path, environment: dict | None = None, **options) -> None:
     """What a notebook does: run a study."""
     from xltkit.studies.store import Store
 
+    os.environ |= environment or {}
     _quiet(log)
     study.run(Store(folder), **options)
 

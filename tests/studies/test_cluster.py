@@ -53,12 +53,6 @@ def test_two_notebooks_share_their_stages_and_end_as_alone(tiny, tmp_path, crew)
     assert numbers(tmp_path / "alone").items() <= numbers(tmp_path / "shared").items()
 
 
-def ask_as_run(log: Path, priority: int, study, store: Store, scheduler: str) -> None:
-    """What a notebook of a batch does; the first one has the highest priority."""
-    os.environ["XLTKIT_PRIORITY"] = str(priority)
-    ask(log, study, store.folder, scheduler=scheduler)
-
-
 def wanted(dask_scheduler) -> int:
     """How many stages all notebooks together wait for."""
     return sum(len(client.wants_what) for client in dask_scheduler.clients.values())
@@ -74,7 +68,10 @@ def test_a_shared_stage_has_the_place_of_the_first_run_that_needs_it(tiny, store
     crew.cluster(0)
     with Client(crew.address) as client:
         for priority, study in enumerate((later, first)):
-            crew.start(f"{priority}", ask_as_run, priority, study, store, crew.address)
+            # As in a batch, whose first run has the highest priority.
+            environment = {"XLTKIT_PRIORITY": str(priority)}
+            options = {"environment": environment, "scheduler": crew.address}
+            crew.start(f"{priority}", ask, study, store.folder, **options)
             number = len(later.stages) + priority * len(first.stages)
             wait_for(lambda: client.run_on_scheduler(wanted) == number)  # noqa: B023
     crew.start("worker 1", serve, "Worker", crew.address, **WORKER)
@@ -177,21 +174,18 @@ def test_without_a_scheduler_it_says_how_to_start_one(tiny, store, monkeypatch, 
         one_stage(tiny).run(store, scheduler=address)
 
 
-def member(log: Path, rank: int, port: int, study, folder: Path) -> None:
-    """One of two processes, told of the other as torchrun would."""
-    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ask(log, study, folder, workers=1)
-
-
 def test_two_processes_train_one_stage_on_the_same_examples(tiny, tmp_path, crew):
     arms = {"both": Recipe(tiny).then(xlt.Intermediate(["choice", "pos"], steps=12))}
     study = xlt.study(arms, ["pos"], [0], steps=8, **SMALL)
     study.run(Store(tmp_path / "alone"))
     together = Store(tmp_path / "together")
-    port = free_port()
-    for rank in (0, 1):
-        crew.start(f"rank {rank}", member, rank, port, study, together.folder)
+    # As torchrun tells each of them of the other.
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for rank in ("0", "1"):
+        environment = world | {"RANK": rank, "LOCAL_RANK": rank}
+        options = {"environment": environment, "workers": 1}
+        crew.start(f"rank {rank}", ask, study, together.folder, **options)
     crew.assert_well("rank 0", "rank 1")
     assert all(together.is_usable(stage.key) for stage in study.stages)
     assert not list(together.folder.glob("*.partial"))

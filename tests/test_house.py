@@ -69,6 +69,13 @@ def test_text_files_have_one_reader_and_one_writer_whatever_the_locale_is():
     assert {path.name for path in IMPORTS if pattern.search(path.read_text())} == {"files.py"}
 
 
+def test_hooks_have_the_versions_of_make_test():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tools = {tool for hook in hooks for tool in hook["additional_dependencies"]}
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert tools <= {line.partition("#")[0].strip() for line in lines}
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
 def test_what_the_package_imports_is_installed_with_it(name):
     declared = (ROOT / name).read_text()

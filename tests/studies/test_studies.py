@@ -267,7 +267,8 @@ def test_a_plan_estimates_seconds_from_like_stages(results, tiny, tmp_path):
     (key, *_) = plan.loc[plan["stage"].str.startswith("intermediate"), "key"]
     record = results.store.record(key)
     rate = record["cost"]["wall_s"] / record["signature"]["steps"]
-    assert other.loc["intermediate choice (seed 0)", "seconds"] == pytest.approx(40 * rate, rel=9)
+    seconds = other.loc["intermediate choice (seed 0)", "seconds"]
+    assert 0.1 * 40 * rate < seconds < 10 * 40 * rate  # a mean over stages of this kind
     assert results.study.plan(Store(tmp_path))["seconds"].isna().all()
 
 

@@ -69,6 +69,7 @@ def run_batch(
 def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
     """The environment of every notebook's process."""
     package = str(Path(__file__).resolve().parents[2])  # the notebook uses this very package
+    paths = filter(None, [package, os.environ.get("PYTHONPATH")])  # an empty one means this folder
     return {
         # This depends on the jobs requested, not on those left to do: a resumed run must compute
         # with as many threads as before to end with the same bits.
@@ -76,7 +77,7 @@ def _environment(outputs: Path, jobs: int, workers: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not spin
         "XLTKIT_STORE": str(outputs / "store"),
         **os.environ,
-        "PYTHONPATH": package + os.pathsep + os.environ.get("PYTHONPATH", ""),
+        "PYTHONPATH": os.pathsep.join(paths),
         "XLTKIT_BATCH": "1",
         "XLTKIT_WORKERS": str(workers),
         "PYTHONIOENCODING": "utf-8",  # whatever the console uses: notebooks print all scripts

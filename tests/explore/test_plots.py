@@ -68,14 +68,16 @@ def test_differences_draw_the_interval_of_the_comparison():
 
 def test_claims_stand_beside_what_was_measured():
     row = {"run": "r", "difference": 2.0, "low": 1.0, "high": 3.0, "confirmed": "not confirmed"}
-    row |= {"suite": "microworld"}
+    row |= {"measured_on": "microworld"}
     rows = [row | {"claim": verdict, "verdict": verdict, "figure": 5.0} for verdict in VERDICTS]
     ax = claims(pd.DataFrame(rows))
     names = [tick.get_text() for tick in ax.get_yticklabels()]
     assert names == list(VERDICTS[:3])  # what no run measures is left out
     hollow = next(line for line in ax.lines if line.get_label() == "not confirmed")
     assert hollow.get_fillstyle() == "none" and hollow.get_xdata().tolist() == [5, 5, 5]
-    rows.append(rows[0] | {"run": "s", "suite": "xtreme-small"})  # measured twice: it says where
+    rows.append(
+        rows[0] | {"run": "s", "measured_on": "xtreme-small"}
+    )  # measured twice: it says where
     names = [tick.get_text() for tick in claims(pd.DataFrame(rows)).get_yticklabels()]
     assert {"agrees (microworld)", "agrees (xtreme-small)"} <= set(names)
 

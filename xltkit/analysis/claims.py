@@ -88,8 +88,9 @@ def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
     """One row per claim and run that measures it; a claim that no run measures has a row, too.
 
     Columns are those of ``claims.toml``, the ``run``, ``suite`` and ``arms`` that measured it,
-    those of ``difference``, the difference and its interval as text (``measured``), the
-    ``verdict``, and ``p_holm`` over the rows that have a p value.
+    ``measured_on`` (the suite and, if the run has only one, its task), those of ``difference``, the
+    difference and its interval as text (``measured``), the ``verdict``, and ``p_holm`` over the
+    rows that have a p value.
     """
     rows = []
     for claim in CLAIMS:
@@ -99,7 +100,10 @@ def claims_table(runs: Mapping[str, Saved]) -> pd.DataFrame:
             row = MEASURES[claim["measure"]](runs[name], **claim["options"])
             if row:
                 text = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format_map(row)
-                row |= {"run": name, "suite": runs[name].suite, "measured": text}
+                tasks = runs[name].main["task"].unique()
+                suite = runs[name].suite
+                on = f"{suite}, {tasks[0]}" if len(tasks) == 1 else suite
+                row |= {"run": name, "suite": suite, "measured_on": on, "measured": text}
                 row["verdict"] = verdict(row["low"], row["high"], about["is_null"])
                 measured_rows.append(about | row)
         rows += measured_rows or [about]

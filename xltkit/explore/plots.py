@@ -255,7 +255,7 @@ def claims(table: pd.DataFrame) -> Axes:
     table = table.rename(columns={"difference": "value", "verdict": "series"})
     table["row"] = range(len(table))
     several = table.groupby("claim")["run"].transform("nunique") > 1
-    names = table["claim"] + np.where(several, " (" + table["suite"] + ")", "")
+    names = table["claim"] + np.where(several, " (" + table["measured_on"] + ")", "")
     names = [textwrap.fill(name, 48, break_on_hyphens=False) for name in names]
     ax = _dots_and_bars(table, names, VERDICT_STYLES, (8.5, 1.2 + 0.42 * len(table)), spread=0)
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}

@@ -256,8 +256,8 @@ def claims(table: pd.DataFrame) -> Axes:
     table["row"] = range(len(table))
     several = table.groupby("claim")["run"].transform("nunique") > 1
     names = table["claim"] + np.where(several, " (" + table["measured_on"] + ")", "")
-    names = [textwrap.fill(name, 48, break_on_hyphens=False) for name in names]
-    ax = _dots_and_bars(table, names, VERDICT_STYLES, (8.5, 1.2 + 0.42 * len(table)), spread=0)
+    names = [textwrap.fill(name, 60, break_on_hyphens=False) for name in names]
+    ax = _dots_and_bars(table, names, VERDICT_STYLES, (9, 1.2 + 0.4 * len(table)), spread=0)
     diamond = {"linestyle": "", "marker": "D", "color": BASELINE_COLOR}
     for is_unsure, part in table.groupby(table["confirmed"] == UNCONFIRMED):
         fill = {"fillstyle": "none", "label": UNCONFIRMED} if is_unsure else {"label": "claimed"}

@@ -98,6 +98,7 @@ def regrets(results: Results, near: pd.DataFrame, usual: str = "en") -> pd.DataF
             }
             about = {"task": task, "language": target, "family": families[target]}
             for seed in own.columns:
+                # The source that is best on the other seeds, scored with this one.
                 others = own.drop(columns=seed) if own.shape[1] > 1 else own
                 best = own.loc[others.mean(axis=1).idxmax(), seed]
                 values = {rule: own.loc[source, seed] for rule, source in selected.items()}

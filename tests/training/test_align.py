@@ -69,7 +69,7 @@ def test_the_weight_of_the_distance_does_not_depend_on_the_number_of_pairs(tiny)
 
 def test_pairs_are_counted_and_bad_settings_are_named(tiny):
     assert Align(pairs=PAIRS).cost == {"qas": 40}
-    with pytest.raises(TypeError, match="method"):
+    with pytest.raises(ValueError, match=r"'rotation'.*Allowed: joint"):
         Align(pairs=PAIRS, method="rotation")
     for pairs in ((), PAIRS * 2):
         with pytest.raises(ValueError, match="each language once"):

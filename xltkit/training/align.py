@@ -1,14 +1,14 @@
 """Alignment with translation pairs: the literature's alternative to robust training."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xltkit.keys import derive
+from xltkit.keys import choose, derive
 from xltkit.models.encoder import Model, unwrapped
 from xltkit.tasks import TrainingSet
 from xltkit.tasks.base import EncodedExample, TaskType, encoded
@@ -27,7 +27,7 @@ class Align:
     """
 
     pairs: tuple[TrainingSet, ...]  # such as ``TrainingSet("pairs", "qbe", 500)``
-    method: str = field(default="joint", init=False)  # formerly an option, so keys have it
+    method: str = "joint"  # the only one; part of the keys of stages
     weight: float = 1.0
     batch_size: int = 0  # pairs per step; 0 means as many as there are examples
 
@@ -35,6 +35,7 @@ class Align:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", tuple(self.pairs))
+        choose("method of alignment", self.method, ["joint"])
         codes = [pair.language for pair in self.pairs]
         if not codes or len(set(codes)) < len(codes):
             raise ValueError(

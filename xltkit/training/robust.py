@@ -8,7 +8,7 @@ which differs between encoders.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xltkit.data import lexicons
 from xltkit.data.lexicons import Lexicon
 from xltkit.data.text import Row, replace_words, texts, word_spans, words
-from xltkit.keys import derive
+from xltkit.keys import choose, derive
 from xltkit.models import device
 from xltkit.models.encoder import unwrapped
 from xltkit.tasks.base import Task
@@ -114,10 +114,11 @@ class Adversarial(Robust):
     radius: float = 0.05  # of the ball around a sequence, in mean embedding norms; 0: no limit
     step_size: float = 0.05  # of the ascent
     start: float = 0.02  # the size of the first, random perturbation
-    norm: str = field(default="l2", init=False)  # formerly an option, so keys have it
+    norm: str = "l2"  # the only one; part of the keys of stages
     accumulate: bool = True
 
     def __post_init__(self) -> None:
+        choose("norm", self.norm, ["l2"])
         if self.steps < 1 or min(self.radius, self.start) < 0:
             raise ValueError(f"{self}: steps must be 1 or more, radius and start 0 or more.")
 
@@ -151,7 +152,10 @@ class RandomPerturbation(Robust):
     """
 
     radius: float = 0.3  # root mean square length of the noise on a token, in mean embedding norms
-    distribution: str = field(default="gaussian", init=False)  # formerly an option, so keys have it
+    distribution: str = "gaussian"  # the only one; part of the keys of stages
+
+    def __post_init__(self) -> None:
+        choose("distribution", self.distribution, ["gaussian"])
 
     def losses(self, task_loss: TaskLoss, model: nn.Module, batch: Batch) -> Iterator[Tensor]:
         seed = derive(torch.initial_seed(), "noise")
